@@ -1,0 +1,49 @@
+# Two commands for a newcomer: `make app` and `make test`. Both make .venv first where it is missing.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+DEMO ?= runs/demo
+
+.PHONY: app test lint format chromium screenshots clean
+
+app: $(VENV)/.installed
+	$(BIN)/lossprint demo --out $(DEMO)
+
+test: $(VENV)/.installed-test chromium
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/.installed-test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# The pages of the demo run as pictures for the README.
+screenshots: $(VENV)/.installed-test chromium
+	$(BIN)/lossprint demo --no-app --out $(DEMO)
+	$(BIN)/python assets/make_screenshots.py $(DEMO)
+
+# The system's Chromium if there is one; on Debian as root its package; else Playwright's own.
+chromium: $(VENV)/.installed-test
+	@if command -v chromium || command -v chromium-browser || command -v google-chrome; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && apt-get install -y -qq chromium; \
+	else $(BIN)/python -m playwright install chromium; fi
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --upgrade pip
+
+$(VENV)/.installed: $(VENV)/bin/python pyproject.toml
+	$(BIN)/python -m pip install -q -e .
+	@touch $@
+
+$(VENV)/.installed-test: $(VENV)/bin/python pyproject.toml
+	$(BIN)/python -m pip install -q -e '.[test]'
+	@touch $@ $(VENV)/.installed
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache

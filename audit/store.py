@@ -1,0 +1,413 @@
+"""The run folder: the only module that knows its file names.
+
+Every file is written beside its name and renamed when whole, and run.json is rewritten last at the end of each stage:
+a stage named in it is complete. Nothing is pickled.
+"""
+
+import json
+import os
+import platform
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lossprint.audit.atomic import atomic, sweep, write_frame, write_table, write_text
+from lossprint.audit.types import KINDS, Finding, LossprintError, Trajectory
+
+FORMAT = 1
+STAGES = ("record", "curvature", "embed", "score", "find")
+
+PART = pa.schema([("sample", pa.int64()), ("loss", pa.float32()), ("margin", pa.float32()), ("predicted", pa.int32())])
+CURVATURE = pa.schema(
+    [("sample", pa.int64()), ("curvature", pa.float32()), ("trace", pa.float32()), ("gradient_norm", pa.float32())]
+)
+FINDINGS = ("kind", "sample", "path", "label", "suggested_label", "severity", "rank", "group")
+PAIRS = ("sample", "partner", "partner_split", "correlation", "side", "rank", "scope")
+
+
+def version() -> str:
+    """The installed version of lossprint."""
+    return metadata.version("lossprint")
+
+
+@dataclass(frozen=True)
+class Run:
+    """An opened run folder. `manifest` is run.json as it was when the run was opened or last written."""
+
+    path: Path
+    manifest: dict
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def classes(self) -> list[str]:
+        return self.manifest["dataset"]["classes"]
+
+    @property
+    def stages(self) -> list[str]:
+        return self.manifest["stages"]
+
+    # Tables ---------------------------------------------------------------------------------------------------
+
+    def samples(self) -> pd.DataFrame:
+        """All samples of all splits: sample, path, label, split, sequence, frame."""
+        return self._table("samples.parquet")
+
+    def has_samples(self) -> bool:
+        return (self.path / "samples.parquet").exists()
+
+    def scores(self) -> pd.DataFrame:
+        """One row a training sample, one column a score of `types.SCORES`."""
+        return self._table("scores.parquet")
+
+    def findings(self) -> pd.DataFrame:
+        """One row a sample of a finding, columns `FINDINGS`; the members of a duplicate group share `group`."""
+        return self._table("findings.parquet")
+
+    def pairs(self, sample: int | None = None) -> pd.DataFrame:
+        """Aligned and conflicting validation partners, columns `PAIRS`; of one training sample if given."""
+        return self._table("pairs.parquet", filters=None if sample is None else [("sample", "==", int(sample))])
+
+    def unreadable(self) -> pd.DataFrame:
+        """The images that could not be read: path, reason."""
+        return self._table("unreadable.parquet")
+
+    def _table(self, name: str, filters=None) -> pd.DataFrame:
+        path = self.path / name
+        try:
+            return pq.read_table(path, filters=filters).to_pandas()
+        except (FileNotFoundError, pa.ArrowInvalid, OSError) as error:
+            raise LossprintError(f"expected a readable {name} in run {self.path}, found: {_one_line(error)}") from None
+
+    # Trajectories ---------------------------------------------------------------------------------------------
+
+    def recorded(self, split: str = "train") -> list[int]:
+        """The checkpoints that are recorded for a split, ascending."""
+        return _numbered(self.path / "trajectories" / f"split={split}", "checkpoint=")
+
+    def checkpoints(self) -> Iterator[tuple[int, pd.DataFrame]]:
+        """Stream the training split one checkpoint at a time: (checkpoint, table of `PART`), O(N) memory."""
+        for checkpoint in self.recorded():
+            yield checkpoint, self.part("train", checkpoint).to_pandas()
+
+    def part(self, split: str, checkpoint: int) -> pa.Table:
+        """All ranks' rows of one checkpoint of one split."""
+        folder = self._part_folder(split, checkpoint)
+        files = sorted(folder.glob("rank-*.parquet"))
+        try:
+            return pa.concat_tables([pq.read_table(file, schema=PART, partitioning=None) for file in files])
+        except (pa.ArrowInvalid, OSError) as error:
+            raise LossprintError(f"expected readable Parquet parts in {folder}, found: {_one_line(error)}") from None
+
+    def trajectory(self, split: str = "train") -> Trajectory:
+        """The whole loss trajectories of a split, in memory: O(E N)."""
+        table = self.samples()
+        table = table[table["split"] == split].sort_values("sample")
+        ids = table["sample"].to_numpy(np.int64)
+        index = {label: i for i, label in enumerate(self.classes)}
+        labels = table["label"].map(index).to_numpy(np.int32)
+        checkpoints = self.recorded(split)
+        shape = (len(checkpoints), len(ids))
+        losses = np.full(shape, np.nan, np.float32)
+        margins = np.full(shape, np.nan, np.float32)
+        predicted = np.full(shape, -1, np.int32)
+        for row, checkpoint in enumerate(checkpoints):
+            part = self.part(split, checkpoint)
+            samples = part["sample"].to_numpy()
+            at = np.searchsorted(ids, samples)
+            if len(samples) and (at.max(initial=0) >= len(ids) or not np.array_equal(ids[at], samples)):
+                raise LossprintError(
+                    f"expected sample ids of split {split} in {self._part_folder(split, checkpoint)}, "
+                    f"found ids that samples.parquet does not have"
+                )
+            losses[row, at] = part["loss"].to_numpy()
+            margins[row, at] = part["margin"].to_numpy()
+            predicted[row, at] = part["predicted"].to_numpy()
+        bare = bool(shape[0]) and bool((predicted < 0).all())
+        return Trajectory(
+            ids,
+            labels,
+            np.array(checkpoints, np.int64),
+            losses,
+            None if bare else margins,
+            None if bare else predicted,
+        )
+
+    def write_part(self, split: str, checkpoint: int, table: pa.Table | pd.DataFrame, rank: int = 0) -> None:
+        """Write one rank's rows of one checkpoint. `table` has the columns of `PART`, sorted by sample here."""
+        if isinstance(table, pd.DataFrame):
+            table = pa.Table.from_pandas(table, schema=PART, preserve_index=False)
+        folder = self._part_folder(split, checkpoint)
+        write_table(folder / f"rank-{rank}.parquet", table.select(PART.names).cast(PART).sort_by("sample"))
+
+    def _part_folder(self, split: str, checkpoint: int) -> Path:
+        return self.path / "trajectories" / f"split={split}" / f"checkpoint={checkpoint:05d}"
+
+    def drop_parts_after(self, checkpoint: int) -> None:
+        """Remove the trajectories recorded after a checkpoint, as a resumed run does before it goes on."""
+        for split in ("train", "val", "test"):
+            for later in self.recorded(split):
+                if later > checkpoint:
+                    folder = self._part_folder(split, later)
+                    for file in folder.iterdir():
+                        file.unlink()
+                    folder.rmdir()
+
+    # Curvature ------------------------------------------------------------------------------------------------
+
+    def curvature_recorded(self) -> list[int]:
+        return _numbered(self.path / "curvature", "checkpoint=")
+
+    def write_curvature(self, checkpoint: int, frame: pd.DataFrame, rank: int = 0) -> None:
+        table = pa.Table.from_pandas(frame, schema=CURVATURE, preserve_index=False).sort_by("sample")
+        write_table(self.path / "curvature" / f"checkpoint={checkpoint:05d}" / f"rank-{rank}.parquet", table)
+
+    def curvature(self) -> pd.DataFrame:
+        """Curvature, trace and gradient norm, each the mean over the measured checkpoints, indexed by sample."""
+        files = sorted((self.path / "curvature").glob("checkpoint=*/rank-*.parquet"))
+        if not files:
+            return pd.DataFrame(columns=CURVATURE.names).set_index("sample")
+        table = pa.concat_tables([pq.read_table(file, schema=CURVATURE, partitioning=None) for file in files])
+        return table.to_pandas().astype(dict.fromkeys(CURVATURE.names[1:], np.float64)).groupby("sample").mean()
+
+    # Weights and embeddings (torch or numpy tensors through safetensors) -----------------------------------------
+
+    def saved_checkpoints(self) -> list[int]:
+        return sorted(int(path.stem) for path in (self.path / "checkpoints").glob("[0-9]*.safetensors"))
+
+    def write_checkpoint(self, checkpoint: int, tensors: dict) -> None:
+        from safetensors.torch import save_file
+
+        with atomic(self.path / "checkpoints" / f"{checkpoint:05d}.safetensors") as part:
+            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, part)
+
+    def read_checkpoint(self, checkpoint: int) -> dict:
+        return self._tensors(self.path / "checkpoints" / f"{checkpoint:05d}.safetensors")
+
+    def write_state(self, checkpoint: int, tensors: dict) -> None:
+        """What training needs to go on after `checkpoint` (weights, statistics, momentum); replaces the last one."""
+        from safetensors.torch import save_file
+
+        tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
+        with atomic(self.path / "resume.safetensors") as part:
+            save_file(tensors, part, metadata={"checkpoint": str(checkpoint)})
+
+    def read_state(self) -> tuple[int, dict] | None:
+        """The checkpoint after which training goes on and its tensors, or None where nothing was saved."""
+        from safetensors import safe_open
+
+        path = self.path / "resume.safetensors"
+        if not path.exists():
+            return None
+        tensors = self._tensors(path)
+        with safe_open(path, framework="pt") as file:
+            return int(file.metadata()["checkpoint"]), tensors
+
+    def drop_state(self) -> None:
+        (self.path / "resume.safetensors").unlink(missing_ok=True)
+
+    def _tensors(self, path: Path) -> dict:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            return load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise LossprintError(f"expected weights in {path}, found: {_one_line(error)}") from None
+
+    def write_embeddings(self, samples: np.ndarray, vectors: np.ndarray) -> None:
+        """Save samples (N,) int64 and their embedding (N, D) float32."""
+        from safetensors.numpy import save_file
+
+        with atomic(self.path / "embeddings.safetensors") as part:
+            save_file({"samples": samples.astype(np.int64), "vectors": np.ascontiguousarray(vectors, np.float32)}, part)
+
+    def embeddings(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Samples (N,) and vectors (N, D), or None in a run without a model, such as one of imported losses."""
+        from safetensors.numpy import load_file
+
+        path = self.path / "embeddings.safetensors"
+        if not path.exists():
+            return None
+        tensors = load_file(path)
+        return tensors["samples"], tensors["vectors"]
+
+    def write_duplicates(self, frame: pd.DataFrame) -> None:
+        """Save duplicate pairs: sample < partner (int64), kind (exact / near), similarity in [0, 1]."""
+        write_frame(self.path / "duplicates.parquet", frame)
+
+    def duplicates(self) -> pd.DataFrame:
+        """The duplicate pairs of all splits; empty in a run that has not looked for them."""
+        if not (self.path / "duplicates.parquet").exists():
+            return pd.DataFrame({"sample": [], "partner": [], "kind": [], "similarity": []})
+        return self._table("duplicates.parquet")
+
+    # Writing the rest -----------------------------------------------------------------------------------------
+
+    def write_samples(self, frame: pd.DataFrame, unreadable: pd.DataFrame) -> None:
+        write_frame(self.path / "samples.parquet", frame)
+        write_frame(self.path / "unreadable.parquet", unreadable)
+
+    def write_scores(self, frame: pd.DataFrame) -> None:
+        write_frame(self.path / "scores.parquet", frame)
+
+    def write_findings(self, findings: list[Finding], samples: pd.DataFrame) -> None:
+        write_frame(self.path / "findings.parquet", findings_table(findings, samples))
+
+    def write_pairs(self, frame: pd.DataFrame) -> None:
+        write_frame(self.path / "pairs.parquet", frame[list(PAIRS)])
+
+    def finish(self, stage: str, **facts) -> "Run":
+        """Say that a stage is done, with facts worth keeping (seconds, counts); run.json is written last."""
+        stages = [name for name in STAGES if name in {*self.stages, stage}]
+        return self._rewrite(stages, {**self.manifest.get("facts", {}), stage: facts})
+
+    def reopen(self, stage: str) -> "Run":
+        """Take back that a stage and those after it are done, before they are run again."""
+        return self._rewrite([name for name in self.stages if STAGES.index(name) < STAGES.index(stage)])
+
+    def _rewrite(self, stages: list[str], facts: dict | None = None) -> "Run":
+        manifest = {
+            **self.manifest,
+            "stages": stages,
+            "facts": self.manifest.get("facts", {}) if facts is None else facts,
+        }
+        write_text(self.path / "run.json", json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
+        return Run(self.path, manifest)
+
+    @property
+    def reviews_url(self) -> str:
+        """Where decisions are kept: a database URL, by default SQLite in the run folder."""
+        return os.environ.get("LOSSPRINT_DATABASE_URL") or f"sqlite:///{self.path.absolute() / 'reviews.db'}"
+
+    @property
+    def exports(self) -> Path:
+        return self.path / "exports"
+
+
+def findings_table(findings: list[Finding], samples: pd.DataFrame) -> pd.DataFrame:
+    """Findings as the table of the contract. rank counts findings within a kind from 1, most severe first."""
+    known = samples.set_index("sample")
+    order = sorted(findings, key=lambda f: (KINDS.index(f.kind), -f.severity, min(f.samples)))
+    ranks: dict[str, int] = {}
+    rows = []
+    for finding in order:
+        ranks[finding.kind] = ranks.get(finding.kind, 0) + 1
+        for sample in finding.samples:
+            rows.append(
+                (finding.kind, sample, finding.suggested_label, finding.severity, ranks[finding.kind], finding.name)
+            )
+    frame = pd.DataFrame(rows, columns=["kind", "sample", "suggested_label", "severity", "rank", "group"])
+    frame["path"] = known.loc[frame["sample"], "path"].to_numpy() if rows else ""
+    frame["label"] = known.loc[frame["sample"], "label"].to_numpy() if rows else ""
+    text = dict.fromkeys(("kind", "path", "label", "suggested_label", "group"), "string")
+    return frame[list(FINDINGS)].astype({"sample": "int64", "severity": "float64", "rank": "int64", **text})
+
+
+def create_run(path: str | Path, asked: dict, dataset: dict, seed: int, recording: str = "eval") -> Run:
+    """Make a run folder in which no stage is done.
+
+    `asked` is what the user asked for (it must match on resume), `dataset` has source, kind, fingerprint, classes and
+    counts. `recording` says which losses the run holds: `eval` (after each epoch, eval mode, no augmentation),
+    `by-product` (of the training batches themselves) or `imported`; they are different quantities and never mixed.
+    """
+    path = Path(path)
+    if (path / "run.json").exists():
+        raise LossprintError(
+            f"expected a new folder for the run, found a run at {path}: add --resume to "
+            f"continue it, or choose another --out"
+        )
+    sweep(path)
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise LossprintError(f"expected a new or empty folder for the run, found other files at {path}")
+    path.mkdir(parents=True, exist_ok=True)
+    manifest = {
+        "format": FORMAT,
+        "lossprint": version(),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "asked": asked,
+        "seed": seed,
+        "recording": recording,
+        "versions": {"python": platform.python_version()}
+        | {name: metadata.version(name) for name in ("numpy", "pandas", "pillow", "torch", "torchvision")},
+        "dataset": dataset,
+        "stages": [],
+        "facts": {},
+    }
+    return Run(path, manifest)._rewrite([])
+
+
+def open_run(path: str | Path, need: str | None = "find") -> Run:
+    """Open a run folder. `need` is the stage that must be done; None opens one that is half written as well.
+
+    Raises LossprintError, in one line, where there is no run, it is damaged, newer than this program, or half written.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise LossprintError(f"expected a run folder, found nothing at {path}")
+    file = path / "run.json"
+    if not file.is_file():
+        raise LossprintError(f"expected a run folder (one with a run.json), found none in {path}")
+    try:
+        manifest = json.loads(file.read_text(encoding="utf-8"))
+        number = int(manifest["format"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise LossprintError(f"expected a readable run.json, found in {file}: {_one_line(error)}") from None
+    if number > FORMAT:
+        raise LossprintError(
+            f"expected a run of format {FORMAT} or older, found format {number} (written by lossprint "
+            f"{manifest.get('lossprint', '?')}; this is {version()}) at {path}: upgrade lossprint to open it"
+        )
+    missing = [key for key in ("asked", "dataset", "stages") if key not in manifest]
+    if missing:
+        raise LossprintError(f"expected {', '.join(missing)} in {file}, found none")
+    run = Run(path, manifest)
+    if need is not None and need not in run.stages:
+        raise LossprintError(f"expected a whole run, found one half written at {path}: {how_far(run)}")
+    return run
+
+
+def how_far(run: Run) -> str:
+    """In words: how far a half-written run got and how to go on."""
+    asked = run.manifest["asked"]
+    if "record" in run.stages:
+        return f"recorded, not scored; finish it with: lossprint score {run.path}"
+    if run.manifest.get("recording") == "imported":
+        return f"the import was cut off; delete {run.path} and import again"
+    done = len(set(run.recorded("train")) & set(run.recorded("val")))
+    command = f"lossprint audit {asked.get('dataset', 'DATASET')} --out {run.path} --resume"
+    return f"{done} of {asked.get('epochs', '?')} checkpoints recorded; continue it with: {command}"
+
+
+def list_runs(path: str | Path) -> list[Path]:
+    """The run folders at `path`: itself, or those directly in it, newest first."""
+    path = Path(path)
+    if (path / "run.json").is_file():
+        return [path]
+    if not path.is_dir():
+        raise LossprintError(f"expected a run folder or a folder of runs, found nothing at {path}")
+    files = [file for file in path.glob("*/run.json") if file.is_file()]
+    return [file.parent for file in sorted(files, key=lambda file: (-file.stat().st_mtime, file))]
+
+
+def _numbered(folder: Path, prefix: str) -> list[int]:
+    """The numbers of the folders `prefix00003` that hold at least one whole Parquet file."""
+    found = []
+    for child in folder.glob(f"{prefix}[0-9]*"):
+        if any(child.glob("rank-*.parquet")):
+            found.append(int(child.name.removeprefix(prefix)))
+    return sorted(found)
+
+
+def _one_line(error: Exception) -> str:
+    text = str(error).strip() or type(error).__name__
+    return " ".join(text.split())[:300]

@@ -1,0 +1,189 @@
+"""The nouns of an audit. No I/O here.
+
+Labels are strings everywhere outside the training loop; a class index (in `Trajectory.labels` and in the
+column `predicted`) points into the run's sorted list of classes.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+SPLITS = ("train", "val", "test")
+KINDS = ("label_error", "duplicate", "near_duplicate", "sequence_label", "sequence_order", "outlier")
+DECISIONS = ("accept", "keep", "relabel", "exclude", "unsure", "undo")
+
+
+class LossprintError(Exception):
+    """A known fault, said in one line: what was expected, what was found, where. The command line exits with 2."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image or video frame. `sample` is its row id in the dataset, the same in every run of that dataset."""
+
+    sample: int
+    path: str
+    label: str
+    split: str
+    sequence: str | None = None
+    frame: int | None = None
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """The losses of N samples of one split at E checkpoints, rows ordered by sample id.
+
+    samples (N,) int64, labels (N,) int32 class indices, checkpoints (E,) int64 ascending, losses (E, N) float32 natural
+    log, NaN where a sample was not recorded. margins (E, N) float32: logit of the given label minus the largest other
+    logit. predicted (E, N) int32: index of the largest logit, -1 where not recorded. The last two are None in runs
+    whose losses were imported without them.
+    """
+
+    samples: np.ndarray
+    labels: np.ndarray
+    checkpoints: np.ndarray
+    losses: np.ndarray
+    margins: np.ndarray | None = None
+    predicted: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something to look at: a kind of `KINDS`, the samples it is about, the suspect one first, severity in [0, 1].
+
+    `group` is the same for the members of a duplicate group, and stays the same when the run is scored again.
+    """
+
+    kind: str
+    samples: tuple[int, ...]
+    severity: float
+    suggested_label: str | None = None
+    evidence: dict = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The stable name that reviews refer to, such as `label_error:17`; a group is named by its smallest sample."""
+        return f"{self.kind}:{min(self.samples)}"
+
+
+@dataclass(frozen=True)
+class Review:
+    """One decision of a reviewer on one sample. Append-only: an `undo` names the review it takes back in `undoes`."""
+
+    finding: str
+    sample: int
+    decision: str
+    reviewer: str
+    at: str
+    new_label: str | None = None
+    comment: str = ""
+    id: int | None = None
+    undoes: int | None = None
+
+
+@dataclass(frozen=True)
+class Selection:
+    """A coreset and all that is needed to make it again."""
+
+    name: str
+    method: str
+    budget: dict
+    samples: tuple[int, ...]
+    params: dict = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ScoreInfo:
+    """What one column of scores.parquet means. `suspect` is the end to look at first: high, low or none."""
+
+    name: str
+    title: str
+    unit: str
+    suspect: str
+    meaning: str
+    caution: str
+
+
+SCORES: dict[str, ScoreInfo] = {
+    info.name: info
+    for info in (
+        ScoreInfo(
+            "cld",
+            "CLD",
+            "correlation, -1 to 1",
+            "low",
+            "Correlation of the sample's loss changes with those of its class's validation mean. High: learning this "
+            "sample and generalising go together. Negative: they pull against each other.",
+            "It ranks usefulness for training, not label errors. Noisy where a class has under 10 validation samples.",
+        ),
+        ScoreInfo(
+            "ltc",
+            "LTC",
+            "correlation, -1 to 1",
+            "low",
+            "Correlation of the sample's loss trajectory itself with its class's validation mean.",
+            "Almost every learnable sample is near 1, because almost every loss falls.",
+        ),
+        ScoreInfo(
+            "csl",
+            "CSL",
+            "nats, mean over checkpoints",
+            "high",
+            "Cumulative sample loss: the mean loss over the run. High: the model took long to accept the label, or "
+            "never did.",
+            "Hard but correct samples are high as well. Early checkpoints at chance level dilute it.",
+        ),
+        ScoreInfo(
+            "aum",
+            "AUM",
+            "logits, mean over checkpoints",
+            "low",
+            "Area under the margin: logit of the given label minus the largest other one. Negative: another label is "
+            "preferred most of the time.",
+            "Its scale grows with training length; compare within a run only.",
+        ),
+        ScoreInfo(
+            "curvature",
+            "Curvature",
+            "gradient change per input step",
+            "high",
+            "How sharply the loss bends around the input, averaged over checkpoints. High: memorised, rare, mislabeled "
+            "or conflicting.",
+            "Depends on the input's normalisation; compare within a run only. High for rare but correct images too.",
+        ),
+        ScoreInfo(
+            "trace",
+            "Hessian trace",
+            "per squared input unit",
+            "none",
+            "Estimated trace of the loss's second derivative with respect to the input.",
+            "Close to uninformative for networks with ReLU and max-pooling. Kept for smooth networks.",
+        ),
+        ScoreInfo(
+            "gradient_norm",
+            "Input-gradient norm",
+            "nats per input unit",
+            "high",
+            "Mean length of the loss's gradient with respect to the input. Low: easy, the samples EasyCore keeps.",
+            "Shrinks to zero for memorised samples late in training, whatever their label.",
+        ),
+        ScoreInfo(
+            "label_error",
+            "Label error",
+            "severity, 0 to 1",
+            "high",
+            "How much more the model believed in another label than in the given one, averaged over the run. Above "
+            "0.5: another label was ahead.",
+            "A ranking, not a probability that the label is wrong. Systematic errors that the model learns are "
+            "invisible to it.",
+        ),
+        ScoreInfo(
+            "outlier",
+            "Outlier",
+            "severity, 0 to 1",
+            "high",
+            "How far the sample lies from its nearest neighbours in the trained network's embedding, as a rank.",
+            "Rare but valid images are far from others too.",
+        ),
+    )
+}
