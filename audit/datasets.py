@@ -1,0 +1,385 @@
+"""A DATASET on disk -> a table of samples with stable ids, and their pixels.
+
+The audit opens it, decides on a size from the headers, and decodes every image once:
+
+    dataset = open_dataset(source, check=False)
+    widths_and_heights = image_sizes(dataset, at_most=1000)
+    if fits_in_memory(len(dataset.samples), size):
+        loaded = load(dataset, size)              # dataset without the unreadable ones, pixels, digests
+    else:
+        loaded = load(dataset)                    # the same without pixels
+        stream = ImageStream(loaded.dataset, size)
+
+A sample's id is its position among all images of the dataset, readable or not, in the order of the manifest, of the
+sorted relative paths, or of torchvision. It depends neither on what can be read nor on what is drawn for validation.
+"""
+
+import os
+import re
+import warnings
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from lossprint.audit.images import pixel_digest, read_image, reason, square
+from lossprint.audit.sources import Source, inside, locate, read_folder, read_manifest
+from lossprint.audit.types import LossprintError
+
+__all__ = [
+    "Dataset",
+    "ImageStream",
+    "Loaded",
+    "decode",
+    "fits_in_memory",
+    "image_reader",
+    "image_sizes",
+    "load",
+    "open_dataset",
+    "pixel_digest",
+]
+
+CHUNK = 64
+Progress = Callable[[int, int], None]  # called with how many images are done, and of how many
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """The images of a dataset that can be read, as far as that is known.
+
+    samples: sample int64 ascending, path str, label str, split (train, val or test), sequence string or missing, frame
+    Int64 or missing; a row's position is not its sample id where images are left out. classes: all labels, in natural
+    order. unreadable: path, reason. notes: what was drawn, left out or passed over, one sentence each. fingerprint:
+    sha256 over path, label and split of every image as the dataset itself says, and the files' sizes. checked: whether
+    every image was decoded once.
+    """
+
+    source: str
+    kind: str
+    root: Path
+    samples: pd.DataFrame
+    classes: list[str]
+    unreadable: pd.DataFrame
+    notes: list[str]
+    fingerprint: str
+    checked: bool
+    origin: Source = field(repr=False)
+    faults: dict[int, str] = field(repr=False)
+    val_fraction: float = 0.1
+    seed: int = 0
+
+    def image(self, path: str) -> Image.Image:
+        """The upright RGB image at a path of `samples`, at full size. Raises LossprintError if it cannot be read."""
+        if self.kind == "torchvision":
+            return _read(self.origin.read, path, self.source)
+        return _read(lambda known: _read_inside(self.root, known), path, self.source)
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """What one pass over all images gave. Rows are those of `dataset.samples`, in which every image could be decoded.
+
+    pixels (N, size, size, 3) uint8, or None where no size was asked for; digests (N,) str, equal for images of equal
+    pixels at full size.
+    """
+
+    dataset: Dataset
+    pixels: np.ndarray | None
+    digests: np.ndarray
+
+
+def open_dataset(
+    source: str | Path,
+    val_fraction: float = 0.1,
+    seed: int = 0,
+    check: bool = True,
+    progress: Progress | None = None,
+) -> Dataset:
+    """Open a folder of class folders, a CSV or Parquet manifest, or torchvision:NAME:ROOT.
+
+    Without validation samples, about `val_fraction` of each class's training samples is drawn, at least one, and at
+    least one is left: the same ones for the same paths and seed. With `check` every image is decoded once to find those
+    that cannot be read; without, only missing files are found, and `load` finds the rest.
+
+    Raises LossprintError, in one line, where there is no dataset or nothing can be learnt from it: no image that can be
+    read, fewer than two classes, a class with fewer than two samples in train and val.
+    """
+    if not 0 < val_fraction < 1:
+        raise LossprintError(f"expected a validation fraction between 0 and 1, found {val_fraction}")
+    if str(source).startswith("torchvision:"):
+        from lossprint.audit.torchvision_sets import read_torchvision
+
+        origin = read_torchvision(str(source))
+    else:
+        path = locate(source)
+        origin = read_folder(path) if path.is_dir() else read_manifest(path)
+    dataset = _assemble(origin, origin.faults, val_fraction, seed, checked=False)
+    return load(dataset, progress=progress).dataset if check else dataset
+
+
+def image_reader(source: str | Path) -> Callable[[str], Image.Image]:
+    """A function from a sample's path to its upright RGB image at full size; the dataset is not scanned.
+
+    Raises LossprintError where there is no such source. So does the function, for an image that cannot be read and for
+    a path that leads out of the dataset's folder.
+    """
+    if str(source).startswith("torchvision:"):
+        from lossprint.audit.torchvision_sets import read_torchvision
+
+        origin = read_torchvision(str(source))
+        return lambda path: _read(origin.read, path, origin.name)
+    place = locate(source)
+    root = place if place.is_dir() else place.parent
+    return lambda path: _read(lambda known: _read_inside(root, known), path, str(place))
+
+
+def _read_inside(root: Path, path: str) -> Image.Image:
+    file = inside(root, path)
+    if file.exists() and not file.is_file():  # a pipe would block for ever
+        raise LossprintError(f"expected an image at {file}, found something that is no file")
+    return read_image(file)
+
+
+def _read(read: Callable[[str], Image.Image], path: str, source: str) -> Image.Image:
+    try:
+        return read(path)
+    except LossprintError:
+        raise
+    except Exception as error:  # a decoder may raise anything at all on a damaged file
+        raise LossprintError(f"expected a readable image at {path!r} of {source}, found: {reason(error)}") from None
+
+
+# ------------------------------------------------------------------------------------------------ what is in it
+
+
+def _assemble(origin: Source, faults: dict[int, str], val_fraction: float, seed: int, checked: bool) -> Dataset:
+    """The dataset without the rows in `faults`, split, and found fit for training."""
+    bad = origin.rows["sample"].isin(list(faults))
+    samples = origin.rows[~bad].reset_index(drop=True)
+    unreadable = origin.rows.loc[bad, ["path"]].reset_index(drop=True)
+    unreadable["reason"] = pd.Series([faults[sample] for sample in sorted(faults)], dtype=object).astype(str)
+    if samples.empty:
+        first = f" ({unreadable['path'][0]!r}: {unreadable['reason'][0]})" if len(unreadable) else ""
+        raise LossprintError(
+            f"expected images that can be read in {origin.name}, found none among {len(unreadable):,}{first}"
+        )
+    notes = list(origin.notes)
+    if len(unreadable):
+        notes.append(f"{len(unreadable):,} of {len(origin.rows):,} images could not be read")
+    _refuse_unfit(samples, origin.name)
+    if not (samples["split"] == "val").any():
+        rows = _draw(samples, val_fraction, seed)
+        given = int((samples["split"] == "train").sum())
+        samples.loc[rows, "split"] = "val"
+        notes.append(f"drew {len(rows):,} of {given:,} training samples for validation (stratified, seed {seed})")
+    classes = sorted(set(samples["label"]), key=_natural)
+    for split, lack in (("train", "cannot be learnt"), ("val", "get no CLD")):
+        without = [name for name in classes if name not in set(samples.loc[samples["split"] == split, "label"])]
+        if without:
+            notes.append(f"{_some(without)} without {split} samples: their images {lack}")
+    return Dataset(
+        source=origin.name,
+        kind=origin.kind,
+        root=origin.root,
+        samples=samples,
+        classes=classes,
+        unreadable=unreadable,
+        notes=notes,
+        fingerprint=origin.fingerprint,
+        checked=checked,
+        origin=origin,
+        faults=dict(faults),
+        val_fraction=val_fraction,
+        seed=seed,
+    )
+
+
+def _refuse_unfit(samples: pd.DataFrame, name: str) -> None:
+    known = samples[samples["split"] != "test"]
+    counts = known["label"].value_counts().reindex(sorted(set(samples["label"]), key=_natural), fill_value=0)
+    if not (samples["split"] == "train").any():
+        raise LossprintError(f"expected training samples in {name}, found none that can be read")
+    if len(counts) < 2:
+        raise LossprintError(f"expected at least two classes in {name}, found only {counts.index[0]!r}")
+    few = [label for label, count in counts.items() if count < 2]
+    if few:
+        raise LossprintError(
+            f"expected at least two readable samples of each class in train and val of {name}, "
+            f"found fewer of {_some(few)}"
+        )
+
+
+def _some(labels: list[str], most: int = 5) -> str:
+    more = f" and {len(labels) - most} more" if len(labels) > most else ""
+    return ("class " if len(labels) == 1 else "classes ") + ", ".join(map(repr, labels[:most])) + more
+
+
+def _draw(samples: pd.DataFrame, fraction: float, seed: int) -> list[int]:
+    """Rows of the training samples to validate on, ascending.
+
+    Each path gets a pseudo-random rank of its own, so that images which come, go or cannot be read do not reshuffle the
+    others.
+    """
+    train = samples[samples["split"] == "train"]
+    ranks = [blake2b(f"{seed}:{path}".encode(), digest_size=8).digest() for path in train["path"]]
+    drawn = []
+    for _, rows in pd.Series(ranks, index=train.index).groupby(train["label"]):
+        count = min(max(int(len(rows) * fraction + 0.5), 1), len(rows) - 1)
+        drawn += rows.sort_values(kind="stable").index[:count].tolist()
+    return sorted(drawn)
+
+
+def _natural(label: str) -> tuple:
+    """A sorting key by which 9 comes before 10, also within text; labels that differ never have the same key."""
+    parts = re.split(r"([0-9]+)", label)
+    return [(int(part), "") if at % 2 else (-1, part) for at, part in enumerate(parts)], label
+
+
+# ------------------------------------------------------------------------------------------------ decoding
+
+
+def load(
+    dataset: Dataset, size: int | None = None, workers: int | None = None, progress: Progress | None = None
+) -> Loaded:
+    """Decode every image once: those that cannot be read are left out, the others become pixels and digests.
+
+    Images are made square as `images.square` says. The result's validation split and notes are those that
+    `open_dataset(check=True)` gives. Raises LossprintError where too little is left.
+    """
+    samples = dataset.samples
+    paths, ids = samples["path"].tolist(), samples["sample"].tolist()
+    pixels = None if size is None else np.empty((len(paths), size, size, 3), np.uint8)
+    digests = [""] * len(paths)
+    faults = dict(dataset.faults)
+
+    def one(row: int) -> None:
+        try:
+            image = dataset.origin.read(paths[row])
+            digests[row] = pixel_digest(image)
+            if pixels is not None:
+                pixels[row] = square(image, size)
+        except Exception as error:  # a decoder may raise anything at all on a damaged file: all of it is listed
+            faults[ids[row]] = reason(error)
+
+    with _quiet_about_bombs():
+        _each(one, len(paths), workers, progress)
+    whole = _assemble(dataset.origin, faults, dataset.val_fraction, dataset.seed, checked=True)
+    kept = [row for row, sample in enumerate(ids) if sample not in faults]
+    if pixels is not None and len(kept) < len(paths):
+        for to, row in enumerate(kept):  # in place: a second array might not fit
+            pixels[to] = pixels[row]
+        pixels = pixels[: len(kept)]
+    return Loaded(whole, pixels, np.array(digests, dtype=object)[kept])
+
+
+def decode(dataset: Dataset, size: int, workers: int | None = None, progress: Progress | None = None) -> np.ndarray:
+    """The pixels (N, size, size, 3) uint8 of a checked dataset, in the order of its samples.
+
+    Raises LossprintError where an image cannot be read; `load` leaves it out instead.
+    """
+    loaded = load(dataset, size, workers, progress)
+    if len(loaded.dataset.samples) < len(dataset.samples):
+        gone = loaded.dataset.unreadable.iloc[-1]
+        raise LossprintError(
+            f"expected every image of {dataset.source} to be readable, found: {gone['path']!r}: {gone['reason']}"
+        )
+    return loaded.pixels
+
+
+def image_sizes(dataset: Dataset, at_most: int | None = None, workers: int | None = None) -> np.ndarray:
+    """Width and height (K, 2) int64 in pixels from the headers of all images, or of `at_most` evenly spaced ones.
+
+    Images whose header cannot be read are passed over, so K may be smaller.
+    """
+    paths = dataset.samples["path"].tolist()
+    if at_most is not None and at_most < len(paths):
+        paths = [paths[row] for row in np.linspace(0, len(paths) - 1, at_most).astype(int)]
+    found: list = [None] * len(paths)
+
+    def one(row: int) -> None:
+        try:
+            found[row] = dataset.origin.size(paths[row])
+        except Exception:  # `load` comes across the same file and lists it with its reason
+            found[row] = None
+
+    with _quiet_about_bombs():
+        _each(one, len(paths), workers, None)
+    return np.array([size for size in found if size is not None], np.int64).reshape(-1, 2)
+
+
+def _each(one: Callable[[int], None], count: int, workers: int | None, progress: Progress | None) -> None:
+    """Call one(row) for every row, on threads: Pillow lets go of the interpreter's lock while it decodes."""
+
+    def chunk(start: int) -> int:
+        for row in range(start, min(start + CHUNK, count)):
+            one(row)
+        return min(CHUNK, count - start)
+
+    done = 0
+    with ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1)) as pool:
+        for finished in pool.map(chunk, range(0, count, CHUNK)):
+            done += finished
+            if progress is not None:
+                progress(done, count)
+
+
+def _quiet_about_bombs() -> warnings.catch_warnings:
+    # Images over Pillow's limit are listed as unreadable; its warning beside that would only clutter the terminal.
+    return warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning)
+
+
+# ------------------------------------------------------------------------------------------------ memory
+
+
+def fits_in_memory(n: int, size: int) -> bool:
+    """Whether n images of size x size x 3 bytes take at most half of the memory that is free now."""
+    return n * size * size * 3 <= _free_memory() // 2
+
+
+def _free_memory() -> int:
+    """Bytes this process can still take: the machine's, or its container's if that is less; 4 GiB where unknown."""
+    free = []
+    for line in _lines("/proc/meminfo"):
+        if line.startswith("MemAvailable:"):
+            free.append(int(line.split()[1]) * 1024)
+    limit, used = _lines("/sys/fs/cgroup/memory.max"), _lines("/sys/fs/cgroup/memory.current")
+    if limit and used and limit[0].isdigit():
+        # What the kernel caches of files counts as used but is given back on demand.
+        stat = dict(line.split() for line in _lines("/sys/fs/cgroup/memory.stat"))
+        free.append(int(limit[0]) - int(used[0]) + int(stat.get("inactive_file", 0)))
+    return max(min(free), 0) if free else 4 << 30
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        return Path(path).read_text().splitlines()
+    except OSError:
+        return []
+
+
+class ImageStream:
+    """The images of a dataset that does not fit into memory, for a torch DataLoader.
+
+    Item `row` is (row, uint8 tensor (3, size, size)) of row `row` of `dataset.samples`. Open the dataset with a check
+    first: an image that cannot be read raises LossprintError here.
+    """
+
+    def __init__(self, dataset: Dataset, size: int):
+        self.paths = dataset.samples["path"].tolist()
+        self.read = dataset.origin.read
+        self.source = dataset.source
+        self.size = size
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, row: int):
+        import torch
+
+        image = _read(self.read, self.paths[row], self.source)
+        return row, torch.from_numpy(square(image, self.size).transpose(2, 0, 1).copy())

@@ -1,0 +1,325 @@
+"""Where images and labels come from: a folder of class folders or a manifest -> one table.
+
+Each reader lists every image in a fixed order, so that a sample keeps its id whatever turns out to be unreadable.
+Images are not decoded here.
+"""
+
+import csv
+import hashlib
+import os
+import re
+import stat
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from lossprint.audit.csvfile import unguard
+from lossprint.audit.images import EXTENSIONS, read_image, read_size
+from lossprint.audit.types import SPLITS, LossprintError
+
+SPLIT_NAMES = {name: name for name in SPLITS}
+SPLIT_NAMES |= {"training": "train", "valid": "val", "validation": "val", "testing": "test"}
+COLUMNS = ("path", "label", "split", "sequence", "frame")
+MANIFESTS = (".csv", ".parquet", ".pq")
+CLUTTER = {"thumbs.db", "desktop.ini"}
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """All images of a dataset, readable or not.
+
+    rows: sample int64 (the position), path, label, split, sequence, frame, as the dataset itself says. faults: sample
+    -> why its file cannot even be opened. read(path) decodes an image as upright RGB, size(path) gives its width and
+    height from the header; both raise whatever is wrong with the file and trust that the path is one of the rows'.
+    """
+
+    name: str
+    kind: str
+    root: Path
+    rows: pd.DataFrame
+    fingerprint: str
+    read: Callable[[str], Image.Image]
+    size: Callable[[str], tuple[int, int]]
+    faults: dict[int, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def locate(name: str | Path) -> Path:
+    """The absolute path of a folder or a manifest that is there. Raises LossprintError."""
+    path = Path(os.path.abspath(os.path.expanduser(name)))
+    if not path.exists():
+        raise LossprintError(f"expected a folder of class folders or a manifest, found nothing at {path}")
+    if not path.is_dir() and path.suffix.lower() not in MANIFESTS:
+        raise LossprintError(
+            f"expected a folder of class folders, a manifest ({', '.join(MANIFESTS)}) or torchvision:NAME:ROOT, "
+            f"found {path}"
+        )
+    return path
+
+
+def tabulate(paths, labels, splits, sequences=None, frames=None) -> pd.DataFrame:
+    rows = pd.DataFrame({"sample": np.arange(len(paths)), "path": paths, "label": labels, "split": splits})
+    rows["sequence"] = pd.Series(sequences if sequences else [None] * len(paths), dtype="string")
+    rows["frame"] = pd.Series(frames if frames else [None] * len(paths), dtype="Int64")
+    return rows.astype({"sample": "int64"})
+
+
+def fingerprint(rows: pd.DataFrame, contents: Iterable) -> str:
+    """sha256 over path, label and split of each row, sequence and frame where there are any, then over `contents`."""
+    digest = hashlib.sha256()
+    for row in rows[[name for name in COLUMNS if rows[name].notna().any()]].itertuples(index=False):
+        digest.update(("\0".join(map(str, row)) + "\n").encode())
+    digest.update("\n".join(map(str, contents)).encode())
+    return digest.hexdigest()
+
+
+# ---------------------------------------------------------------------------------------------- files under a root
+
+
+def inside(root: Path, path: str) -> Path:
+    """The file that a relative path names. Raises LossprintError where it leads out of the root, be it by a link."""
+    if path.startswith(("/", "\\")) or path[1:2] == ":" or "\0" in path:
+        raise LossprintError(f"expected a path relative to {root}, found {path!r}")
+    if not Path(os.path.realpath(root / path)).is_relative_to(os.path.realpath(root)):
+        raise LossprintError(f"expected a path inside {root}, found {path!r}, which leads out of it")
+    return root / path
+
+
+def _read_file(root: Path, path: str) -> Image.Image:
+    return read_image(root / path)
+
+
+def _size_file(root: Path, path: str) -> tuple[int, int]:
+    return read_size(root / path)
+
+
+def _of_files(kind: str, name: Path, root: Path, rows: pd.DataFrame, places: list[str], notes=()) -> Source:
+    """A source of files under `root`; `places` says where each row stands, for messages."""
+    sizes, faults = _measure(root, rows["path"].tolist(), places)
+    read, size = partial(_read_file, root), partial(_size_file, root)
+    return Source(str(name), kind, root, rows, fingerprint(rows, sizes), read, size, faults, tuple(notes))
+
+
+def _measure(root: Path, paths: list[str], places: list[str]) -> tuple[list[int], dict[int, str]]:
+    """File sizes in bytes (-1 for none) and faults by position. Raises LossprintError for a path that leads outside."""
+    sizes, faults, folders = [], {}, set()
+    for position, path in enumerate(paths):
+        folder = os.path.dirname(path)
+        size = -1
+        try:
+            # Resolving a path is slow. A plain file needs it once for its folder; whatever looks odd, for itself.
+            plain = folder in folders and not (path[0] == "\\" or path[1:2] == ":" or ".." in path or "\0" in path)
+            if not plain or os.path.islink(root / path):
+                inside(root, path)
+                folders.add(folder)
+            status = os.stat(root / path)
+        except LossprintError as error:
+            raise LossprintError(f"{error}{places[position]}") from None
+        except OSError as error:
+            faults[position] = "no such file" if isinstance(error, FileNotFoundError) else str(error.strerror).lower()
+        else:
+            size = status.st_size
+            # A pipe or a device would block the reader for ever.
+            if not stat.S_ISREG(status.st_mode):
+                faults[position] = "a folder, not a file" if stat.S_ISDIR(status.st_mode) else "not a regular file"
+            elif size == 0:
+                faults[position] = "an empty file"
+        sizes.append(size)
+    return sizes, faults
+
+
+# -------------------------------------------------------------------------------------------------- class folders
+
+
+def read_folder(root: Path) -> Source:
+    """A folder of class folders, with or without train, val and test above them. Sample ids: sorted relative paths.
+
+    Images may lie at any depth below their class folder. Hidden files and files whose extension is not an image's are
+    passed over, the latter with a note.
+    """
+    images, others = _walk(root)
+    if not images:
+        raise LossprintError(f"expected images in class folders under {root}, found none{_hint(root)}")
+    tops = sorted({path.split("/")[0] for path in images if "/" in path})
+    depth = 2 if _has_splits(root, tops, images) else 1
+    placed = [path for path in images if path.count("/") >= depth]
+    if not placed:
+        raise LossprintError(
+            f"expected class folders in {root / tops[0] if tops else root}, found {len(images):,} images "
+            f"that lie in no class folder{_hint(root)}"
+        )
+    parts = [path.split("/") for path in placed]
+    labels = [part[depth - 1] for part in parts]
+    if len(set(labels)) == 1 and _hint(root):
+        raise LossprintError(f"expected at least two class folders in {root}, found only {labels[0]!r}{_hint(root)}")
+    notes = []
+    if len(placed) < len(images):
+        loose = next(path for path in images if path.count("/") < depth)
+        left = f"{len(images) - len(placed):,} of {len(images):,} images"
+        notes.append(f"left out, because in no class folder: {left}, such as {loose}")
+    if others:
+        kinds = ", ".join(sorted({os.path.splitext(path)[1].lower() or "no extension" for path in others})[:5])
+        left = f"{len(others):,} of {len(images) + len(others):,} files"
+        notes.append(f"passed over, because no images by their extension: {left} ({kinds})")
+    rows = tabulate(placed, labels, [SPLIT_NAMES[part[0].lower()] if depth == 2 else "train" for part in parts])
+    return _of_files("folder", root, root, rows, [""] * len(rows), notes)
+
+
+def _walk(root: Path) -> tuple[list[str], list[str]]:
+    """Relative paths of the images and of the other files under `root`, each sorted; hidden ones are left out."""
+
+    def fail(error: OSError):
+        raise LossprintError(f"expected a readable folder, found {str(error.strerror).lower()} at {error.filename}")
+
+    images, others = [], []
+    for folder, folders, files in os.walk(root, onerror=fail):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in folders:
+            # Following could run in circles, passing over would drop a class without a word.
+            if os.path.islink(os.path.join(folder, name)):
+                raise LossprintError(f"expected folders of images, found a link at {os.path.join(folder, name)}")
+        for name in files:
+            if name.startswith(".") or name.lower() in CLUTTER:
+                continue
+            path = Path(folder, name).relative_to(root).as_posix()
+            try:
+                path.encode()
+            except UnicodeEncodeError:
+                raise LossprintError(f"expected file names in UTF-8 under {root}, found {path!r}") from None
+            (images if os.path.splitext(name)[1].lower() in EXTENSIONS else others).append(path)
+    return sorted(images), sorted(others)
+
+
+def _has_splits(root: Path, tops: list[str], images: list[str]) -> bool:
+    """Whether the top folders are splits. They may also be classes that happen to be called train or test."""
+    splits = [name for name in tops if name.lower() in SPLIT_NAMES]
+    train = [name for name in splits if SPLIT_NAMES[name.lower()] == "train"]
+    rest = [name for name in tops if name not in splits]
+    if tops and not rest:
+        if not train:
+            raise LossprintError(f"expected a train folder in {root}, found only {', '.join(tops)}")
+        return True
+    if any(path.startswith(f"{name}/") and path.count("/") >= 2 for name in train for path in images):
+        raise LossprintError(
+            f"expected only train, val and test beside {train[0]} in {root}, found {', '.join(rest[:5])} as well: "
+            "move the folders apart or write a manifest"
+        )
+    return False
+
+
+def _hint(root: Path) -> str:
+    names = sorted(file.name for file in root.iterdir() if file.suffix.lower() in MANIFESTS)
+    return (
+        f"; did you mean the manifest {root / ('labels.csv' if 'labels.csv' in names else names[0])}?" if names else ""
+    )
+
+
+# -------------------------------------------------------------------------------------------------------- manifest
+
+
+def read_manifest(path: Path) -> Source:
+    """A CSV or Parquet manifest: path, label and, if there, split, sequence and frame; paths relative to the manifest.
+
+    Sample ids are row positions. Labels are text, whatever they look like. A missing split column means train.
+    """
+    columns, lines = _csv_columns(path) if path.suffix.lower() == ".csv" else _parquet_columns(path)
+    if not lines:
+        raise LossprintError(f"expected images in the manifest {path}, found no rows")
+    for name in ("path", "label"):
+        empty = next((line for line, cell in zip(lines, columns[name]) if not cell.strip()), None)
+        if empty:
+            raise LossprintError(f"expected a {name} in every row of {path}, found an empty cell in {empty}")
+    seen: dict[str, str] = {}
+    for line, cell in zip(lines, columns["path"]):
+        first = seen.setdefault(os.path.normpath(cell), line)
+        if first != line:
+            raise LossprintError(f"expected each path once in {path}, found {cell!r} in {first} and in {line}")
+    splits = ["train"] * len(lines)
+    if "split" in columns:
+        splits = [_split(cell, line, path) for cell, line in zip(columns["split"], lines)]
+    sequences = [cell or None for cell in columns["sequence"]] if "sequence" in columns else None
+    frames = [_frame(cell, line, path) for cell, line in zip(columns["frame"], lines)] if "frame" in columns else None
+    rows = tabulate(columns["path"], columns["label"], splits, sequences, frames)
+    return _of_files("manifest", path, path.parent, rows, [f", in {line} of {path.name}" for line in lines])
+
+
+def _csv_columns(path: Path) -> tuple[dict[str, list[str]], list[str]]:
+    """The known columns of a CSV file as text, and what to call each row in a message."""
+    rows, lines = [], []
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            for row in reader:
+                if row:
+                    rows.append(row)
+                    lines.append(f"line {reader.line_num}")
+    except UnicodeDecodeError as error:
+        byte = error.object[error.start]
+        raise LossprintError(f"expected UTF-8 text in {path}, found the byte 0x{byte:02x}") from None
+    except csv.Error as error:
+        raise LossprintError(f"expected a CSV file, found in line {reader.line_num} of {path}: {error}") from None
+    except OSError as error:
+        raise LossprintError(f"expected a readable manifest, found {str(error.strerror).lower()} at {path}") from None
+    if not rows:
+        raise LossprintError(f"expected a manifest with the columns path and label, found an empty file at {path}")
+    header = [name.strip() for name in rows[0]]
+    places = _known(header, path)
+    for row, line in zip(rows[1:], lines[1:]):
+        if len(row) != len(header):
+            raise LossprintError(f"expected {len(header)} cells in {line} of {path}, found {len(row)}")
+    return {name: [unguard(row[at]) for row in rows[1:]] for name, at in places.items()}, lines[1:]
+
+
+def _parquet_columns(path: Path) -> tuple[dict[str, list[str]], list[str]]:
+    """The known columns of a Parquet file as text, and what to call each row in a message."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    try:
+        file = pq.ParquetFile(path)
+        places = _known(file.schema_arrow.names, path)
+        table = file.read(columns=list(places))
+        columns = {}
+        for name in places:
+            column = table[name]
+            if pa.types.is_floating(column.type):  # pandas keeps missing whole numbers as NaN
+                column = pc.if_else(pc.is_nan(column), None, column)
+            columns[name] = [cell or "" for cell in column.cast(pa.string()).to_pylist()]
+    except (pa.ArrowException, OSError) as error:
+        detail = " ".join(str(error).split())[:200]
+        raise LossprintError(f"expected a readable Parquet file, found at {path}: {detail}") from None
+    return columns, [f"row {number}" for number in range(1, table.num_rows + 1)]
+
+
+def _known(header: list[str], path: Path) -> dict[str, int]:
+    """Where the known columns are. Raises LossprintError where path or label is missing or a name comes twice."""
+    for name in ("path", "label"):
+        if name not in header:
+            raise LossprintError(
+                f"expected a column {name!r} in {path}, found the columns {', '.join(map(repr, header))[:300]}"
+            )
+    for name in COLUMNS:
+        if header.count(name) > 1:
+            raise LossprintError(f"expected one column {name!r} in {path}, found {header.count(name)}")
+    return {name: header.index(name) for name in COLUMNS if name in header}
+
+
+def _split(cell: str, line: str, path: Path) -> str:
+    if cell.strip().lower() not in SPLIT_NAMES:
+        raise LossprintError(f"expected a split of {', '.join(SPLIT_NAMES)}, found {cell!r} in {line} of {path}")
+    return SPLIT_NAMES[cell.strip().lower()]
+
+
+def _frame(cell: str, line: str, path: Path) -> int | None:
+    if not cell.strip():
+        return None
+    # pandas writes whole numbers as 3.0 in a column in which some are missing.
+    if not re.fullmatch(r"[+-]?[0-9]{1,18}(\.0*)?", cell.strip()):
+        raise LossprintError(f"expected a whole number as frame, found {cell!r} in {line} of {path}")
+    return int(cell.strip().split(".")[0])
