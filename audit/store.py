@@ -132,14 +132,13 @@ class Run:
             losses[row, at] = part["loss"].to_numpy()
             margins[row, at] = part["margin"].to_numpy()
             predicted[row, at] = part["predicted"].to_numpy()
-        bare = bool(shape[0]) and bool((predicted < 0).all())
         return Trajectory(
             ids,
             labels,
             np.array(checkpoints, np.int64),
             losses,
-            None if bare else margins,
-            None if bare else predicted,
+            None if np.isnan(margins).all() else margins,
+            None if (predicted < 0).all() else predicted,
         )
 
     def write_part(self, split: str, checkpoint: int, table: pa.Table | pd.DataFrame, rank: int = 0) -> None:

@@ -1,0 +1,240 @@
+"""The command line: parse, one call, known errors as one line on standard error.
+
+Exit status: 0 done, 2 wrong use or bad input, 1 anything else. Heavy modules are imported late.
+"""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+from lossprint.audit.types import LossprintError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; its exit status."""
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    try:
+        return options.call(options) or 0
+    except LossprintError as error:
+        print(f"lossprint: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("lossprint: stopped; what is recorded is kept", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        return 1
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse, but wrong use is one line: what was wrong and where to look."""
+
+    def error(self, message: str):
+        self.exit(2, f"lossprint: {message} (see {self.prog} --help)\n")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="lossprint", description="Audit an image classification dataset by its loss trajectories.")
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and leave")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+
+    demo = _command(commands, "demo", _demo, "audit the embedded dataset, then open the app on it")
+    demo.add_argument("--out", type=Path, default=Path("lossprint-demo"), metavar="RUN", help="default: %(default)s")
+    demo.add_argument("--no-app", action="store_true", help="only audit")
+    _server(demo)
+
+    audit = _command(commands, "audit", _audit, "train a proxy, record every sample's loss, score and find")
+    audit.add_argument("dataset", metavar="DATASET", help=DATASET)
+    audit.add_argument("--out", type=Path, required=True, metavar="RUN", help="the run folder to write")
+    audit.add_argument("--model", help="small (the default) or a torchvision classifier, such as resnet18")
+    audit.add_argument("--epochs", type=_positive, help="default: 20")
+    audit.add_argument("--seed", type=int, help="default: 0")
+    audit.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    audit.add_argument("--curvature-checkpoints", type=_natural, metavar="K", help="default: 4; 0 measures none")
+    audit.add_argument("--val-fraction", type=_fraction, metavar="F", help="drawn from train without a val split; 0.1")
+    audit.add_argument("--resume", action="store_true", help="continue a run that was cut off")
+    audit.add_argument("--quiet", action="store_true", help="no progress bars")
+
+    imported = _command(commands, "import", _import, "start from losses that you recorded yourself")
+    imported.add_argument("losses", type=Path, metavar="LOSSES", help="an npz file, a Parquet file or a folder of them")
+    imported.add_argument("--dataset", required=True, metavar="DATASET", help=DATASET)
+    imported.add_argument("--out", type=Path, required=True, metavar="RUN")
+    imported.add_argument("--quiet", action="store_true", help="no progress bars")
+
+    score = _command(commands, "score", _score, "score and find again from what is recorded; no training")
+    score.add_argument("run", type=Path, metavar="RUN")
+
+    app = _command(commands, "app", _app, "open the dashboard on a run or a folder of runs")
+    app.add_argument("run", type=Path, metavar="RUN_OR_FOLDER")
+    _server(app)
+
+    export = commands.add_parser("export", help="write a coreset, the cleaned dataset or the findings", parents=[])
+    exports = export.add_subparsers(required=True, metavar="WHAT", parser_class=_Parser)
+    coreset = _command(exports, "coreset", _export_coreset, "a subset to train on: sample,path,label,score,rank")
+    coreset.add_argument("run", type=Path, metavar="RUN")
+    coreset.add_argument("--method", required=True, metavar="M", help="a name such as cld, csl_easy or random")
+    budget = coreset.add_mutually_exclusive_group(required=True)
+    budget.add_argument("--fraction", type=float, metavar="F", help="of the training samples, in proportion to classes")
+    budget.add_argument("--per-class", type=_positive, metavar="K", help="samples of each class")
+    coreset.add_argument("--seed", type=int, default=0)
+    coreset.add_argument("--out", type=Path, required=True, metavar="FILE.csv")
+    cleaned = _command(exports, "cleaned", _export_cleaned, "what the experts decided, applied to the labels")
+    cleaned.add_argument("run", type=Path, metavar="RUN")
+    cleaned.add_argument("--out", type=Path, required=True, metavar="FILE.csv|DIR")
+    findings = _command(exports, "findings", _export_findings, "every finding as a CSV")
+    findings.add_argument("run", type=Path, metavar="RUN")
+    findings.add_argument("--out", type=Path, required=True, metavar="FILE.csv")
+    return parser
+
+
+DATASET = "a folder of class folders, a CSV or Parquet manifest (path,label[,split]), or torchvision:NAME:ROOT"
+
+
+def _command(commands, name: str, call, text: str) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    parser.set_defaults(call=call)
+    return parser
+
+
+def _server(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--host", default="127.0.0.1", metavar="H", help="default: %(default)s, this machine only")
+    parser.add_argument("--port", type=_positive, default=8501, metavar="P", help="default: %(default)s")
+    parser.add_argument("--no-browser", action="store_true", help="do not open a browser window")
+
+
+class _Version(argparse.Action):
+    """Looked up only when it is asked for."""
+
+    def __call__(self, parser, *_):
+        from lossprint.audit.store import version
+
+        print(f"lossprint {version()}")
+        parser.exit()
+
+
+def _natural(text: str) -> int:
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"expected a whole number of 0 or more, found {text!r}")
+    return int(text)
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of 1 or more, found {text!r}")
+    return int(text)
+
+
+def _fraction(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"expected a number between 0 and 1, found {text!r}")
+    return value
+
+
+# ---------------------------------------------------------------------------------------------- one call each
+
+
+def _demo(options) -> int:
+    from lossprint.audit.workflow import audit_demo
+
+    run = audit_demo(options.out)
+    print(_summary(run))
+    return 0 if options.no_app else _serve(run.path, options)
+
+
+def _audit(options) -> int:
+    from lossprint.audit.workflow import audit
+
+    run = audit(
+        options.dataset,
+        options.out,
+        model=options.model,
+        epochs=options.epochs,
+        seed=options.seed,
+        device=options.device,
+        curvature_checkpoints=options.curvature_checkpoints,
+        val_fraction=options.val_fraction,
+        resume=options.resume,
+        quiet=options.quiet,
+    )
+    print(_summary(run))
+    return 0
+
+
+def _import(options) -> int:
+    from lossprint.audit.workflow import import_losses
+
+    print(_summary(import_losses(options.losses, options.dataset, options.out, quiet=options.quiet)))
+    return 0
+
+
+def _score(options) -> int:
+    from lossprint.audit.workflow import score
+
+    print(_summary(score(options.run)))
+    return 0
+
+
+def _app(options) -> int:
+    from lossprint.audit.store import list_runs, open_run
+
+    if (options.run / "run.json").is_file():
+        open_run(options.run)  # one that cannot be shown is refused here, not in the browser
+    elif not list_runs(options.run):
+        raise LossprintError(f"expected a run folder or a folder of runs, found no run.json in {options.run}")
+    return _serve(options.run, options)
+
+
+def _serve(path: Path, options) -> int:
+    # A process of its own: the workflow never imports the app, and the server starts without torch in memory.
+    command = [sys.executable, "-m", "lossprint.app.serve", str(path), "--host", options.host]
+    command += ["--port", str(options.port)] + ["--no-browser"] * options.no_browser
+    try:
+        return subprocess.call(command)
+    except KeyboardInterrupt:
+        return 0
+
+
+def _export_coreset(options) -> int:
+    from lossprint.audit import export, store
+
+    run = store.open_run(options.run)
+    frame = export.coreset(
+        run, options.method, fraction=options.fraction, per_class=options.per_class, seed=options.seed
+    )
+    export.save(run, frame, options.out)
+    print(f"{len(frame):,} samples chosen by {options.method} written to {options.out}")
+    return 0
+
+
+def _export_cleaned(options) -> int:
+    from lossprint.audit import export, store
+
+    print(export.write_cleaned(store.open_run(options.run), options.out))
+    return 0
+
+
+def _export_findings(options) -> int:
+    from lossprint.audit import export, store
+
+    run = store.open_run(options.run)
+    frame = export.findings(run)
+    export.save(run, frame, options.out)
+    print(f"{frame['group'].nunique():,} findings ({len(frame):,} rows) written to {options.out}")
+    return 0
+
+
+def _summary(run) -> str:
+    """What was found and where to go from here."""
+    found = run.manifest["facts"]["find"].get("findings", {})
+    counts = ", ".join(f"{count:,} {kind.replace('_', ' ')}" for kind, count in found.items()) or "nothing suspicious"
+    lines = [*run.manifest["dataset"].get("notes", []), f"found: {counts}", f"see it: lossprint app {run.path}"]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

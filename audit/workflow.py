@@ -1,0 +1,268 @@
+"""From a dataset to a whole run: what `lossprint audit`, `demo`, `import` and `score` call."""
+
+import importlib.resources
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from lossprint.audit import datasets, find, store
+from lossprint.audit.losses import read_losses
+from lossprint.audit.record import Recorder
+from lossprint.audit.types import LossprintError
+from lossprint.scoring import duplicates
+
+DEFAULTS = {"model": "small", "epochs": 20, "seed": 0, "curvature_checkpoints": 4, "val_fraction": 0.1}
+DRAWS = 3  # of curvature at each checkpoint; fresh at each, so that their errors average out over checkpoints
+THUMB = 32  # px, side of the grey images that near duplicates are confirmed on
+
+
+def audit(
+    dataset: str,
+    out: str | Path,
+    *,
+    model: str | None = None,
+    epochs: int | None = None,
+    seed: int | None = None,
+    device: str = "auto",
+    curvature_checkpoints: int | None = None,
+    val_fraction: float | None = None,
+    resume: bool = False,
+    quiet: bool = False,
+) -> store.Run:
+    """Record, measure curvature, embed, score and find. None stands for the default, or on resume for what was asked.
+
+    A stage that is done is not done again; a run killed in any of them goes on with `resume`, to the same bytes.
+    """
+    given = {
+        "dataset": _absolute(dataset),
+        "model": model,
+        "epochs": epochs,
+        "seed": seed,
+        "curvature_checkpoints": curvature_checkpoints,
+        "val_fraction": val_fraction,
+    }
+    asked = _asked(Path(out), given, resume)
+    from lossprint.audit import models, train  # torch only once the cheap checks have passed
+
+    models.check_model(asked["model"])
+    device = train.pick_device(device)
+    if resume and (Path(out) / "run.json").is_file():
+        run = store.open_run(out, need=None)
+        if run.stages == list(store.STAGES):
+            return run
+    loaded, size = _load(asked, quiet)
+    recorder = Recorder(out, loaded.dataset, asked=asked, seed=asked["seed"], resume=resume)
+    inputs = _inputs(loaded, size)
+    run = recorder.run
+    if "record" not in run.stages:
+        began = time.perf_counter()
+        train.train(
+            recorder,
+            inputs,
+            model=asked["model"],
+            epochs=asked["epochs"],
+            seed=asked["seed"],
+            device=device,
+            quiet=quiet,
+        )
+        run = recorder.finish(
+            seconds=round(time.perf_counter() - began, 2),
+            device=device,
+            size=size,
+            mean=inputs.mean.tolist(),
+            std=inputs.std.tolist(),
+        )
+        run.drop_state()
+    if "curvature" not in run.stages:
+        run = _measure_curvature(run, inputs, asked, device, quiet)
+    if "embed" not in run.stages:
+        run = _embed(run, inputs, loaded, asked, device)
+    return find.find_run(find.score_run(run))
+
+
+def audit_demo(out: str | Path, quiet: bool = False) -> store.Run:
+    """Audit the embedded demo dataset; a run that is there already is continued, or used as it is."""
+    demo = importlib.resources.files("lossprint.assets") / "demo" / "labels.csv"
+    return audit(str(demo), out, resume=True, quiet=quiet)
+
+
+def import_losses(losses: str | Path, dataset: str, out: str | Path, quiet: bool = False) -> store.Run:
+    """A run from losses that the user recorded: everything but curvature, embedding and what rests on them."""
+    if (Path(out) / "run.json").exists():
+        raise LossprintError(f"expected a new folder for the run, found a run at {out}: choose another --out")
+    loaded, _ = _load({"dataset": dataset, "model": "small", "val_fraction": 0.1, "seed": 0}, quiet)
+    parts = list(read_losses(losses, loaded.dataset.samples, loaded.dataset.classes))
+    asked = {"dataset": _absolute(dataset), "losses": _absolute(losses)}
+    recorder = Recorder(out, loaded.dataset, recording="imported", asked=asked)
+    for split, checkpoint, table in sorted(parts, key=lambda part: (part[0], part[1])):
+        recorder.run.write_part(split, checkpoint, table)
+    run = recorder.finish()
+    _write_duplicates(run, loaded, _grey(loaded.pixels).reshape(len(loaded.digests), -1).astype(np.float32))
+    return find.find_run(find.score_run(run))
+
+
+def score(path: str | Path) -> store.Run:
+    """Score and find again from what is recorded."""
+    return find.find_run(find.score_run(store.open_run(path, need="record")))
+
+
+# ---------------------------------------------------------------------------------------------- stages
+
+
+def _measure_curvature(run: store.Run, inputs, asked: dict, device: str, quiet: bool) -> store.Run:
+    """Curvature of the training samples at K checkpoints spread over training, one file each."""
+    from lossprint.audit import models, train
+    from lossprint.scoring import curvature
+
+    began, epochs = time.perf_counter(), asked["epochs"]
+    count = min(asked["curvature_checkpoints"], epochs)
+    checkpoints = sorted({round(epochs * (k + 1) / count) for k in range(count)})
+    rows = inputs.rows("train")
+    network = models.build_model(asked["model"], inputs.classes, inputs.size).to(device)
+    todo = [checkpoint for checkpoint in checkpoints if checkpoint not in run.curvature_recorded()]
+    with tqdm(total=len(todo) * len(rows), unit="img", desc="curvature", disable=quiet, **train.bar_style()) as bar:
+        for checkpoint in todo:
+            train.load_weights(network, run.read_checkpoint(checkpoint))
+            measured = curvature.measure(
+                network,
+                _counted(inputs.batches(rows, device), bar),
+                draws=DRAWS,
+                seed=asked["seed"] * 1_000_003 + checkpoint,
+                device=device,
+            )
+            names = ("curvature", "trace", "gradient_norm")
+            columns = {"sample": measured.samples, **{name: getattr(measured, name) for name in names}}
+            run.write_curvature(checkpoint, pd.DataFrame(columns))
+    return run.finish(
+        "curvature", seconds=round(time.perf_counter() - began, 2), checkpoints=checkpoints, draws=DRAWS if count else 0
+    )
+
+
+def _counted(batches, bar):
+    """The same batches, each told to the progress bar once it has been worked on."""
+    for batch in batches:
+        yield batch
+        bar.update(len(batch[0]))
+
+
+def _embed(run: store.Run, inputs, loaded: datasets.Loaded, asked: dict, device: str) -> store.Run:
+    """The last checkpoint's embedding of every sample, and the duplicates among them."""
+    from lossprint.audit import models, train
+
+    began = time.perf_counter()
+    network = models.build_model(asked["model"], inputs.classes, inputs.size).to(device)
+    train.load_weights(network, run.read_checkpoint(asked["epochs"]))
+    vectors = train.embed(network, inputs, device)
+    run.write_embeddings(inputs.samples, vectors)
+    _write_duplicates(run, loaded, vectors)
+    return run.finish("embed", seconds=round(time.perf_counter() - began, 2), dimensions=vectors.shape[1])
+
+
+def _write_duplicates(run: store.Run, loaded: datasets.Loaded, vectors: np.ndarray) -> None:
+    """Exact pairs from the digests of decoded pixels, near pairs from embedding, perceptual hash and pixels."""
+    ids = loaded.dataset.samples["sample"].to_numpy(np.int64)
+    frames = []
+    for group in duplicates.exact_groups(loaded.digests):
+        first, second = np.triu_indices(len(group), 1)
+        frames.append(_pair_frame(ids[group[first]], ids[group[second]], "exact", np.ones(len(first))))
+    near = duplicates.near_pairs(vectors, _grey(_thumbs(loaded)))
+    frames.append(_pair_frame(ids[near.first], ids[near.second], "near", near.similarity))
+    pairs = pd.concat(frames, ignore_index=True).sort_values(["sample", "partner", "kind"])
+    # What is identical is near as well: keep the stronger word, which sorts first.
+    run.write_duplicates(pairs.drop_duplicates(["sample", "partner"]).reset_index(drop=True))
+
+
+def _pair_frame(first: np.ndarray, second: np.ndarray, kind: str, similarity: np.ndarray) -> pd.DataFrame:
+    low, high = np.minimum(first, second), np.maximum(first, second)
+    return pd.DataFrame({"sample": low, "partner": high, "kind": kind, "similarity": np.asarray(similarity, float)})
+
+
+# ---------------------------------------------------------------------------------------------- data
+
+
+def _load(asked: dict, quiet: bool) -> tuple[datasets.Loaded, int]:
+    """Open and decode the dataset once; the side in pixels at which the network sees it."""
+    from lossprint.audit.models import proxy_size
+
+    dataset = datasets.open_dataset(asked["dataset"], asked["val_fraction"], asked["seed"], check=False)
+    sides = datasets.image_sizes(dataset, at_most=1000)
+    size = proxy_size(asked["model"], int(np.median(sides.max(axis=1)))) if len(sides) else 28
+    n = len(dataset.samples)
+    fits = datasets.fits_in_memory(n, size)
+    with tqdm(total=n, unit="img", desc="decode", disable=quiet or n < 20_000) as bar:
+        loaded = datasets.load(dataset, size if fits else None, progress=lambda done, _: bar.update(done - bar.n))
+    return loaded, size
+
+
+def _inputs(loaded: datasets.Loaded, size: int):
+    from lossprint.audit import train
+
+    samples = loaded.dataset.samples
+    index = {label: i for i, label in enumerate(loaded.dataset.classes)}
+    split = samples["split"].to_numpy(str)
+    pixels = loaded.pixels if loaded.pixels is not None else datasets.ImageStream(loaded.dataset, size)
+    mean, std = train.channel_statistics(pixels, np.flatnonzero(split == "train"))
+    return train.Inputs(
+        samples["sample"].to_numpy(np.int64),
+        samples["label"].map(index).to_numpy(np.int64),
+        split,
+        pixels,
+        size,
+        mean,
+        std,
+        len(index),
+    )
+
+
+def _thumbs(loaded: datasets.Loaded) -> np.ndarray:
+    """Images (N, S, S, 3) uint8 of at most `THUMB` px a side, small enough to compare pixel by pixel."""
+    if loaded.pixels is None:
+        return datasets.decode(loaded.dataset, THUMB)
+    side = loaded.pixels.shape[1]
+    if side <= THUMB:
+        return loaded.pixels
+    from PIL import Image
+
+    shape = (len(loaded.pixels), THUMB, THUMB, 3)
+    thumbs = np.empty(shape, np.uint8)
+    for row, image in enumerate(loaded.pixels):
+        thumbs[row] = Image.fromarray(image).resize((THUMB, THUMB), Image.Resampling.BOX)
+    return thumbs
+
+
+def _grey(pixels: np.ndarray) -> np.ndarray:
+    """(N, S, S, 3) uint8 -> (N, S, S) uint8, the luma of Rec. 601 in whole numbers."""
+    red, green, blue = (pixels[..., channel].astype(np.uint16) for channel in range(3))
+    return ((77 * red + 150 * green + 29 * blue) >> 8).astype(np.uint8)
+
+
+# ---------------------------------------------------------------------------------------------- what was asked
+
+
+def _asked(out: Path, given: dict, resume: bool) -> dict:
+    """What this run is to do; on resume what it was begun with, which the options given now must not contradict."""
+    if (out / "run.json").is_file() and resume:
+        before = store.open_run(out, need=None).manifest["asked"]
+        if "losses" in before:
+            raise LossprintError(f"expected a run made by audit, found one of imported losses at {out}")
+        for name, value in given.items():
+            if value is not None and value != before.get(name):
+                option = name if name == "dataset" else f"--{name.replace('_', '-')}"
+                raise LossprintError(
+                    f"expected {option} {before.get(name)}, with which {out} was begun, found {value}: "
+                    "leave it out to resume, or start a new run"
+                )
+        return before
+    if (out / "run.json").is_file():
+        raise LossprintError(
+            f"expected a new folder for the run, found a run at {out}: add --resume to continue it, "
+            "or choose another --out"
+        )
+    return {name: DEFAULTS.get(name) if value is None else value for name, value in given.items()}
+
+
+def _absolute(source: str | Path) -> str:
+    return str(source) if str(source).startswith("torchvision:") else str(Path(source).expanduser().absolute())

@@ -1,0 +1,41 @@
+"""Small datasets cut from the embedded demo, and one real audit of such a one that many tests share."""
+
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+DEMO = Path(__file__).parent.parent / "assets" / "demo"
+
+
+def cut_demo(folder: Path, train: int, val: int, labels: tuple[str, ...] = ("bag", "dress", "sandal")) -> Path:
+    """A manifest dataset with `train` and `val` images of each of the labels; the path of its labels.csv."""
+    table = pd.read_csv(DEMO / "labels.csv", dtype=str, keep_default_na=False)
+    table = table[table["label"].isin(labels)]
+    parts = [
+        rows.head({"train": train, "val": val, "test": 0}[split])
+        for (_, split), rows in table.groupby(["label", "split"])
+    ]
+    table = pd.concat(parts).sort_values("path")
+    (folder / "images").mkdir(parents=True)
+    for path in table["path"]:
+        shutil.copyfile(DEMO / path, folder / path)
+    table.to_csv(folder / "labels.csv", index=False)
+    return folder / "labels.csv"
+
+
+@pytest.fixture(scope="session")
+def small_dataset(tmp_path_factory) -> Path:
+    """300 training and 45 validation images of three classes."""
+    return cut_demo(tmp_path_factory.mktemp("small"), 100, 15)
+
+
+@pytest.fixture(scope="session")
+def audited(small_dataset, tmp_path_factory) -> Path:
+    """The run folder of a real audit of `small_dataset` with 6 epochs; not to be changed: copy it first."""
+    from lossprint.audit.workflow import audit
+
+    out = tmp_path_factory.mktemp("audited") / "run"
+    audit(str(small_dataset), out, epochs=6, curvature_checkpoints=2, quiet=True)
+    return out

@@ -1,0 +1,180 @@
+"""A small whole run folder with planted faults, written through the store: no training, no torch."""
+
+import csv
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from lossprint.audit.csvfile import unguard
+from lossprint.audit.store import PAIRS, Run, create_run, open_run
+from lossprint.audit.types import SCORES, Finding
+
+CLASSES = ("bag", "coat", "shirt")
+
+
+def make_run(
+    folder: str | Path,
+    *,
+    kind: str = "manifest",
+    classes: tuple[str, ...] = CLASSES,
+    train: int = 10,
+    held_out: int = 4,
+    checkpoints: int = 5,
+    frames: bool = False,
+    seed: int = 0,
+    done: bool = True,
+) -> Run:
+    """Make FOLDER/data (a dataset of 12 px images) and FOLDER/run (its run), and return the run.
+
+    kind is `manifest` (data/labels.csv) or `folder` (data/split/class_000/...). `train` and `held_out` count images a
+    class; ids go through train, val, test in this order, classes in turn within a split. `frames` adds a sequence and
+    a frame to each sample; `done=False` leaves the run recorded but not scored.
+
+    Planted, all in train: samples 1 and 4 are wrong labels (suggested: the class after theirs), 0 and 3 are the same
+    pixels under different labels if there are several classes, 6 is nearly 2, and 5 is an outlier.
+    """
+    folder = Path(folder)
+    rng = np.random.default_rng(seed)
+    classes = tuple(sorted(classes))
+    samples = _samples(kind, classes, {"train": train, "val": held_out, "test": held_out}, frames)
+    root = folder / "data"
+    _draw(root, samples, classes, rng)
+    source = root
+    if kind == "manifest":
+        source = root / "labels.csv"
+        names = ["path", "label", "split"] + (["sequence", "frame"] if frames else [])
+        samples[names].to_csv(source, index=False)
+
+    fingerprint = hashlib.sha256("\n".join(samples["path"] + samples["label"]).encode()).hexdigest()
+    dataset = {
+        "source": str(source.absolute()),
+        "root": str(root.absolute()),
+        "kind": kind,
+        "fingerprint": fingerprint,
+        "classes": list(classes),
+        "counts": {split: int(n) for split, n in samples["split"].value_counts().items()} | {"unreadable": 0},
+    }
+    asked = {"dataset": str(source.absolute()), "model": "small", "epochs": checkpoints, "seed": seed}
+    run = create_run(folder / "run", asked, dataset, seed)
+    run.write_samples(samples, pd.DataFrame({"path": [], "reason": []}, dtype="string"))
+    wrong = {1: _other(samples, 1, classes), 4: _other(samples, 4, classes)}
+    _record(run, samples, classes, wrong, checkpoints, rng)
+    run = run.finish("record", seconds=1.0)
+    if not done:
+        return run
+    _score(run, samples, wrong, rng)
+    for stage in ("curvature", "embed", "score", "find"):
+        run = run.finish(stage, seconds=0.5)
+    return run
+
+
+def _samples(kind: str, classes: tuple[str, ...], sizes: dict[str, int], frames: bool) -> pd.DataFrame:
+    rows = []
+    for split, each in sizes.items():
+        for i in range(each * len(classes)):
+            which = i % len(classes)
+            place = f"{split}/class_{which:03d}" if kind == "folder" else "images"
+            rows.append((len(rows), f"{place}/{split}_{i:03d}.png", classes[which], split, f"{split}-1", i))
+    frame = pd.DataFrame(rows, columns=["sample", "path", "label", "split", "sequence", "frame"])
+    if not frames:
+        frame[["sequence", "frame"]] = None
+    text = dict.fromkeys(("path", "label", "split", "sequence"), "string")
+    return frame.astype({**text, "sample": "int64", "frame": "Int64"})
+
+
+def _draw(root: Path, samples: pd.DataFrame, classes: tuple[str, ...], rng: np.random.Generator) -> None:
+    pixels = {}
+    for row in samples.itertuples():
+        shade = np.full((12, 12, 3), 40 + 150 * classes.index(row.label) // len(classes), np.uint8)
+        pixels[row.sample] = shade + rng.integers(0, 30, shade.shape, dtype=np.uint8)
+    pixels[3] = pixels[0]
+    pixels[6] = pixels[2].copy()
+    pixels[6][0, 0] ^= 3
+    for row in samples.itertuples():
+        path = root / row.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels[row.sample]).save(path)
+
+
+def _other(samples: pd.DataFrame, sample: int, classes: tuple[str, ...]) -> str:
+    return classes[(classes.index(samples["label"].iloc[sample]) + 1) % len(classes)]
+
+
+def _record(run: Run, samples: pd.DataFrame, classes, wrong: dict[int, str], checkpoints: int, rng) -> None:
+    """Losses fall from about 2 towards 0; those of the wrong labels stay high, with a negative margin."""
+    for split in ("train", "val"):
+        mine = samples[samples["split"] == split]
+        ids = mine["sample"].to_numpy()
+        given = np.array([classes.index(label) for label in mine["label"]], np.int32)
+        bad = np.isin(ids, list(wrong))
+        for t in range(1, checkpoints + 1):
+            losses = np.where(bad, 3.0, 2.0 / t) + rng.random(len(ids)) * 0.1
+            predicted = given.copy()
+            predicted[bad] = [classes.index(wrong[i]) for i in ids[bad]]
+            margin = np.where(bad, -2.0, float(t))
+            run.write_part(
+                split, t, pd.DataFrame({"sample": ids, "loss": losses, "margin": margin, "predicted": predicted})
+            )
+
+
+def _score(run: Run, samples: pd.DataFrame, wrong: dict[int, str], rng: np.random.Generator) -> None:
+    mine = samples[samples["split"] == "train"]
+    ids = mine["sample"].to_numpy()
+    bad = np.isin(ids, list(wrong))
+    scores = mine[["sample", "path", "label"]].reset_index(drop=True)
+    for name in SCORES:
+        scores[name] = rng.random(len(ids)) * 0.4
+    scores["cld"] = np.where(bad, -0.9, scores["cld"])
+    scores["label_error"] = np.where(bad, 0.9 + ids / 1000, scores["label_error"])
+    scores["suggested_label"] = scores["sample"].map(wrong).astype("string").fillna(scores["label"])
+    scores["suggested_probability"] = np.where(bad, 0.9, 0.1)
+    run.write_scores(scores)
+
+    found = [Finding("label_error", (i,), 0.9 + i / 1000, label) for i, label in wrong.items()]
+    found += [Finding("duplicate", (3, 0), 1.0), Finding("near_duplicate", (6, 2), 0.95), Finding("outlier", (5,), 0.8)]
+    run.write_findings(found, samples)
+    run.write_duplicates(
+        pd.DataFrame({"sample": [0, 2], "partner": [3, 6], "kind": ["exact", "near"], "similarity": [1.0, 0.97]})
+    )
+    val = samples.loc[samples["split"] == "val", "sample"].to_numpy()
+    rows = [
+        (i, val[r], "val", (0.9 - 0.1 * r) * (1 if side == "aligned" else -1), side, r + 1, scope)
+        for i in ids
+        for scope in ("class", "all")
+        for side in ("aligned", "conflicting")
+        for r in range(min(3, len(val)))
+    ]
+    run.write_pairs(pd.DataFrame(rows, columns=list(PAIRS)))
+    everything = samples["sample"].to_numpy()
+    run.write_embeddings(everything, rng.normal(size=(len(everything), 8)).astype(np.float32))
+    values = {name: rng.random(len(ids)).astype(np.float32) for name in ("curvature", "trace", "gradient_norm")}
+    run.write_curvature(5, pd.DataFrame({"sample": ids, **values}))
+
+
+# ------------------------------------------------------------------------------------------------- looking at files
+
+
+def at_home(folder: Path, **changed) -> Run:
+    """The run of a copied folder, told where its data lies now."""
+    run = open_run(folder / "run")
+    data = folder / "data"
+    source = data / "labels.csv" if run.manifest["dataset"]["kind"] == "manifest" else data
+    return Run(
+        run.path,
+        {**run.manifest, "dataset": {**run.manifest["dataset"], "root": str(data), "source": str(source), **changed}},
+    )
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """sha256 of every file below a folder, by relative path."""
+    files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
+    return {str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+def read_csv(file: Path) -> list[dict]:
+    """The rows of a CSV that Lossprint wrote, every cell as text."""
+    with open(file, encoding="utf-8", newline="") as opened:
+        return [{name: unguard(cell) for name, cell in row.items()} for row in csv.DictReader(opened, strict=True)]

@@ -1,0 +1,204 @@
+"""The command line as a user types it: exit statuses, one line for bad input, nothing half-written left as whole."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import cut_demo
+
+from lossprint.audit import cli
+from lossprint.audit.store import version
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+def lossprint(*arguments) -> tuple[int, str]:
+    """Exit status and standard error of the program, run as a program."""
+    command = [sys.executable, "-m", "lossprint.audit.cli", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    return done.returncode, done.stderr
+
+
+def refused(capsys, *arguments) -> str:
+    """The one line with which a command refuses, in this process: it is as the program's, and faster."""
+    try:
+        status = cli.main([str(argument) for argument in arguments])
+    except SystemExit as exit:
+        status = exit.code
+    error = capsys.readouterr().err
+    assert status == 2, f"exit status {status}: {error}"
+    assert error.startswith("lossprint: ") and error.count("\n") == 1, error
+    return error
+
+
+def test_version_and_help_of_each_command(capsys):
+    with pytest.raises(SystemExit) as left:
+        cli.main(["--version"])
+    assert left.value.code == 0 and capsys.readouterr().out == f"lossprint {version()}\n"
+    for command in commands():
+        with pytest.raises(SystemExit) as left:
+            cli.main([*command.split(), "--help"])
+        assert left.value.code == 0 and "usage: lossprint" in capsys.readouterr().out
+
+
+def commands() -> list[str]:
+    """Every command of the parser, subcommands written out."""
+    import argparse
+
+    def walk(parser, prefix):
+        subs = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+        if not subs:
+            return [" ".join(prefix)]
+        return [name for sub in subs for key, child in sub.choices.items() for name in walk(child, [*prefix, key])]
+
+    return walk(cli.build_parser(), [])
+
+
+def test_every_command_is_in_the_readme_and_every_one_there_exists():
+    text = README.read_text()
+    known = commands()
+    for command in known:
+        assert f"lossprint {command}" in text, f"README.md does not show lossprint {command}"
+    for found in re.findall(r"^\s*(?:\$ )?lossprint ([a-z]+(?: (?:coreset|cleaned|findings)\b)?)", text, re.M):
+        assert found in known, f"README.md shows lossprint {found}, which does not exist"
+
+
+def test_wrong_use_is_one_line_with_status_2():
+    for arguments in ([], ["nonsense"], ["audit"], ["audit", "x", "--out", "y", "--epochs", "none"]):
+        status, error = lossprint(*arguments)
+        assert status == 2 and error.startswith("lossprint: ") and error.count("\n") == 1
+
+
+def manifest(folder: Path, text: str) -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / "labels.csv").write_text(text)
+    return folder / "labels.csv"
+
+
+@pytest.fixture
+def pictures(tmp_path) -> Path:
+    """Twelve images a.png to l.png beside which a manifest can be written."""
+    from PIL import Image
+
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for i, name in enumerate("abcdefghijkl"):
+        Image.fromarray(np.full((28, 28), 20 * i, np.uint8)).save(folder / f"{name}.png")
+    return folder
+
+
+BAD_DATASETS = {
+    "no label column": ("path,split\na.png,train\n", "label"),
+    "outside its folder": ("path,label\n../secret.png,x\na.png,x\nb.png,y\nc.png,y\n", r"\.\./secret\.png"),
+    "one class": ("path,label\na.png,x\nb.png,x\nc.png,x\n", "class"),
+    "a class with one sample": ("path,label\na.png,x\nb.png,x\nc.png,x\nd.png,lonely\n", "lonely"),
+    "no readable image": ("path,label\nno1.png,x\nno2.png,x\nno3.png,y\nno4.png,y\n", "readable"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_DATASETS)
+def test_bad_datasets(case, pictures, tmp_path, capsys):
+    text, message = BAD_DATASETS[case]
+    line = refused(capsys, "audit", manifest(pictures, text), "--out", tmp_path / "run")
+    assert re.search(message, line), line
+    assert not (tmp_path / "run").exists()
+
+
+def test_no_such_path(tmp_path, capsys):
+    line = refused(capsys, "audit", tmp_path / "nowhere", "--out", tmp_path / "run")
+    assert "nowhere" in line and not (tmp_path / "run").exists()
+
+
+def test_unknown_model_says_what_there_is(pictures, tmp_path, capsys):
+    good = manifest(pictures, "path,label\na.png,x\nb.png,x\nc.png,x\nd.png,y\ne.png,y\nf.png,y\n")
+    line = refused(capsys, "audit", good, "--out", tmp_path / "run", "--model", "resnet19")
+    assert "resnet18" in line and "small" in line and not (tmp_path / "run").exists()
+
+
+def test_runs_that_are_not_are_refused_by_every_command(audited, tmp_path, capsys):
+    empty, newer, half, broken = (tmp_path / name for name in ("empty", "newer", "half", "broken"))
+    empty.mkdir()
+    for folder, change in ((newer, {"format": 99, "lossprint": "9.0"}), (half, {"stages": ["record"]})):
+        shutil.copytree(audited, folder)
+        told = json.loads((folder / "run.json").read_text())
+        (folder / "run.json").write_text(json.dumps(told | change))
+    shutil.copytree(audited, broken)
+    (broken / "run.json").write_text('{"format": 1, "asked"')
+    out = tmp_path / "out.csv"
+    uses = {
+        "app": lambda run: ["app", run],
+        "coreset": lambda run: ["export", "coreset", run, "--method", "cld", "--fraction", "0.1", "--out", out],
+        "cleaned": lambda run: ["export", "cleaned", run, "--out", out],
+        "findings": lambda run: ["export", "findings", run, "--out", out],
+    }
+    for use in uses.values():
+        assert "nothing" in refused(capsys, *use(tmp_path / "nowhere"))
+        assert "run.json" in refused(capsys, *use(empty))
+        assert "format 99" in refused(capsys, *use(newer)) and not out.exists()
+        assert "half written" in refused(capsys, *use(half))
+        assert "readable run.json" in refused(capsys, *use(broken))
+    assert "half written" not in refused(capsys, "score", newer)
+    assert not out.exists()
+
+
+def test_bad_wishes_for_a_coreset(audited, tmp_path, capsys):
+    base = ["export", "coreset", audited, "--out", tmp_path / "c.csv"]
+    assert "cld" in refused(capsys, *base, "--method", "cdl", "--fraction", "0.5")
+    refused(capsys, *base, "--method", "cld", "--fraction", "1.5")
+    refused(capsys, *base, "--method", "cld")
+    refused(capsys, *base, "--method", "cld", "--fraction", "0.5", "--per-class", "3")
+    assert not (tmp_path / "c.csv").exists()
+
+
+def test_bad_losses(small_dataset, tmp_path, capsys):
+    def imported(**arrays):
+        np.savez(tmp_path / "losses.npz", **arrays)
+        line = refused(
+            capsys, "import", tmp_path / "losses.npz", "--dataset", small_dataset, "--out", tmp_path / "run", "--quiet"
+        )
+        assert not (tmp_path / "run").exists()
+        return line
+
+    good = np.ones((300, 4), np.float32)
+    spoilt = good.copy()
+    spoilt[5, 2] = np.nan
+    assert re.search("NaN", imported(train_losses=spoilt, val_losses=np.ones((45, 4))), re.I)
+    assert "299" in imported(train_losses=good[:299], val_losses=np.ones((45, 4)))
+    assert imported(train_losses=np.ones(300), val_losses=np.ones((45, 4)))
+    line = refused(capsys, "import", tmp_path / "no.npz", "--dataset", small_dataset, "--out", tmp_path / "run")
+    assert "no.npz" in line and not (tmp_path / "run").exists()
+
+
+def test_exports_of_a_real_run(audited, tmp_path):
+    out = tmp_path / "coreset.csv"
+    for method in ("cld", "random"):
+        assert (
+            cli.main(["export", "coreset", str(audited), "--method", method, "--fraction", "0.2", "--out", str(out)])
+            == 0
+        )
+        chosen = pd.read_csv(out)
+        assert list(chosen.columns) == ["sample", "path", "label", "score", "rank"] and len(chosen) == 60
+        assert chosen["label"].value_counts().tolist() == [20, 20, 20]
+        assert chosen["rank"].tolist() == list(range(1, 61))
+    assert cli.main(["export", "findings", str(audited), "--out", str(tmp_path / "f.csv")]) == 0
+    columns = ["kind", "sample", "path", "label", "suggested_label", "severity", "rank", "group"]
+    assert list(pd.read_csv(tmp_path / "f.csv").columns) == columns
+    assert cli.main(["export", "cleaned", str(audited), "--out", str(tmp_path / "clean.csv")]) == 0
+    cleaned = pd.read_csv(tmp_path / "clean.csv")
+    assert len(cleaned) == 345 and list(cleaned.columns[:3]) == ["path", "label", "split"]
+
+
+def test_audit_as_a_program(tmp_path):
+    dataset = cut_demo(tmp_path / "data", 20, 3)
+    out = tmp_path / "run"
+    status, error = lossprint("audit", dataset, "--out", out, "--epochs", "2", "--curvature-checkpoints", "0")
+    assert status == 0, error
+    assert "train" in error and "epoch 2/2" in error  # the progress bar
+    status, error = lossprint("audit", dataset, "--out", out)
+    assert status == 2 and "--resume" in error

@@ -1,0 +1,191 @@
+"""The built-in training: resumable to the byte, deterministic, and recording changes nothing."""
+
+import copy
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import cut_demo
+
+from lossprint.audit import train
+from lossprint.audit.models import Small, build_model, check_model, last_linear, proxy_size
+from lossprint.audit.types import LossprintError
+
+
+def command(dataset: Path, out: Path, *more: str) -> list[str]:
+    base = [sys.executable, "-m", "lossprint.audit.cli", "audit", str(dataset), "--out", str(out), "--quiet"]
+    return [*base, "--epochs", "6", "--curvature-checkpoints", "2", *more]
+
+
+def contents(run: Path) -> dict[str, bytes]:
+    """All files of a run but run.json, which holds times."""
+    files = [file for file in run.rglob("*") if file.is_file() and file.name != "run.json"]
+    return {str(file.relative_to(run)): file.read_bytes() for file in sorted(files)}
+
+
+def kill_when(condition, process: subprocess.Popen, delay: float) -> None:
+    """SIGKILL the process `delay` seconds after the condition first holds."""
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert process.poll() is None, "the audit ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    time.sleep(delay)
+    assert process.poll() is None, "the audit ended before it could be killed"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+def test_killed_twice_and_resumed_is_the_same_to_the_byte(tmp_path):
+    dataset = cut_demo(tmp_path / "data", 300, 20)
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    subprocess.run(command(dataset, whole), check=True, capture_output=True)
+
+    def written(checkpoint):
+        return lambda: (broken / f"trajectories/split=train/checkpoint={checkpoint:05d}/rank-0.parquet").exists()
+
+    # Once as soon as a trajectory is written, most likely before its weights are; once in the middle of an epoch.
+    for checkpoint, delay, more in ((2, 0.0, ()), (4, 0.1, ("--resume",))):
+        process = subprocess.Popen(command(dataset, broken, *more), stderr=subprocess.DEVNULL)
+        kill_when(written(checkpoint), process, delay)
+        refused = subprocess.run(
+            [sys.executable, "-m", "lossprint.audit.cli", "score", str(broken)], capture_output=True, text=True
+        )
+        assert refused.returncode == 2 and "half written" in refused.stderr
+    subprocess.run(command(dataset, broken, "--resume"), check=True, capture_output=True)
+    expected, found = contents(whole), contents(broken)
+    assert expected.keys() == found.keys()
+    assert [name for name in expected if expected[name] != found[name]] == []
+    assert sum(name.startswith("trajectories") for name in expected) == 12
+
+
+def inputs(n=40, size=28, classes=3) -> train.Inputs:
+    random = np.random.default_rng(0)
+    return train.Inputs(
+        samples=np.arange(n) * 2,
+        labels=random.integers(0, classes, n),
+        split=np.array(["train"] * (n - 10) + ["val"] * 10),
+        pixels=random.integers(0, 256, (n, size, size, 3), dtype=np.uint8),
+        size=size,
+        mean=np.array([0.5, 0.4, 0.3]),
+        std=np.array([0.2, 0.3, 0.4]),
+        classes=classes,
+    )
+
+
+class Collect:
+    def __init__(self):
+        self.losses = {}
+
+    def update(self, ids, losses, logits, labels):
+        self.losses |= dict(zip(ids.tolist(), losses.tolist(), strict=True))
+
+
+def test_recording_leaves_mode_weights_and_random_state_alone():
+    data, network = inputs(), build_model("small", 3, 28)
+    network.train()
+    before, state = copy.deepcopy(network.state_dict()), torch.get_rng_state()
+    collect = Collect()
+    accuracy = train.record(collect, network, data, np.arange(40), "cpu")
+    assert network.training and torch.equal(state, torch.get_rng_state())
+    assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
+    network.eval()
+    with torch.no_grad():
+        for row in (0, 17, 39):  # one by one, normalised by hand
+            image = torch.tensor((data.pixels[row] / 255 - data.mean) / data.std, dtype=torch.float32)
+            logits = network(image.permute(2, 0, 1)[None])
+            expected = torch.nn.functional.cross_entropy(logits, torch.tensor([data.labels[row]]))
+            assert collect.losses[row * 2] == pytest.approx(float(expected), abs=1e-4)
+    assert 0 <= accuracy <= 1
+
+
+def test_shifts_move_each_image_by_its_own_amount():
+    images = torch.zeros(64, 3, 12, 12, dtype=torch.uint8)
+    images[:, :, 6, 5] = 255
+    moved = train._shifted(images, 2, torch.Generator().manual_seed(1))
+    assert moved.shape == images.shape and moved.dtype == torch.uint8
+    places = {tuple(np.argwhere(image[0].numpy() == 255)[0]) for image in moved}
+    assert len(places) > 10
+    assert all(abs(down - 6) <= 2 and abs(right - 5) <= 2 for down, right in places)
+
+
+def test_statistics_are_those_of_the_images():
+    data, network = inputs(), build_model("small", 3, 28)
+    train._estimate_statistics(network, data, np.arange(30), 1000, "cpu")
+    stem = network.stem[0](torch.cat([images for _, images, _ in data.batches(np.arange(30), "cpu")]))
+    torch.testing.assert_close(network.stem[1].running_mean, stem.mean((0, 2, 3)), atol=1e-5, rtol=1e-4)
+    assert not network.training and network.stem[1].momentum == 0.1
+
+
+def test_one_cycle_rises_and_falls():
+    recipe = train.Recipe()
+    rates = [recipe.rate_at(step, 100) for step in range(100)]
+    assert rates[0] == pytest.approx(0.01) and max(rates) == pytest.approx(0.1) and rates[-1] < 0.001
+    assert int(np.argmax(rates)) == 30
+
+
+def test_a_small_dataset_gets_small_batches():
+    assert train.Recipe().for_size(4000).batch == 128
+    small = train.Recipe().for_size(100)
+    assert small.batch == 8 and small.rate == pytest.approx(0.1 * 8 / 128)
+    assert train.Recipe().for_size(1).batch == 8
+
+
+def test_embedding_is_the_input_of_the_last_layer():
+    data, network = inputs(), build_model("small", 3, 28)
+    vectors = train.embed(network, data, "cpu")
+    assert vectors.shape == (40, 128)
+    network.eval()
+    with torch.inference_mode():
+        logits = torch.cat([network(images) for _, images, _ in data.batches(np.arange(40), "cpu")])
+        torch.testing.assert_close(network.head(torch.from_numpy(vectors)), logits, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "densenet121", "convnext_tiny"])
+def test_torchvision_networks_take_small_images(name):
+    network = build_model(name, 5, 32)
+    assert network.eval()(torch.zeros(2, 3, 32, 32)).shape == (2, 5)
+    assert last_linear(network).out_features == 5
+
+
+def test_the_small_image_stem_of_resnet():
+    network = build_model("resnet18", 5, 32)
+    assert network.conv1.stride == (1, 1) and network.conv1.kernel_size == (3, 3)
+    assert isinstance(network.maxpool, torch.nn.Identity)
+    assert build_model("resnet18", 5, 224).conv1.stride == (2, 2)
+
+
+def test_unknown_model_names_the_nearest():
+    with pytest.raises(LossprintError, match="resnet18") as caught:
+        check_model("resnet-18")
+    assert "\n" not in str(caught.value)
+
+
+def test_sizes():
+    assert [proxy_size("small", side) for side in (8, 28, 32, 33, 200)] == [28, 28, 32, 36, 64]
+    assert [proxy_size("resnet18", side) for side in (28, 64, 100, 500)] == [32, 64, 100, 224]
+    assert sum(p.numel() for p in Small(10).parameters()) < 400_000
+
+
+def test_diverged_training_is_one_line(tmp_path, monkeypatch):
+    from lossprint.audit.workflow import audit
+
+    monkeypatch.setattr(train.Recipe, "rate_at", lambda *_: 1e12)
+    dataset = cut_demo(tmp_path / "data", 20, 3)
+    with pytest.raises(LossprintError, match="diverged") as caught:
+        audit(str(dataset), tmp_path / "run", epochs=3, quiet=True)
+    assert "\n" not in str(caught.value)
+
+
+def test_cuda_without_a_gpu_is_refused():
+    if torch.cuda.is_available():
+        assert train.pick_device("cuda") == "cuda"
+    else:
+        with pytest.raises(LossprintError, match="found none"):
+            train.pick_device("cuda")
+        assert train.pick_device("auto") == "cpu"

@@ -1,0 +1,162 @@
+"""The whole path on real images: audit, score again, import, and what a run folder holds afterwards."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import cut_demo
+
+from lossprint.audit import LossprintError, Recorder, open_run
+from lossprint.audit.store import FINDINGS, PAIRS, STAGES
+from lossprint.audit.workflow import audit, import_losses, score
+from lossprint.scoring import trajectory
+
+SCORE_COLUMNS = ["sample", "path", "label", "cld", "ltc", "csl", "aum", "curvature", "trace", "gradient_norm"]
+SCORE_COLUMNS += ["label_error", "outlier"]
+
+
+def test_a_run_holds_the_columns_of_the_contract(audited):
+    run = open_run(audited)
+    assert run.stages == list(STAGES)
+    scores, findings, pairs = run.scores(), run.findings(), run.pairs()
+    assert list(scores.columns) == [*SCORE_COLUMNS, "suggested_label", "suggested_probability"]
+    assert len(scores) == 300 and scores["sample"].is_monotonic_increasing
+    assert scores[SCORE_COLUMNS[3:]].notna().all().all()
+    assert scores["label_error"].between(0, 1).all() and scores["outlier"].between(0, 1).all()
+    assert scores["cld"].between(-1, 1).all()
+    assert tuple(findings.columns) == FINDINGS and tuple(pairs.columns) == PAIRS
+    assert findings.groupby("kind")["rank"].min().eq(1).all()
+    for split, count in (("train", 300), ("val", 45)):
+        losses = run.trajectory(split).losses
+        assert losses.shape == (6, count) and np.isfinite(losses).all() and losses.dtype == np.float32
+    assert run.curvature_recorded() == [3, 6] and run.saved_checkpoints() == [1, 2, 3, 4, 5, 6]
+    assert not list(audited.rglob("*.part")) and not (audited / "resume.safetensors").exists()
+
+
+def test_the_model_learnt_and_the_scores_are_those_of_the_trajectories(audited):
+    run = open_run(audited)
+    train, val = run.trajectory("train"), run.trajectory("val")
+    assert (val.predicted[-1] == val.labels).mean() > 0.9
+    assert train.losses[-1].mean() < train.losses[0].mean()
+    scores = run.scores()
+    np.testing.assert_allclose(scores["csl"], train.losses.mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(scores["aum"], train.margins.mean(axis=0), rtol=1e-4, atol=1e-5)
+    means = trajectory.class_means(val.losses, val.labels, 3)
+    i = 123
+    expected = np.corrcoef(np.diff(train.losses[:, i]), np.diff(means[:, train.labels[i]]))[0, 1]
+    assert scores["cld"][i] == pytest.approx(expected, abs=1e-5)
+
+
+def test_pairs_are_the_extreme_correlations(audited):
+    run = open_run(audited)
+    train, val = run.trajectory("train"), run.trajectory("val")
+    sample = int(train.samples[7])
+    correlation = np.array([np.corrcoef(train.losses[:, 7], q)[0, 1] for q in val.losses.T])
+    pairs = run.pairs(sample)
+    assert len(pairs) == 20 and set(pairs["partner_split"]) == {"val"}
+    for scope, allowed in (("all", np.ones(45, bool)), ("class", val.labels == train.labels[7])):
+        for side, sign in (("aligned", -1), ("conflicting", 1)):
+            rows = pairs[(pairs["scope"] == scope) & (pairs["side"] == side)].sort_values("rank")
+            assert rows["rank"].tolist() == [1, 2, 3, 4, 5]
+            expected = sign * np.sort(sign * correlation[allowed])[:5]
+            np.testing.assert_allclose(rows["correlation"], expected, atol=1e-5)
+
+
+def test_scoring_again_gives_the_same_bytes(audited, tmp_path):
+    again = tmp_path / "run"
+    shutil.copytree(audited, again)
+    score(again)
+    for name in ("scores.parquet", "findings.parquet", "pairs.parquet"):
+        assert (again / name).read_bytes() == (audited / name).read_bytes()
+
+
+def test_planted_faults_are_found(tmp_path):
+    """Ten swapped labels among 300 easy images, one exact copy and one copy that is shifted by a pixel."""
+    from PIL import Image
+
+    manifest = cut_demo(tmp_path / "data", 100, 15, ("bag", "trouser", "sandal"))
+    table = pd.read_csv(manifest, dtype=str)
+    truth = pd.read_csv("assets/demo/truth.csv", dtype=str, keep_default_na=False).set_index("path")
+    clean = table[(table["split"] == "train") & (truth.loc[table["path"], "kind"] == "").to_numpy()].index
+    wrong = clean[::25][:10]
+    turn = {"bag": "trouser", "trouser": "sandal", "sandal": "bag"}
+    table.loc[wrong, "label"] = table.loc[wrong, "label"].map(turn)
+    image = Image.open(manifest.parent / table.loc[clean[5], "path"])
+    image.save(manifest.parent / "images" / "copy.png", compress_level=1)
+    shifted = Image.new(image.mode, image.size)
+    shifted.paste(Image.open(manifest.parent / table.loc[clean[8], "path"]), (1, 0))
+    shifted.save(manifest.parent / "images" / "shifted.png")
+    table.loc[len(table)] = ["images/copy.png", table.loc[clean[5], "label"], "train"]
+    table.loc[len(table)] = ["images/shifted.png", "bag", "train"]
+    table.to_csv(manifest, index=False)
+    run = audit(str(manifest), tmp_path / "run", epochs=8, curvature_checkpoints=1, quiet=True)
+    scores, findings = run.scores(), run.findings()
+    top = scores.nlargest(10, "label_error")
+    assert len(set(top["path"]) & set(table.loc[wrong, "path"])) >= 8
+    flagged = findings[findings["kind"] == "label_error"].set_index("path")
+    hits = [path for path in table.loc[wrong, "path"] if path in flagged.index]
+    original = {
+        path: label
+        for label in turn
+        for path in table.loc[wrong, "path"]
+        if turn[label] == dict(zip(table["path"], table["label"], strict=True))[path]
+    }
+    assert sum(flagged.loc[path, "suggested_label"] == original[path] for path in hits) >= 8
+    exact = findings[findings["kind"] == "duplicate"].groupby("group")["path"].agg(set).tolist()
+    assert {"images/copy.png", table.loc[clean[5], "path"]} in exact
+    near = findings[findings["kind"] == "near_duplicate"].groupby("group")["path"].agg(set).tolist()
+    assert any({"images/shifted.png", table.loc[clean[8], "path"]} <= group for group in near)
+
+
+def test_resume_of_a_whole_run_does_nothing_and_contradictions_are_refused(audited, small_dataset, tmp_path):
+    out = tmp_path / "run"
+    shutil.copytree(audited, out)
+    before = (out / "run.json").read_bytes()
+    audit(str(small_dataset), out, resume=True, quiet=True)
+    assert (out / "run.json").read_bytes() == before
+    with pytest.raises(LossprintError, match="--epochs 6"):
+        audit(str(small_dataset), out, epochs=7, resume=True, quiet=True)
+    with pytest.raises(LossprintError, match="--resume"):
+        audit(str(small_dataset), out, quiet=True)
+    assert (out / "run.json").read_bytes() == before
+
+
+def test_own_losses_are_imported_and_scored_alike(audited, small_dataset, tmp_path):
+    run = open_run(audited)
+    train, val = run.trajectory("train"), run.trajectory("val")
+    np.savez(
+        tmp_path / "losses.npz",
+        train_losses=train.losses.T,
+        train_samples=train.samples,
+        train_margins=train.margins.T,
+        train_predicted=train.predicted.T,
+        val_losses=val.losses.T,
+        val_samples=val.samples,
+    )
+    imported = import_losses(tmp_path / "losses.npz", str(small_dataset), tmp_path / "run", quiet=True)
+    assert imported.manifest["recording"] == "imported"
+    for name in ("cld", "ltc", "csl", "aum", "label_error"):
+        np.testing.assert_allclose(imported.scores()[name], run.scores()[name], rtol=1e-5, atol=1e-6)
+    assert "curvature" not in imported.stages and imported.scores()["curvature"].isna().all()
+    assert imported.scores()["suggested_label"].tolist() == run.scores()["suggested_label"].tolist()
+
+
+def test_own_loop_end_to_end(small_dataset, tmp_path):
+    """The Recorder in a loop of one's own, then `lossprint score`."""
+    recorder = Recorder(tmp_path / "run", str(small_dataset))
+    ids = open_ids(recorder)
+    random = np.random.default_rng(0)
+    for epoch in (1, 2, 3, 4):
+        recorder.update(ids, random.gamma(2.0, 1.0 / epoch, len(ids)))
+        recorder.end_checkpoint(epoch)
+    recorder.finish()
+    run = score(tmp_path / "run")
+    assert len(run.scores()) == 300 and run.scores()["csl"].notna().all()
+    assert run.scores()["aum"].isna().all()
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["stages"] == ["record", "score", "find"]
+
+
+def open_ids(recorder):
+    return recorder.run.samples()["sample"].tolist()
