@@ -13,6 +13,7 @@ from lossprint.audit.store import Run
 from lossprint.audit.types import SPLITS, Finding, LossprintError, Trajectory
 from lossprint.scoring import labels as label_scores
 from lossprint.scoring import outliers, trajectory
+from lossprint.scoring.duplicates import Pairs, groups
 from lossprint.scoring.pairs import Partners, partners
 
 PARTNERS = 5  # kept a side and a scope
@@ -145,7 +146,7 @@ def label_errors(evidence: Evidence) -> list[Finding]:
 
 
 def outlying(evidence: Evidence) -> list[Finding]:
-    """Samples beyond the far-out fence of the distance to their nearest neighbours: severity over 0.5."""
+    """Samples beyond the outer fence of the distance to their nearest neighbours: severity over 0.5."""
     scores = evidence.scores
     return [
         Finding("outlier", (int(row.Index),), float(row.outlier))
@@ -175,12 +176,10 @@ def _groups(evidence: Evidence, kind: str, pairs: pd.DataFrame) -> list[Finding]
     The suspect comes first: of the training samples the one with the highest label-error severity. In a conflict the
     suggested label is that of the member which is least suspect; validation and test samples are trusted most.
     """
-    from lossprint.scoring.duplicates import groups
-
     ids = np.unique(pairs[["sample", "partner"]].to_numpy(np.int64))
     first, second = (np.searchsorted(ids, pairs[name].to_numpy(np.int64)) for name in ("sample", "partner"))
     findings = []
-    for members in groups(np.stack([first, second], axis=1), len(ids)):
+    for members in groups(Pairs(first, second, pairs["similarity"].to_numpy()), len(ids)):
         members = ids[members]
         rows = evidence.samples.loc[members]
         suspicion = evidence.scores["label_error"].reindex(members).fillna(-1.0).to_numpy()

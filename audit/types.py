@@ -172,8 +172,8 @@ SCORES: dict[str, ScoreInfo] = {
             "Label error",
             "severity, 0 to 1",
             "high",
-            "How much more the model believed in another label than in the given one, averaged over the run. Above "
-            "0.5: another label was ahead.",
+            "How far ahead another label was of the given one, in logits, averaged over the second half of training. "
+            "0.5: level; above: another label was ahead.",
             "A ranking, not a probability that the label is wrong. Systematic errors that the model learns are "
             "invisible to it.",
         ),
@@ -182,7 +182,8 @@ SCORES: dict[str, ScoreInfo] = {
             "Outlier",
             "severity, 0 to 1",
             "high",
-            "How far the sample lies from its nearest neighbours in the trained network's embedding, as a rank.",
+            "How far the sample lies from its nearest neighbours in the trained network's embedding. Above 0.5: beyond "
+            "the outer fence of this dataset.",
             "Rare but valid images are far from others too.",
         ),
     )

@@ -100,7 +100,7 @@ def import_losses(losses: str | Path, dataset: str, out: str | Path, quiet: bool
     for split, checkpoint, table in sorted(parts, key=lambda part: (part[0], part[1])):
         recorder.run.write_part(split, checkpoint, table)
     run = recorder.finish()
-    _write_duplicates(run, loaded, _grey(loaded.pixels).reshape(len(loaded.digests), -1).astype(np.float32))
+    _write_duplicates(run, loaded, None)
     return find.find_run(find.score_run(run))
 
 
@@ -161,11 +161,11 @@ def _embed(run: store.Run, inputs, loaded: datasets.Loaded, asked: dict, device:
     return run.finish("embed", seconds=round(time.perf_counter() - began, 2), dimensions=vectors.shape[1])
 
 
-def _write_duplicates(run: store.Run, loaded: datasets.Loaded, vectors: np.ndarray) -> None:
-    """Exact pairs from the digests of decoded pixels, near pairs from embedding, perceptual hash and pixels."""
+def _write_duplicates(run: store.Run, loaded: datasets.Loaded, vectors: np.ndarray | None) -> None:
+    """Exact pairs from the digests of decoded pixels, near pairs from embedding (if any), spectrum and pixels."""
     ids = loaded.dataset.samples["sample"].to_numpy(np.int64)
     frames = []
-    for group in duplicates.exact_groups(loaded.digests):
+    for group in duplicates.exact_pairs(loaded.digests):
         first, second = np.triu_indices(len(group), 1)
         frames.append(_pair_frame(ids[group[first]], ids[group[second]], "exact", np.ones(len(first))))
     near = duplicates.near_pairs(vectors, _grey(_thumbs(loaded)))

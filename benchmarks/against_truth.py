@@ -64,7 +64,7 @@ def duplicate_pairs(run: Run, truth: pd.DataFrame) -> list[tuple[str, str]]:
     lines = []
     for kind, kinds in (("exact", ["duplicate"]), ("near", ["near_duplicate"])):
         pairs = truth[truth["kind"] == kind].groupby("pair_id").groups
-        groups = findings[findings["kind"].isin(kinds)].groupby("group")["path"].agg(set)
+        groups = [set(paths) for _, paths in findings[findings["kind"].isin(kinds)].groupby("group")["path"]]
         hit = sum(any(set(pair) <= group for group in groups) for pair in pairs.values())
         ids = truth["pair_id"].where(truth["kind"].isin(("exact", "near")), "")
         false = sum(len({ids[path] for path in group} - {""}) != 1 or "" in {ids[p] for p in group} for group in groups)

@@ -31,9 +31,9 @@ def neighbour_distance(vectors: np.ndarray, neighbours: int = 10) -> np.ndarray:
 
 
 def outlier_severity(distance: np.ndarray) -> np.ndarray:
-    """Distances (N,) -> severity in [0, 1): one half at the far-out fence of this dataset, whatever its scale.
+    """Distances (N,) -> severity in [0, 1): one half at the outer fence of this dataset, whatever its scale.
 
-    The fence is Tukey's, the third quartile plus 3 interquartile ranges (Exploratory Data Analysis, 1977), of the
+    The fence is Tukey's, the third quartile plus 1.5 interquartile ranges (Exploratory Data Analysis, 1977), of the
     logarithm, because neighbour distances are skewed. NaN stays NaN.
     """
     distance = np.asarray(distance, np.float64)
@@ -43,4 +43,4 @@ def outlier_severity(distance: np.ndarray) -> np.ndarray:
     low, high = np.percentile(known, (25, 75))
     high = max(high, 1e-12)
     low = max(low, high / 10)  # where a quarter are copies of each other, the ratio would know no bounds
-    return distance / (distance + high * (high / low) ** 3)
+    return distance / (distance + high * (high / low) ** 1.5)

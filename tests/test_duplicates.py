@@ -145,3 +145,5 @@ def test_errors_state_both_shapes():
         near_pairs(None, textured(4)[:, :5])
     with pytest.raises(ValueError, match="at least 1"):
         near_pairs(None, textured(4), neighbours=0)
+    with pytest.raises(ValueError, match="0 to 255, the largest is 1"):
+        near_pairs(None, textured(4) / textured(4).max())

@@ -21,14 +21,19 @@ def test_two_samples_by_hand():
     p = np.array([[[0.5, 0.3, 0.2], [0.1, 0.8, 0.1]], [[0.2, 0.7, 0.1], [0.6, 0.1, 0.3]]])
     losses, margins, predicted = recorded(np.log(p), [0, 2])
     found = label_errors(losses, np.array([0, 2]), margins=margins, predicted=predicted)
-    np.testing.assert_allclose(
-        found.severity, [((1 + 0.3 - 0.5) + (1 + 0.7 - 0.2)) / 4, ((1 + 0.8 - 0.1) + (1 + 0.6 - 0.3)) / 4], rtol=1e-6
-    )
+    margin = np.array([np.log(0.5 / 0.3) + np.log(0.2 / 0.7), np.log(0.1 / 0.8) + np.log(0.3 / 0.6)]) / 2
+    np.testing.assert_allclose(found.severity, (1 - margin / (1 + np.abs(margin))) / 2, rtol=1e-6)
+    assert (found.severity > 0.5).all()
     assert found.suggested.tolist() == [1, 1]
     np.testing.assert_allclose(found.probability, [0.7 / 2, 0.8 / 2], rtol=1e-6)
     later = label_errors(losses, np.array([0, 2]), margins=margins, predicted=predicted, first=1)
     assert later.suggested.tolist() == [1, 0]
-    np.testing.assert_allclose(later.severity, [(1 + 0.7 - 0.2) / 2, (1 + 0.6 - 0.3) / 2], rtol=1e-6)
+    margin = np.log([0.2 / 0.7, 0.3 / 0.6])
+    np.testing.assert_allclose(later.severity, (1 - margin / (1 - margin)) / 2, rtol=1e-6)
+    bare = label_errors(losses, np.array([0, 2]), first=1)
+    margin = np.log([0.2 / 0.8, 0.3 / 0.7])
+    np.testing.assert_allclose(bare.severity, (1 - margin / (1 - margin)) / 2, rtol=1e-6)
+    assert bare.suggested.tolist() == [-1, -1]
     np.testing.assert_allclose(later.probability, [0.7, 0.6], rtol=1e-6)
 
 
@@ -41,14 +46,15 @@ def test_equal_to_a_loop_over_the_probabilities():
     found = label_errors(losses, labels, margins=margins, predicted=predicted, first=2)
     p = np.exp(logits - np.logaddexp.reduce(logits, axis=2)[:, :, None])[2:]
     for i in range(samples):
-        severity, totals = 0.0, [0.0] * classes
+        total, totals = 0.0, [0.0] * classes
         for t in range(checkpoints - 2):
-            others = [p[t, i, c] for c in range(classes) if c != labels[i]]
-            severity += (1 + max(others) - p[t, i, labels[i]]) / 2
+            others = [logits[2 + t, i, c] for c in range(classes) if c != labels[i]]
+            total += logits[2 + t, i, labels[i]] - max(others)
             best = int(np.argmax(p[t, i]))
             if best != labels[i]:
                 totals[best] += p[t, i, best]
-        assert found.severity[i] == pytest.approx(severity / (checkpoints - 2), abs=1e-5)
+        margin = total / (checkpoints - 2)
+        assert found.severity[i] == pytest.approx((1 - margin / (1 + abs(margin))) / 2, abs=1e-6)
         if max(totals) == 0:
             assert found.suggested[i] == -1 and np.isnan(found.probability[i])
         else:
@@ -77,7 +83,8 @@ def test_extreme_and_missing_values():
     margins = np.array([[90, -200, 30, 1, -3], [90, -150, 120, 1, -3]], dtype=np.float32)
     predicted = np.array([[0, 1, 0, 1, 1], [0, 1, 0, 1, -1]])
     found = label_errors(losses, np.zeros(5, int), margins=margins, predicted=predicted)
-    np.testing.assert_allclose(found.severity[:3], [0, 1, 0], atol=1e-6)
+    mean = np.array([90, -175, 75])
+    np.testing.assert_allclose(found.severity[:3], (1 - mean / (1 + np.abs(mean))) / 2, rtol=1e-6)
     assert (found.severity[:3] >= 0).all() and (found.severity[:3] <= 1).all()
     assert found.suggested.tolist() == [-1, 1, -1, -1, -1]
     assert found.probability[1] == pytest.approx(1) and np.isnan(found.probability[[0, 2, 3, 4]]).all()

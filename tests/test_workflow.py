@@ -104,9 +104,9 @@ def test_planted_faults_are_found(tmp_path):
         if turn[label] == dict(zip(table["path"], table["label"], strict=True))[path]
     }
     assert sum(flagged.loc[path, "suggested_label"] == original[path] for path in hits) >= 8
-    exact = findings[findings["kind"] == "duplicate"].groupby("group")["path"].agg(set).tolist()
+    exact = groups(findings, "duplicate")
     assert {"images/copy.png", table.loc[clean[5], "path"]} in exact
-    near = findings[findings["kind"] == "near_duplicate"].groupby("group")["path"].agg(set).tolist()
+    near = groups(findings, "near_duplicate")
     assert any({"images/shifted.png", table.loc[clean[8], "path"]} <= group for group in near)
 
 
@@ -160,3 +160,8 @@ def test_own_loop_end_to_end(small_dataset, tmp_path):
 
 def open_ids(recorder):
     return recorder.run.samples()["sample"].tolist()
+
+
+def groups(findings, kind):
+    """The paths of each finding of a kind."""
+    return [set(paths) for _, paths in findings[findings["kind"] == kind].groupby("group")["path"]]
