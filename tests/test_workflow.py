@@ -165,3 +165,49 @@ def open_ids(recorder):
 def groups(findings, kind):
     """The paths of each finding of a kind."""
     return [set(paths) for _, paths in findings[findings["kind"] == kind].groupby("group")["path"]]
+
+
+def test_streamed_images_give_the_same_run(tmp_path, monkeypatch):
+    """A dataset that does not fit into memory is decoded as it goes: same losses, scores and duplicates."""
+    from lossprint.audit import datasets
+
+    manifest = cut_demo(tmp_path / "data", 40, 5)
+    wishes = {"epochs": 2, "curvature_checkpoints": 1, "quiet": True}
+    audit(str(manifest), tmp_path / "memory", **wishes)
+    monkeypatch.setattr(datasets, "fits_in_memory", lambda *_: False)
+    audit(str(manifest), tmp_path / "stream", **wishes)
+    for file in (tmp_path / "memory").rglob("*.parquet"):
+        name = file.relative_to(tmp_path / "memory")
+        if name.name != "duplicates.parquet":  # thumbnails of 32 px instead of the network's 28
+            assert file.read_bytes() == (tmp_path / "stream" / name).read_bytes(), name
+
+
+def test_any_image_mode_and_a_torchvision_network(tmp_path):
+    """Class folders without splits, images of many modes and sizes, one of them broken; mobilenet instead of small."""
+    from PIL import Image
+
+    random = np.random.default_rng(0)
+    modes = ["L", "RGB", "RGBA", "P", "CMYK", "I;16", "1", "LA"]
+    for label, level in (("dark", 40), ("light", 200)):
+        (tmp_path / "data" / label).mkdir(parents=True)
+        for i in range(16):
+            side = 40 + 3 * i
+            grey = Image.fromarray(random.integers(level - 30, level + 30, (side, side + i)).astype(np.uint8))
+            mode = modes[i % len(modes)]
+            image = Image.fromarray(np.asarray(grey, np.uint16) * 256) if mode == "I;16" else grey.convert(mode)
+            image.save(tmp_path / "data" / label / f"{i:02d}.{'tif' if mode == 'CMYK' else 'png'}")
+    (tmp_path / "data" / "dark" / "broken.png").write_bytes(b"\x89PNG not really")
+    run = audit(
+        str(tmp_path / "data"),
+        tmp_path / "run",
+        model="mobilenet_v3_small",
+        epochs=2,
+        curvature_checkpoints=1,
+        quiet=True,
+    )
+    assert run.manifest["dataset"]["counts"] == {"train": 28, "val": 4, "test": 0}
+    assert run.unreadable()["path"].tolist() == ["dark/broken.png"]
+    notes = " ".join(run.manifest["dataset"]["notes"])
+    assert "validation" in notes and "1 of 33" in notes
+    assert run.manifest["facts"]["record"]["size"] == 70  # the median longer side
+    assert np.isfinite(run.trajectory("train").losses).all() and len(run.scores()) == 28

@@ -1,0 +1,67 @@
+"""The wheel holds all that the program needs, and runs from it outside the checkout."""
+
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> Path:
+    """A wheel built as `python -m build` does, from a copy of the tracked and new files: the checkout stays clean."""
+    folder = tmp_path_factory.mktemp("wheel")
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert listed.returncode == 0, listed.stderr
+    source = folder / "source"
+    for name in listed.stdout.splitlines():
+        if (ROOT / name).is_file():
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, source / name)
+    command = [sys.executable, "-m", "build", "--wheel", "--outdir", str(folder / "dist"), str(source)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return next((folder / "dist").glob("*.whl"))
+
+
+def test_the_wheel_holds_code_demo_and_app(wheel):
+    names = zipfile.ZipFile(wheel).namelist()
+    for needed in (
+        "lossprint/scoring/trajectory.py",
+        "lossprint/audit/cli.py",
+        "lossprint/app/main.py",
+        "lossprint/app/.streamlit/config.toml",
+        "lossprint/assets/demo/labels.csv",
+        "lossprint/assets/demo/LICENSE.fashion-mnist",
+    ):
+        assert needed in names
+    assert sum(name.startswith("lossprint/assets/demo/images/") for name in names) == 5000
+    for folder in ("app/gallery", "app/views"):
+        ours = {f"lossprint/{file.relative_to(ROOT)}" for file in (ROOT / folder).iterdir() if file.is_file()}
+        assert ours <= set(names)
+    assert all(name.startswith("lossprint") for name in names), "nothing of ours lies beside the package"
+
+
+def test_it_runs_outside_the_checkout(wheel, tmp_path):
+    """Unpacked before the editable install on the path, as if installed; the demo is audited from it."""
+    site = tmp_path / "site"
+    zipfile.ZipFile(wheel).extractall(site)
+    code = f"""
+import sys
+sys.path.insert(0, {str(site)!r})
+sys.meta_path = [finder for finder in sys.meta_path if "__editable__" not in repr(finder)]
+import lossprint.audit.workflow as workflow, lossprint.app.serve
+assert workflow.__file__.startswith({str(site)!r}), workflow.__file__
+workflow.DEFAULTS |= {{"epochs": 1, "curvature_checkpoints": 0}}
+run = workflow.audit_demo("run", quiet=True)
+assert run.manifest["dataset"]["root"].startswith({str(site)!r})
+assert len(run.scores()) == 4000
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
