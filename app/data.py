@@ -1,0 +1,312 @@
+"""What the pages read: runs, tables, trajectories, images and decisions. The only module with st.cache_*.
+
+Caches are keyed by the run's path and the time its run.json was written, hold a bounded number of entries, and are
+shared by all sessions: nothing that comes out of here is changed in place, filters make new frames.
+"""
+
+import base64
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+from PIL import Image
+
+from lossprint.audit import export, store
+from lossprint.audit.types import LossprintError, Trajectory
+
+TINY = 96
+THUMB = 192
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A run folder as the picker shows it: `problem` says in one line why it cannot be opened, else None."""
+
+    path: Path
+    name: str
+    problem: str | None
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The tables of a whole run. `samples` and `scores` are indexed by sample; `stamp` is when run.json was written."""
+
+    run: store.Run
+    stamp: int
+    samples: pd.DataFrame
+    scores: pd.DataFrame
+    findings: pd.DataFrame
+    duplicates: pd.DataFrame
+    unreadable: pd.DataFrame
+
+    @property
+    def key(self) -> tuple[str, int]:
+        return str(self.run.path), self.stamp
+
+    @property
+    def classes(self) -> list[str]:
+        return self.run.classes
+
+    def of_kind(self, *kinds: str) -> pd.DataFrame:
+        """The findings of some kinds, most severe first."""
+        found = self.findings[self.findings["kind"].isin(kinds)]
+        return found.sort_values(["severity", "rank"], ascending=[False, True], kind="stable")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image as a data URI. `tiny` ones are enlarged by the browser with hard pixel edges."""
+
+    uri: str
+    width: int
+    height: int
+    tiny: bool
+
+
+@dataclass(frozen=True)
+class Bands:
+    """Per class, at each checkpoint: the mean and the 10 and 90 % quantiles of the loss, and the number of samples.
+
+    `source` says whose: `validation`, or `training` for a run that recorded no validation losses.
+    """
+
+    checkpoints: np.ndarray
+    mean: dict[str, np.ndarray]
+    low: dict[str, np.ndarray]
+    high: dict[str, np.ndarray]
+    count: dict[str, int]
+    source: str
+
+
+# ---------------------------------------------------------------------------------------------- runs
+
+
+def list_runs(path: str) -> list[Listed]:
+    """The runs at a path, newest first, the ones that cannot be opened with the reason."""
+    listed = []
+    for folder in store.list_runs(path):
+        problem = None
+        try:
+            store.open_run(folder)
+        except LossprintError as error:
+            problem = str(error)
+        listed.append(Listed(folder, folder.name, problem))
+    return listed
+
+
+def load(path: Path) -> Loaded:
+    """Open a run and read its tables, from the cache while its run.json has not changed."""
+    try:
+        stamp = (path / "run.json").stat().st_mtime_ns
+    except OSError:
+        raise LossprintError(f"expected a run folder (one with a run.json), found none in {path}") from None
+    return _load(str(path), stamp)
+
+
+@st.cache_resource(max_entries=4, show_spinner="Opening the run …")
+def _load(path: str, stamp: int) -> Loaded:
+    run = store.open_run(path)
+    return Loaded(
+        run,
+        stamp,
+        _plain(run.samples()).set_index("sample", drop=False).rename_axis(None).sort_index(),
+        _plain(run.scores()).set_index("sample", drop=False).rename_axis(None).sort_index(),
+        _plain(run.findings()),
+        _plain(run.duplicates()),
+        _plain(run.unreadable()),
+    )
+
+
+def _plain(frame: pd.DataFrame) -> pd.DataFrame:
+    """Text columns as objects with None for missing, whatever Parquet gave back."""
+    frame = frame.copy()
+    for name in frame.columns:
+        if not pd.api.types.is_numeric_dtype(frame[name]):
+            column = frame[name].astype(object)
+            frame[name] = column.where(column.notna(), None)
+    return frame
+
+
+# ---------------------------------------------------------------------------------------------- trajectories
+
+
+def trajectory(loaded: Loaded, split: str) -> Trajectory | None:
+    """The losses of a split, or None where none were recorded."""
+    found = _trajectory(*loaded.key, split)
+    return found if len(found.checkpoints) and len(found.samples) else None
+
+
+@st.cache_resource(max_entries=6, show_spinner="Reading the loss trajectories …")
+def _trajectory(path: str, stamp: int, split: str) -> Trajectory:
+    return store.open_run(path).trajectory(split)
+
+
+def losses(loaded: Loaded, sample: int) -> pd.Series | None:
+    """The loss print of one sample, indexed by checkpoint, or None where it was not recorded."""
+    split = loaded.samples.at[sample, "split"]
+    found = trajectory(loaded, split)
+    if found is None:
+        return None
+    at = int(np.searchsorted(found.samples, sample))
+    if at >= len(found.samples) or found.samples[at] != sample:
+        return None
+    series = pd.Series(found.losses[:, at].astype(float), index=found.checkpoints)
+    return None if series.isna().all() else series
+
+
+def bands(loaded: Loaded) -> Bands | None:
+    """How the loss of each class goes on validation samples (training samples where there are none)."""
+    return _bands(*loaded.key)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _bands(path: str, stamp: int) -> Bands | None:
+    loaded = _load(path, stamp)
+    for split, source in (("val", "validation"), ("train", "training")):
+        found = trajectory(loaded, split)
+        if found is None:
+            continue
+        mean, low, high, count = {}, {}, {}, {}
+        for index, name in enumerate(loaded.classes):
+            rows = found.losses[:, found.labels == index].astype(float)
+            count[name] = rows.shape[1]
+            if rows.shape[1] == 0 or np.isnan(rows).all(axis=1).any():
+                continue
+            mean[name] = np.nanmean(rows, axis=1)
+            low[name], high[name] = np.nanquantile(rows, [0.1, 0.9], axis=1)
+        return Bands(found.checkpoints, mean, low, high, count, source)
+    return None
+
+
+def learning(loaded: Loaded) -> pd.DataFrame:
+    """Mean loss and accuracy of each split at each checkpoint: split, checkpoint, loss, accuracy (NaN if unknown)."""
+    return _learning(*loaded.key)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _learning(path: str, stamp: int) -> pd.DataFrame:
+    rows = []
+    for split in ("train", "val"):
+        found = trajectory(_load(path, stamp), split)
+        if found is None:
+            continue
+        for row, checkpoint in enumerate(found.checkpoints):
+            loss = found.losses[row]
+            known = ~np.isnan(loss)
+            accuracy = np.nan
+            if found.predicted is not None and (found.predicted[row] >= 0).any():
+                seen = found.predicted[row] >= 0
+                accuracy = float((found.predicted[row][seen] == found.labels[seen]).mean())
+            rows.append((split, int(checkpoint), float(loss[known].mean()) if known.any() else np.nan, accuracy))
+    return pd.DataFrame(rows, columns=["split", "checkpoint", "loss", "accuracy"])
+
+
+# ---------------------------------------------------------------------------------------------- partners
+
+
+def partners(loaded: Loaded, sample: int) -> pd.DataFrame:
+    """The aligned and conflicting validation partners of a training sample, best first."""
+    return _partners(*loaded.key, int(sample))
+
+
+@st.cache_data(max_entries=2000, show_spinner=False)
+def _partners(path: str, stamp: int, sample: int) -> pd.DataFrame:
+    return store.open_run(path).pairs(sample).sort_values(["scope", "side", "rank"])
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def _conflicts(path: str, stamp: int, scope: str, top: int) -> pd.DataFrame:
+    pairs = store.open_run(path).pairs()
+    pairs = pairs[(pairs["side"] == "conflicting") & (pairs["scope"] == scope) & (pairs["rank"] == 1)]
+    return pairs.nsmallest(top, "correlation")
+
+
+def conflicts(loaded: Loaded, scope: str, top: int = 24) -> pd.DataFrame:
+    """The training samples with the strongest conflict: one row each, most negative correlation first."""
+    return _conflicts(*loaded.key, scope, top)
+
+
+# ---------------------------------------------------------------------------------------------- images
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _reader(path: str, stamp: int) -> Callable[[str], Image.Image]:
+    from lossprint.audit.datasets import image_reader
+
+    return image_reader(store.open_run(path).manifest["dataset"]["source"])
+
+
+def image(loaded: Loaded, sample: int) -> Image.Image | None:
+    """The image of a sample in its own size, or None where it cannot be read any more."""
+    return _open(*loaded.key, loaded.samples.at[int(sample), "path"])
+
+
+def _open(path: str, stamp: int, name: str) -> Image.Image | None:
+    try:
+        return _reader(path, stamp)(name).convert("RGB")
+    except (LossprintError, OSError, ValueError, KeyError, IndexError, SyntaxError, ImportError):
+        return None
+
+
+def thumb(loaded: Loaded, sample: int, size: int = THUMB) -> Picture | None:
+    """A picture of at most `size` pixels a side, or None where the image cannot be read any more."""
+    try:
+        return _thumb(*loaded.key, loaded.samples.at[int(sample), "path"], size)
+    except _Missing:
+        return None
+
+
+@st.cache_data(max_entries=5000, show_spinner=False)
+def _thumb(path: str, stamp: int, name: str, size: int) -> Picture:
+    found = _open(path, stamp, name)
+    if found is None:
+        raise _Missing
+    return picture(found, size)
+
+
+class _Missing(Exception):
+    """An image cannot be read now. Raised, because what is raised is not cached: it may come back."""
+
+
+def picture(found: Image.Image, size: int = THUMB) -> Picture:
+    """Tiny images as they are in PNG, larger ones shrunk to `size` in JPEG."""
+    width, height = found.size
+    tiny = max(width, height) <= TINY
+    buffer = io.BytesIO()
+    if tiny:
+        found.save(buffer, "PNG", optimize=True)
+    else:
+        small = found.copy()
+        small.thumbnail((size, size), Image.Resampling.LANCZOS)
+        small.save(buffer, "JPEG", quality=85)
+    kind = "png" if tiny else "jpeg"
+    return Picture(f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}", width, height, tiny)
+
+
+# ---------------------------------------------------------------------------------------------- decisions and exports
+
+
+def coreset(loaded: Loaded, method: str, fraction: float, seed: int) -> pd.DataFrame:
+    """A subset of the training split, best first: sample, path, label, score, rank."""
+    return _coreset(*loaded.key, method, fraction, seed)
+
+
+@st.cache_resource(max_entries=16, show_spinner="Choosing …")
+def _coreset(path: str, stamp: int, method: str, fraction: float, seed: int) -> pd.DataFrame:
+    return export.coreset(store.open_run(path), method, fraction=fraction, seed=seed)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _reviews(path: str, url: str):
+    from lossprint.audit.review import open_reviews
+
+    return open_reviews(store.open_run(path))
+
+
+def reviews(loaded: Loaded):
+    """The store of the run's decisions. Reads are never cached: another session may have decided."""
+    return _reviews(str(loaded.run.path), loaded.run.reviews_url)

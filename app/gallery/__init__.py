@@ -1,0 +1,5 @@
+"""The thumbnail grid: a components.v2 element."""
+
+from lossprint.app.gallery.gallery import Tile, gallery
+
+__all__ = ["Tile", "gallery"]

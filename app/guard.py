@@ -1,0 +1,35 @@
+"""What a user sees when something goes wrong: one line, never a traceback."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import streamlit as st
+
+from lossprint.app import parts
+from lossprint.audit.types import LossprintError
+
+log = logging.getLogger("lossprint.app")
+
+
+@contextmanager
+def one_line() -> Iterator[None]:
+    """Show a known fault as its own line, any other as a general one with the detail in the server's log."""
+    try:
+        yield
+    except LossprintError as error:
+        st.error(parts.md(error), icon=":material/error:")
+    except Exception as error:
+        # st.stop, st.rerun and st.switch_page are no Exceptions, and pass.
+        failed(error)
+
+
+def failed(error: Exception) -> bool:
+    """Show the general line. Also the server's handler for faults in callbacks, which it tells that all is said."""
+    log.error("a page failed", exc_info=error)
+    st.error(
+        f"This page could not be shown ({type(error).__name__}). The details are in the terminal that runs Lossprint. "
+        "Other pages may still work.",
+        icon=":material/error:",
+    )
+    return True

@@ -1,0 +1,182 @@
+"""Small pieces that several pages share: headings, empty states, images, links, escaping."""
+
+import html
+import re
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from lossprint.app import data
+from lossprint.app.gallery import Tile
+
+CHART = {"displayModeBar": False, "scrollZoom": False, "doubleClick": "reset", "responsive": True}
+SPLITS = {"train": "training", "val": "validation", "test": "test"}
+_MARKS = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>$~:&])")
+
+
+def md(value: object) -> str:
+    """A label or a path as plain text inside markdown: one line, no markup, no HTML, no formula."""
+    return _MARKS.sub(r"\\\1", " ".join(str(value).split()))
+
+
+def plural(number: int, one: str, many: str | None = None) -> str:
+    """`1 image`, `2,000 images`."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def dark() -> bool:
+    """Whether the reader's theme is dark, as far as the browser has said."""
+    return st.context.theme.type == "dark"
+
+
+def header(title: str, question: str) -> None:
+    """The page's title and, in one line, the question that it answers."""
+    st.title(title, anchor=False)
+    st.caption(question)
+
+
+def empty(title: str, text: str, icon: str = "check_circle") -> None:
+    """What a page shows where there is nothing to show, with what to do next."""
+    with st.container(border=True, horizontal_alignment="center", gap="xxsmall"):
+        st.space("small")
+        st.markdown(f"### :material/{icon}: {title}", text_alignment="center")
+        st.markdown(text, text_alignment="center")
+        st.space("small")
+
+
+def chart(figure: go.Figure, alt: str, key: str) -> None:
+    """Draw a figure that takes no clicks. `alt` says to a screen reader what it shows."""
+    st.plotly_chart(figure, key=key, alt=alt, theme=None, config=CHART, height="content")
+
+
+# ---------------------------------------------------------------------------------------------- pages
+
+
+def remember_pages(pages: dict[str, object]) -> None:
+    """Keep the st.Page objects by name, so that any page can link to any other."""
+    st.session_state["_pages"] = pages
+
+
+def link(page: str, label: str, icon: str = "arrow_forward", params: dict | None = None) -> None:
+    """A link to a page. The run stays in the URL, so that the link can be sent to a colleague."""
+    target = st.session_state.get("_pages", {}).get(page)
+    if target is not None:
+        params = {name: str(value) for name, value in (params or {}).items()}
+        if "run" in st.query_params:
+            params = {"run": st.query_params["run"], **params}
+        st.page_link(target, label=label, icon=f":material/{icon}:", query_params=params or None)
+
+
+# ---------------------------------------------------------------------------------------------- images
+
+
+def tile(loaded: data.Loaded, sample: int, **more) -> Tile:
+    """A gallery tile of a sample; `more` are fields of Tile. The image is described by its label."""
+    sample = int(sample)
+    found = data.thumb(loaded, sample)
+    row = loaded.samples.loc[sample]
+    alt = f"sample {sample}, labeled {row['label']}"
+    if more.get("suggested"):
+        alt += f", suggested {more['suggested']}"
+    return Tile(sample, found.uri if found else None, alt, bool(found and found.tiny), **more)
+
+
+def tell_missing(tiles: list[Tile]) -> None:
+    """One message where images of the dataset cannot be read any more."""
+    gone = sum(tile.src is None for tile in tiles)
+    if gone and not st.session_state.get("_told_missing"):
+        st.session_state["_told_missing"] = True
+        st.warning(
+            f"{gone} of {len(tiles)} images cannot be read from the dataset any more; placeholders stand in for them. "
+            "Scores, loss prints and decisions still work.",
+            icon=":material/broken_image:",
+        )
+
+
+def big_image(loaded: data.Loaded, sample: int, limit: int = 420) -> None:
+    """The image of a sample as large as the column allows, up to `limit` pixels; tiny ones with crisp pixels."""
+    found = data.thumb(loaded, sample, 900)
+    row = loaded.samples.loc[int(sample)]
+    alt = html.escape(f"sample {int(sample)}, labeled {row['label']}", quote=True)
+    if found is None:
+        st.html(
+            f'<div role="img" aria-label="{alt}, image not readable" style="max-width:{limit}px;aspect-ratio:1;'
+            'display:grid;place-items:center;border:1px dashed #8a97a3;border-radius:8px;color:#7a8793">'
+            "image not readable</div>"
+        )
+        return
+    crisp = "image-rendering:pixelated;" if found.tiny else ""
+    st.html(
+        f'<img src="{found.uri}" alt="{alt}" style="{crisp}width:100%;max-width:{limit}px;max-height:70vh;'
+        f'aspect-ratio:{found.width}/{found.height};object-fit:contain;border-radius:8px;display:block;background:#8882">'
+    )
+
+
+def labels_line(loaded: data.Loaded, sample: int, suggested: str | None = None) -> str:
+    """Markdown: the given label, and the suggested one where it differs."""
+    given = loaded.samples.at[int(sample), "label"]
+    line = f":blue-badge[given: {md(given)}]"
+    if suggested and suggested != given:
+        line += f" → :violet-badge[suggested: {md(suggested)}]"
+    return line
+
+
+def suggestion(loaded: data.Loaded, sample: int) -> str | None:
+    """The label that the model would have given, where it differs from the given one."""
+    if sample not in loaded.scores.index:
+        return None
+    label = loaded.scores.at[sample, "suggested_label"] if "suggested_label" in loaded.scores else None
+    return label if label and label != loaded.samples.at[sample, "label"] else None
+
+
+# ---------------------------------------------------------------------------------------------- choosing a sample
+
+
+def find_samples(samples: pd.DataFrame, query: str, top: int = 50) -> list[int]:
+    """The samples that a query means: an id, a whole path, or a part of a path; at most `top`."""
+    query = query.strip()
+    if not query:
+        return []
+    if query.isascii() and query.isdigit() and len(query) < 19 and int(query) in samples.index:
+        return [int(query)]
+    exact = samples.index[samples["path"] == query]
+    if len(exact):
+        return [int(exact[0])]
+    parts = samples["path"].str.contains(query, case=False, regex=False)
+    return [int(sample) for sample in samples.index[parts.fillna(False)][:top]]
+
+
+def choose(sample: int) -> None:
+    """Choose a sample from a callback, as if its id had been typed into the search box."""
+    st.session_state["sample"] = str(sample)
+
+
+def choose_sample(loaded: data.Loaded, default: int | None, *, train_only: bool = False) -> int | None:
+    """The search box for one sample, shared by the pages through the URL (`?sample=`)."""
+    query = st.text_input(
+        "Sample",
+        key="sample",
+        bind="query-params",
+        placeholder="id or part of a path, such as 17",
+        icon=":material/search:",
+        help="A sample's id, its path, or a part of the path. It is in the URL: copy it to show a colleague.",
+    )
+    samples = loaded.samples
+    if train_only:
+        samples = samples[samples["split"] == "train"]
+    if not (query or "").strip():
+        return default
+    found = find_samples(samples, query)
+    if not found:
+        kind = "training sample" if train_only else "sample"
+        st.warning(f"No {kind} has “{md(query[:80])}” as its id or in its path.", icon=":material/search_off:")
+        return default
+    if len(found) == 1:
+        return found[0]
+    return st.selectbox(
+        f"{plural(len(found), 'match', 'matches') if len(found) < 50 else 'First 50 matches'}",
+        found,
+        format_func=lambda sample: f"{sample} · {samples.at[sample, 'path']} · {samples.at[sample, 'label']}",
+        key="match",
+    )

@@ -1,0 +1,125 @@
+"""A sample's story in plain words and numbers, from the tables of a run. Knows no Streamlit."""
+
+import pandas as pd
+
+from lossprint.audit.types import SCORES
+
+KIND = {
+    "label_error": ("Suspicious labels", "The model kept preferring another label."),
+    "duplicate": ("Exact duplicates", "The same pixels more than once."),
+    "near_duplicate": ("Near duplicates", "Almost the same image more than once."),
+    "sequence_label": ("Mislabeled span", "Frames of a video whose label does not fit."),
+    "sequence_order": ("Disordered span", "Frames of a video out of order."),
+    "outlier": ("Outliers", "Unlike anything else in the dataset."),
+}
+NBSP = "\N{NO-BREAK SPACE}"
+
+
+def percentile(scores: pd.DataFrame, sample: int, name: str, within_class: bool = True) -> float | None:
+    """How many percent of the samples (of its given label) have a lower score; None where it has no score."""
+    if sample not in scores.index or name not in scores.columns:
+        return None
+    row = scores.loc[sample]
+    if pd.isna(row[name]):
+        return None
+    values = scores[name]
+    if within_class:
+        values = values[scores["label"] == row["label"]]
+    values = values.dropna()
+    others = len(values) - 1
+    return 50.0 if others < 1 else 100.0 * float((values < row[name]).sum()) / others
+
+
+def percentiles(scores: pd.DataFrame, sample: int) -> pd.DataFrame:
+    """One row a score that the sample has: name, title, value, unit, percent, suspect."""
+    rows = []
+    for name, info in SCORES.items():
+        percent = percentile(scores, sample, name)
+        if percent is not None:
+            rows.append((name, info.title, float(scores.at[sample, name]), info.unit, percent, info.suspect))
+    return pd.DataFrame(rows, columns=["name", "title", "value", "unit", "percent", "suspect"])
+
+
+def share(percent: float) -> str:
+    """A percentage with as many digits as it deserves: 99.2 %, 50 %."""
+    if percent >= 99.95:
+        return "all"
+    return f"{percent:.1f}{NBSP}%" if percent >= 90 or percent < 10 else f"{percent:.0f}{NBSP}%"
+
+
+def reasons(findings: pd.DataFrame, scores: pd.DataFrame, samples: pd.DataFrame, sample: int, show=str) -> list[str]:
+    """Why a sample is flagged, a sentence a finding; one sentence saying that it is not, otherwise.
+
+    `show` makes a label fit to be shown (it escapes markup).
+    """
+    mine = findings[findings["sample"] == sample]
+    label = show(samples.at[sample, "label"])
+    said = []
+    for row in mine.itertuples():
+        if row.kind == "label_error":
+            said.append(_label_error(row, scores, sample, label, show))
+        elif row.kind in ("duplicate", "near_duplicate"):
+            said.append(group_sentence(findings[findings["group"] == row.group], samples, show))
+        elif row.kind == "outlier":
+            said.append(
+                f"It lies farther from its nearest neighbours than {_outlier_share(scores, sample)} of the samples."
+            )
+        else:
+            said.append(f"{KIND[row.kind][0]}: {KIND[row.kind][1][0].lower()}{KIND[row.kind][1][1:]}")
+    return said or [_unflagged(scores, samples, sample, label)]
+
+
+def _label_error(row, scores: pd.DataFrame, sample: int, label: str, show) -> str:
+    other = row.suggested_label
+    probability = scores.at[sample, "suggested_probability"] if sample in scores.index else None
+    sure = "" if probability is None or pd.isna(probability) else f" ({100 * probability:.0f}{NBSP}% on average)"
+    first = (
+        f"While it learned, the model favoured **{show(other)}**{sure} over the given label **{label}**"
+        if other
+        else f"While it learned, the model kept doubting the given label **{label}**"
+    )
+    percent = percentile(scores, sample, "csl")
+    if percent is None or percent < 50:
+        return first + "."
+    rest = "all other" if percent >= 99.95 else f"{share(percent)} of"
+    return f"{first}. Its mean loss is higher than that of {rest} *{label}* samples."
+
+
+def _outlier_share(scores: pd.DataFrame, sample: int) -> str:
+    percent = percentile(scores, sample, "outlier", within_class=False)
+    return "most" if percent is None else share(percent)
+
+
+def group_sentence(group: pd.DataFrame, samples: pd.DataFrame, show=str) -> str:
+    """What is odd about a duplicate group, conflicts and leakage first."""
+    rows = samples.loc[group["sample"]]
+    exact = (group["kind"] == "duplicate").all()
+    often = "twice" if len(rows) == 2 else f"{len(rows)} times"
+    what = f"{'The same image' if exact else 'Almost the same image'} is in the dataset {often}"
+    labels = sorted(set(rows["label"]))
+    splits = [name for name in ("train", "val", "test") if (rows["split"] == name).any()]
+    parts = [what]
+    if len(labels) > 1:
+        parts.append("with conflicting labels: " + ", ".join(f"**{show(label)}**" for label in labels))
+    if len(splits) > 1:
+        names = {"train": "training", "val": "validation", "test": "test"}
+        parts.append(f"in {' and '.join(names[name] for name in splits)} alike, so evaluation looks better than it is")
+    if len(parts) == 1:
+        parts.append(f"under the same label, **{show(labels[0])}**: one copy is enough")
+    return parts[0] + ", " + "; ".join(parts[1:]) + "."
+
+
+def _unflagged(scores: pd.DataFrame, samples: pd.DataFrame, sample: int, label: str) -> str:
+    if samples.at[sample, "split"] != "train":
+        return "Not a training sample: it has a loss print but no scores, and serves as evidence for the others."
+    high = percentile(scores, sample, "csl")
+    if high is None:
+        return "Not flagged, and without scores: its losses were not recorded at every checkpoint."
+    if high >= 95:
+        return (
+            f"Not flagged, but hard: its mean loss is higher than that of {share(high)} of *{label}* samples, and no "
+            "other label was clearly ahead."
+        )
+    if high <= 25:
+        return f"Not flagged: learned early, with a lower mean loss than {share(100 - high)} of *{label}* samples."
+    return f"Not flagged: its loss behaves like that of other *{label}* samples."

@@ -1,0 +1,135 @@
+"""What to look at first: concrete suggestions from a run's tables, ranked. Knows no Streamlit."""
+
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+SHOWN = 6
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """One thing to look at: a sentence in markdown, samples to show, and the page with its URL parameters.
+
+    `more` are fields of a gallery tile, one dict a sample.
+    """
+
+    title: str
+    text: str
+    samples: list[int]
+    page: str
+    params: dict = field(default_factory=dict)
+    more: list[dict] = field(default_factory=list)
+
+
+def suggestions(findings: pd.DataFrame, groups: pd.DataFrame, classes: pd.Series, show=str) -> list[Suggestion]:
+    """At most four suggestions. `groups`: the duplicate groups; `classes`: training samples by label."""
+    wrong = findings[findings["kind"] == "label_error"].sort_values("severity", ascending=False, kind="stable")
+    found = [
+        _worst(wrong),
+        _confusion(wrong, show),
+        _conflicting(groups),
+        _leaking(groups),
+        _class(wrong, classes, show),
+        _outliers(findings),
+    ]
+    return [one for one in found if one is not None][:4]
+
+
+def _label_tiles(rows: pd.DataFrame) -> list[dict]:
+    return [
+        {"given": row.label, "suggested": row.suggested_label or "", "bar": float(row.severity)}
+        for row in rows.itertuples()
+    ]
+
+
+def _worst(wrong: pd.DataFrame) -> Suggestion | None:
+    if wrong.empty:
+        return None
+    top = wrong.head(SHOWN)
+    return Suggestion(
+        "The most suspicious labels",
+        f"{_count(len(wrong), 'label')} at odds with what the model learned from the others. These are the clearest.",
+        list(top["sample"]),
+        "labels",
+        more=_label_tiles(top),
+    )
+
+
+def _confusion(wrong: pd.DataFrame, show) -> Suggestion | None:
+    pairs = wrong.dropna(subset=["suggested_label"]).groupby(["label", "suggested_label"]).size()
+    if pairs.empty or pairs.max() < 3:
+        return None
+    given, other = pairs.idxmax()
+    mine = wrong[(wrong["label"] == given) & (wrong["suggested_label"] == other)]
+    return Suggestion(
+        f"{show(given)} that looks like {show(other)}",
+        f"The most frequent confusion, {_count(len(mine), 'sample')}. If it is a matter of definition, settle the rule "
+        "before you correct single images.",
+        list(mine["sample"].head(SHOWN)),
+        "labels",
+        {"given": given, "suggested": other},
+        _label_tiles(mine.head(SHOWN)),
+    )
+
+
+def _conflicting(groups: pd.DataFrame) -> Suggestion | None:
+    mine = groups[groups["conflict"]]
+    if mine.empty:
+        return None
+    return Suggestion(
+        "One image, two labels",
+        f"{_count(len(mine), 'duplicate group')} with conflicting labels: at least one copy in each is wrong.",
+        [sample for samples in mine["samples"] for sample in samples[:2]][:SHOWN],
+        "duplicates",
+        {"groups": "Conflicting labels"},
+    )
+
+
+def _leaking(groups: pd.DataFrame) -> Suggestion | None:
+    mine = groups[groups["leak"]]
+    if mine.empty:
+        return None
+    return Suggestion(
+        "Evaluation data seen in training",
+        f"{_count(len(mine), 'duplicate group')} across splits: accuracy on those samples looks better than it is.",
+        [sample for samples in mine["samples"] for sample in samples[:2]][:SHOWN],
+        "duplicates",
+        {"groups": "Across splits"},
+    )
+
+
+def _class(wrong: pd.DataFrame, classes: pd.Series, show) -> Suggestion | None:
+    rate = (wrong["label"].value_counts() / classes).dropna()
+    if len(wrong) < 10 or rate.empty:
+        return None
+    name = rate.idxmax()
+    if rate[name] < 2 * len(wrong) / max(1, classes.sum()):
+        return None
+    mine = wrong[wrong["label"] == name]
+    return Suggestion(
+        f"The least certain class: {show(name)}",
+        f"{100 * rate[name]:.0f} % of the samples labeled **{show(name)}** are flagged, against "
+        f"{100 * len(wrong) / classes.sum():.1f} % over all classes.",
+        list(mine["sample"].head(SHOWN)),
+        "labels",
+        {"given": name},
+        _label_tiles(mine.head(SHOWN)),
+    )
+
+
+def _outliers(findings: pd.DataFrame) -> Suggestion | None:
+    mine = findings[findings["kind"] == "outlier"].sort_values("severity", ascending=False, kind="stable")
+    if mine.empty:
+        return None
+    return Suggestion(
+        "Unlike anything else",
+        f"{_count(len(mine), 'image')} far from all others: broken, foreign, or rare and worth keeping.",
+        list(mine["sample"].head(SHOWN)),
+        "outliers",
+        more=[{"given": row.label} for row in mine.head(SHOWN).itertuples()],
+    )
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number:,} {word}" + ("" if number == 1 else "s")

@@ -1,0 +1,176 @@
+"""Overview: what is in this dataset, and what deserves a look first?"""
+
+import pandas as pd
+import streamlit as st
+
+from lossprint.app import charts, data, decide, parts, story, suggest
+from lossprint.app.gallery import gallery
+from lossprint.app.views.duplicates import groups
+from lossprint.audit.types import SCORES
+
+CARDS = (
+    ("label_error", "labels", "label_off"),
+    ("duplicate", "duplicates", "content_copy"),
+    ("near_duplicate", "duplicates", "filter_none"),
+    ("outlier", "outliers", "scatter_plot"),
+    ("sequence_label", "labels", "movie"),
+    ("sequence_order", "labels", "swap_vert"),
+)
+RECORDED = {
+    "eval": "losses recorded after each epoch",
+    "by-product": "losses of the training batches themselves",
+    "imported": "losses imported",
+}
+DISTRIBUTIONS = ("csl", "curvature", "cld", "aum")
+
+
+def render(loaded: data.Loaded) -> None:
+    chosen = st.session_state.pop("_go", None)
+    if chosen is not None:
+        st.switch_page(st.session_state["_pages"]["trajectories"], query_params={**_run_param(), "sample": str(chosen)})
+    parts.header("Overview", "What is in this dataset, and what deserves a look first?")
+    _facts(loaded)
+    _cards(loaded)
+    _first(loaded)
+    _training(loaded)
+    _scores(loaded)
+    _notes(loaded)
+
+
+def _facts(loaded: data.Loaded) -> None:
+    manifest = loaded.run.manifest
+    counts = loaded.samples["split"].value_counts()
+    curve = data.learning(loaded)
+    val = curve[(curve["split"] == "val") & curve["accuracy"].notna()]
+    facts = [
+        (f"{parts.SPLITS[split].capitalize()} samples", f"{counts[split]:,}")
+        for split in parts.SPLITS
+        if split in counts
+    ]
+    facts.append(("Classes", f"{len(loaded.classes):,}"))
+    facts.append(("Checkpoints", f"{curve['checkpoint'].nunique():,}"))
+    if len(val):
+        facts.append(("Validation accuracy", f"{100 * val['accuracy'].iloc[-1]:.1f} %"))
+    grid = st.grid(len(facts), min_column_width=140, gap="small")
+    for label, value in facts:
+        grid.metric(label, value, border=True)
+    asked = manifest["asked"]
+    words = [f"Dataset `{str(manifest['dataset'].get('source', '?')).replace('`', '')}`"]
+    if asked.get("model"):
+        words.append(f"model {parts.md(asked['model'])}")
+    if manifest.get("seed") is not None:
+        words.append(f"seed {parts.md(manifest['seed'])}")
+    words.append(RECORDED.get(manifest.get("recording"), "losses of unknown origin"))
+    st.caption(" · ".join(words))
+
+
+def _cards(loaded: data.Loaded) -> None:
+    progress = data.reviews(loaded).progress(loaded.findings).set_index("kind")
+    st.subheader("Findings", anchor=False)
+    if loaded.findings.empty:
+        parts.empty(
+            "Nothing was flagged", "No suspicious labels, no duplicates, no outliers. The evidence pages still work."
+        )
+        return
+    shown = [card for card in CARDS if card[0] in progress.index]
+    grid = st.grid(len(shown), min_column_width=165, gap="small", border=True)
+    for kind, page, icon in shown:
+        title, meaning = story.KIND[kind]
+        row = progress.loc[kind]
+        with grid.cell():
+            st.metric(title, f"{row['of']:,}", help=meaning)
+            st.progress(row["reviewed"] / max(1, row["of"]), text=f"{row['reviewed']:,} of {row['of']:,} decided")
+            parts.link(page, "Show them", icon)
+
+
+def _first(loaded: data.Loaded) -> None:
+    classes = loaded.samples.loc[loaded.samples["split"] == "train", "label"].value_counts()
+    found = suggest.suggestions(loaded.findings, groups(loaded), classes, parts.md)
+    if not found:
+        return
+    st.subheader("Look here first", anchor=False)
+    decided = decide.decided(loaded)
+    told = []
+    for at, one in enumerate(found):
+        with st.container(border=True):
+            words, pictures = st.columns([2, 5], gap="medium", vertical_alignment="center")
+            with words:
+                st.markdown(f"**{at + 1}. {one.title}**")
+                st.markdown(one.text)
+                parts.link(one.page, "Show them", "arrow_forward", one.params)
+            with pictures:
+                more = one.more or [{"given": loaded.samples.at[sample, "label"]} for sample in one.samples]
+                tiles = [
+                    parts.tile(loaded, sample, **{**fields, **decide.badge(decided.get(int(sample)))})
+                    for sample, fields in zip(one.samples, more)
+                ]
+                told += tiles
+                gallery(tiles, key=f"first-{at}", label=one.title, size="small", on_open=_open)
+    parts.tell_missing(told)
+
+
+def _open(sample: int) -> None:
+    st.session_state["_go"] = sample
+
+
+def _run_param() -> dict[str, str]:
+    return {"run": st.query_params["run"]} if "run" in st.query_params else {}
+
+
+def _training(loaded: data.Loaded) -> None:
+    curve = data.learning(loaded)
+    left, right = st.columns([2, 1], gap="large")
+    with left:
+        st.subheader("How the model learned", anchor=False)
+        st.caption("Findings deserve trust where the model learned; one that stayed at chance level finds nothing.")
+        known = [name for name in ("loss", "accuracy") if len(curve) and curve[name].notna().any()]
+        if not known:
+            st.caption("No losses were recorded.")
+        else:
+            for column, what in zip(st.columns(len(known), gap="medium"), known):
+                with column:
+                    figure = charts.learning(curve, what, dark=parts.dark())
+                    parts.chart(figure, f"Mean {what} by checkpoint", f"learning-{what}")
+    with right:
+        st.subheader("Class balance", anchor=False)
+        st.caption("Samples by class and split.")
+        counts = {
+            parts.SPLITS[split]: part["label"].value_counts()
+            for split, part in loaded.samples.groupby("split")
+            if split in parts.SPLITS
+        }
+        counts = {name: counts[name] for name in parts.SPLITS.values() if name in counts}
+        if counts:
+            parts.chart(charts.class_bars(counts, dark=parts.dark()), "Samples by class and split", "balance")
+        if len(loaded.classes) > 30:
+            st.caption(f"The 30 largest of {len(loaded.classes):,} classes.")
+
+
+def _scores(loaded: data.Loaded) -> None:
+    names = [name for name in DISTRIBUTIONS if name in loaded.scores and loaded.scores[name].notna().any()]
+    if not names:
+        return
+    st.subheader("Score distributions", anchor=False)
+    st.caption("Training samples. The end to look at first, about 5 %, is orange.")
+    grid = st.grid(len(names), min_column_width=210, gap="small")
+    for name in names:
+        info = SCORES[name]
+        with grid.cell():
+            st.markdown(f"**{info.title}**", help=f"{info.meaning}\n\n*{info.caution}*")
+            figure = charts.histogram(loaded.scores[name], dark=parts.dark(), unit=info.unit, suspect=info.suspect)
+            parts.chart(figure, f"Distribution of {info.title}", f"hist-{name}")
+
+
+def _notes(loaded: data.Loaded) -> None:
+    notes = list(loaded.run.manifest["dataset"].get("notes") or [])
+    if not notes and loaded.unreadable.empty:
+        return
+    st.subheader("Notes", anchor=False)
+    for note in notes:
+        st.markdown(f":material/info: {parts.md(note)}")
+    if len(loaded.unreadable):
+        with st.expander(
+            f"{parts.plural(len(loaded.unreadable), 'image')} could not be read and took no part",
+            icon=":material/broken_image:",
+        ):
+            st.dataframe(pd.DataFrame(loaded.unreadable), hide_index=True)

@@ -1,0 +1,276 @@
+"""Every page renders without an exception, on a run with findings, without, and where things are missing."""
+
+import os
+import shutil
+import time
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+import streamlit as st
+from helpers import make_run
+from streamlit.testing.v1 import AppTest
+
+from lossprint.app import browse, data, decide, main, parts, story, suggest
+from lossprint.app.views import duplicates, review
+from lossprint.audit.review import open_reviews
+from lossprint.audit.store import open_run
+from lossprint.audit.types import SCORES
+
+NAMES = [page[0] for page in main.PAGES]
+
+
+@pytest.fixture(autouse=True)
+def fresh_caches():
+    st.cache_data.clear()
+    st.cache_resource.clear()
+    yield
+
+
+@pytest.fixture
+def run(tmp_path):
+    return make_run(tmp_path / "one")
+
+
+def open_page(name: str, runs, monkeypatch, **params) -> AppTest:
+    monkeypatch.setenv("LOSSPRINT_RUNS", str(runs))
+    app = AppTest.from_string(f"from lossprint.app import main\nmain.main({name!r})", default_timeout=30)
+    for key, value in params.items():
+        if key in ("open", "finding"):
+            app.query_params[key] = value
+        else:  # AppTest does not fill a widget that is bound to the URL; test_browser.py opens real links
+            app.session_state[key] = value
+    return app.run()
+
+
+def said(app: AppTest) -> str:
+    parts = [*app.title, *app.markdown, *app.caption, *app.error, *app.warning, *app.subheader]
+    return "\n".join(str(element.value) for element in parts)
+
+
+def assert_whole(app: AppTest) -> None:
+    assert not app.exception
+    assert [error.value for error in app.error] == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_page_renders(name, run, monkeypatch):
+    app = open_page(name, run.path, monkeypatch)
+    assert_whole(app)
+    assert app.title[0].value == next(page[1] for page in main.PAGES if page[0] == name)
+    assert "cannot be read" not in said(app)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_page_renders_without_findings(name, run, monkeypatch):
+    run.write_findings([], run.samples())
+    run.write_duplicates(pd.DataFrame({"sample": [], "partner": [], "kind": [], "similarity": []}))
+    assert_whole(open_page(name, run.path, monkeypatch))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_page_renders_when_the_images_are_gone(name, run, monkeypatch):
+    shutil.rmtree(run.manifest["dataset"]["root"])
+    app = open_page(name, run.path, monkeypatch)
+    assert_whole(app)
+    assert sum("cannot be read" in warning.value for warning in app.warning) <= 1
+    if name == "labels":
+        assert "cannot be read" in said(app)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_page_renders_without_scores_and_pairs(name, run, monkeypatch):
+    """As after an import of losses only: most scores are unknown."""
+    scores = run.scores()
+    scores[[score for score in SCORES if score != "csl"]] = float("nan")
+    scores["suggested_label"] = None
+    run.write_scores(scores)
+    run.write_pairs(run.pairs().iloc[:0])
+    app = open_page(name, run.path, monkeypatch)
+    assert not app.exception
+    assert name == "coreset" or [error.value for error in app.error] == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_page_renders_with_hostile_labels(name, tmp_path, monkeypatch):
+    labels = ("<script>alert(1)</script>", "[x](javascript:alert(1)) $x$ :red[a]", "_a_ | `b` \n # c")
+    app = open_page(name, make_run(tmp_path / "one", kind="folder", classes=labels).path, monkeypatch)
+    assert_whole(app)
+    for element in [*app.markdown, *app.caption]:
+        assert "<script>" not in element.value
+        assert "](javascript" not in element.value
+
+
+@pytest.mark.parametrize("sample", ["0", "4", "images/train_003.png", "train", "30", "no such", "-1", "9" * 30])
+@pytest.mark.parametrize("name", ["trajectories", "pairs"])
+def test_samples_are_found_by_id_and_path(name, sample, run, monkeypatch):
+    app = open_page(name, run.path, monkeypatch, sample=sample)
+    assert_whole(app)
+    if sample == "4":
+        assert "Sample 4" in said(app)
+
+
+def test_half_written_and_damaged_runs_are_listed_with_the_reason(tmp_path, monkeypatch):
+    folder = tmp_path / "runs"
+    for name, done in (("whole", True), ("half", False)):
+        made = make_run(tmp_path / name, done=done)
+        folder.mkdir(exist_ok=True)
+        made.path.rename(folder / name)
+    (folder / "damaged").mkdir()
+    (folder / "damaged" / "run.json").write_text("{")
+    app = open_page("overview", folder, monkeypatch)
+    assert_whole(app)
+    assert "recorded, not scored" in said(app).replace("\\", "")
+    assert "found in" in said(app)
+
+
+@pytest.mark.parametrize("state", ["nothing", "empty", "damaged", "half"])
+def test_no_run_at_all_is_one_line(state, tmp_path, monkeypatch):
+    folder = tmp_path / "runs"
+    if state != "nothing":
+        folder.mkdir()
+    if state == "damaged":
+        (folder / "run.json").write_text("[]")
+    if state == "half":
+        shutil.move(make_run(tmp_path / "x", done=False).path, folder / "half")
+    app = open_page("overview", folder, monkeypatch)
+    assert not app.exception
+    assert len(app.error) == 1 and "expected" in app.error[0].value
+
+
+def test_an_unexpected_fault_is_one_line(run, monkeypatch):
+    def broken(loaded):
+        raise ZeroDivisionError("secret detail")
+
+    monkeypatch.setattr("lossprint.app.views.labels.render", broken)
+    app = open_page("labels", run.path, monkeypatch)
+    assert not app.exception
+    assert len(app.error) == 1 and "secret" not in app.error[0].value
+
+
+def test_a_fault_within_the_drawer_is_one_line(run, monkeypatch):
+    def broken(*_):
+        raise ZeroDivisionError("secret detail")
+
+    monkeypatch.setattr("lossprint.app.detail.why", broken)
+    app = open_page("labels", run.path, monkeypatch, open="4")
+    assert not app.exception
+    assert len(app.error) == 1 and "secret" not in app.error[0].value
+
+
+def test_a_review_database_that_cannot_be_read_is_one_line(run, monkeypatch):
+    (run.path / "reviews.db").write_text("no database")
+    app = open_page("labels", run.path, monkeypatch)
+    assert not app.exception
+    assert len(app.error) == 1 and "expected" in app.error[0].value
+
+
+def test_review_stores_at_once_moves_on_and_undoes(run, monkeypatch):
+    app = open_page("review", run.path, monkeypatch)
+    first = said(app)
+    app.button(key="review-accept").click().run()
+    assert_whole(app)
+    stored = open_reviews(open_run(run.path)).current()
+    assert list(stored["decision"]) == ["accept"] and stored["finding"][0] == "label_error:4"
+    assert said(app) != first
+    app.button(key="review-undo").click().run()
+    assert open_reviews(open_run(run.path)).current().empty
+    assert "Sample 4" in said(app)
+
+
+def test_review_of_every_finding_ends(run, monkeypatch):
+    app = open_page("review", run.path, monkeypatch)
+    for _ in range(5):
+        name = "review-keep" if any(one.key == "review-keep" for one in app.button) else "review-all"
+        app.button(key=name).click().run()
+        assert_whole(app)
+    assert "All reviewed" in said(app)
+
+
+def test_undo_of_a_duplicate_group_takes_all_of_it_back(run, monkeypatch):
+    app = open_page("review", run.path, monkeypatch, queue="Duplicates")
+    app.button(key="review-none").click().run()
+    assert len(open_reviews(open_run(run.path)).current()) == 2
+    app.button(key="review-undo").click().run()
+    assert open_reviews(open_run(run.path)).current().empty
+
+
+def test_review_opens_the_finding_of_a_link(run, monkeypatch):
+    assert "Sample 1 " in said(open_page("review", run.path, monkeypatch, finding="label_error:1"))
+    assert_whole(open_page("review", run.path, monkeypatch, finding="label_error:999"))
+
+
+@pytest.mark.parametrize("params", [{"page": 99}, {"open": "99999"}, {"open": "x"}, {"open": "-1"}])
+def test_odd_links_do_no_harm(params, run, monkeypatch):
+    assert_whole(open_page("labels", run.path, monkeypatch, **params))
+
+
+def test_filters_and_paging():
+    found = pd.DataFrame(
+        {
+            "group": ["a", "b", "c", "d"],
+            "label": ["x", "x", "y", "y"],
+            "suggested_label": ["y", "z", "x", None],
+            "severity": [0.9, 0.8, 0.7, 0.1],
+        }
+    )
+    assert list(browse.filtered(found, set())["group"]) == ["a", "b", "c", "d"]
+    assert list(browse.filtered(found, set(), given="x", suggested="z")["group"]) == ["b"]
+    assert list(browse.filtered(found, {"a"}, state="Open", least=0.5)["group"]) == ["b", "c"]
+    assert list(browse.filtered(found, {"a"}, state="Decided")["group"]) == ["a"]
+    assert list(browse.page_of(found, 2, 3)["group"]) == ["d"]
+    assert list(browse.page_of(found, 99, 3)["group"]) == ["d"]
+
+
+def test_next_open_goes_round_and_returns_to_the_skipped():
+    names = ["a", "b", "c"]
+    assert review.next_open(names, set(), set(), None) == "a"
+    assert review.next_open(names, {"c"}, set(), "b") == "a"
+    assert review.next_open(names, {"a"}, {"b"}, "a") == "c"
+    assert review.next_open(names, {"a", "c"}, {"b"}, "c") == "b"
+    assert review.next_open(names, {"a", "b", "c"}, set(), "a") is None
+
+
+def test_duplicate_groups_put_conflicts_first_and_keep_one_copy(tmp_path):
+    loaded = data.load(make_run(tmp_path / "two", classes=("coat", "shirt")).path)
+    found = duplicates.groups(loaded)
+    assert list(found["conflict"]) == [True, False]
+    decisions = decide.keep_one(loaded, [3, 0], loaded.samples.at[3, "label"])
+    assert [(one[0], one[1]) for one in decisions] == [(3, "keep"), (0, "exclude")]
+    val = int(loaded.samples.index[loaded.samples["split"] == "val"][0])
+    assert decide.keep_one(loaded, [3, val])[0] == (val, "keep", None)
+
+
+def test_reasons_name_the_numbers(tmp_path):
+    loaded = data.load(make_run(tmp_path / "two", classes=("coat", "shirt")).path)
+    told = story.reasons(loaded.findings, loaded.scores, loaded.samples, 4)
+    assert len(told) == 1 and loaded.scores.at[4, "suggested_label"] in told[0]
+    assert "conflicting labels" in story.reasons(loaded.findings, loaded.scores, loaded.samples, 0)[0]
+    assert story.reasons(loaded.findings, loaded.scores, loaded.samples, 8)[0].startswith("Not flagged")
+    assert story.percentile(loaded.scores, 10**9, "csl") is None
+
+
+def test_suggestions_point_at_pages(run):
+    loaded = data.load(run.path)
+    classes = loaded.samples["label"].value_counts()
+    found = suggest.suggestions(loaded.findings, duplicates.groups(loaded), classes)
+    assert found[0].samples == [4, 1]
+    assert {one.page for one in found} <= set(NAMES)
+    assert all(len(one.more) in (0, len(one.samples)) for one in found)
+
+
+def test_markdown_is_escaped():
+    assert parts.md("a*b\nc <i>[x](y)") == "a\\*b c \\<i\\>\\[x\\]\\(y\\)"
+
+
+def test_a_run_that_was_scored_again_is_read_again(run):
+    assert len(data.load(run.path).findings) > 0
+    run.write_findings([], run.samples())
+    time.sleep(0.01)
+    os.utime(run.path / "run.json")
+    assert data.load(run.path).findings.empty
+
+
+def test_reviewer_is_never_empty(monkeypatch):
+    monkeypatch.setattr(decide, "st", SimpleNamespace(session_state={"reviewer": "  "}))
+    assert decide.reviewer()

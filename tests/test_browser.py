@@ -1,0 +1,422 @@
+"""The real app in a headless Chromium: every page, real clicks, keys, links, downloads; no console error, no traceback.
+
+Chromium is LOSSPRINT_CHROMIUM, else the system's, else Playwright's own. Without any the tests fail; they are skipped
+only where LOSSPRINT_NO_BROWSER=1 says so.
+"""
+
+import io
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from helpers import make_run
+
+from lossprint.audit.review import open_reviews
+from lossprint.audit.store import Run, open_run
+from lossprint.audit.types import Finding
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(os.environ.get("LOSSPRINT_NO_BROWSER") == "1", reason="LOSSPRINT_NO_BROWSER=1"),
+]
+
+FLAGS = [
+    f"--{flag}"
+    for flag in (
+        "no-sandbox",
+        "disable-gpu",
+        "disable-background-networking",
+        "disable-component-update",
+        "disable-sync",
+        "no-first-run",
+    )
+]
+HOSTILE = '<img src=x onerror="window.hacked=1">'
+# Streamlit's page looks for its server below the path of a deep link first, and finds it at the root afterwards.
+PROBE = re.compile(r"/[a-z]+/_stcore/(health|host-config)$")
+PAGES = {
+    "Mislabeled": "labels",
+    "Duplicates": "duplicates",
+    "Outliers": "outliers",
+    "Trajectories": "trajectories",
+    "Aligned & conflicting": "pairs",
+    "Review": "review",
+    "Coreset": "coreset",
+    "Export": "export",
+}
+WAIT = 20_000
+
+
+def flag_many(run: Run) -> None:
+    """Suspicious labels on thirty training samples, so that a gallery has two pages, beside two duplicate groups."""
+    samples, scores = run.samples(), run.scores()
+    classes = run.classes
+    found = []
+    for sample in range(10, 40):
+        given = samples.loc[samples["sample"] == sample, "label"].item()
+        other = classes[(classes.index(given) + 1) % len(classes)]
+        found.append(Finding("label_error", (sample,), 0.99 - sample / 100, other))
+    found += [Finding("duplicate", (3, 0), 1.0), Finding("near_duplicate", (6, 2), 0.95), Finding("outlier", (5,), 0.8)]
+    run.write_findings(found, samples)
+    run.write_scores(scores)
+
+
+@contextmanager
+def serving(path: Path, port: int):
+    command = [sys.executable, "-m", "lossprint.app.serve", str(path), "--port", str(port), "--no-browser"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as server:
+        try:
+            deadline = time.monotonic() + 60
+            while True:
+                try:
+                    urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=5).read()
+                    break
+                except OSError:
+                    if server.poll() is not None or time.monotonic() > deadline:
+                        server.kill()
+                        pytest.fail(f"the server did not start: {server.stdout.read()}")
+                    time.sleep(0.1)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.terminate()
+            try:
+                server.wait(20)
+            except subprocess.TimeoutExpired:
+                server.kill()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory) -> Path:
+    """A folder with the runs `plain`, `hostile` (labels that are markup) and `cut` (half written)."""
+    place = tmp_path_factory.mktemp("browser")
+    folder = place / "runs"
+    folder.mkdir()
+    labels = {"plain": ("coat", "shirt"), "hostile": (HOSTILE, "[a](javascript:alert(1)) $x$ *b*"), "cut": ("a", "b")}
+    for name, classes in labels.items():
+        run = make_run(place / name, classes=classes, kind="folder", train=30, held_out=6, done=name != "cut")
+        if name != "cut":
+            flag_many(run)
+        run.path.rename(folder / name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def base(runs):
+    with serving(runs, free_port()) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    from playwright.sync_api import Error, sync_playwright
+
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    path = os.environ.get("LOSSPRINT_CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+    with sync_playwright() as playwright:
+        try:
+            browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        except Error as error:
+            pytest.fail(
+                f"no Chromium could be started ({str(error).splitlines()[0]}): install one (`apt install chromium`, or "
+                "`playwright install chromium`), name it in LOSSPRINT_CHROMIUM, or set LOSSPRINT_NO_BROWSER=1"
+            )
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def watched(chromium, **options):
+    """A page whose console errors, page errors and Streamlit exception boxes fail the test."""
+    context = chromium.new_context(**{"viewport": {"width": 1440, "height": 900}, **options})
+    page = context.new_page()
+    page.set_default_timeout(WAIT)
+    wrong = []
+
+    def console(message) -> None:
+        if message.type == "error" and not PROBE.search(message.location.get("url", "")):
+            wrong.append(f"{message.text} {message.location.get('url', '')}")
+
+    page.on("console", console)
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    yield page
+    assert page.get_by_test_id("stException").count() == 0
+    assert "could not be shown" not in page.inner_text("body")
+    assert not wrong, wrong
+    context.close()
+
+
+@pytest.fixture
+def page(chromium):
+    with watched(chromium) as page:
+        yield page
+
+
+def idle(page) -> None:
+    """Wait until the script has run, and nothing on the page is stale or still loading."""
+    page.wait_for_function(
+        "() => document.querySelector('[data-testid=stApp]')?.dataset.testScriptState === 'notRunning'"
+        " && !document.querySelector('[data-stale=true], [data-testid=stSkeleton]')"
+    )
+
+
+def visit(page, url: str, title: str) -> None:
+    page.goto(url)
+    page.get_by_role("heading", name=title, exact=True).wait_for()
+    idle(page)
+
+
+def current(runs: Path, name: str = "plain") -> dict[int, str]:
+    table = open_reviews(open_run(runs / name)).current()
+    return dict(zip(table["sample"], table["decision"]))
+
+
+def caption(page, sample: int):
+    """The line under the image of a sample."""
+    return page.get_by_text(re.compile(rf"^Sample {sample} ·"))
+
+
+def address(page) -> str:
+    """The URL as the browser shows it; `page.url` is behind after the page changed it by itself."""
+    return page.evaluate("window.location.href")
+
+
+def eventually(check, message: str = "it did not happen") -> None:
+    deadline = time.monotonic() + WAIT / 1000
+    while not check():
+        assert time.monotonic() < deadline, message
+        time.sleep(0.05)
+
+
+def download(page, button: str) -> pd.DataFrame:
+    with page.expect_download() as event:
+        page.get_by_role("button", name=button).click()
+    return pd.read_csv(io.BytesIO(Path(event.value.path()).read_bytes()))
+
+
+# ---------------------------------------------------------------------------------------------- pages
+
+
+def test_every_page_opens_from_the_navigation(page, base):
+    visit(page, f"{base}/?run=plain", "Overview")
+    page.get_by_text("Look here first").wait_for()
+    page.locator(".js-plotly-plot .main-svg").nth(5).wait_for()
+    for title in PAGES:
+        page.get_by_test_id("stSidebarNavLink").filter(has_text=title).click()
+        page.get_by_role("heading", name=title, exact=True).wait_for()
+        idle(page)
+        assert page.get_by_test_id("stException").count() == 0
+        assert page.get_by_test_id("stAlertContentError").count() == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_fit_a_telephone(chromium, base, scheme):
+    with watched(chromium, viewport={"width": 400, "height": 800}, color_scheme=scheme) as page:
+        for title, name in [("Overview", ""), *PAGES.items()]:
+            visit(page, f"{base}/{name}?run=plain", title)
+            assert page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= 400, title
+
+
+def test_labels_that_are_markup_are_shown_as_text(page, base):
+    for title, name in [("Overview", ""), *PAGES.items()]:
+        visit(page, f"{base}/{name}?run=hostile", title)
+        assert page.evaluate("window.hacked") is None, title
+        assert page.locator("a[href^=javascript]").count() == 0, title
+    visit(page, f"{base}/labels?run=hostile", "Mislabeled")
+    assert HOSTILE in page.locator(".tile .labels").first.text_content()
+
+
+def test_links_from_anywhere_do_no_harm(page, base):
+    for query in ("given=nothing&least=7&page=99&per=1&open=abc&state=x&size=q", "open=99999", "run=none&given=coat"):
+        visit(page, f"{base}/labels?{query}", "Mislabeled")
+        page.locator(".tile").first.wait_for()
+    for query in ("sample=../../etc", "sample=train_00", "sample=-5&x=nope&y=csl"):
+        visit(page, f"{base}/trajectories?run=plain&{query}", "Trajectories")
+        visit(page, f"{base}/pairs?run=plain&{query}", "Aligned & conflicting")
+    visit(page, f"{base}/review?run=plain&finding=nothing&queue=x", "Review")
+
+
+def test_half_written_runs_are_named_with_the_reason(page, base):
+    visit(page, base, "Overview")
+    page.get_by_text("1 run cannot be opened").click()
+    page.get_by_text("recorded, not scored").wait_for()
+
+
+# ---------------------------------------------------------------------------------------------- evidence
+
+
+def test_a_trajectory_is_seen_and_another_chosen_in_the_map(page, base):
+    visit(page, f"{base}/trajectories?run=plain&sample=12", "Trajectories")
+    page.get_by_role("heading", name="Sample 12").wait_for()
+    page.get_by_text("higher than that of").or_(page.get_by_text("over the given label")).first.wait_for()
+    story = page.locator(".st-key-story-loss .js-plotly-plot")
+    story.locator(".scatterlayer .trace").nth(2).wait_for(state="attached")
+    points = page.locator(".st-key-map .scatterlayer .trace").first.locator(".point")
+    points.nth(20).wait_for(state="attached")
+    box = points.nth(3).bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.up()
+    eventually(lambda: "sample=12" not in address(page), "a click in the map chose no other sample")
+    chosen = re.search(r"sample=(\d+)", address(page)).group(1)
+    page.get_by_role("heading", name=f"Sample {chosen}").wait_for()
+
+
+def test_partners_are_shown_with_their_curves(page, base):
+    visit(page, f"{base}/pairs?run=plain&sample=11", "Aligned & conflicting")
+    for side in ("aligned", "conflicting"):
+        page.locator(f".st-key-partners-{side} img").nth(2).wait_for()
+        page.locator(f".st-key-curves-{side} .scatterlayer .trace").nth(3).wait_for(state="attached")
+    page.get_by_role("radio", name="All classes").click()
+    eventually(lambda: "scope=All" in address(page))
+
+
+# ---------------------------------------------------------------------------------------------- decisions
+
+
+def shown(page) -> list[str]:
+    return page.locator(".st-key-gallery-label_error .tile").evaluate_all("all => all.map(one => one.dataset.id)")
+
+
+def test_a_decision_on_a_flagged_image_survives_a_restart(chromium, runs):
+    port = free_port()
+    with serving(runs, port) as base, watched(chromium) as page:
+        visit(page, f"{base}/labels?run=plain", "Mislabeled")
+        eventually(lambda: shown(page) == [str(sample) for sample in range(10, 34)], "not by severity")
+        page.get_by_role("button", name="Next page").click()
+        eventually(lambda: shown(page) == [str(sample) for sample in range(34, 40)], "the second page did not come")
+        eventually(lambda: "page=2" in address(page))
+        page.locator(".tile[data-id='36']").click()
+        drawer = page.get_by_role("dialog")
+        caption(drawer, 36).wait_for()
+        drawer.locator(".js-plotly-plot").first.wait_for()
+        eventually(lambda: "open=36" in address(page))
+        drawer.get_by_role("button", name="It is ").click()
+        caption(drawer, 37).wait_for()  # stored, and on to the next
+        assert current(runs) == {36: "accept"}
+        page.keyboard.press("Escape")
+        page.locator(".tile[data-id='36'] .badge", has_text="relabeled").wait_for()
+        idle(page)
+    with serving(runs, port) as base, watched(chromium) as page:
+        visit(page, f"{base}/labels?run=plain&page=2", "Mislabeled")
+        page.locator(".tile[data-id='36'] .badge", has_text="relabeled").wait_for()
+        visit(page, f"{base}/labels?run=plain&state=Decided", "Mislabeled")
+        eventually(lambda: shown(page) == ["36"])
+        visit(page, f"{base}/export?run=plain", "Export")
+        page.get_by_text("What changes, and who decided it").wait_for()
+        cleaned = download(page, "Cleaned labels (CSV)")
+        changed = cleaned[cleaned["change"].notna()]
+        assert len(changed) == 1 and changed["label"].item() != changed["given_label"].item()
+
+
+def test_the_gallery_and_its_drawer_work_by_keyboard(page, base, runs):
+    visit(page, f"{base}/labels?run=plain", "Mislabeled")
+    page.locator(".tile").first.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("Enter")
+    drawer = page.get_by_role("dialog")
+    caption(drawer, 11).wait_for()
+    drawer.get_by_role("button", name="Next").wait_for()
+    idle(page)
+    page.keyboard.press("ArrowRight")
+    caption(drawer, 12).wait_for()
+    idle(page)
+    page.keyboard.press("x")
+    caption(drawer, 13).wait_for()
+    assert current(runs)[12] == "exclude"
+    idle(page)
+    page.keyboard.press("u")
+    caption(drawer, 12).wait_for()
+    assert 12 not in current(runs)
+    idle(page)
+    page.keyboard.press("Escape")
+    drawer.wait_for(state="detached")
+    eventually(lambda: "open=" not in address(page))
+
+
+def test_a_link_opens_the_drawer(page, base):
+    visit(page, f"{base}/labels?run=plain&open=15", "Mislabeled")
+    caption(page.get_by_role("dialog"), 15).wait_for()
+
+
+def test_review_by_keyboard_alone(page, base, runs):
+    visit(page, f"{base}/review?run=plain&finding=label_error:20", "Review")
+    caption(page, 20).wait_for()
+    before = len(current(runs))
+    for sample, key, decision in ((20, "a", "accept"), (21, "k", "keep"), (22, "n", "unsure"), (23, "x", "exclude")):
+        caption(page, sample).wait_for()
+        idle(page)
+        page.keyboard.press(key)
+        caption(page, sample + 1).wait_for()
+        assert current(runs)[sample] == decision
+    idle(page)
+    page.keyboard.press("s")
+    caption(page, 25).wait_for()
+    for sample in (23, 22, 21, 20):
+        idle(page)
+        page.keyboard.press("u")
+        caption(page, sample).wait_for()
+    assert len(current(runs)) == before
+
+
+def test_keys_typed_into_a_comment_decide_nothing(page, base, runs):
+    visit(page, f"{base}/review?run=plain&finding=label_error:26", "Review")
+    before = current(runs)
+    box = page.get_by_placeholder("Comment (optional)")
+    box.click()
+    box.press_sequentially("ax sleeve unknown")
+    box.press("Tab")
+    idle(page)
+    assert current(runs) == before
+    page.get_by_role("button", name="Keep ").click()
+    caption(page, 27).wait_for()
+    table = open_reviews(open_run(runs / "plain")).current()
+    assert table.loc[table["sample"] == 26, "comment"].item() == "ax sleeve unknown"
+
+
+def test_a_duplicate_group_is_decided(page, base, runs):
+    visit(page, f"{base}/duplicates?run=plain", "Duplicates")
+    group = page.get_by_test_id("stVerticalBlock").filter(has_text="The same image is in the dataset twice").last
+    group.locator(".tile").first.wait_for()
+    page.locator("[class*='st-key-duplicate-0-one-0'] button").click()
+    eventually(lambda: sorted(current(runs).get(sample, "") for sample in (0, 3)) == ["exclude", "keep"])
+
+
+# ---------------------------------------------------------------------------------------------- files
+
+
+def test_a_coreset_is_downloaded(page, base, runs):
+    visit(page, f"{base}/coreset?run=plain&keep=50&method=Random", "Coreset")
+    frame = download(page, "Download CSV")
+    samples = open_run(runs / "plain").samples().set_index("sample")
+    train = samples[samples["split"] == "train"]
+    assert list(frame.columns) == ["sample", "path", "label", "score", "rank"]
+    assert len(frame) == len(train) // 2 and frame["sample"].is_unique
+    assert set(frame["sample"]) <= set(train.index)
+    assert list(frame["path"]) == list(train.loc[frame["sample"], "path"])
+
+
+def test_findings_and_a_cleaned_folder_are_written(page, base, runs):
+    visit(page, f"{base}/export?run=plain", "Export")
+    frame = download(page, "Findings (CSV)")
+    assert (frame["kind"] == "label_error").sum() == 30
+    page.get_by_text("Write it as a folder of images").click()
+    page.get_by_role("button", name="Write the folder").click()
+    page.get_by_text("samples written to").wait_for()
+    assert (runs / "plain" / "exports" / "cleaned" / "labels.csv").is_file()
