@@ -38,11 +38,13 @@ $(VENV)/bin/python:
 	$(BIN)/python -m pip install -q --upgrade pip
 
 $(VENV)/.installed: $(VENV)/bin/python pyproject.toml
-	$(BIN)/python -m pip install -q -e .
+	@echo "Installing into $(VENV). PyTorch is large: this takes a few minutes, once."
+	@$(BIN)/python -m pip install -q -e .
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/bin/python pyproject.toml
-	$(BIN)/python -m pip install -q -e '.[test]'
+	@echo "Installing into $(VENV). PyTorch is large: this takes a few minutes, once."
+	@$(BIN)/python -m pip install -q -e '.[test]'
 	@touch $@ $(VENV)/.installed
 
 clean:

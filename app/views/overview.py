@@ -1,5 +1,7 @@
 """Overview: what is in this dataset, and what deserves a look first?"""
 
+from pathlib import Path
+
 import pandas as pd
 import streamlit as st
 
@@ -55,13 +57,14 @@ def _facts(loaded: data.Loaded) -> None:
     for label, value in facts:
         grid.metric(label, value, border=True)
     asked = manifest["asked"]
-    words = [f"Dataset `{str(manifest['dataset'].get('source', '?')).replace('`', '')}`"]
+    source = str(manifest["dataset"].get("source") or "?")
+    words = [f"Dataset **{parts.md('/'.join(Path(source).parts[-2:]))}**"]
     if asked.get("model"):
         words.append(f"model {parts.md(asked['model'])}")
     if manifest.get("seed") is not None:
         words.append(f"seed {parts.md(manifest['seed'])}")
     words.append(RECORDED.get(manifest.get("recording"), "losses of unknown origin"))
-    st.caption(" · ".join(words))
+    st.caption(" · ".join(words), help=parts.md(source))
 
 
 def _cards(loaded: data.Loaded) -> None:
