@@ -38,6 +38,12 @@ def write_text(path: Path, text: str) -> None:
         part.write_text(text, encoding="utf-8", newline="")
 
 
+def write_bytes(path: Path, data: bytes) -> None:
+    """What safetensors gives as bytes: its own save_file leaves temporary files of another name when it is killed."""
+    with atomic(path) as part:
+        part.write_bytes(data)
+
+
 def write_table(path: Path, table: pa.Table) -> None:
     with atomic(path) as part:
         pq.write_table(table, part, compression="zstd")

@@ -18,7 +18,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lossprint.audit.atomic import atomic, sweep, write_frame, write_table, write_text
+from lossprint.audit.atomic import sweep, write_bytes, write_frame, write_table, write_text
 from lossprint.audit.types import KINDS, Finding, LossprintError, Trajectory
 
 FORMAT = 1
@@ -184,21 +184,20 @@ class Run:
         return sorted(int(path.stem) for path in (self.path / "checkpoints").glob("[0-9]*.safetensors"))
 
     def write_checkpoint(self, checkpoint: int, tensors: dict) -> None:
-        from safetensors.torch import save_file
+        from safetensors.torch import save
 
-        with atomic(self.path / "checkpoints" / f"{checkpoint:05d}.safetensors") as part:
-            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, part)
+        data = save({name: tensor.contiguous() for name, tensor in tensors.items()})
+        write_bytes(self.path / "checkpoints" / f"{checkpoint:05d}.safetensors", data)
 
     def read_checkpoint(self, checkpoint: int) -> dict:
         return self._tensors(self.path / "checkpoints" / f"{checkpoint:05d}.safetensors")
 
     def write_state(self, checkpoint: int, tensors: dict) -> None:
         """What training needs to go on after `checkpoint` (weights, statistics, momentum); replaces the last one."""
-        from safetensors.torch import save_file
+        from safetensors.torch import save
 
         tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
-        with atomic(self.path / "resume.safetensors") as part:
-            save_file(tensors, part, metadata={"checkpoint": str(checkpoint)})
+        write_bytes(self.path / "resume.safetensors", save(tensors, metadata={"checkpoint": str(checkpoint)}))
 
     def read_state(self) -> tuple[int, dict] | None:
         """The checkpoint after which training goes on and its tensors, or None where nothing was saved."""
@@ -225,10 +224,10 @@ class Run:
 
     def write_embeddings(self, samples: np.ndarray, vectors: np.ndarray) -> None:
         """Save samples (N,) int64 and their embedding (N, D) float32."""
-        from safetensors.numpy import save_file
+        from safetensors.numpy import save
 
-        with atomic(self.path / "embeddings.safetensors") as part:
-            save_file({"samples": samples.astype(np.int64), "vectors": np.ascontiguousarray(vectors, np.float32)}, part)
+        data = save({"samples": samples.astype(np.int64), "vectors": np.ascontiguousarray(vectors, np.float32)})
+        write_bytes(self.path / "embeddings.safetensors", data)
 
     def embeddings(self) -> tuple[np.ndarray, np.ndarray] | None:
         """Samples (N,) and vectors (N, D), or None in a run without a model, such as one of imported losses."""
