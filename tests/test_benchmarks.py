@@ -36,3 +36,11 @@ def test_against_truth_prints_its_table(audited):
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "label_error: AUROC" in done.stdout and "near pairs found" in done.stdout
+
+
+def test_speed_runs_small():
+    """Ours and the published procedure agree, or it would stop; the figures of so small a run mean nothing."""
+    command = [sys.executable, str(BENCHMARKS / "speed.py"), "cld", "streamed", "pairs", "curvature", "--small"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 5
