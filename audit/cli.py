@@ -4,6 +4,8 @@ Exit status: 0 done, 2 wrong use or bad input, 1 anything else. Heavy modules ar
 """
 
 import argparse
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -25,6 +27,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     except BrokenPipeError:
         return 1
+    except OSError as error:  # a place that cannot be read or written, a full disk
+        print(f"lossprint: expected files that can be read and written, found: {error}", file=sys.stderr)
+        return 1 if error.errno == errno.ENOSPC else 2
 
 
 class _Parser(argparse.ArgumentParser):
@@ -49,7 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
     audit.add_argument("--out", type=Path, required=True, metavar="RUN", help="the run folder to write")
     audit.add_argument("--model", help="small (the default) or a torchvision classifier, such as resnet18")
     audit.add_argument("--epochs", type=_positive, help="default: 20")
-    audit.add_argument("--seed", type=int, help="default: 0")
+    audit.add_argument("--seed", type=_seed, help="default: 0")
     audit.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     audit.add_argument("--curvature-checkpoints", type=_natural, metavar="K", help="default: 4; 0 measures none")
     audit.add_argument("--val-fraction", type=_fraction, metavar="F", help="drawn from train without a val split; 0.1")
@@ -77,7 +82,7 @@ def build_parser() -> argparse.ArgumentParser:
     budget = coreset.add_mutually_exclusive_group(required=True)
     budget.add_argument("--fraction", type=float, metavar="F", help="of the training samples, in proportion to classes")
     budget.add_argument("--per-class", type=_positive, metavar="K", help="samples of each class")
-    coreset.add_argument("--seed", type=int, default=0)
+    coreset.add_argument("--seed", type=_seed, default=0)
     coreset.add_argument("--out", type=Path, required=True, metavar="FILE.csv")
     cleaned = _command(exports, "cleaned", _export_cleaned, "what the experts decided, applied to the labels")
     cleaned.add_argument("run", type=Path, metavar="RUN")
@@ -122,6 +127,12 @@ def _natural(text: str) -> int:
 def _positive(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number of 1 or more, found {text!r}")
+    return int(text)
+
+
+def _seed(text: str) -> int:
+    if not text.isdigit() or int(text) >= 2**32:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 0 to {2**32 - 1}, found {text!r}")
     return int(text)
 
 
@@ -190,9 +201,13 @@ def _app(options) -> int:
 
 
 def _serve(path: Path, options) -> int:
-    # A process of its own: the workflow never imports the app, and the server starts without torch in memory.
+    # A program of its own: the workflow never imports the app, and the server starts without torch in memory. It takes
+    # this process's place, so that whoever ends `lossprint app` ends the server.
     command = [sys.executable, "-m", "lossprint.app.serve", str(path), "--host", options.host]
     command += ["--port", str(options.port)] + ["--no-browser"] * options.no_browser
+    sys.stdout.flush()
+    if os.name == "posix":
+        os.execv(command[0], command)
     try:
         return subprocess.call(command)
     except KeyboardInterrupt:
@@ -208,6 +223,9 @@ def _export_coreset(options) -> int:
     )
     export.save(run, frame, options.out)
     print(f"{len(frame):,} samples chosen by {options.method} written to {options.out}")
+    unscored = int(frame["score"].isna().sum())
+    if unscored:
+        print(f"{unscored:,} of them have no {options.method} score and were taken last, by id")
     return 0
 
 

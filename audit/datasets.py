@@ -15,7 +15,6 @@ sorted relative paths, or of torchvision. It depends neither on what can be read
 """
 
 import os
-import re
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -52,11 +51,11 @@ Progress = Callable[[int, int], None]  # called with how many images are done, a
 class Dataset:
     """The images of a dataset that can be read, as far as that is known.
 
-    samples: sample int64 ascending, path str, label str, split (train, val or test), sequence string or missing, frame
-    Int64 or missing; a row's position is not its sample id where images are left out. classes: all labels, in natural
-    order. unreadable: path, reason. notes: what was drawn, left out or passed over, one sentence each. fingerprint:
-    sha256 over path, label and split of every image as the dataset itself says, and the files' sizes. checked: whether
-    every image was decoded once.
+    samples: sample int64 ascending, path str, label str, split (train, val or test), sequence string or missing,
+    frame Int64 or missing; a row's position is not its sample id where images are left out. classes: all labels,
+    sorted as ImageFolder sorts its class folders. unreadable: path, reason. notes: what was drawn, left out or
+    passed over, one sentence each. fingerprint: sha256 over path, label and split of every image as the dataset
+    itself says, and the files' sizes. checked: whether every image was decoded once.
     """
 
     source: str
@@ -177,7 +176,7 @@ def _assemble(origin: Source, faults: dict[int, str], val_fraction: float, seed:
         given = int((samples["split"] == "train").sum())
         samples.loc[rows, "split"] = "val"
         notes.append(f"drew {len(rows):,} of {given:,} training samples for validation (stratified, seed {seed})")
-    classes = sorted(set(samples["label"]), key=_natural)
+    classes = sorted(set(samples["label"]))
     for split, lack in (("train", "cannot be learnt"), ("val", "get no CLD")):
         without = [name for name in classes if name not in set(samples.loc[samples["split"] == split, "label"])]
         if without:
@@ -201,7 +200,7 @@ def _assemble(origin: Source, faults: dict[int, str], val_fraction: float, seed:
 
 def _refuse_unfit(samples: pd.DataFrame, name: str) -> None:
     known = samples[samples["split"] != "test"]
-    counts = known["label"].value_counts().reindex(sorted(set(samples["label"]), key=_natural), fill_value=0)
+    counts = known["label"].value_counts().reindex(sorted(set(samples["label"])), fill_value=0)
     if not (samples["split"] == "train").any():
         raise LossprintError(f"expected training samples in {name}, found none that can be read")
     if len(counts) < 2:
@@ -232,12 +231,6 @@ def _draw(samples: pd.DataFrame, fraction: float, seed: int) -> list[int]:
         count = min(max(int(len(rows) * fraction + 0.5), 1), len(rows) - 1)
         drawn += rows.sort_values(kind="stable").index[:count].tolist()
     return sorted(drawn)
-
-
-def _natural(label: str) -> tuple:
-    """A sorting key by which 9 comes before 10, also within text; labels that differ never have the same key."""
-    parts = re.split(r"([0-9]+)", label)
-    return [(int(part), "") if at % 2 else (-1, part) for at, part in enumerate(parts)], label
 
 
 # ------------------------------------------------------------------------------------------------ decoding

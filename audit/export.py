@@ -120,14 +120,16 @@ def write_cleaned(
         files = out, out.with_name(f"{out.stem}.changes.csv")
         for file, frame in zip(files, (kept, changed)):
             _refuse_file(run, frame, file)
+        unreadable = len(run.unreadable())  # read before anything is written
         write_csv(changed, files[1])
         write_csv(kept, files[0])
     else:
         files = out / "labels.csv", out / "changes.csv"
         images = table[table["change"] != "excluded"]
+        unreadable = len(run.unreadable())
         write_tree(run, images, {"labels.csv": kept, "changes.csv": changed}, out, link, progress)
     relabelled = int((kept["change"] == "relabelled").sum())
-    return Cleaned(*files, len(kept), relabelled, len(changed) - relabelled, len(run.unreadable()))
+    return Cleaned(*files, len(kept), relabelled, len(changed) - relabelled, unreadable)
 
 
 def save(run: Run, frame: pd.DataFrame, out: str | Path) -> Path:
@@ -198,6 +200,11 @@ def _need_whole(run: Run) -> None:
 
 
 def _refuse_file(run: Run, frame: pd.DataFrame, out: Path) -> None:
+    if out.suffix.lower() != ".csv":
+        raise LossprintError(f"expected a file name that ends in .csv, found {out}")
+    place = out.resolve()
+    if place.is_relative_to(run.path.resolve()) and not place.is_relative_to(run.exports.resolve()):
+        raise LossprintError(f"expected a file outside the run folder, or in its exports/, found {out}")
     if not out.is_file():
         return
     source, root = run.manifest["dataset"].get("source"), dataset_root(run)

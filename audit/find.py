@@ -30,7 +30,8 @@ def score_run(run: Run) -> Run:
             f"expected the same checkpoints of train and val in {run.path}, found {train.checkpoints.tolist()} and "
             f"{val.checkpoints.tolist()}"
         )
-    run = run.reopen("score")
+    curvature, outlying = run.curvature(), _outlier_severity(run, train.samples)
+    run = run.reopen("score")  # all that may be damaged is read: a whole run stays whole if it cannot be scored anew
     classes = len(run.classes)
     means = trajectory.class_means(val.losses, val.labels, classes)
     errors = label_scores.label_errors(
@@ -53,9 +54,9 @@ def score_run(run: Run) -> Run:
             "aum": np.nan if train.margins is None else trajectory.aum(train.margins),
         }
     )
-    frame = frame.join(run.curvature(), on="sample")
+    frame = frame.join(curvature, on="sample")
     frame["label_error"] = errors.severity
-    frame["outlier"] = _outlier_severity(run, train.samples)
+    frame["outlier"] = outlying
     frame["suggested_label"] = pd.array(names[errors.suggested], dtype="string")
     frame["suggested_probability"] = np.where(errors.suggested >= 0, errors.probability, np.nan)
     run.write_scores(frame)
@@ -83,7 +84,11 @@ def _outlier_severity(run: Run, samples: np.ndarray) -> np.ndarray:
     if found is None:
         return np.full(len(samples), np.nan)
     ids, vectors = found
-    return outliers.outlier_severity(outliers.neighbour_distance(vectors[np.searchsorted(ids, samples)]))
+    at = np.minimum(np.searchsorted(ids, samples), len(ids) - 1)
+    known = ids[at] == samples
+    severity = np.full(len(samples), np.nan)
+    severity[known] = outliers.outlier_severity(outliers.neighbour_distance(vectors[at[known]]))
+    return severity
 
 
 def _pairs(train: Trajectory, val: Trajectory) -> pd.DataFrame:
@@ -145,7 +150,7 @@ def label_errors(evidence: Evidence) -> list[Finding]:
     ]
 
 
-def outlying(evidence: Evidence) -> list[Finding]:
+def outlier_samples(evidence: Evidence) -> list[Finding]:
     """Samples beyond the outer fence of the distance to their nearest neighbours: severity over 0.5."""
     scores = evidence.scores
     return [
@@ -167,7 +172,7 @@ def near_duplicates(evidence: Evidence) -> list[Finding]:
     return [group for group in near if set(group.samples) != exact.get(group.name.partition(":")[2])]
 
 
-FINDERS = (label_errors, duplicates, near_duplicates, outlying)
+FINDERS = (label_errors, duplicates, near_duplicates, outlier_samples)
 
 
 def _groups(evidence: Evidence, kind: str, pairs: pd.DataFrame) -> list[Finding]:

@@ -63,8 +63,9 @@ def read_losses(path: str | Path, samples: pd.DataFrame, classes: list[str]) -> 
         checkpoints, splits = _from_npz(path, samples, classes)
     else:
         raise LossprintError(f"expected losses in .npz, .parquet or a folder of Parquet files, found {path}")
-    if len(checkpoints) < LEAST:
-        raise LossprintError(f"expected at least {LEAST} checkpoints in {path}, found {len(checkpoints)}")
+    trained = int((np.asarray(checkpoints) > 0).sum())
+    if trained < LEAST:
+        raise LossprintError(f"expected at least {LEAST} checkpoints (0 does not count) in {path}, found {trained}")
     for split in splits:
         _check_values(split, samples, checkpoints, path)
     return [

@@ -92,6 +92,7 @@ def build_model(name: str, classes: int, size: int) -> nn.Module:
         ) from None
     if tuple(shape) != (1, classes):
         raise LossprintError(f"expected logits of shape (1, {classes}) from {name}, found {tuple(shape)}")
+    last_linear(model)  # the embedding comes from it: better found out now than after training
     return model.to(memory_format=torch.channels_last)
 
 

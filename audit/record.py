@@ -4,6 +4,7 @@ It needs no torch: tensors are taken by their `detach`, arrays as they are.
 """
 
 import hashlib
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 
 from lossprint.audit import atomic, store
+from lossprint.audit.sources import SPLIT_NAMES
 from lossprint.audit.types import SPLITS, LossprintError
 
 
@@ -29,13 +31,16 @@ class Recorder:
             ...
             for ids, images, labels in plain_loader:
                 logits = model(images)
-                recorder.update(ids, cross_entropy(logits, labels, reduction="none"), logits)
+                recorder.update(ids, cross_entropy(logits, labels, reduction="none"), logits, labels)
             recorder.end_checkpoint(epoch)
         recorder.finish()
 
     `recording` says what the losses are: `eval` as above, or `by-product`, those of the training batches themselves
     (train mode, augmented), which cost nothing but are another quantity. A run holds one of them. With `resume`, an
     existing run is continued after its last whole checkpoint, `recorder.last`.
+
+    `classes` is the order of the classes in your logits and labels; by default they are sorted by name, as ImageFolder
+    sorts them. Hand over `labels` too and a different order cannot go unnoticed.
     """
 
     def __init__(
@@ -44,6 +49,7 @@ class Recorder:
         dataset,
         *,
         recording: str = "eval",
+        classes: Sequence[str] | None = None,
         resume: bool = False,
         asked: dict | None = None,
         seed: int = 0,
@@ -55,6 +61,7 @@ class Recorder:
         if resume and (Path(out) / "run.json").exists():
             self.run = store.open_run(out, need=None)
             _check_same(self.run, described, recording)
+            _check_samples(self.run, table)
             atomic.sweep(self.run.path)
         else:
             self.run = store.create_run(out, asked or {}, described, seed, recording)
@@ -63,6 +70,7 @@ class Recorder:
         table = table.sort_values("sample", ignore_index=True)
         index = {label: i for i, label in enumerate(described["classes"])}
         self.rank = rank
+        self._order = None if classes is None else _class_order(list(classes), described["classes"])
         self._ids = table["sample"].to_numpy(np.int64)
         self._labels = table["label"].map(index).to_numpy(np.int32)
         self._split = table["split"].to_numpy(str)
@@ -90,19 +98,49 @@ class Recorder:
             raise LossprintError(
                 f"expected one loss a sample, shape {rows.shape}, found {losses.shape}: use reduction='none'"
             )
-        self._loss[rows] = losses
+        # float32 cross-entropy of a certain sample may round to just below 0.
+        bad = ~(np.isfinite(losses) & (losses >= -1e-6))
+        if bad.any():
+            raise LossprintError(
+                f"expected finite losses of 0 or more, found {int(bad.sum())} others, such as {losses[bad][0]} of "
+                f"sample {self._ids[rows[bad]][0]}"
+            )
+        if labels is not None:
+            self._check_labels(rows, _array(labels))
         if logits is not None:
             logits = _array(logits)
             expected = (len(rows), len(self.run.classes))
-            if logits.shape != expected:
-                raise LossprintError(f"expected logits of shape {expected} (samples, classes), found {logits.shape}")
-            given = self._labels[rows] if labels is None else _array(labels).astype(np.int64)
-            self._margin[rows], self._predicted[rows] = margins(logits, given)
+            if logits.shape != expected or not np.isfinite(logits).all():
+                found = logits.shape if logits.shape != expected else "some that are not finite"
+                raise LossprintError(f"expected finite logits of shape {expected} (samples, classes), found {found}")
+            if self._order is not None:
+                logits = logits[:, self._order]
+            self._margin[rows], self._predicted[rows] = margins(logits, self._labels[rows])
+        self._loss[rows] = np.maximum(losses, 0)
+        self._seen[rows] = True
+
+    def _check_labels(self, rows: np.ndarray, labels: np.ndarray) -> None:
+        """The caller's labels must be the dataset's: else classes are in another order, or ids are mixed up."""
+        given = self._labels[rows]
+        if self._order is not None:  # a class of the run -> its place in the caller's order
+            given = np.asarray(self._order)[given]
+        if labels.shape != rows.shape or not np.array_equal(labels, given):
+            order = ", ".join(self.run.classes[:8]) + (", ..." if len(self.run.classes) > 8 else "")
+            raise LossprintError(
+                f"expected the dataset's own labels as indices into the classes {order}; found others for these ids: "
+                "if your classes are in another order, pass Recorder(classes=[...])"
+            )
 
     def end_checkpoint(self, checkpoint: int) -> None:
         """Write what was collected as this checkpoint (1 is after the first epoch) and begin the next one."""
+        if isinstance(checkpoint, bool) or not isinstance(checkpoint, int | np.integer) or checkpoint < 0:
+            raise LossprintError(f"expected a checkpoint number of 0 or more, found {checkpoint!r}")
+        if checkpoint in self.run.recorded("train") and checkpoint <= self.last:
+            raise LossprintError(f"expected a new checkpoint, found that {checkpoint} is recorded in {self.run.path}")
         if not self._seen.any():
             raise LossprintError(f"expected losses for checkpoint {checkpoint}, found none: call update first")
+        if self.run.stages:  # what was scored before does not know of this checkpoint
+            self.run = self.run.reopen("record")
         # Training last: `last` and a resumed run take a checkpoint with both splits as whole.
         for split in reversed(SPLITS):
             rows = np.flatnonzero(self._seen & (self._split == split))
@@ -117,16 +155,40 @@ class Recorder:
         checkpoints = self.run.recorded("train")
         if not checkpoints:
             raise LossprintError(f"expected at least one recorded checkpoint in {self.run.path}, found none")
-        self.run = self.run.finish("record", checkpoints=len(checkpoints), **facts)
+        if set(self.run.recorded("val")) != set(checkpoints):
+            raise LossprintError(
+                f"expected validation samples at each of the {len(checkpoints)} checkpoints in {self.run.path}, "
+                f"found them at {len(self.run.recorded('val'))}: record the val split as well"
+            )
+        missing = self._missing(checkpoints)
+        if missing:
+            warnings.warn(
+                f"{missing:,} samples were not recorded at every checkpoint: scores that need them stay empty",
+                stacklevel=2,
+            )
+        self.run = self.run.finish("record", checkpoints=len(checkpoints), incomplete=missing, **facts)
         return self.run
+
+    def _missing(self, checkpoints: list[int]) -> int:
+        """How many training and validation samples lack a checkpoint."""
+        counts = np.zeros(len(self._ids), np.int64)
+        for split in ("train", "val"):
+            for checkpoint in checkpoints:
+                counts[np.searchsorted(self._ids, self.run.part(split, checkpoint)["sample"].to_numpy())] += 1
+        return int((counts[np.isin(self._split, ("train", "val"))] < len(checkpoints)).sum())
 
     def _rows(self, ids) -> np.ndarray:
         """Rows of the samples table for ids or paths; an unknown one is an error that names it."""
-        if isinstance(ids, Sequence) and len(ids) and isinstance(ids[0], str):
+        ids = _array([str(path) for path in ids] if _paths(ids) else ids)
+        if ids.ndim != 1 or ids.dtype.kind not in "iuUO":
+            raise LossprintError(
+                f"expected a vector of whole-number ids or of paths, found {ids.dtype} of shape {ids.shape}"
+            )
+        if ids.dtype.kind in "UO":
             rows = self._paths.get_indexer(ids)
-            unknown = [ids[i] for i in np.flatnonzero(rows < 0)[:3]]
+            unknown = ids[rows < 0][:3].tolist()
         else:
-            ids = _array(ids).astype(np.int64).reshape(-1)
+            ids = ids.astype(np.int64)
             rows = np.minimum(np.searchsorted(self._ids, ids), len(self._ids) - 1)
             unknown = ids[self._ids[rows] != ids][:3].tolist()
         if unknown:
@@ -134,7 +196,6 @@ class Recorder:
                 f"expected ids of the {len(self._ids)} samples in {self.run.path / 'samples.parquet'}, "
                 f"found unknown ones such as {unknown}"
             )
-        self._seen[rows] = True
         return rows
 
     def _clear(self) -> None:
@@ -157,6 +218,22 @@ def margins(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndar
     return (given - others.max(axis=1)).astype(np.float32), logits.argmax(axis=1).astype(np.int32)
 
 
+def _paths(ids) -> bool:
+    """Whether ids are a collection of paths, whatever kind of collection."""
+    return (
+        isinstance(ids, list | tuple | pd.Series | pd.Index)
+        and len(ids) > 0
+        and isinstance(next(iter(ids)), str | Path)
+    )
+
+
+def _class_order(theirs: list[str], ours: list[str]) -> list[int]:
+    """For each class of the run its place in the caller's order."""
+    if sorted(theirs) != sorted(ours):
+        raise LossprintError(f"expected the dataset's {len(ours)} classes {ours[:8]}, found {theirs[:8]}")
+    return [theirs.index(name) for name in ours]
+
+
 def _array(values) -> np.ndarray:
     """A tensor on any device, or anything array-like, as a numpy array."""
     if hasattr(values, "detach"):
@@ -172,20 +249,45 @@ def _describe(dataset, seed: int) -> tuple[pd.DataFrame, dict, pd.DataFrame]:
 
         dataset = open_dataset(str(dataset), seed=seed)
     if isinstance(dataset, pd.DataFrame):
-        missing = [name for name in ("sample", "path", "label", "split") if name not in dataset]
-        if missing:
-            raise LossprintError(
-                f"expected the columns sample, path, label, split, found {', '.join(map(str, dataset.columns))}"
-            )
-        table = dataset.assign(path=dataset["path"].astype(str), label=dataset["label"].astype(str))
-        if table["sample"].duplicated().any() or table["path"].duplicated().any():
-            raise LossprintError("expected every sample id and every path once, found some twice")
-        described = {"source": None, "kind": "table", "root": None, "classes": sorted(table["label"].unique())}
-        described["counts"] = table["split"].value_counts().to_dict()
-        rows = table[["sample", "path", "label", "split"]].to_csv(index=False)
-        described["fingerprint"] = hashlib.sha256(rows.encode()).hexdigest()
-        return table, described, pd.DataFrame({"path": [], "reason": []}, dtype=str)
+        return _described_table(dataset)
+    if not hasattr(dataset, "fingerprint"):
+        raise LossprintError(f"expected a DATASET or a table of samples, found {type(dataset).__name__}")
     return dataset.samples, describe(dataset), dataset.unreadable
+
+
+def _described_table(given: pd.DataFrame) -> tuple[pd.DataFrame, dict, pd.DataFrame]:
+    """A caller's own table of samples, checked."""
+    missing = [name for name in ("sample", "path", "label", "split") if name not in given]
+    if missing:
+        raise LossprintError(
+            f"expected the columns sample, path, label, split, found {', '.join(map(str, given.columns))}"
+        )
+    if given[["sample", "path", "label", "split"]].isna().any(axis=None):
+        raise LossprintError("expected a value in each cell of sample, path, label and split, found empty ones")
+    if given["sample"].dtype.kind not in "iu":
+        raise LossprintError(f"expected whole numbers in the column sample, found {given['sample'].dtype}")
+    splits = given["split"].astype(str).str.lower().map(SPLIT_NAMES)
+    if splits.isna().any():
+        raise LossprintError(f"expected the splits train, val or test, found {given['split'][splits.isna()].iloc[0]!r}")
+    table = given.assign(path=given["path"].astype(str), label=given["label"].astype(str), split=splits)
+    if table["sample"].duplicated().any() or table["path"].duplicated().any():
+        raise LossprintError("expected every sample id and every path once, found some twice")
+    classes, counts = sorted(set(table["label"])), table["split"].value_counts()
+    if len(classes) < 2 or not {"train", "val"} <= set(counts.index):
+        raise LossprintError(
+            f"expected at least two classes and samples in train and val, found {len(classes)} classes "
+            f"and {sorted(counts.index)}"
+        )
+    rows = table[["sample", "path", "label", "split"]].to_csv(index=False)
+    described = {
+        "source": None,
+        "kind": "table",
+        "root": None,
+        "classes": classes,
+        "counts": {split: int(counts.get(split, 0)) for split in SPLITS},
+        "fingerprint": hashlib.sha256(rows.encode()).hexdigest(),
+    }
+    return table, described, pd.DataFrame({"path": [], "reason": []}, dtype=str)
 
 
 def describe(dataset) -> dict:
@@ -201,6 +303,15 @@ def describe(dataset) -> dict:
         "unreadable": len(dataset.unreadable),
         "notes": list(dataset.notes),
     }
+
+
+def _check_samples(run: store.Run, table: pd.DataFrame) -> None:
+    """An image that became unreadable between two parts of a run would leave a gap in it."""
+    if run.has_samples() and sorted(run.samples()["sample"]) != sorted(table["sample"]):
+        raise LossprintError(
+            f"expected the samples that {run.path} was begun with, found others: an image can or cannot be read now, "
+            "unlike then; start a new run"
+        )
 
 
 def _check_same(run: store.Run, described: dict, recording: str) -> None:

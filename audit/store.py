@@ -173,9 +173,13 @@ class Run:
     def curvature(self) -> pd.DataFrame:
         """Curvature, trace and gradient norm, each the mean over the measured checkpoints, indexed by sample."""
         files = sorted((self.path / "curvature").glob("checkpoint=*/rank-*.parquet"))
-        if not files:
-            return pd.DataFrame(columns=CURVATURE.names).set_index("sample")
-        table = pa.concat_tables([pq.read_table(file, schema=CURVATURE, partitioning=None) for file in files])
+        try:
+            tables = [pq.read_table(file, schema=CURVATURE, partitioning=None) for file in files]
+        except (pa.ArrowInvalid, OSError) as error:
+            raise LossprintError(
+                f"expected readable Parquet parts in {self.path / 'curvature'}, found: {_one_line(error)}"
+            ) from None
+        table = pa.concat_tables(tables) if tables else CURVATURE.empty_table()
         return table.to_pandas().astype(dict.fromkeys(CURVATURE.names[1:], np.float64)).groupby("sample").mean()
 
     # Weights and embeddings (torch or numpy tensors through safetensors) -----------------------------------------
@@ -231,29 +235,36 @@ class Run:
 
     def embeddings(self) -> tuple[np.ndarray, np.ndarray] | None:
         """Samples (N,) and vectors (N, D), or None in a run without a model, such as one of imported losses."""
+        from safetensors import SafetensorError
         from safetensors.numpy import load_file
 
         path = self.path / "embeddings.safetensors"
         if not path.exists():
             return None
-        tensors = load_file(path)
-        return tensors["samples"], tensors["vectors"]
+        try:
+            tensors = load_file(path)
+            return tensors["samples"], tensors["vectors"]
+        except (SafetensorError, OSError, KeyError) as error:
+            raise LossprintError(f"expected embeddings in {path}, found: {_one_line(error)}") from None
 
     def write_duplicates(self, frame: pd.DataFrame) -> None:
         """Save duplicate pairs: sample < partner (int64), kind (exact / near), similarity in [0, 1]."""
         write_frame(self.path / "duplicates.parquet", frame)
 
+    def has_duplicates(self) -> bool:
+        return (self.path / "duplicates.parquet").exists()
+
     def duplicates(self) -> pd.DataFrame:
         """The duplicate pairs of all splits; empty in a run that has not looked for them."""
-        if not (self.path / "duplicates.parquet").exists():
+        if not self.has_duplicates():
             return pd.DataFrame({"sample": [], "partner": [], "kind": [], "similarity": []})
         return self._table("duplicates.parquet")
 
     # Writing the rest -----------------------------------------------------------------------------------------
 
     def write_samples(self, frame: pd.DataFrame, unreadable: pd.DataFrame) -> None:
-        write_frame(self.path / "samples.parquet", frame)
         write_frame(self.path / "unreadable.parquet", unreadable)
+        write_frame(self.path / "samples.parquet", frame)  # last: `has_samples` means that both are there
 
     def write_scores(self, frame: pd.DataFrame) -> None:
         write_frame(self.path / "scores.parquet", frame)
@@ -327,7 +338,10 @@ def create_run(path: str | Path, asked: dict, dataset: dict, seed: int, recordin
     sweep(path)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise LossprintError(f"expected a new or empty folder for the run, found other files at {path}")
-    path.mkdir(parents=True, exist_ok=True)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LossprintError(f"expected a place for a new run folder, found at {path}: {_one_line(error)}") from None
     manifest = {
         "format": FORMAT,
         "lossprint": version(),
@@ -365,9 +379,10 @@ def open_run(path: str | Path, need: str | None = "find") -> Run:
             f"expected a run of format {FORMAT} or older, found format {number} (written by lossprint "
             f"{manifest.get('lossprint', '?')}; this is {version()}) at {path}: upgrade lossprint to open it"
         )
-    missing = [key for key in ("asked", "dataset", "stages") if key not in manifest]
-    if missing:
-        raise LossprintError(f"expected {', '.join(missing)} in {file}, found none")
+    kinds = {"asked": dict, "dataset": dict, "stages": list, "facts": dict}
+    wrong = [key for key, kind in kinds.items() if not isinstance(manifest.get(key), kind)]
+    if wrong or not isinstance(manifest["dataset"].get("classes"), list):
+        raise LossprintError(f"expected {', '.join(wrong) or 'the classes'} in {file}, found none or something else")
     run = Run(path, manifest)
     if need is not None and need not in run.stages:
         raise LossprintError(f"expected a whole run, found one half written at {path}: {how_far(run)}")
@@ -377,13 +392,20 @@ def open_run(path: str | Path, need: str | None = "find") -> Run:
 def how_far(run: Run) -> str:
     """In words: how far a half-written run got and how to go on."""
     asked = run.manifest["asked"]
-    if "record" in run.stages:
+    if "record" in run.stages and not unmeasured(run):
         return f"recorded, not scored; finish it with: lossprint score {run.path}"
     if run.manifest.get("recording") == "imported":
         return f"the import was cut off; delete {run.path} and import again"
     done = len(set(run.recorded("train")) & set(run.recorded("val")))
+    if "epochs" not in asked:
+        return f"{done} checkpoints recorded; continue it in your own loop with Recorder(..., resume=True)"
     command = f"lossprint audit {asked.get('dataset', 'DATASET')} --out {run.path} --resume"
-    return f"{done} of {asked.get('epochs', '?')} checkpoints recorded; continue it with: {command}"
+    return f"{done} of {asked['epochs']} checkpoints recorded; continue it with: {command}"
+
+
+def unmeasured(run: Run) -> bool:
+    """Whether this is a built-in audit whose curvature or duplicates are still to come: scoring alone cannot end it."""
+    return "epochs" in run.manifest["asked"] and "embed" not in run.stages
 
 
 def list_runs(path: str | Path) -> list[Path]:

@@ -74,16 +74,15 @@ class Inputs:
     def rows(self, split: str) -> np.ndarray:
         return np.flatnonzero(self.split == split)
 
-    def raw(self, rows: np.ndarray, batch: int, workers: int = 2) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
-        """Batches of (rows, uint8 (B, 3, S, S)) in the order given."""
+    def raw(self, parts: list[np.ndarray], workers: int = 2) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
+        """The given batches of rows as (rows, uint8 (B, 3, S, S))."""
         if isinstance(self.pixels, np.ndarray):
-            for start in range(0, len(rows), batch):
-                at = rows[start : start + batch]
+            for at in parts:
                 yield at, torch.from_numpy(self.pixels[at]).permute(0, 3, 1, 2)
         else:
-            subset = torch.utils.data.Subset(self.pixels, rows.tolist())
+            batches = [part.tolist() for part in parts]
             try:
-                for at, images in torch.utils.data.DataLoader(subset, batch, num_workers=workers):
+                for at, images in torch.utils.data.DataLoader(self.pixels, batch_sampler=batches, num_workers=workers):
                     yield at.numpy(), images
             except LossprintError as error:  # a worker's error comes with the worker's whole traceback as its text
                 last = str(error).strip().splitlines()[-1]
@@ -98,7 +97,8 @@ class Inputs:
 
     def batches(self, rows: np.ndarray, device: str, batch: int = EVAL_BATCH):
         """Batches of (sample ids, normalised inputs, labels), not augmented, for recording and curvature."""
-        for at, images in self.raw(rows, batch):
+        parts = [rows[start : start + batch] for start in range(0, len(rows), batch)]
+        for at, images in self.raw(parts):
             labels = torch.from_numpy(self.labels[at]).to(device)
             yield self.samples[at], self.normalised(images, device), labels
 
@@ -182,12 +182,12 @@ def _epoch(network, optimizer, recipe, inputs, rows, seed, epoch, device, bar) -
     generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
     torch.manual_seed(seed * 1_000_003 + epoch)  # for dropout, where a network has it
     order = rows[torch.randperm(len(rows), generator=generator).numpy()]
-    # A last batch of a few images would make batch norm's statistics a lottery: spread it over this epoch's batches.
-    steps = max(len(order) // recipe.batch, 1)
-    batch = -(-len(order) // steps)
+    # A last batch of a few images would make batch norm's statistics a lottery: batches differ by one image at most.
+    parts = np.array_split(order, max(len(order) // recipe.batch, 1))
+    steps = len(parts)
     network.train()
     total, seen, began = 0.0, 0, time.perf_counter()
-    for step, (at, images) in enumerate(inputs.raw(order, batch)):
+    for step, (at, images) in enumerate(inputs.raw(parts)):
         rate = recipe.rate_at((epoch - 1) * steps + step, recipe.epochs * steps)
         for group in optimizer.param_groups:
             group["lr"] = rate

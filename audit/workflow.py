@@ -2,6 +2,7 @@
 
 import importlib.resources
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,8 @@ def audit(
         if run.stages == list(store.STAGES):
             return run
     loaded, size = _load(asked, quiet)
+    _refuse_inside(Path(out), loaded.dataset)
+    models.build_model(asked["model"], len(loaded.dataset.classes), size)  # one that does not fit leaves no run behind
     recorder = Recorder(out, loaded.dataset, asked=asked, seed=asked["seed"], resume=resume)
     inputs = _inputs(loaded, size)
     run = recorder.run
@@ -75,7 +78,7 @@ def audit(
             mean=inputs.mean.tolist(),
             std=inputs.std.tolist(),
         )
-        run.drop_state()
+    run.drop_state()
     if "curvature" not in run.stages:
         run = _measure_curvature(run, inputs, asked, device, quiet)
     if "embed" not in run.stages:
@@ -105,8 +108,23 @@ def import_losses(losses: str | Path, dataset: str, out: str | Path, quiet: bool
 
 
 def score(path: str | Path) -> store.Run:
-    """Score and find again from what is recorded."""
-    return find.find_run(find.score_run(store.open_run(path, need="record")))
+    """Score and find again from what is recorded. In a Recorder's run, look for duplicates the first time."""
+    run = store.open_run(path, need="record")
+    if store.unmeasured(run):
+        raise LossprintError(f"expected a whole run, found one half written at {path}: {store.how_far(run)}")
+    if not run.has_duplicates() and run.manifest["dataset"].get("source"):
+        _look_for_duplicates(run)
+    return find.find_run(find.score_run(run))
+
+
+def _look_for_duplicates(run: store.Run) -> None:
+    """Duplicates among the images of a run whose losses came from the user's own loop, if they are still there."""
+    try:
+        loaded, _ = _load({**DEFAULTS, "dataset": run.manifest["dataset"]["source"]}, quiet=True)
+    except LossprintError as error:
+        warnings.warn(f"duplicates were not looked for: {error}", stacklevel=3)
+        return
+    _write_duplicates(run, loaded, None)
 
 
 # ---------------------------------------------------------------------------------------------- stages
@@ -171,6 +189,8 @@ def _write_duplicates(run: store.Run, loaded: datasets.Loaded, vectors: np.ndarr
     near = duplicates.near_pairs(vectors, _grey(_thumbs(loaded)))
     frames.append(_pair_frame(ids[near.first], ids[near.second], "near", near.similarity))
     pairs = pd.concat(frames, ignore_index=True).sort_values(["sample", "partner", "kind"])
+    known = run.samples()["sample"]
+    pairs = pairs[pairs["sample"].isin(known) & pairs["partner"].isin(known)]
     # What is identical is near as well: keep the stronger word, which sorts first.
     run.write_duplicates(pairs.drop_duplicates(["sample", "partner"]).reset_index(drop=True))
 
@@ -195,6 +215,12 @@ def _load(asked: dict, quiet: bool) -> tuple[datasets.Loaded, int]:
     with tqdm(total=n, unit="img", desc="decode", disable=quiet or n < 20_000) as bar:
         loaded = datasets.load(dataset, size if fits else None, progress=lambda done, _: bar.update(done - bar.n))
     return loaded, size
+
+
+def _refuse_inside(out: Path, dataset: datasets.Dataset) -> None:
+    """A run among the class folders would be read as one of them the next time."""
+    if dataset.kind == "folder" and out.resolve().is_relative_to(dataset.root.resolve()):
+        raise LossprintError(f"expected a place outside the dataset's folder {dataset.root} for the run, found {out}")
 
 
 def _inputs(loaded: datasets.Loaded, size: int):
@@ -246,14 +272,15 @@ def _asked(out: Path, given: dict, resume: bool) -> dict:
     """What this run is to do; on resume what it was begun with, which the options given now must not contradict."""
     if (out / "run.json").is_file() and resume:
         before = store.open_run(out, need=None).manifest["asked"]
-        if "losses" in before:
-            raise LossprintError(f"expected a run made by audit, found one of imported losses at {out}")
+        if "epochs" not in before:
+            made = "of imported losses" if "losses" in before else "recorded by a Recorder in another loop"
+            raise LossprintError(f"expected a run made by audit, found one {made} at {out}: choose another --out")
         for name, value in given.items():
             if value is not None and value != before.get(name):
-                option = name if name == "dataset" else f"--{name.replace('_', '-')}"
+                option = "the dataset" if name == "dataset" else f"--{name.replace('_', '-')}"
                 raise LossprintError(
                     f"expected {option} {before.get(name)}, with which {out} was begun, found {value}: "
-                    "leave it out to resume, or start a new run"
+                    "resume with the same, or choose another --out"
                 )
         return before
     if (out / "run.json").is_file():

@@ -202,3 +202,19 @@ def test_audit_as_a_program(tmp_path):
     assert "train" in error and "epoch 2/2" in error  # the progress bar
     status, error = lossprint("audit", dataset, "--out", out)
     assert status == 2 and "--resume" in error
+
+
+def test_places_and_numbers_that_do_not_do(audited, small_dataset, tmp_path, capsys):
+    line = refused(capsys, "audit", small_dataset, "--out", small_dataset / "run")
+    assert "labels.csv" in line
+    assert "4294967295" in refused(capsys, "audit", small_dataset, "--out", tmp_path / "r", "--seed", "99999999999999")
+    base = ["export", "coreset", audited, "--method", "random", "--fraction", "0.5"]
+    assert "0 to" in refused(capsys, *base, "--out", tmp_path / "c.csv", "--seed", "-3")
+    before = (audited / "run.json").read_bytes()
+    for out in (audited / "run.json", audited / "scores.parquet", audited / "new.csv"):
+        refused(capsys, "export", "findings", audited, "--out", out)
+    assert (audited / "run.json").read_bytes() == before and not (audited / "new.csv").exists()
+    (tmp_path / "run").mkdir()
+    wrong = {"format": 1, "asked": [], "dataset": [], "stages": "find"}
+    (tmp_path / "run" / "run.json").write_text(json.dumps(wrong))
+    assert "asked" in refused(capsys, "score", tmp_path / "run")

@@ -16,6 +16,8 @@ CLASSES = ["bag", "coat", "shirt"]
 TRAIN, VAL, TEST = [2, 3, 5, 8], [10, 11], [20]  # ids have gaps: unreadable images keep theirs
 E = 3
 
+TOO_FEW = "at least 3 checkpoints (0 does not count) in"
+
 
 @pytest.fixture
 def samples():
@@ -105,9 +107,9 @@ def test_npz_rows_in_any_order(tmp_path, samples, named_by):
 def test_npz_with_checkpoints_labels_and_a_test_split(tmp_path, samples):
     predicted = np.array([["coat", "bag", "shirt"]] * 4)
     parts = read_npz(
-        tmp_path, samples, checkpoints=np.array([0, 5, 90000]), train_predicted=predicted, test_losses=matrix(TEST)
+        tmp_path, samples, checkpoints=np.array([2, 5, 90000]), train_predicted=predicted, test_losses=matrix(TEST)
     )
-    assert_planted(parts, {"train": TRAIN, "val": VAL, "test": TEST}, (0, 5, 90000))
+    assert_planted(parts, {"train": TRAIN, "val": VAL, "test": TEST}, (2, 5, 90000))
     assert [table["predicted"].tolist() for split, _, table in parts if split == "train"] == [[1] * 4, [0] * 4, [2] * 4]
 
 
@@ -212,9 +214,9 @@ NPZ_FAULTS = {
         {"train_samples": np.array([2, 3, 5, 10])},
         "only samples of train in train_losses in", "1 that the dataset has in val: sample 10"),
     "two checkpoints": (
-        {"train_losses": matrix(TRAIN)[:, :2], "val_losses": matrix(VAL)[:, :2]}, "at least 3 checkpoints in", "2"),
+        {"train_losses": matrix(TRAIN)[:, :2], "val_losses": matrix(VAL)[:, :2]}, TOO_FEW, "2"),
     "no checkpoints": (
-        {"train_losses": np.zeros((4, 0)), "val_losses": np.zeros((2, 0))}, "at least 3 checkpoints in", "0"),
+        {"train_losses": np.zeros((4, 0)), "val_losses": np.zeros((2, 0))}, TOO_FEW, "0"),
     "unlike numbers of checkpoints": (
         {"val_losses": matrix(VAL)[:, :2]}, "as many checkpoints in val_losses as in train_losses, 3, in", "2"),
     "shape of checkpoints": ({"checkpoints": np.arange(4)}, "checkpoints of shape (3,) in", "(4,)"),
@@ -272,7 +274,12 @@ PARQUET_FAULTS = {
     "part of test": (pd.concat([rows(), rows([20]).iloc[:1]]), EACH.format("1 test"), "2 losses missing: sample 20"),
     "no validation": (rows(TRAIN), "losses of the 2 val samples in", "none of them"),
     "nothing": (rows().iloc[:0], "losses of the 4 train samples in", "none of them"),
-    "two checkpoints": (rows()[lambda f: f["checkpoint"] < 3], "at least 3 checkpoints in", "2"),
+    "two after checkpoint 0": (
+        rows()[lambda f: f["checkpoint"] < 4].assign(checkpoint=lambda f: f["checkpoint"] - 1),
+        TOO_FEW,
+        "2",
+    ),
+    "two checkpoints": (rows()[lambda f: f["checkpoint"] < 3], TOO_FEW, "2"),
     "unknown": (
         rows([*TRAIN, *VAL, 77, 78]),
         "samples of the dataset, such as 2, in", "2 that it does not have, such as 77"),

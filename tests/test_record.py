@@ -1,5 +1,7 @@
 """The Recorder in a loop of one's own: what is written, and what is refused."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -68,7 +70,9 @@ def test_a_sample_not_recorded_is_nan(tmp_path):
     recorder = Recorder(tmp_path / "run", table(4))
     recorder.update([10, 20, 30], np.ones(3))
     recorder.end_checkpoint(1)
-    np.testing.assert_array_equal(recorder.finish().trajectory("train").losses, [[np.nan, 1]])
+    with pytest.warns(UserWarning, match="1 samples were not recorded"):
+        run = recorder.finish()
+    np.testing.assert_array_equal(run.trajectory("train").losses, [[np.nan, 1]])
 
 
 def test_resume_goes_on_after_the_last_whole_checkpoint(tmp_path):
@@ -93,6 +97,15 @@ def test_resume_goes_on_after_the_last_whole_checkpoint(tmp_path):
         (lambda r: r.update([0, 999], np.ones(2)), r"unknown ones such as \[999\]"),
         (lambda r: r.update(["0.png", "none.png"], np.ones(2)), "none.png"),
         (lambda r: r.update([0, 10], np.ones(2), np.ones((2, 3))), r"logits of shape \(2, 2\)"),
+        (lambda r: r.update([0, 10], np.ones(2), np.full((2, 2), np.nan)), "not finite"),
+        (lambda r: r.update([0, 10], np.array([1.0, np.nan])), "found 1 others, such as nan of sample 10"),
+        (lambda r: r.update([0, 10], np.array([-1.0, np.inf])), "found 2 others"),
+        (lambda r: r.update([0, 10], np.ones(2), np.ones((2, 2)), np.array([1, 0])), r"Recorder\(classes"),
+        (lambda r: r.update([0.7, 10.7], np.ones(2)), "whole-number ids"),
+        (lambda r: r.update(np.array([True, False]), np.ones(2)), "whole-number ids"),
+        (lambda r: r.update("0.png", np.ones(1)), "whole-number ids"),
+        (lambda r: r.end_checkpoint(-1), "0 or more"),
+        (lambda r: r.end_checkpoint(1.5), "0 or more"),
         (lambda r: r.end_checkpoint(1), "call update first"),
         (lambda r: r.finish(), "at least one recorded checkpoint"),
     ],
@@ -117,5 +130,73 @@ def test_another_dataset_or_kind_of_loss_is_not_mixed_in(tmp_path):
 
 def test_a_run_in_the_making_is_not_shown_as_whole(tmp_path):
     Recorder(tmp_path / "run", table())
+    with pytest.raises(LossprintError, match="half written"):
+        open_run(tmp_path / "run")
+
+
+@pytest.mark.parametrize("ids", [np.array, pd.Series, pd.Index, tuple, lambda paths: [Path(path) for path in paths]])
+def test_paths_in_any_collection(tmp_path, ids):
+    recorder = Recorder(tmp_path / "run", table(4))
+    recorder.update(ids(["3.png", "0.png", "1.png", "2.png"]), np.array([3.0, 0.0, 1.0, 2.0]))
+    recorder.end_checkpoint(1)
+    np.testing.assert_array_equal(recorder.finish().trajectory("train").losses, [[0, 1]])
+
+
+def test_another_order_of_classes_is_said_or_refused(tmp_path):
+    """Ten is sorted before two by name; a loop that counts otherwise says so, or is told."""
+    rows = table(6).assign(label=["2", "10", "2", "10", "2", "10"])
+    logits = np.array([[3.0, 0.0], [0.0, 3.0]] * 3)  # of 2 and 10, in this order
+    labels = np.array([0, 1] * 3)
+    recorder = Recorder(tmp_path / "refused", rows)
+    assert recorder.run.classes == ["10", "2"]
+    with pytest.raises(LossprintError, match="classes 10, 2; found others"):
+        recorder.update(rows["sample"], np.ones(6), logits, labels)
+    recorder = Recorder(tmp_path / "run", rows, classes=["2", "10"])
+    recorder.update(rows["sample"], np.ones(6), logits, labels)
+    recorder.end_checkpoint(1)
+    train = recorder.finish().trajectory("train")
+    np.testing.assert_array_equal(train.margins, np.full((1, 4), 3.0))
+    np.testing.assert_array_equal(train.predicted[0], train.labels)
+    with pytest.raises(LossprintError, match="classes"):
+        Recorder(tmp_path / "other", rows, classes=["2", "3"])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"split": ["train"] * 6}, "train and val"),
+        ({"split": ["train"] * 5 + ["holdout"]}, "holdout"),
+        ({"sample": [0.5, 1, 2, 3, 4, 5]}, "whole numbers"),
+        ({"label": ["a", None, "a", "b", "a", "b"]}, "empty"),
+        ({"label": ["a"] * 6}, "at least two classes"),
+        ({"path": ["a.png"] * 6}, "found some twice"),
+    ],
+)
+def test_a_table_that_does_not_do_is_refused_at_once(tmp_path, change, message):
+    with pytest.raises(LossprintError, match=message) as caught:
+        Recorder(tmp_path / "run", table(6).assign(**change))
+    assert "\n" not in str(caught.value) and not (tmp_path / "run").exists()
+
+
+def test_val_must_be_recorded_as_well(tmp_path):
+    recorder = Recorder(tmp_path / "run", table(4))
+    recorder.update([0, 10], np.ones(2))
+    recorder.end_checkpoint(1)
+    with pytest.raises(LossprintError, match="record the val split"):
+        recorder.finish()
+
+
+def test_a_checkpoint_is_not_overwritten_and_takes_back_what_was_scored(tmp_path):
+    recorder = Recorder(tmp_path / "run", table(4))
+    recorder.update([0, 10, 20, 30], np.ones(4))
+    recorder.end_checkpoint(1)
+    recorder.update([0, 10, 20, 30], np.ones(4))
+    with pytest.raises(LossprintError, match="1 is recorded"):
+        recorder.end_checkpoint(1)
+    recorder.end_checkpoint(2)
+    recorder.finish().finish("score").finish("find")
+    again = Recorder(tmp_path / "run", table(4), resume=True)
+    again.update([0, 10, 20, 30], np.ones(4))
+    again.end_checkpoint(3)
     with pytest.raises(LossprintError, match="half written"):
         open_run(tmp_path / "run")

@@ -189,3 +189,26 @@ def test_cuda_without_a_gpu_is_refused():
         with pytest.raises(LossprintError, match="found none"):
             train.pick_device("cuda")
         assert train.pick_device("auto") == "cpu"
+
+
+def test_no_batch_is_left_with_a_few_images():
+    """73 images in batches of 8 would end in one image; instead the batches differ by one image at most."""
+
+    class Seen:
+        def update(self, count):
+            sizes.append(count)
+
+    sizes = []
+    data, network = inputs(n=83), build_model("small", 3, 28)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
+    train._epoch(network, optimizer, train.Recipe(batch=8), data, np.arange(73), 0, 1, "cpu", Seen())
+    assert sum(sizes) == 73 and len(sizes) == 9 and max(sizes) - min(sizes) == 1
+
+
+def test_a_network_without_an_embedding_is_refused_before_training(tmp_path):
+    from lossprint.audit.workflow import audit
+
+    dataset = cut_demo(tmp_path / "data", 20, 3)
+    with pytest.raises(LossprintError, match="linear layer"):
+        audit(str(dataset), tmp_path / "run", model="squeezenet1_0", epochs=1, quiet=True)
+    assert not (tmp_path / "run").exists()

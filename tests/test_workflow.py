@@ -197,6 +197,8 @@ def test_any_image_mode_and_a_torchvision_network(tmp_path):
             image = Image.fromarray(np.asarray(grey, np.uint16) * 256) if mode == "I;16" else grey.convert(mode)
             image.save(tmp_path / "data" / label / f"{i:02d}.{'tif' if mode == 'CMYK' else 'png'}")
     (tmp_path / "data" / "dark" / "broken.png").write_bytes(b"\x89PNG not really")
+    with pytest.raises(LossprintError, match="outside the dataset"):
+        audit(str(tmp_path / "data"), tmp_path / "data" / "run", quiet=True)
     run = audit(
         str(tmp_path / "data"),
         tmp_path / "run",
@@ -211,3 +213,67 @@ def test_any_image_mode_and_a_torchvision_network(tmp_path):
     assert "validation" in notes and "1 of 33" in notes
     assert run.manifest["facts"]["record"]["size"] == 70  # the median longer side
     assert np.isfinite(run.trajectory("train").losses).all() and len(run.scores()) == 28
+
+
+def rewrite(run, **changes):
+    told = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(told | changes))
+
+
+def test_an_audit_killed_between_recording_and_scoring_is_sent_back_to_audit(audited, small_dataset, tmp_path):
+    """Scoring it alone would make a run without duplicates and with half of its curvature look whole."""
+    out = tmp_path / "run"
+    shutil.copytree(audited, out)
+    rewrite(out, stages=["record"])
+    shutil.rmtree(out / "curvature" / "checkpoint=00006")
+    for name in ("embeddings.safetensors", "duplicates.parquet", "scores.parquet", "findings.parquet", "pairs.parquet"):
+        (out / name).unlink()
+    for call in (open_run, score):
+        with pytest.raises(LossprintError, match="--resume"):
+            call(out)
+    audit(str(small_dataset), out, resume=True, quiet=True)
+    for file in audited.rglob("*.*"):
+        if file.name != "run.json":
+            assert file.read_bytes() == (out / file.relative_to(audited)).read_bytes(), file
+
+
+def test_a_recorders_run_gets_its_duplicates_when_it_is_scored(tmp_path):
+    manifest = cut_demo(tmp_path / "data", 20, 3)
+    table = pd.read_csv(manifest)
+    shutil.copyfile(manifest.parent / table["path"][4], manifest.parent / "images" / "copy.png")
+    table.loc[len(table)] = ["images/copy.png", table["label"][4], "train"]
+    table.to_csv(manifest, index=False)
+    recorder = Recorder(tmp_path / "run", str(manifest))
+    for epoch in (1, 2, 3):
+        recorder.update(open_ids(recorder), np.random.default_rng(epoch).random(len(table)))
+        recorder.end_checkpoint(epoch)
+    recorder.finish()
+    assert {"images/copy.png", table["path"][4]} in groups(score(tmp_path / "run").findings(), "duplicate")
+
+
+@pytest.mark.parametrize("name", ["curvature/checkpoint=00003/rank-0.parquet", "embeddings.safetensors"])
+def test_a_damaged_part_is_one_line_and_the_run_stays_whole(audited, tmp_path, name):
+    out = tmp_path / "run"
+    shutil.copytree(audited, out)
+    (out / name).write_bytes((out / name).read_bytes()[:100])
+    with pytest.raises(LossprintError, match="found:") as caught:
+        score(out)
+    assert "\n" not in str(caught.value)
+    assert open_run(out).stages == list(STAGES)
+
+
+def test_an_image_that_breaks_between_kill_and_resume_is_noticed(tmp_path):
+    manifest = cut_demo(tmp_path / "data", 20, 3)
+    recorder = Recorder(tmp_path / "run", str(manifest))
+    broken = manifest.parent / recorder.run.samples()["path"][3]
+    broken.write_bytes(b"x" * broken.stat().st_size)
+    with pytest.raises(LossprintError, match=r"samples that .* was begun with"):
+        Recorder(tmp_path / "run", str(manifest), resume=True)
+
+
+def test_imported_runs_have_the_same_column_types(audited, small_dataset, tmp_path):
+    run = open_run(audited)
+    arrays = {f"{split}_losses": run.trajectory(split).losses.T for split in ("train", "val")}
+    np.savez(tmp_path / "losses.npz", **arrays)
+    imported = import_losses(tmp_path / "losses.npz", str(small_dataset), tmp_path / "run", quiet=True)
+    assert imported.scores().dtypes.to_dict() == run.scores().dtypes.to_dict()
