@@ -194,7 +194,10 @@ def learning(frame: pd.DataFrame, what: str, *, dark: bool, height: int = 300) -
             hovertemplate="checkpoint %{x}: " + shape + f"<extra>{name}</extra>",
         )
     _whole_steps(figure, sorted(frame["checkpoint"].unique()))
-    figure.update_yaxes(rangemode="tozero" if what == "loss" else "normal")
+    if what == "accuracy":
+        figure.update_yaxes(range=[0, 100])
+    else:
+        figure.update_yaxes(rangemode="tozero")
     return figure
 
 

@@ -51,6 +51,10 @@ class Loaded:
     def classes(self) -> list[str]:
         return self.run.classes
 
+    def has(self, score: str) -> bool:
+        """Whether any sample has this score; without, whatever is found by it was not looked for."""
+        return score in self.scores and bool(self.scores[score].notna().any())
+
     def of_kind(self, *kinds: str) -> pd.DataFrame:
         """The findings of some kinds, most severe first."""
         found = self.findings[self.findings["kind"].isin(kinds)]
@@ -222,7 +226,7 @@ def _partners(path: str, stamp: int, sample: int) -> pd.DataFrame:
 def _conflicts(path: str, stamp: int, scope: str, top: int) -> pd.DataFrame:
     pairs = store.open_run(path).pairs()
     pairs = pairs[(pairs["side"] == "conflicting") & (pairs["scope"] == scope) & (pairs["rank"] == 1)]
-    return pairs.nsmallest(top, "correlation")
+    return pairs[pairs["correlation"] < 0].nsmallest(top, "correlation")
 
 
 def conflicts(loaded: Loaded, scope: str, top: int = 24) -> pd.DataFrame:

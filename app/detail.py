@@ -5,7 +5,7 @@ import streamlit as st
 
 from lossprint.app import charts, data, decide, guard, parts, story
 from lossprint.app.gallery import gallery
-from lossprint.audit.types import SCORES
+from lossprint.audit.types import SCORES, Review
 
 
 def finding_of(loaded: data.Loaded, sample: int, kinds: tuple[str, ...] = ()) -> pd.Series | None:
@@ -72,6 +72,12 @@ def scores_chart(loaded: data.Loaded, sample: int, key: str) -> None:
             )
 
 
+def on_side(pairs: pd.DataFrame, side: str) -> pd.DataFrame:
+    """The partners of a side that earn its name: the five least aligned ones may still be aligned."""
+    sign = pairs["correlation"] > 0 if side == "aligned" else pairs["correlation"] < 0
+    return pairs[(pairs["side"] == side) & sign]
+
+
 def partner_strip(loaded: data.Loaded, sample: int, scope: str, key: str) -> None:
     """The aligned and the conflicting validation partners of a training sample as thumbnails."""
     pairs = data.partners(loaded, sample)
@@ -80,7 +86,7 @@ def partner_strip(loaded: data.Loaded, sample: int, scope: str, key: str) -> Non
         ("aligned", "Aligned: learned together"),
         ("conflicting", "Conflicting: pull against each other"),
     ):
-        mine = pairs[pairs["side"] == side]
+        mine = on_side(pairs, side)
         st.markdown(f"**{word}**")
         if mine.empty:
             st.caption("None found.")
@@ -160,7 +166,12 @@ def _panel(loaded: data.Loaded, order: list[int], kinds: tuple[str, ...]) -> Non
                 show(following)
 
         with right:
-            decide.buttons(loaded, found["group"], sample, suggested, key="drawer", then=then)
+            decide.warn_excluded(
+                loaded, found["group"], [sample], "deciding here brings it back, except by **Exclude**."
+            )
+            decide.buttons(
+                loaded, found["group"], sample, suggested, key="drawer", then=then, asked=lambda: opened() == sample
+            )
             st.button(
                 "Undo my last decision",
                 key="drawer-undo",
@@ -177,8 +188,8 @@ def _panel(loaded: data.Loaded, order: list[int], kinds: tuple[str, ...]) -> Non
         scores_chart(loaded, sample, "drawer-scores")
 
 
-def _back(finding: str) -> None:
-    show(int(finding.rpartition(":")[2]))
+def _back(row: Review) -> None:
+    show(row.sample)
 
 
 def _step(label: str, icon: str, order: list[int], at: int | None, by: int) -> None:

@@ -12,6 +12,17 @@ from lossprint.audit.types import LossprintError
 log = logging.getLogger("lossprint.app")
 
 
+def _download_in_one_line(record: logging.LogRecord) -> bool:
+    """Streamlit makes a file when it is clicked, and logs a traceback where that fails; a known fault is one line."""
+    cause = record.exc_info[1].__cause__ if record.exc_info and record.exc_info[1] else None
+    if isinstance(cause, LossprintError):
+        record.msg, record.args, record.exc_info = "a download failed: %s", (cause,), None
+    return True
+
+
+logging.getLogger("streamlit.runtime.backend_operation_handler").addFilter(_download_in_one_line)
+
+
 @contextmanager
 def one_line() -> Iterator[None]:
     """Show a known fault as its own line, any other as a general one with the detail in the server's log."""

@@ -13,6 +13,7 @@ from lossprint.app import data, decide, guard, parts
 from lossprint.audit.types import LossprintError
 
 RUNS = "LOSSPRINT_RUNS"
+NO_RUN = "_no_run"  # a run that a link asked for and that is not there
 LOADED = (
     pd,
     go,
@@ -63,7 +64,7 @@ def main(start: str = "overview") -> None:
         decide.tell()
         loaded = _pick_run()
         st.session_state["_loaded"] = loaded
-        _reviewer()
+        _reviewer(loaded)
         page.run()
 
 
@@ -94,29 +95,63 @@ def _pick_run() -> data.Loaded:
         raise LossprintError(
             f"expected a run in {path}, found none: make one with `lossprint demo` or `lossprint audit`"
         )
-    name = next(iter(whole), None)
-    with st.sidebar:
-        if len(whole) > 1:
-            name = st.selectbox("Run", list(whole), key="run", bind="query-params")
-        elif whole:
-            st.caption(f"Run **{parts.md(name)}**")
-        if broken:
-            with st.expander(f"{parts.plural(len(broken), 'run')} cannot be opened", icon=":material/warning:"):
-                for one in broken:
-                    st.markdown(f"**{parts.md(one.name)}** {parts.md(one.problem)}")
-    if name is None:
+    if not whole:
+        _list_broken(broken)
         raise LossprintError(broken[0].problem)
+    name = _choose_run(list(whole))
+    _list_broken(broken)
     return data.load(whole[name].path)
 
 
-def _reviewer() -> None:
+def _choose_run(names: list[str]) -> str:
+    """The run that the URL names or that was chosen; the URL names it from then on, so that every link can be sent."""
+    asked = parts.url_asks("run")
+    if asked is not None:
+        st.session_state[NO_RUN] = None if asked in names else asked
+        if asked in names:
+            st.session_state["run"] = asked
+    elif "run" not in st.query_params:  # gone on to another page
+        _found()
+    if st.session_state.get("run") not in names:
+        st.session_state["run"] = names[0]
+    name = st.session_state["run"]
     with st.sidebar:
-        st.session_state.setdefault("reviewer", decide.default_reviewer())
+        if len(names) > 1:
+            name = st.selectbox("Run", names, key="run", persist_state="session", on_change=_found)
+        else:
+            st.caption(f"Run **{parts.md(name)}**")
+    if st.session_state.get(NO_RUN):
+        st.warning(
+            f"There is no run **{parts.md(st.session_state[NO_RUN])}** here, or it cannot be opened: "
+            f"this is **{parts.md(name)}**.",
+            icon=":material/warning:",
+        )
+    parts.write_url("run", name)
+    return name
+
+
+def _found() -> None:
+    st.session_state[NO_RUN] = None
+
+
+def _list_broken(broken: list[data.Listed]) -> None:
+    if not broken:
+        return
+    with st.sidebar, st.expander(f"{parts.plural(len(broken), 'run')} cannot be opened", icon=":material/warning:"):
+        for one in broken:
+            st.markdown(f"**{parts.md(one.name)}** {parts.md(one.problem)}")
+
+
+def _reviewer(loaded: data.Loaded) -> None:
+    with st.sidebar:
+        if not (st.session_state.get("reviewer") or "").strip():
+            st.session_state["reviewer"] = decide.default_reviewer(loaded)
         st.text_input(
             "Reviewer",
             key="reviewer",
             persist_state="session",
             max_chars=60,
+            on_change=decide.forget_stored,
             icon=":material/person:",
             help="Your decisions are stored under this name.",
         )

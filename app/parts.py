@@ -2,6 +2,7 @@
 
 import html
 import re
+from time import monotonic
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -12,6 +13,7 @@ from lossprint.app.gallery import Tile
 
 CHART = {"displayModeBar": False, "scrollZoom": False, "doubleClick": "reset", "responsive": True}
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
+STALE = 2.0  # seconds
 _MARKS = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>$~:&])")
 
 
@@ -40,7 +42,7 @@ def empty(title: str, text: str, icon: str = "check_circle") -> None:
     """What a page shows where there is nothing to show, with what to do next."""
     with st.container(border=True, horizontal_alignment="center", gap="xxsmall"):
         st.space("small")
-        st.markdown(f"### :material/{icon}: {title}", text_alignment="center")
+        st.subheader(f":material/{icon}: {title}", anchor=False, text_alignment="center")
         st.markdown(text, text_alignment="center")
         st.space("small")
 
@@ -58,13 +60,38 @@ def remember_pages(pages: dict[str, object]) -> None:
     st.session_state["_pages"] = pages
 
 
+def url_asks(name: str) -> str | None:
+    """A value in the URL that this session did not put there: a link, a reload, or a step back in the browser.
+
+    The browser is a moment behind: a click may still carry the value that has just been replaced.
+    """
+    value = st.query_params.get(name)
+    written, replaced = st.session_state.get(f"_url_{name}", (None, {}))
+    if value == written or monotonic() - replaced.get(value, -STALE) < STALE:
+        return None
+    return value
+
+
+def write_url(name: str, value: str | None) -> None:
+    """Keep a choice in the URL, so that a reload repeats it and a colleague can be sent it."""
+    written, replaced = st.session_state.get(f"_url_{name}", (None, {}))
+    now = monotonic()
+    if written != value:
+        replaced = {old: at for old, at in replaced.items() if now - at < STALE} | {written: now}
+    st.session_state[f"_url_{name}"] = (value, replaced)
+    if value is None:
+        st.query_params.pop(name, None)
+    elif st.query_params.get(name) != value:
+        st.query_params[name] = value
+
+
 def link(page: str, label: str, icon: str = "arrow_forward", params: dict | None = None) -> None:
     """A link to a page. The run stays in the URL, so that the link can be sent to a colleague."""
     target = st.session_state.get("_pages", {}).get(page)
     if target is not None:
         params = {name: str(value) for name, value in (params or {}).items()}
-        if "run" in st.query_params:
-            params = {"run": st.query_params["run"], **params}
+        if "run" in st.session_state:
+            params = {"run": st.session_state["run"], **params}
         st.page_link(target, label=label, icon=f":material/{icon}:", query_params=params or None)
 
 
@@ -88,7 +115,8 @@ def tell_missing(tiles: list[Tile]) -> None:
     if gone and not st.session_state.get("_told_missing"):
         st.session_state["_told_missing"] = True
         st.warning(
-            f"{gone} of {len(tiles)} images cannot be read from the dataset any more; placeholders stand in for them. "
+            f"{gone} of {plural(len(tiles), 'image')} cannot be read from the dataset any more; "
+            f"{'a placeholder stands in for it' if gone == 1 else 'placeholders stand in for them'}. "
             "Scores, loss prints and decisions still work.",
             icon=":material/broken_image:",
         )

@@ -116,10 +116,10 @@ def _unflagged(scores: pd.DataFrame, samples: pd.DataFrame, sample: int, label: 
     if high is None:
         return "Not flagged, and without scores: its losses were not recorded at every checkpoint."
     if high >= 95:
-        return (
-            f"Not flagged, but hard: its mean loss is higher than that of {share(high)} of *{label}* samples, and no "
-            "other label was clearly ahead."
-        )
+        # Only margins tell how far ahead another label was.
+        margin = "aum" in scores.columns and pd.notna(scores.at[sample, "aum"])
+        ahead = ", and no other label was clearly ahead." if margin else "."
+        return f"Not flagged, but hard: its mean loss is higher than that of {share(high)} of *{label}* samples{ahead}"
     if high <= 25:
         return f"Not flagged: learned early, with a lower mean loss than {share(100 - high)} of *{label}* samples."
     return f"Not flagged: its loss behaves like that of other *{label}* samples."

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from functools import cached_property, lru_cache
@@ -121,21 +121,16 @@ class Reviews:
         Raises LossprintError for a decision not in CHOICES, a sample or label that the run does not have, a label
         missing (accept, relabel) or given where none belongs, or an empty finding or reviewer.
         """
-        if decision not in CHOICES:
-            raise LossprintError(f"expected a decision of {', '.join(CHOICES)}, found {decision!r}")
-        if decision in LABELLED:
-            self._check_label(decision, new_label)
-        elif new_label is not None:
-            raise LossprintError(f"expected no new label with {decision!r}, found {new_label!r}")
-        if not self._has_sample(sample):
-            raise LossprintError(f"expected a sample of run {self.run.path}, found {sample!r}")
-        texts = {"finding": finding, "reviewer": reviewer.strip(), "comment": comment}
-        for name, text in texts.items():
-            if not text and name != "comment":
-                raise LossprintError(f"expected the {name} of a decision, found an empty text")
-            if "\0" in text or not _is_utf8(text):
-                raise LossprintError(f"expected plain text as the {name} of a decision, found {text!r}")
-        return self._append(Review(sample=int(sample), decision=decision, new_label=new_label, at=_now(), **texts))
+        one = {"finding": finding, "sample": sample, "decision": decision, "reviewer": reviewer}
+        return self.add_all([{**one, "new_label": new_label, "comment": comment}])[0]
+
+    def add_all(self, decisions: list[dict]) -> list[Review]:
+        """Append decisions, each the keywords of `add`, in one transaction: all are on the disk, or none.
+
+        They share `at`, which tells what was decided in one go. Raises LossprintError as `add` does.
+        """
+        at = _now()
+        return self._append([self._checked(at, **one) for one in decisions])
 
     def undo(self, reviewer: str) -> Review | None:
         """Take back the reviewer's latest decision that still stands; repeat it to go further back.
@@ -151,9 +146,28 @@ class Reviews:
             last = standing.iloc[-1]
             row = Review(last["finding"], int(last["sample"]), "undo", reviewer, _now(), undoes=int(last["id"]))
             try:
-                return self._append(row)
+                return self._append([row])[0]
             except IntegrityError:
                 continue  # another session of the same reviewer was faster: take back the one before it
+
+    def undo_ids(self, reviewer: str, ids: list[int]) -> list[Review]:
+        """Take back those of these decisions that still stand and are the reviewer's, in one transaction.
+
+        Returns the appended `undo` rows, none where nothing is left to take back.
+        """
+        reviewer = reviewer.strip()
+        while True:
+            history = self.history()
+            mine = history[history["stands"] & (history["reviewer"] == reviewer) & history["id"].isin(ids)]
+            at = _now()
+            rows = [
+                Review(row.finding, int(row.sample), "undo", reviewer, at, undoes=int(row.id))
+                for row in mine.itertuples()
+            ]
+            try:
+                return self._append(rows)
+            except IntegrityError:
+                continue  # another session took one of them back meanwhile: look again at what stands
 
     def history(self) -> pd.DataFrame:
         """Every row of this run, oldest first: the columns of Review and `stands`, False for undos and undone ones."""
@@ -203,6 +217,33 @@ class Reviews:
         at = np.searchsorted(self._ids, sample)
         return bool(at < len(self._ids) and self._ids[at] == sample)
 
+    def _checked(
+        self,
+        at: str,
+        *,
+        finding: str,
+        sample: int,
+        decision: str,
+        reviewer: str,
+        new_label: str | None = None,
+        comment: str = "",
+    ) -> Review:
+        if decision not in CHOICES:
+            raise LossprintError(f"expected a decision of {', '.join(CHOICES)}, found {decision!r}")
+        if decision in LABELLED:
+            self._check_label(decision, new_label)
+        elif new_label is not None:
+            raise LossprintError(f"expected no new label with {decision!r}, found {new_label!r}")
+        if not self._has_sample(sample):
+            raise LossprintError(f"expected a sample of run {self.run.path}, found {sample!r}")
+        texts = {"finding": finding, "reviewer": reviewer.strip(), "comment": comment}
+        for name, text in texts.items():
+            if not text and name != "comment":
+                raise LossprintError(f"expected the {name} of a decision, found an empty text")
+            if "\0" in text or not _is_utf8(text):
+                raise LossprintError(f"expected plain text as the {name} of a decision, found {text!r}")
+        return Review(sample=int(sample), decision=decision, new_label=new_label, at=at, **texts)
+
     def _check_label(self, decision: str, label: str | None) -> None:
         if label is None:
             raise LossprintError(f"expected a new label with {decision!r}, found none")
@@ -214,13 +255,18 @@ class Reviews:
 
     # The database ---------------------------------------------------------------------------------------------
 
-    def _append(self, review: Review) -> Review:
-        values = {name: value for name, value in asdict(review).items() if name != "id"}
+    def _append(self, reviews: list[Review]) -> list[Review]:
+        if not reviews:
+            return []
+        made = []
         with self._told("written"), self._db.connect() as connection:
             self._prepare(connection)
-            made = connection.execute(insert(REVIEWS).values(run=self.key, **values)).inserted_primary_key[0]
+            for review in reviews:
+                values = {name: value for name, value in asdict(review).items() if name != "id"}
+                key = connection.execute(insert(REVIEWS).values(run=self.key, **values)).inserted_primary_key[0]
+                made.append(replace(review, id=int(key)))
             connection.commit()
-        return Review(**{**asdict(review), "id": int(made)})
+        return made
 
     def _read(self, statement) -> list[tuple]:
         with self._told("read"):

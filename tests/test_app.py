@@ -1,5 +1,6 @@
 """Every page renders without an exception, on a run with findings, without, and where things are missing."""
 
+import logging
 import os
 import shutil
 import time
@@ -11,11 +12,11 @@ import streamlit as st
 from helpers import make_run
 from streamlit.testing.v1 import AppTest
 
-from lossprint.app import browse, data, decide, main, parts, story, suggest
+from lossprint.app import browse, data, decide, detail, main, parts, story, suggest
 from lossprint.app.views import duplicates, review
 from lossprint.audit.review import open_reviews
 from lossprint.audit.store import open_run
-from lossprint.audit.types import SCORES
+from lossprint.audit.types import SCORES, LossprintError
 
 NAMES = [page[0] for page in main.PAGES]
 
@@ -46,6 +47,13 @@ def open_page(name: str, runs, monkeypatch, **params) -> AppTest:
 def said(app: AppTest) -> str:
     parts = [*app.title, *app.markdown, *app.caption, *app.error, *app.warning, *app.subheader]
     return "\n".join(str(element.value) for element in parts)
+
+
+def press(app: AppTest, *names: str):
+    """The button of the question for one of these decisions; its key names the finding as well."""
+    found = [one for one in app.button if one.key.startswith("review-") and one.key.rpartition("-")[2] in names]
+    assert len(found) == 1
+    return found[0]
 
 
 def assert_whole(app: AppTest) -> None:
@@ -120,7 +128,7 @@ def test_half_written_and_damaged_runs_are_listed_with_the_reason(tmp_path, monk
     (folder / "damaged" / "run.json").write_text("{")
     app = open_page("overview", folder, monkeypatch)
     assert_whole(app)
-    assert "recorded, not scored" in said(app).replace("\\", "")
+    assert "checkpoints recorded" in said(app).replace("\\", "")
     assert "found in" in said(app)
 
 
@@ -168,7 +176,7 @@ def test_a_review_database_that_cannot_be_read_is_one_line(run, monkeypatch):
 def test_review_stores_at_once_moves_on_and_undoes(run, monkeypatch):
     app = open_page("review", run.path, monkeypatch)
     first = said(app)
-    app.button(key="review-accept").click().run()
+    press(app, "accept").click().run()
     assert_whole(app)
     stored = open_reviews(open_run(run.path)).current()
     assert list(stored["decision"]) == ["accept"] and stored["finding"][0] == "label_error:4"
@@ -181,15 +189,14 @@ def test_review_stores_at_once_moves_on_and_undoes(run, monkeypatch):
 def test_review_of_every_finding_ends(run, monkeypatch):
     app = open_page("review", run.path, monkeypatch)
     for _ in range(5):
-        name = "review-keep" if any(one.key == "review-keep" for one in app.button) else "review-all"
-        app.button(key=name).click().run()
+        press(app, "keep", "all").click().run()
         assert_whole(app)
     assert "All reviewed" in said(app)
 
 
 def test_undo_of_a_duplicate_group_takes_all_of_it_back(run, monkeypatch):
     app = open_page("review", run.path, monkeypatch, queue="Duplicates")
-    app.button(key="review-none").click().run()
+    press(app, "none").click().run()
     assert len(open_reviews(open_run(run.path)).current()) == 2
     app.button(key="review-undo").click().run()
     assert open_reviews(open_run(run.path)).current().empty
@@ -235,10 +242,10 @@ def test_duplicate_groups_put_conflicts_first_and_keep_one_copy(tmp_path):
     loaded = data.load(make_run(tmp_path / "two", classes=("coat", "shirt")).path)
     found = duplicates.groups(loaded)
     assert list(found["conflict"]) == [True, False]
-    decisions = decide.keep_one(loaded, [3, 0], loaded.samples.at[3, "label"])
+    decisions = decide.keep_one(loaded, "duplicate:0", [3, 0], loaded.samples.at[3, "label"])
     assert [(one[0], one[1]) for one in decisions] == [(3, "keep"), (0, "exclude")]
     val = int(loaded.samples.index[loaded.samples["split"] == "val"][0])
-    assert decide.keep_one(loaded, [3, val])[0] == (val, "keep", None)
+    assert decide.keep_one(loaded, "duplicate:0", [3, val])[0] == (val, "keep", None)
 
 
 def test_reasons_name_the_numbers(tmp_path):
@@ -274,3 +281,101 @@ def test_a_run_that_was_scored_again_is_read_again(run):
 def test_reviewer_is_never_empty(monkeypatch):
     monkeypatch.setattr(decide, "st", SimpleNamespace(session_state={"reviewer": "  "}))
     assert decide.reviewer()
+
+
+def test_a_duplicate_group_carries_on_what_other_findings_decided(tmp_path):
+    loaded = data.load(make_run(tmp_path / "two", classes=("coat", "shirt")).path)
+    group, reviews = "duplicate:0", data.reviews(loaded)
+    given = {sample: loaded.samples.at[sample, "label"] for sample in (0, 3)}
+    reviews.add(finding="label_error:3", sample=3, decision="accept", new_label=given[0], reviewer="ann")
+    assert decide.keep_all(loaded, group, [3, 0]) == [(3, "relabel", given[0]), (0, "keep", None)]
+    assert len(decide.keep_one(loaded, group, [3, 0], given[0])) == 2
+    reviews.add(finding="outlier:0", sample=0, decision="exclude", reviewer="ann")
+    assert decide.keep_one(loaded, group, [3, 0]) == [(3, "relabel", given[0]), (0, "exclude", None)]
+    assert decide.keep_all(loaded, group, [3, 0])[1] == (0, "exclude", None)
+    reviews.add(finding=group, sample=3, decision="exclude", reviewer="ann")  # the group itself changes its mind
+    assert decide.keep_one(loaded, group, [3, 0])[0] == (3, "relabel", given[0])
+
+
+def test_a_question_on_a_sample_that_is_excluded_elsewhere_says_so(run, monkeypatch):
+    open_reviews(run).add(finding="duplicate:31", sample=4, decision="exclude", reviewer="ann")
+    app = open_page("review", run.path, monkeypatch, finding="label_error:4")
+    told = [one.value.replace("\\", "") for one in app.warning]
+    assert any("Sample 4 is excluded in duplicate:31; deciding here brings it back" in one for one in told)
+
+
+def test_undo_in_a_new_session_takes_back_the_last_action_whole(run, monkeypatch):
+    reviews = open_reviews(run)
+    one = {"finding": "duplicate:0", "decision": "exclude", "reviewer": "ann"}
+    reviews.add_all([{**one, "sample": sample} for sample in (0, 3)])
+    reviews.add(finding="duplicate:0", sample=0, decision="unsure", reviewer="ann")
+    assert decide.last_action(reviews.history(), "ann") == [3]
+    app = open_page("review", run.path, monkeypatch)
+    assert app.text_input(key="reviewer").value == "ann"
+    for left in (2, 0):
+        app.button(key="review-undo").click().run()
+        assert len(reviews.current()) == left
+    app.button(key="review-undo").click().run()
+    assert_whole(app)
+
+
+def test_undo_takes_back_this_sessions_rows_and_no_other(run, monkeypatch):
+    app = open_page("review", run.path, monkeypatch)
+    press(app, "accept").click().run()
+    reviews = open_reviews(run)
+    me = reviews.current()["reviewer"].item()
+    reviews.add(finding="outlier:5", sample=5, decision="keep", reviewer=me)  # the same reviewer in another window
+    app.button(key="review-undo").click().run()
+    assert list(reviews.current()["finding"]) == ["outlier:5"]
+
+
+def test_the_same_answer_twice_is_one_row(run, monkeypatch):
+    loaded, state = data.load(run.path), {"reviewer": "ann"}
+    fake = SimpleNamespace(session_state=state)
+    monkeypatch.setattr(decide, "st", fake)
+    for _ in range(3):
+        decide.store(loaded, "label_error:4", [(4, "keep", None)])
+    decide.store(loaded, "label_error:4", [(4, "exclude", None)], asked=lambda: False)
+    assert list(data.reviews(loaded).history()["decision"]) == ["keep"]
+    decide.store(loaded, "label_error:4", [(4, "exclude", None)], asked=lambda: True)
+    decide.store(loaded, "label_error:4", [(4, "keep", None)])
+    assert list(data.reviews(loaded).history()["decision"]) == ["keep", "exclude", "keep"]
+
+
+@pytest.mark.parametrize("name", ["labels", "outliers", "duplicates", "overview"])
+def test_what_was_not_looked_for_is_not_called_absent(name, run, monkeypatch):
+    """As after an import of losses without margins or images."""
+    scores = run.scores()
+    scores[["aum", "outlier", "curvature"]] = float("nan")
+    run.write_scores(scores)
+    run.write_findings([], run.samples())
+    (run.path / "duplicates.parquet").unlink()
+    told = said(open_page(name, run.path, monkeypatch))
+    assert "no margins" in told if name == "labels" else "Not looked for" in told
+
+
+def test_an_emptied_reviewer_gets_the_default_back(run, monkeypatch):
+    app = open_page("overview", run.path, monkeypatch)
+    default = app.text_input(key="reviewer").value
+    app.text_input(key="reviewer").set_value(" ").run()
+    assert app.text_input(key="reviewer").value == default
+
+
+def test_partners_stand_on_the_side_of_their_sign():
+    pairs = pd.DataFrame({"side": ["aligned"] * 2 + ["conflicting"] * 2, "correlation": [0.9, -0.1, 0.2, -0.5]})
+    assert list(detail.on_side(pairs, "aligned")["correlation"]) == [0.9]
+    assert list(detail.on_side(pairs, "conflicting")["correlation"]) == [-0.5]
+
+
+def test_a_download_that_fails_leaves_one_line_in_the_log(caplog):
+    log = logging.getLogger("streamlit.runtime.backend_operation_handler")
+    with caplog.at_level(logging.ERROR, logger=log.name):
+        log.addHandler(caplog.handler)
+        try:
+            try:
+                raise RuntimeError("Callable execution failed") from LossprintError("expected a file, found none")
+            except RuntimeError:
+                log.exception("Error executing deferred callable")
+        finally:
+            log.removeHandler(caplog.handler)
+    assert "expected a file, found none" in caplog.text and "Traceback" not in caplog.text

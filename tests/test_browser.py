@@ -253,7 +253,41 @@ def test_links_from_anywhere_do_no_harm(page, base):
 def test_half_written_runs_are_named_with_the_reason(page, base):
     visit(page, base, "Overview")
     page.get_by_text("1 run cannot be opened").click()
-    page.get_by_text("recorded, not scored").wait_for()
+    page.get_by_text("checkpoints recorded").wait_for()
+
+
+def run_box(page):
+    return page.get_by_test_id("stSidebar").get_by_role("combobox", name="Run")
+
+
+def test_the_run_is_always_in_the_url_and_the_box_changes_it(page, base):
+    visit(page, base, "Overview")
+    eventually(lambda: "run=" in address(page))
+    for name in ("plain", "hostile", "plain"):
+        run_box(page).click()
+        page.get_by_role("option", name=name, exact=True).click()
+        eventually(lambda name=name: address(page).endswith(f"run={name}"))
+        idle(page)
+    page.get_by_test_id("stSidebarNavLink").filter(has_text="Mislabeled").click()
+    page.get_by_role("heading", name="Mislabeled", exact=True).wait_for()
+    eventually(lambda: "run=plain" in address(page))
+    assert page.get_by_text("There is no run").count() == 0
+
+
+def test_a_run_that_is_not_there_is_said(page, base):
+    visit(page, f"{base}/labels?run=gone", "Mislabeled")
+    page.get_by_text("There is no run gone here").wait_for()
+    eventually(lambda: "run=gone" not in address(page))
+
+
+@pytest.mark.parametrize("run", ["plain", "hostile"])
+def test_a_thumbnail_of_the_overview_opens_its_story_in_the_same_run(page, base, run):
+    visit(page, f"{base}/?run={run}", "Overview")
+    page.locator(".tile").first.click()
+    page.get_by_role("heading", name="Trajectories", exact=True).wait_for()
+    page.get_by_role("heading", name="Sample 10").wait_for()
+    eventually(lambda: re.search(r"sample=10", address(page)))
+    assert re.findall(r"run=(\w+)", address(page)) == [run]
 
 
 # ---------------------------------------------------------------------------------------------- evidence
@@ -323,6 +357,14 @@ def test_a_decision_on_a_flagged_image_survives_a_restart(chromium, runs):
         assert len(changed) == 1 and changed["label"].item() != changed["given_label"].item()
 
 
+def focused(page) -> str | None:
+    """The id of the tile that has the focus."""
+    return page.evaluate(
+        "() => { let at = document.activeElement;"
+        " while (at?.shadowRoot?.activeElement) at = at.shadowRoot.activeElement; return at?.dataset?.id ?? null }"
+    )
+
+
 def test_the_gallery_and_its_drawer_work_by_keyboard(page, base, runs):
     visit(page, f"{base}/labels?run=plain", "Mislabeled")
     page.locator(".tile").first.focus()
@@ -348,6 +390,7 @@ def test_the_gallery_and_its_drawer_work_by_keyboard(page, base, runs):
     page.keyboard.press("Escape")
     drawer.wait_for(state="detached")
     eventually(lambda: "open=" not in address(page))
+    eventually(lambda: focused(page) == "11", "the focus did not return to the tile that opened it")
 
 
 def test_a_link_opens_the_drawer(page, base):
@@ -373,6 +416,43 @@ def test_review_by_keyboard_alone(page, base, runs):
         page.keyboard.press("u")
         caption(page, sample).wait_for()
     assert len(current(runs)) == before
+
+
+def test_a_reload_keeps_the_question(page, base):
+    visit(page, f"{base}/review?run=plain&finding=label_error:28", "Review")
+    caption(page, 28).wait_for()
+    page.keyboard.press("s")
+    caption(page, 29).wait_for()
+    eventually(lambda: "label_error%3A29" in address(page) or "label_error:29" in address(page))
+    page.reload()
+    caption(page, 29).wait_for()
+
+
+WATCH_KEYS = """() => { window.pressed = []; document.addEventListener("keydown", (event) => {
+    const line = [...document.querySelectorAll("p")].find((p) => /^Sample \\d+ ·/.test(p.innerText));
+    window.pressed.push([event.key, line && Number(line.innerText.match(/\\d+/)[0])]) }, true) }"""
+
+
+def test_quick_double_keys_never_decide_on_an_image_that_was_not_shown(page, base, runs):
+    visit(page, f"{base}/review?run=hostile&queue=Labels", "Review")
+    caption(page, 10).wait_for()
+    page.evaluate(WATCH_KEYS)
+    for pause in (0, 20, 40, 60, 80, 100, 130, 160, 200, 250, 300, 400):
+        page.keyboard.press("k")
+        page.wait_for_timeout(pause)
+        page.keyboard.press("x")
+        idle(page)
+        page.wait_for_timeout(300)
+    for _ in range(6):
+        page.keyboard.press("k")
+    idle(page)
+    page.wait_for_timeout(300)
+    words = {"k": "keep", "x": "exclude"}
+    pressed = {(sample, words[key]) for key, sample in page.evaluate("window.pressed")}
+    rows = open_reviews(open_run(runs / "hostile")).history()
+    stored = list(zip(rows["sample"], rows["decision"]))
+    assert len(stored) >= 12 and set(stored) <= pressed
+    assert len(stored) == len(set(stored)), "the same answer was stored twice"
 
 
 def test_keys_typed_into_a_comment_decide_nothing(page, base, runs):

@@ -174,6 +174,28 @@ def test_four_processes_lose_and_double_nothing(run):
         assert history.loc[history["reviewer"] == name, "comment"].tolist() == [str(i) for i in range(50)]
 
 
+def test_many_decisions_are_stored_whole_or_not_at_all(run):
+    reviews = open_reviews(run)
+    one = {"finding": "duplicate:0", "sample": 0, "decision": "keep", "reviewer": "ann"}
+    with pytest.raises(LossprintError, match="expected a sample"):
+        reviews.add_all([one, {**one, "sample": 99999}])
+    assert reviews.history().empty
+    made = reviews.add_all([one, {**one, "sample": 3, "decision": "exclude"}])
+    assert [row.id for row in made] == [1, 2] and made[0].at == made[1].at
+    assert reviews.current()["decision"].tolist() == ["keep", "exclude"]
+    assert reviews.add_all([]) == []
+
+
+def test_given_decisions_are_taken_back_where_they_stand_and_are_ones_own(run):
+    reviews = open_reviews(run)
+    mine = [keep(reviews, sample).id for sample in (1, 2, 3)]
+    other = keep(reviews, 4, "bob").id
+    assert [row.undoes for row in reviews.undo_ids(" ann ", [*mine[:2], other, 999])] == mine[:2]
+    assert reviews.undo_ids("ann", mine[:2]) == []
+    history = reviews.history()
+    assert history.loc[history["stands"], "id"].tolist() == [mine[2], other]
+
+
 def test_threads_may_share_one_object_and_race_for_an_undo(run):
     reviews = open_reviews(run)
     for i in range(8):

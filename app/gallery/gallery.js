@@ -96,6 +96,16 @@ export default function (component) {
     }
   }
   mark(data.selected)
+  // A drawer that closes leaves the focus nowhere: back to the tile that opened it, so that the arrow keys go on there.
+  const before = grid.lossprintSelected ?? null
+  grid.lossprintSelected = data.selected
+  if (before !== null && data.selected === null) {
+    setTimeout(() => {
+      const active = document.activeElement
+      if (active && active !== document.body) return
+      nodes.find((node) => node.dataset.id === String(before))?.focus({ preventScroll: true })
+    }, 350)
+  }
   grid.classList.toggle("clickable", data.clickable)
   if (!data.clickable) {
     grid.onclick = null

@@ -6,7 +6,7 @@ import streamlit as st
 from lossprint.app import charts, data, parts
 from lossprint.app.gallery import gallery
 from lossprint.audit import export
-from lossprint.audit.types import LossprintError
+from lossprint.audit.types import SCORES, LossprintError
 from lossprint.scoring.coreset import METHODS
 
 SHOWN = 12
@@ -23,7 +23,7 @@ def render(loaded: data.Loaded) -> None:
         method = st.selectbox(
             "Method",
             names,
-            index=names.index("cld") if "cld" in names else 0,
+            index=names.index(next(name for name in ("cld", *names) if _able(loaded, name))),
             key="method",
             bind="query-params",
             format_func=lambda name: METHODS[name].title,
@@ -34,6 +34,13 @@ def render(loaded: data.Loaded) -> None:
         seed = st.number_input(
             "Seed", 0, 9999, 0, key="seed", bind="query-params", help="Matters where chance has a part."
         )
+    if not _able(loaded, method):
+        st.warning(
+            f"This run has no {SCORES[METHODS[method].column].title}, which **{METHODS[method].title}** chooses by. "
+            "Take another method.",
+            icon=":material/info:",
+        )
+        return
     try:
         chosen = data.coreset(loaded, method, percent / 100, int(seed))
     except LossprintError as error:
@@ -60,6 +67,11 @@ def render(loaded: data.Loaded) -> None:
         _balance(loaded, chosen)
     with examples:
         _examples(loaded, chosen, dropped)
+
+
+def _able(loaded: data.Loaded, method: str) -> bool:
+    column = METHODS[method].column
+    return column is None or loaded.has(column)
 
 
 def _note(method: str) -> None:
@@ -100,6 +112,8 @@ def _balance(loaded: data.Loaded, chosen: pd.DataFrame) -> None:
     parts.chart(
         charts.class_bars(shares, dark=parts.dark(), unit="% of the samples"), "Share of each class", "coreset-balance"
     )
+    if len(whole) > 30:
+        st.caption(f"The 30 largest of {len(whole):,} classes.")
     missing = [label for label in whole.index if label not in part.index]
     if missing:
         st.warning(

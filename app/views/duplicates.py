@@ -36,7 +36,12 @@ def render(loaded: data.Loaded) -> None:
     parts.header("Duplicates", "Which images are in the dataset more than once, and do their labels agree?")
     found = groups(loaded)
     if found.empty:
-        parts.empty("No duplicates", "No two images have the same or nearly the same content.")
+        if loaded.run.has_duplicates():
+            parts.empty("No duplicates", "No two images have the same or nearly the same content.")
+        else:
+            parts.empty(
+                "Not looked for", "No images were compared in this run: its losses came from elsewhere.", "info"
+            )
         return
     reviewed = decide.reviewed_groups(loaded)
     show = st.segmented_control(
@@ -125,11 +130,13 @@ def actions(
     *,
     key: str,
     then=None,
+    asked=None,
     shortcuts: bool = False,
     comment: str | None = None,
 ) -> None:
     """The choices on a duplicate group: one copy with one of its labels, all, none, unsure."""
-    labels = list(dict.fromkeys(loaded.samples.loc[samples, "label"]))
+    before = decide.elsewhere(loaded, group)
+    labels = list(dict.fromkeys(decide.label_now(loaded, sample, before) for sample in samples))
 
     def press(text: str, name: str, decisions: list, shortcut: str, icon: str, **style) -> None:
         st.button(
@@ -138,20 +145,21 @@ def actions(
             icon=f":material/{icon}:",
             width="stretch",
             on_click=decide.store,
-            args=(loaded, group, decisions, comment, then),
+            args=(loaded, group, decisions, comment, then, asked),
             shortcut=shortcut if shortcuts else None,
             **style,
         )
 
     with st.grid(2, min_column_width=130, gap="xsmall"):
         if len(labels) == 1:
-            press("Keep one copy", "one", decide.keep_one(loaded, samples), "A", "filter_1", type="primary")
+            press("Keep one copy", "one", decide.keep_one(loaded, group, samples), "A", "filter_1", type="primary")
         for at, label in enumerate(labels[:6] if len(labels) > 1 else []):
-            decisions = decide.keep_one(loaded, samples, label)
+            decisions = decide.keep_one(loaded, group, samples, label)
             press(f"It is {parts.md(label)}", f"one-{at}", decisions, str(at + 1), "check")
-        press("Keep all", "all", [(one, "keep", None) for one in samples], "K", "done_all")
+        press("Keep all", "all", decide.keep_all(loaded, group, samples), "K", "done_all")
         press("Exclude all", "none", [(one, "exclude", None) for one in samples], "X", "block")
-        press("Unsure", "unsure", [(samples[0], "unsure", None)], "N", "help")
+        press("Unsure", "unsure", decide.unsure_one(loaded, group, samples), "N", "help")
+    decide.warn_excluded(loaded, group, samples, "**Keep all** leaves it out.")
     if len(labels) > 1:
         st.caption("Choosing a label keeps one copy that carries it and excludes the others.")
     else:

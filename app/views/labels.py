@@ -8,9 +8,23 @@ def render(loaded: data.Loaded) -> None:
         "Mislabeled", "Which given labels are probably wrong? Most severe first, with the label the model preferred."
     )
     if loaded.of_kind("label_error").empty:
+        _empty(loaded)
+        return
+    browse.findings_gallery(loaded, "label_error")
+
+
+def _empty(loaded: data.Loaded) -> None:
+    if not loaded.has("label_error"):
+        parts.empty("Not looked for", "No loss of this run tells whether a label fits.", "info")
+    elif not loaded.has("aum"):
+        parts.empty(
+            "No suspicious labels by their losses",
+            "This run has no margins, so only labels that stayed unlikely throughout were looked for, without "
+            "suggestions.",
+            "info",
+        )
+    else:
         parts.empty(
             "No suspicious labels",
             "The model came to agree with every given label. Errors that it learned as if right stay invisible.",
         )
-        return
-    browse.findings_gallery(loaded, "label_error")

@@ -71,9 +71,7 @@ def _cards(loaded: data.Loaded) -> None:
     progress = data.reviews(loaded).progress(loaded.findings).set_index("kind")
     st.subheader("Findings", anchor=False)
     if loaded.findings.empty:
-        parts.empty(
-            "Nothing was flagged", "No suspicious labels, no duplicates, no outliers. The evidence pages still work."
-        )
+        parts.empty("Nothing was flagged", f"{_looked_for(loaded)} The evidence pages still work.")
         return
     shown = [card for card in CARDS if card[0] in progress.index]
     grid = st.grid(len(shown), min_column_width=165, gap="small", border=True)
@@ -84,6 +82,19 @@ def _cards(loaded: data.Loaded) -> None:
             st.metric(title, f"{row['of']:,}", help=meaning)
             st.progress(row["reviewed"] / max(1, row["of"]), text=f"{row['reviewed']:,} of {row['of']:,} decided")
             parts.link(page, "Show them", icon)
+
+
+def _looked_for(loaded: data.Loaded) -> str:
+    """What was looked for and not found, and what was not looked for."""
+    able = {
+        "suspicious labels": loaded.has("label_error"),
+        "duplicates": loaded.run.has_duplicates(),
+        "outliers": loaded.has("outlier"),
+    }
+    none = ", ".join(f"no {name}" for name, looked in able.items() if looked)
+    rest = " and ".join(name for name, looked in able.items() if not looked)
+    said = [f"{none.capitalize()}."] if none else []
+    return " ".join(said + ([f"Not looked for: {rest}."] if rest else []))
 
 
 def _first(loaded: data.Loaded) -> None:
@@ -117,7 +128,7 @@ def _open(sample: int) -> None:
 
 
 def _run_param() -> dict[str, str]:
-    return {"run": st.query_params["run"]} if "run" in st.query_params else {}
+    return {"run": st.session_state["run"]}
 
 
 def _training(loaded: data.Loaded) -> None:

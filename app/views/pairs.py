@@ -49,7 +49,7 @@ def render(loaded: data.Loaded) -> None:
         columns = st.columns(2, gap="large")
         for column, side in zip(columns, WORDS):
             with column:
-                _side(loaded, sample, pairs[pairs["side"] == side], side)
+                _side(loaded, sample, detail.on_side(pairs, side), side)
     _strongest(loaded, scope)
 
 

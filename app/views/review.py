@@ -6,6 +6,7 @@ import streamlit as st
 from lossprint.app import data, decide, detail, parts, story
 from lossprint.app.gallery import gallery
 from lossprint.app.views import duplicates
+from lossprint.audit.types import Review
 
 QUEUES = {
     "Everything": (),
@@ -80,14 +81,14 @@ def render(loaded: data.Loaded) -> None:
     reviewed = decide.reviewed_groups(loaded)
     names = list(items["group"])
     _progress(loaded, items, reviewed)
-    asked = st.query_params.get("finding")
+    asked = parts.url_asks("finding")
     if asked in names:
         st.session_state[AT] = asked
-        del st.query_params["finding"]
     at = st.session_state.get(AT)
     if at not in names:
         at = next_open(names, reviewed, st.session_state.get(SKIPPED, set()), None)
         st.session_state[AT] = at
+    parts.write_url("finding", at)
     if at is None:
         _done(loaded)
         return
@@ -120,12 +121,16 @@ def _done(loaded: data.Loaded) -> None:
             shortcut="U",
             key="done-undo",
             on_click=decide.undo,
-            args=(loaded, _go),
+            args=(loaded, _back),
         )
 
 
-def _go(name: str) -> None:
+def _go(name: str | None) -> None:
     st.session_state[AT] = name
+
+
+def _back(row: Review) -> None:
+    _go(row.finding)
 
 
 def _question(loaded: data.Loaded, item: pd.Series, names: list[str], reviewed: set[str]) -> None:
@@ -134,7 +139,12 @@ def _question(loaded: data.Loaded, item: pd.Series, names: list[str], reviewed: 
     def onward() -> None:
         _go(next_open(names, reviewed | {name}, st.session_state.get(SKIPPED, set()), name))
 
+    def asked() -> bool:
+        return st.session_state.get(AT) == name
+
     def skip() -> None:
+        if not asked():
+            return
         skipped = st.session_state.setdefault(SKIPPED, set())
         skipped.add(name)
         if set(names) <= reviewed | skipped:
@@ -161,10 +171,15 @@ def _question(loaded: data.Loaded, item: pd.Series, names: list[str], reviewed: 
             parts.big_image(loaded, sample, 460)
             st.caption(f"Sample {sample} · {parts.md(loaded.samples.at[sample, 'path'])}")
     with words:
-        _ask(loaded, item, sample, onward)
+        _ask(loaded, item, sample, onward, asked)
         with st.container(horizontal=True, gap="xsmall"):
             st.button(
-                "Skip", key="review-skip", icon=":material/skip_next:", shortcut="S", type="tertiary", on_click=skip
+                "Skip",
+                key=f"review-{name}-skip",
+                icon=":material/skip_next:",
+                shortcut="S",
+                type="tertiary",
+                on_click=skip,
             )
             st.button(
                 "Undo",
@@ -173,7 +188,7 @@ def _question(loaded: data.Loaded, item: pd.Series, names: list[str], reviewed: 
                 shortcut="U",
                 type="tertiary",
                 on_click=decide.undo,
-                args=(loaded, _go),
+                args=(loaded, _back),
             )
     if item["kind"] not in duplicates.KINDS:
         with st.expander("Evidence: loss print, scores and neighbours", icon=":material/show_chart:"):
@@ -185,22 +200,26 @@ def _question(loaded: data.Loaded, item: pd.Series, names: list[str], reviewed: 
                 detail.partner_strip(loaded, sample, "class", "review-partners")
 
 
-def _ask(loaded: data.Loaded, item: pd.Series, sample: int, onward) -> None:
+def _ask(loaded: data.Loaded, item: pd.Series, sample: int, onward, asked) -> None:
     name, given = item["group"], parts.md(loaded.samples.at[sample, "label"])
     if item["kind"] in duplicates.KINDS:
         members = loaded.findings[loaded.findings["group"] == name]
         labels = loaded.samples.loc[item["samples"], "label"].nunique()
         st.markdown("### Which copy is right?" if labels > 1 else "### Keep one copy?")
         st.markdown(story.group_sentence(members, loaded.samples, parts.md))
-        _now(loaded, item["samples"])
+        _now(loaded, item["samples"], of_many=True)
         comment = f"review-comment-{name}"
-        duplicates.actions(loaded, name, item["samples"], key="review", then=onward, shortcuts=True, comment=comment)
-        st.text_input(
-            "Comment",
-            key=comment,
-            placeholder="Comment (optional), stored with the decision",
-            label_visibility="collapsed",
+        duplicates.actions(
+            loaded,
+            name,
+            item["samples"],
+            key=f"review-{name}",
+            then=onward,
+            asked=asked,
+            shortcuts=True,
+            comment=comment,
         )
+        decide.comment_box(comment)
         return
     suggested = item["suggested_label"]
     if suggested:
@@ -210,11 +229,13 @@ def _ask(loaded: data.Loaded, item: pd.Series, sample: int, onward) -> None:
     st.markdown(parts.labels_line(loaded, sample, suggested))
     detail.why(loaded, sample)
     _now(loaded, [sample])
-    decide.buttons(loaded, name, sample, suggested, key="review", then=onward, digits=True)
+    decide.warn_excluded(loaded, name, [sample], "deciding here brings it back, except by **Exclude**.")
+    decide.buttons(loaded, name, sample, suggested, key="review", then=onward, asked=asked, digits=True)
 
 
-def _now(loaded: data.Loaded, samples: list[int]) -> None:
+def _now(loaded: data.Loaded, samples: list[int], of_many: bool = False) -> None:
+    """What stands on the samples; `of_many` says which of them is meant."""
     decided = decide.decided(loaded)
     for sample in samples:
         if sample in decided:
-            st.markdown(decide.sentence(decided[sample]))
+            st.markdown((f"#{sample} " if of_many else "") + decide.sentence(decided[sample]))

@@ -86,7 +86,9 @@ def _map(loaded: data.Loaded, x: str, y: str, sample: int) -> None:
 
 def _story(loaded: data.Loaded, sample: int) -> None:
     row = loaded.samples.loc[sample]
-    found = detail.finding_of(loaded, sample)
+    # Suggestion and story are about the label: where it is in question, that question is opened.
+    found = detail.finding_of(loaded, sample, ("label_error",))
+    found = detail.finding_of(loaded, sample) if found is None else found
     suggested = parts.suggestion(loaded, sample) if found is not None else None
     picture, words = st.columns([4, 5], gap="medium")
     with picture:
