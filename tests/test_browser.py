@@ -4,210 +4,36 @@ Chromium is LOSSPRINT_CHROMIUM, else the system's, else Playwright's own. Withou
 only where LOSSPRINT_NO_BROWSER=1 says so.
 """
 
-import io
 import os
 import re
-import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-from contextlib import contextmanager
-from pathlib import Path
 
-import pandas as pd
 import pytest
-from helpers import make_run
+from browser import (  # noqa: F401 (fixtures)
+    HOSTILE,
+    PAGES,
+    address,
+    base,
+    caption,
+    chromium,
+    current,
+    download,
+    eventually,
+    free_port,
+    idle,
+    page,
+    runs,
+    serving,
+    visit,
+    watched,
+)
 
 from lossprint.audit.review import open_reviews
-from lossprint.audit.store import Run, open_run
-from lossprint.audit.types import Finding
+from lossprint.audit.store import open_run
 
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(os.environ.get("LOSSPRINT_NO_BROWSER") == "1", reason="LOSSPRINT_NO_BROWSER=1"),
 ]
-
-FLAGS = [
-    f"--{flag}"
-    for flag in (
-        "no-sandbox",
-        "disable-gpu",
-        "disable-background-networking",
-        "disable-component-update",
-        "disable-sync",
-        "no-first-run",
-    )
-]
-HOSTILE = '<img src=x onerror="window.hacked=1">'
-# Streamlit's page looks for its server below the path of a deep link first, and finds it at the root afterwards.
-PROBE = re.compile(r"/[a-z]+/_stcore/(health|host-config)$")
-PAGES = {
-    "Mislabeled": "labels",
-    "Duplicates": "duplicates",
-    "Outliers": "outliers",
-    "Trajectories": "trajectories",
-    "Aligned & conflicting": "pairs",
-    "Review": "review",
-    "Coreset": "coreset",
-    "Export": "export",
-}
-WAIT = 20_000
-
-
-def flag_many(run: Run) -> None:
-    """Suspicious labels on thirty training samples, so that a gallery has two pages, beside two duplicate groups."""
-    samples, scores = run.samples(), run.scores()
-    classes = run.classes
-    found = []
-    for sample in range(10, 40):
-        given = samples.loc[samples["sample"] == sample, "label"].item()
-        other = classes[(classes.index(given) + 1) % len(classes)]
-        found.append(Finding("label_error", (sample,), 0.99 - sample / 100, other))
-    found += [Finding("duplicate", (3, 0), 1.0), Finding("near_duplicate", (6, 2), 0.95), Finding("outlier", (5,), 0.8)]
-    run.write_findings(found, samples)
-    run.write_scores(scores)
-
-
-@contextmanager
-def serving(path: Path, port: int):
-    command = [sys.executable, "-m", "lossprint.app.serve", str(path), "--port", str(port), "--no-browser"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as server:
-        try:
-            deadline = time.monotonic() + 60
-            while True:
-                try:
-                    urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=5).read()
-                    break
-                except OSError:
-                    if server.poll() is not None or time.monotonic() > deadline:
-                        server.kill()
-                        pytest.fail(f"the server did not start: {server.stdout.read()}")
-                    time.sleep(0.1)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            server.terminate()
-            try:
-                server.wait(20)
-            except subprocess.TimeoutExpired:
-                server.kill()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory) -> Path:
-    """A folder with the runs `plain`, `hostile` (labels that are markup) and `cut` (half written)."""
-    place = tmp_path_factory.mktemp("browser")
-    folder = place / "runs"
-    folder.mkdir()
-    labels = {"plain": ("coat", "shirt"), "hostile": (HOSTILE, "[a](javascript:alert(1)) $x$ *b*"), "cut": ("a", "b")}
-    for name, classes in labels.items():
-        run = make_run(place / name, classes=classes, kind="folder", train=30, held_out=6, done=name != "cut")
-        if name != "cut":
-            flag_many(run)
-        run.path.rename(folder / name)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def base(runs):
-    with serving(runs, free_port()) as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    from playwright.sync_api import Error, sync_playwright
-
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    path = os.environ.get("LOSSPRINT_CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
-    with sync_playwright() as playwright:
-        try:
-            browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        except Error as error:
-            pytest.fail(
-                f"no Chromium could be started ({str(error).splitlines()[0]}): install one (`apt install chromium`, or "
-                "`playwright install chromium`), name it in LOSSPRINT_CHROMIUM, or set LOSSPRINT_NO_BROWSER=1"
-            )
-        yield browser
-        browser.close()
-
-
-@contextmanager
-def watched(chromium, **options):
-    """A page whose console errors, page errors and Streamlit exception boxes fail the test."""
-    context = chromium.new_context(**{"viewport": {"width": 1440, "height": 900}, **options})
-    page = context.new_page()
-    page.set_default_timeout(WAIT)
-    wrong = []
-
-    def console(message) -> None:
-        if message.type == "error" and not PROBE.search(message.location.get("url", "")):
-            wrong.append(f"{message.text} {message.location.get('url', '')}")
-
-    page.on("console", console)
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    yield page
-    assert page.get_by_test_id("stException").count() == 0
-    assert "could not be shown" not in page.inner_text("body")
-    assert not wrong, wrong
-    context.close()
-
-
-@pytest.fixture
-def page(chromium):
-    with watched(chromium) as page:
-        yield page
-
-
-def idle(page) -> None:
-    """Wait until the script has run, and nothing on the page is stale or still loading."""
-    page.wait_for_function(
-        "() => document.querySelector('[data-testid=stApp]')?.dataset.testScriptState === 'notRunning'"
-        " && !document.querySelector('[data-stale=true], [data-testid=stSkeleton]')"
-    )
-
-
-def visit(page, url: str, title: str) -> None:
-    page.goto(url)
-    page.get_by_role("heading", name=title, exact=True).wait_for()
-    idle(page)
-
-
-def current(runs: Path, name: str = "plain") -> dict[int, str]:
-    table = open_reviews(open_run(runs / name)).current()
-    return dict(zip(table["sample"], table["decision"]))
-
-
-def caption(page, sample: int):
-    """The line under the image of a sample."""
-    return page.get_by_text(re.compile(rf"^Sample {sample} ·"))
-
-
-def address(page) -> str:
-    """The URL as the browser shows it; `page.url` is behind after the page changed it by itself."""
-    return page.evaluate("window.location.href")
-
-
-def eventually(check, message: str = "it did not happen") -> None:
-    deadline = time.monotonic() + WAIT / 1000
-    while not check():
-        assert time.monotonic() < deadline, message
-        time.sleep(0.05)
-
-
-def download(page, button: str) -> pd.DataFrame:
-    with page.expect_download() as event:
-        page.get_by_role("button", name=button).click()
-    return pd.read_csv(io.BytesIO(Path(event.value.path()).read_bytes()))
-
-
 # ---------------------------------------------------------------------------------------------- pages
 
 
