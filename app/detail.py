@@ -72,6 +72,16 @@ def scores_chart(loaded: data.Loaded, sample: int, key: str) -> None:
             )
 
 
+def partner_tiles(loaded: data.Loaded, mine: pd.DataFrame) -> list:
+    """A tile for each row of partners: the image, its label and the correlation."""
+    return [
+        parts.tile(
+            loaded, row.partner, given=loaded.samples.at[row.partner, "label"], note=f"r = {row.correlation:+.2f}"
+        )
+        for row in mine.itertuples()
+    ]
+
+
 def on_side(pairs: pd.DataFrame, side: str) -> pd.DataFrame:
     """The partners of a side that earn its name: the five least aligned ones may still be aligned."""
     sign = pairs["correlation"] > 0 if side == "aligned" else pairs["correlation"] < 0
@@ -91,12 +101,7 @@ def partner_strip(loaded: data.Loaded, sample: int, scope: str, key: str) -> Non
         if mine.empty:
             st.caption("None found.")
             continue
-        tiles = [
-            parts.tile(
-                loaded, row.partner, given=loaded.samples.at[row.partner, "label"], note=f"r = {row.correlation:+.2f}"
-            )
-            for row in mine.itertuples()
-        ]
+        tiles = partner_tiles(loaded, mine)
         gallery(tiles, key=f"{key}-{side}", label=f"{side} partners of sample {sample}", size="small", columns=5)
 
 

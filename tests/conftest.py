@@ -25,6 +25,11 @@ def cut_demo(folder: Path, train: int, val: int, labels: tuple[str, ...] = ("bag
     return folder / "labels.csv"
 
 
+@pytest.fixture(autouse=True)
+def no_shared_database(monkeypatch):
+    monkeypatch.delenv("LOSSPRINT_DATABASE_URL", raising=False)
+
+
 @pytest.fixture(scope="session")
 def small_dataset(tmp_path_factory) -> Path:
     """300 training and 45 validation images of three classes."""

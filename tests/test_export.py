@@ -15,11 +15,6 @@ from lossprint.audit.store import FINDINGS
 from lossprint.audit.types import LossprintError
 
 
-@pytest.fixture(autouse=True)
-def no_shared_database(monkeypatch):
-    monkeypatch.delenv("LOSSPRINT_DATABASE_URL", raising=False)
-
-
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     return make_run(tmp_path_factory.mktemp("made")).path.parent

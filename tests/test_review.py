@@ -28,8 +28,7 @@ def made(tmp_path_factory):
 
 
 @pytest.fixture
-def run(made, tmp_path, monkeypatch):
-    monkeypatch.delenv("LOSSPRINT_DATABASE_URL", raising=False)
+def run(made, tmp_path):
     return open_run(shutil.copytree(made.path, tmp_path / "run"))
 
 

@@ -33,11 +33,6 @@ NASTY = (
 )
 
 
-@pytest.fixture(autouse=True)
-def no_shared_database(monkeypatch):
-    monkeypatch.delenv("LOSSPRINT_DATABASE_URL", raising=False)
-
-
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     return make_run(tmp_path_factory.mktemp("made")).path.parent

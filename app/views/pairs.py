@@ -74,12 +74,7 @@ def _side(loaded: data.Loaded, sample: int, mine, side: str) -> None:
     if mine.empty:
         st.caption("None found.")
         return
-    tiles = [
-        parts.tile(
-            loaded, row.partner, given=loaded.samples.at[row.partner, "label"], note=f"r = {row.correlation:+.2f}"
-        )
-        for row in mine.itertuples()
-    ]
+    tiles = detail.partner_tiles(loaded, mine)
     parts.tell_missing(tiles)
     gallery(tiles, key=f"partners-{side}", label=f"{side} partners of sample {sample}", size="small", columns=5)
     lines = []
