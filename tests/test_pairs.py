@@ -1,8 +1,11 @@
 """Aligned and conflicting partners against numpy's own correlations, with planted ties, gaps and constants."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
+from lossprint.scoring import pairs
 from lossprint.scoring.pairs import partners
 
 
@@ -83,6 +86,75 @@ def test_equal_queries_tie_and_the_smaller_index_comes_first(block):
     assert (found.aligned_correlation == found.aligned_correlation[:, :1]).all()
 
 
+@pytest.mark.parametrize("block", [None, 1, 5])
+@pytest.mark.parametrize("most", [1 << 18, 500])
+def test_when_all_queries_tie_the_first_ones_win(block, most, monkeypatch):
+    """More contenders than are computed together: equal, equal but for rounding, and equal but for the scale."""
+    monkeypatch.setattr(pairs, "CONTENDERS", most)
+    losses, queries = made_up(checkpoints=21, samples=30, queries=1)
+    factors = np.random.default_rng(0).uniform(0.5, 2, 900)
+    near = queries * (1 + np.random.default_rng(1).uniform(-2e-7, 2e-7, (21, 900)))
+    r = np.corrcoef(losses.T.astype(float), queries[:, 0].astype(float))[:30, 30:]
+    for many in (np.repeat(queries, 900, axis=1), queries * factors, near):
+        found = partners(losses, many, 4, block=block)
+        np.testing.assert_allclose(found.aligned_correlation, np.repeat(r, 4, axis=1), atol=2e-6)
+        np.testing.assert_allclose(found.conflicting_correlation, np.repeat(r, 4, axis=1), atol=2e-6)
+        again = partners(losses, many, 4)
+        np.testing.assert_array_equal(found.aligned, again.aligned)
+        np.testing.assert_array_equal(found.conflicting, again.conflicting)
+        if many is not near:
+            ties = (np.diff(found.aligned_correlation, axis=1) == 0) & (np.diff(found.aligned, axis=1) <= 0)
+            assert not ties.any()
+    exact = partners(losses, np.repeat(queries, 900, axis=1), 4, block=block)
+    assert (exact.aligned == np.arange(4)).all() and (exact.conflicting == np.arange(4)).all()
+
+
+def test_one_by_one_and_together_give_the_same_bits(monkeypatch):
+    losses, queries = made_up(checkpoints=37, samples=50, queries=200)
+    together = partners(losses, queries, 6)
+    monkeypatch.setattr(pairs, "ROUNDING", 10.0)  # everything may be among the best
+    monkeypatch.setattr(pairs, "CONTENDERS", 64)
+    alone = partners(losses, queries, 6)
+    for name in vars(together):
+        np.testing.assert_array_equal(getattr(alone, name), getattr(together, name))
+
+
+@pytest.mark.parametrize("samples, queries, equal", [(2_000, 3_000, True), (60_000, 2, False), (100, 20_000, False)])
+def test_memory_is_bounded_whatever_the_shape_and_the_ties(samples, queries, equal, monkeypatch):
+    monkeypatch.setattr(pairs, "BLOCK_ELEMENTS", 1 << 17)
+    monkeypatch.setattr(pairs, "CONTENDERS", 1 << 14)
+    losses, others = made_up(checkpoints=10, samples=samples, queries=1 if equal else queries)
+    others = np.repeat(others, queries, axis=1) if equal else others
+    tracemalloc.start()
+    found = partners(losses[:, :200] if equal else losses, others, 2)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    results = sum(column.nbytes for column in vars(found).values())
+    # Beside the results and the queries' rows: some blocks of at most 16 rows of correlations or 2^17 elements.
+    assert peak < results + 3 * others.nbytes + 10 * 4 * max(1 << 17, 16 * queries)
+
+
+def test_a_class_of_one_sample_and_a_class_without_queries():
+    losses, queries = made_up(samples=5, queries=4)
+    labels, query_labels = np.array([2, 0, 0, 7, 0]), np.array([0, 2, 0, 9])
+    found = partners(losses, queries, 2, labels=labels, query_labels=query_labels, same_class=True)
+    assert found.aligned[0].tolist() == found.conflicting[0].tolist() == [1, -1]
+    assert (found.aligned[3] == -1).all() and np.isnan(found.aligned_correlation[3]).all()
+    assert set(found.aligned[[1, 2, 4]].ravel()) == {0, 2}
+
+
+@pytest.mark.parametrize("on", ["losses", "differences"])
+def test_a_planted_twin_and_its_mirror_image_are_found(on):
+    losses, queries = made_up(checkpoints=30, samples=64, queries=500)
+    at, mirror = np.arange(64) * 7, np.arange(64) * 7 + 3
+    queries[:, at], queries[:, mirror] = 2 * losses + 1, 9 - losses
+    found = partners(losses, queries, 3, on=on)
+    np.testing.assert_array_equal(found.aligned[:, 0], at)
+    np.testing.assert_array_equal(found.conflicting[:, 0], mirror)
+    np.testing.assert_allclose(found.aligned_correlation[:, 0], 1, atol=1e-6)
+    np.testing.assert_allclose(found.conflicting_correlation[:, 0], -1, atol=1e-6)
+
+
 def test_constant_and_incomplete_trajectories_have_no_partners_and_are_nobodys():
     losses, queries = made_up()
     losses[:, 3], losses[4, 5] = 0.7, np.nan
@@ -114,5 +186,7 @@ def test_errors_state_both_shapes():
         partners(losses, queries, 5, labels=np.zeros(3, int), query_labels=np.zeros(30, int), same_class=True)
     with pytest.raises(ValueError, match="at least 1"):
         partners(losses, queries, 0)
+    with pytest.raises(ValueError, match="block must be"):
+        partners(losses, queries, 1, block=0)
     with pytest.raises(ValueError, match="differences"):
         partners(losses, queries, 1, on="loss")

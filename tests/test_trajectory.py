@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from lossprint.scoring import trajectory
-from lossprint.scoring.trajectory import Stream, Undefined
+from lossprint.scoring import correlation, trajectory
+from lossprint.scoring.correlation import Undefined
 
 GOLDEN = Path(__file__).parent / "data" / "cld_official.npz"
 
@@ -154,88 +154,12 @@ def test_scores_follow_the_samples_whatever_their_order_and_memory_layout():
     np.testing.assert_allclose(again, means, atol=1e-12)
 
 
-def batch_columns(losses, labels, means, margins):
-    mean, spread = trajectory.data_map(losses)
-    return {
-        "cld": trajectory.cld(losses, labels, means),
-        "ltc": trajectory.ltc(losses, labels, means),
-        "csl": trajectory.csl(losses),
-        "aum": trajectory.aum(margins),
-        "forgetting": trajectory.forgetting(margins > 0),
-        "p_mean": mean,
-        "p_std": spread,
-    }
-
-
-@pytest.mark.parametrize("offset", [0.0, 1000.0])
-def test_stream_equals_batch_form(offset):
-    losses, labels, val, val_labels = made_up(checkpoints=40, samples=20_000)
-    losses += np.float32(offset)
-    means = trajectory.class_means(val, val_labels, 4)
-    margins = np.random.default_rng(3).normal(size=losses.shape).astype(np.float32)
-    stream = Stream(labels, 4)
-    for step in zip(losses, means, margins):
-        stream.update(*step)
-    expected = batch_columns(losses, labels, means, margins)
-    found = stream.result()
-    assert list(found) == list(Stream.COLUMNS)
-    for name, column in found.items():
-        np.testing.assert_allclose(column, expected[name], atol=1e-5, rtol=1e-5, err_msg=name)
-
-
-def test_stream_is_undefined_where_the_batch_form_is_and_says_why():
-    losses, labels, means = nasty()
-    stream = Stream(labels, 3, columns=("cld", "ltc", "csl", "p_std"))
-    for checkpoint, step in enumerate(zip(losses, means), start=1):
-        stream.update(*step)
-        if checkpoint < 3:
-            assert stream.undefined_reasons() == Undefined(too_few=8)
-            assert np.isnan(stream.result()["cld"]).all()
-    found = stream.result()
-    np.testing.assert_allclose(found["cld"], trajectory.cld(losses, labels, means), atol=1e-5)
-    np.testing.assert_allclose(found["ltc"], trajectory.ltc(losses, labels, means), atol=1e-5)
-    np.testing.assert_allclose(found["csl"], trajectory.csl(losses), rtol=1e-6)
-    np.testing.assert_allclose(found["p_std"], trajectory.data_map(losses)[1], atol=1e-6)
-    for on in ("differences", "losses"):
-        assert stream.undefined_reasons(on) == trajectory.undefined_reasons(losses, labels, means, on=on)
-
-
-def test_streams_of_shards_merge_into_the_stream_of_all():
-    losses, labels, val, val_labels = made_up(samples=50)
-    means = trajectory.class_means(val, val_labels, 4)
-    margins = 1 - losses
-    whole, left, right = Stream(labels, 4), Stream(labels[:20], 4), Stream(labels[20:], 4)
-    for t in range(6):
-        whole.update(losses[t], means[t], margins[t])
-        left.update(losses[t, :20], means[t], margins[t, :20])
-        right.update(losses[t, 20:], means[t], margins[t, 20:])
-    with pytest.raises(ValueError, match="0 of 4"):
-        left.merge(Stream(labels[20:], 4))
-    merged = left.merge(right)
-    for t in range(6, 12):  # a merged stream goes on like any other
-        whole.update(losses[t], means[t], margins[t])
-        merged.update(losses[t], means[t], margins[t])
-    for name, column in whole.result().items():
-        np.testing.assert_array_equal(merged.result()[name], column, err_msg=name)
-
-
-def test_stream_without_margins_has_no_margin_scores():
-    losses, labels, val, val_labels = made_up()
-    means = trajectory.class_means(val, val_labels, 4)
-    stream = Stream(labels, 4)
-    stream.update(losses[0], means[0])
-    assert list(stream.result()) == ["cld", "ltc", "csl", "p_mean", "p_std"]
-    other = Stream(labels, 4)
-    other.update(losses[0], means[0], losses[0])
-    with pytest.raises(ValueError, match="margins came at 1"):
-        other.update(losses[1], means[1])
-
-
 def test_extra_memory_stays_small():
     losses, labels, val, val_labels = made_up(checkpoints=60, samples=40_000)
     means = trajectory.class_means(val, val_labels, 4)
     for call in (
         lambda: trajectory.cld(losses, labels, means),
+        lambda: trajectory.correlations(losses, means[:, :1]),
         lambda: trajectory.ltc(losses, labels, means),
         lambda: trajectory.csl(losses),
         lambda: trajectory.data_map(losses),
@@ -263,7 +187,148 @@ def test_errors_state_both_shapes():
         trajectory.undefined_reasons(losses, labels, means, on="loss")
     with pytest.raises(ValueError, match=r"bool array.*float32"):
         trajectory.forgetting(losses)
-    with pytest.raises(ValueError, match=r"\(3,\).*\(4,\)"):
-        Stream(labels, 4).update(losses[0], means[0, :3])
-    with pytest.raises(ValueError, match=r"there are.*cld"):
-        Stream(labels, 4, columns=("cdl",))
+    with pytest.raises(ValueError, match=r"\(11, 60\).*\(12, 60\)"):
+        trajectory.forgetting(losses > 1, losses[1:] > 1)
+    with pytest.raises(ValueError, match=r"\(12, 60\).*\(11, 4\)"):
+        trajectory.correlations(losses, means[:-1])
+    with pytest.raises(ValueError, match="differences"):
+        trajectory.correlations(losses, means, on="steps")
+    with pytest.raises(ValueError, match=r"\(2,\).*\(3, 4\)"):
+        trajectory.el2n_norms(means[:3], np.array([0, 1]))
+    with pytest.raises(ValueError, match=r"0\.\.3"):
+        trajectory.el2n_norms(means[:3], np.array([0, 1, 4]))
+    with pytest.raises(ValueError, match="are these logits"):
+        trajectory.el2n_norms(means[:3], np.array([0, 1, 2]), probabilities=True)
+
+
+# ---------------------------------------------------------------------------------------------- hard inputs
+
+
+@pytest.mark.parametrize("on", ["differences", "losses"])
+@pytest.mark.parametrize(
+    "offset, scale", [(0, 1), (1e6, 50), (1e6, 2.5), (0, 1e-6), (0, 1e30), (-3e4, 1)], ids=lambda value: f"{value:g}"
+)
+def test_huge_and_tiny_losses_equal_a_plain_loop(on, offset, scale):
+    losses, labels, val, val_labels = made_up(checkpoints=30)
+    losses = (losses * np.float32(scale) + np.float32(offset)).astype(np.float32)
+    val = (val * np.float32(scale) + np.float32(offset)).astype(np.float32)
+    means = trajectory.class_means(val, val_labels, 4)
+    r, reasons = trajectory.class_correlation(losses, labels, means, on=on)
+    expected = loop_correlation(losses, labels, val, val_labels, on == "differences")
+    known = np.isfinite(r)
+    assert reasons.total == np.count_nonzero(~known) and ((offset == 1e6 and scale == 2.5) or known.all())
+    np.testing.assert_allclose(r[known], expected[known], atol=1e-6)
+
+
+def test_a_straight_line_with_a_ripple_keeps_its_digits():
+    """The mean of the differences is 10,000 times their spread: a plain sum of squares would lose the ripple."""
+    t = np.arange(50)
+    ripple, other = np.random.default_rng(0).normal(size=(2, 50)) * 1e-5
+    losses = np.stack([5 - 0.1 * t + ripple, 5 - 0.1 * t + other], axis=1)
+    means = (5 - 0.1 * t + ripple + other)[:, None]
+    expected = [scipy.stats.pearsonr(np.diff(x), np.diff(means[:, 0])).statistic for x in losses.T]
+    np.testing.assert_allclose(trajectory.cld(losses, np.zeros(2, int), means), expected, atol=1e-9)
+
+
+def test_rounding_to_float32_is_no_signal():
+    rng = np.random.default_rng(0)
+    levels = rng.uniform(0.01, 1e4, 500)
+    with_rounding = (levels * (1 + rng.uniform(-4e-8, 4e-8, (40, 500)))).astype(np.float32)
+    labels, means = np.zeros(500, int), rng.normal(size=(40, 1))
+    for on in ("differences", "losses"):
+        assert trajectory.undefined_reasons(with_rounding, labels, means, on=on) == Undefined(constant=500)
+
+
+def test_planted_answers_are_found_and_blocks_and_threads_do_not_show():
+    """Aligned, opposed and constant samples by turns, more of them than a block holds, on several threads."""
+    checkpoints, samples = 40, 30_011
+    assert checkpoints * samples > correlation.PARALLEL_ELEMENTS
+    rng = np.random.default_rng(0)
+    means = np.cumsum(rng.normal(size=(checkpoints, 3)), axis=0)
+    labels = rng.integers(0, 3, samples)
+    sign = np.tile([1.0, -1.0, 0.0], samples)[:samples]
+    losses = (4 + sign * rng.uniform(0.5, 2, samples) * means[:, labels]).astype(np.float32)
+    losses[7, 12_345] = np.inf
+    expected = np.where(sign == 0, np.nan, sign)
+    expected[12_345] = np.nan
+    for on in ("differences", "losses"):
+        r, reasons = trajectory.class_correlation(losses, labels, means, on=on)
+        np.testing.assert_allclose(r, expected, atol=1e-5)
+        assert reasons == Undefined(constant=np.count_nonzero(sign[np.arange(samples) != 12_345] == 0), missing=1)
+
+
+# ---------------------------------------------------------------------------------------------- matrices
+
+
+@pytest.mark.parametrize("on", ["differences", "losses"])
+@pytest.mark.parametrize("samples", [1, 700])
+def test_correlations_with_every_reference_equal_scipy_and_the_own_class_score(on, samples):
+    losses, labels, val, val_labels = made_up(samples=samples)
+    means = trajectory.class_means(val, val_labels, 4)
+    r, reasons = trajectory.correlations(losses, means, on=on)
+    assert r.shape == (samples, 4) and r.dtype == np.float32 and reasons == Undefined()
+    own = trajectory.class_correlation(losses, labels, means, on=on)[0]
+    np.testing.assert_allclose(r[np.arange(samples), labels], own, atol=1e-6)
+    queries, _ = trajectory.correlations(losses, val, on=on)
+    x, y = (np.diff(v, axis=0) if on == "differences" else v for v in (losses.astype(float), val.astype(float)))
+    for i, j in itertools.product(range(min(samples, 20)), range(val.shape[1])):
+        assert queries[i, j] == pytest.approx(scipy.stats.pearsonr(x[:, i], y[:, j]).statistic, abs=1e-6)
+
+
+def test_correlations_count_their_undefined_pairs():
+    losses, labels, means = nasty()  # two of three references are undefined
+    for on in ("differences", "losses"):
+        r, reasons = trajectory.correlations(losses, means, on=on)
+        # 8 samples, two with gaps; of the other six, three have no differences that vary and two no losses.
+        constant = 3 if on == "differences" else 2
+        assert reasons == Undefined(constant=constant, class_mean=12, missing=6)
+        assert np.count_nonzero(np.isnan(r)) == reasons.total
+        np.testing.assert_allclose(
+            r[:7, 0], trajectory.class_correlation(losses, labels, means, on=on)[0][:7], atol=1e-6
+        )
+    assert trajectory.correlations(losses[:2], means[:2])[1] == Undefined(too_few=24)
+    r, reasons = trajectory.correlations(losses[:, :0], means)
+    assert r.shape == (0, 3) and reasons == Undefined()
+    assert trajectory.correlations(losses, means[:, :0])[0].shape == (8, 0)
+
+
+# ---------------------------------------------------------------------------------------------- EL2N
+
+
+def test_el2n_norms_by_hand_and_by_a_loop():
+    probabilities = np.array([[0.7, 0.2, 0.1], [0.0, 0.0, 1.0], [0.0, 0.0, 1.0]])
+    norms = trajectory.el2n_norms(probabilities, np.array([0, 2, 0]), probabilities=True)
+    np.testing.assert_allclose(norms, [math.sqrt(0.09 + 0.04 + 0.01), 0, math.sqrt(2)], rtol=1e-6)
+    rng = np.random.default_rng(0)
+    logits, labels = rng.normal(0, 5, (700, 90)).astype(np.float32), rng.integers(0, 90, 700)
+    norms = trajectory.el2n_norms(logits, labels)
+    assert norms.dtype == np.float32
+    for i in range(0, 700, 50):
+        weights = [math.exp(value) for value in logits[i].tolist()]
+        error = [weight / sum(weights) - (j == labels[i]) for j, weight in enumerate(weights)]
+        assert norms[i] == pytest.approx(math.sqrt(sum(e * e for e in error)), rel=1e-5)
+    exp = np.exp(logits.astype(float))
+    again = trajectory.el2n_norms(exp / exp.sum(axis=1, keepdims=True), labels, probabilities=True)
+    np.testing.assert_allclose(again, norms, rtol=1e-6)
+
+
+def test_el2n_norms_are_stable_and_missing_where_outputs_are():
+    logits = np.array([[1e4, -1e4], [1e30, 1e30], [20, 0], [np.nan, 0], [np.inf, 0], [-np.inf, 3]], dtype=np.float32)
+    norms = trajectory.el2n_norms(logits, np.array([0, 1, 0, 0, 0, 0]))
+    tail = math.exp(-20) / (1 + math.exp(-20))
+    expected = [0, math.sqrt(0.5), math.sqrt(2) * tail, np.nan, np.nan, math.sqrt(2)]
+    np.testing.assert_allclose(norms, expected, rtol=1e-6)
+    assert trajectory.el2n_norms(logits[:0], np.zeros(0, int)).shape == (0,)
+    np.testing.assert_allclose(trajectory.el2n(np.array([[0.5, 1, 1], [1, np.nan, 0]])), [0.75, np.nan, 0.5])
+
+
+def test_missing_values_are_counted_alike_in_all_means():
+    values = np.array([[0.5, 1, np.inf, 2], [1, np.nan, 0, 2]], dtype=np.float32)
+    nowhere = [False, True, True, False]
+    for call in (trajectory.csl, trajectory.aum, trajectory.el2n, lambda v: trajectory.data_map(v)[1]):
+        assert np.isnan(call(values)).tolist() == nowhere
+    assert trajectory.missing_reasons(values) == Undefined(missing=2)
+    events = trajectory.forgetting(values > 0.7, ~np.isfinite(values))
+    np.testing.assert_array_equal(events, [0, np.nan, np.nan, 0])
+    assert trajectory.forgetting(np.array([[True, False]])).tolist() == [0, 1]  # one checkpoint
+    assert trajectory.data_map(values[:1, :1])[1] == 0
