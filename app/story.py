@@ -78,11 +78,37 @@ def _label_error(row, scores: pd.DataFrame, sample: int, label: str, show) -> st
         if other
         else f"While it learned, the model kept doubting the given label **{label}**"
     )
+    said = [first + "."]
     percent = percentile(scores, sample, "csl")
-    if percent is None or percent < 50:
-        return first + "."
-    rest = "all other" if percent >= 99.95 else f"{share(percent)} of"
-    return f"{first}. Its mean loss is higher than that of {rest} *{label}* samples."
+    if percent is not None and percent >= 50:
+        rest = "all other" if percent >= 99.95 else f"{share(percent)} of"
+        said.append(f"Its mean loss is higher than that of {rest} *{label}* samples.")
+    said += [text for text in (_case(scores, sample), _sureness(scores, sample)) if text]
+    return " ".join(said)
+
+
+CASES = {
+    "wrong": "One other label was ahead steadily and with confidence: most likely a wrong label.",
+    "ambiguous": "No single other label was ahead steadily: the image may be ambiguous.",
+}
+
+
+def _case(scores: pd.DataFrame, sample: int) -> str | None:
+    """What kind of case it is, in a run that was scored with the triage."""
+    if "triage" not in scores.columns or sample not in scores.index:
+        return None
+    return CASES.get(scores.at[sample, "triage"])
+
+
+def _sureness(scores: pd.DataFrame, sample: int) -> str | None:
+    """How sure its rank is."""
+    if "rank_confidence" not in scores.columns or sample not in scores.index:
+        return None
+    sure = scores.at[sample, "rank_confidence"]
+    if pd.isna(sure):
+        return None
+    often = "always" if sure >= 0.995 else f"in {100 * sure:.0f}{NBSP}% of the trials"
+    return f"With the checkpoints drawn anew, it stays among the flagged samples {often}."
 
 
 def _outlier_share(scores: pd.DataFrame, sample: int) -> str:

@@ -53,11 +53,15 @@ def build_parser() -> argparse.ArgumentParser:
     audit.add_argument("dataset", metavar="DATASET", help=DATASET)
     audit.add_argument("--out", type=Path, required=True, metavar="RUN", help="the run folder to write")
     audit.add_argument("--model", help="small (the default) or a torchvision classifier, such as resnet18")
-    audit.add_argument("--epochs", type=_positive, help="default: 20")
+    audit.add_argument("--epochs", type=_positive, help="default: 24")
     audit.add_argument("--seed", type=_seed, help="default: 0")
     audit.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     audit.add_argument("--curvature-checkpoints", type=_natural, metavar="K", help="default: 4; 0 measures none")
     audit.add_argument("--val-fraction", type=_fraction, metavar="F", help="drawn from train without a val split; 0.1")
+    audit.add_argument(
+        "--seeds", type=_positive, metavar="S", help="trainings for a steadier label ranking; default: 1"
+    )
+    audit.add_argument("--folds", type=_folds, metavar="K", help="rank labels by K-fold out-of-sample losses")
     audit.add_argument("--resume", action="store_true", help="continue a run that was cut off")
     audit.add_argument("--quiet", action="store_true", help="no progress bars")
 
@@ -124,6 +128,12 @@ def _natural(text: str) -> int:
     return int(text)
 
 
+def _folds(text: str) -> int:
+    if not text.isdigit() or int(text) == 1:
+        raise argparse.ArgumentTypeError(f"expected 2 folds or more, or 0 for none, found {text!r}")
+    return int(text)
+
+
 def _positive(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number of 1 or more, found {text!r}")
@@ -169,6 +179,8 @@ def _audit(options) -> int:
         device=options.device,
         curvature_checkpoints=options.curvature_checkpoints,
         val_fraction=options.val_fraction,
+        seeds=options.seeds,
+        folds=options.folds,
         resume=options.resume,
         quiet=options.quiet,
     )

@@ -30,17 +30,13 @@ def score_run(run: Run) -> Run:
             f"expected the same checkpoints of train and val in {run.path}, found {train.checkpoints.tolist()} and "
             f"{val.checkpoints.tolist()}"
         )
+    sources = _label_sources(run, train, val)
     curvature, outlying = run.curvature(), _outlier_severity(run, train.samples)
     run = run.reopen("score")  # all that may be damaged is read: a whole run stays whole if it cannot be scored anew
     classes = len(run.classes)
     means = trajectory.class_means(val.losses, val.labels, classes)
-    errors = label_scores.label_errors(
-        train.losses,
-        train.labels,
-        margins=train.margins,
-        predicted=train.predicted,
-        first=len(train.checkpoints) // 2,
-    )
+    cld, undefined = trajectory.class_correlation(train.losses, train.labels, means)
+    errors, confidence = rank_labels(sources, classes)
     samples = run.samples().set_index("sample").loc[train.samples]
     names = np.array([*run.classes, None], object)  # -1, no suggestion, takes the last
     frame = pd.DataFrame(
@@ -48,7 +44,7 @@ def score_run(run: Run) -> Run:
             "sample": train.samples,
             "path": samples["path"].to_numpy(),
             "label": samples["label"].to_numpy(),
-            "cld": trajectory.cld(train.losses, train.labels, means),
+            "cld": cld,
             "ltc": trajectory.ltc(train.losses, train.labels, means),
             "csl": trajectory.csl(train.losses),
             "aum": np.nan if train.margins is None else trajectory.aum(train.margins),
@@ -59,9 +55,13 @@ def score_run(run: Run) -> Run:
     frame["outlier"] = outlying
     frame["suggested_label"] = pd.array(names[errors.suggested], dtype="string")
     frame["suggested_probability"] = np.where(errors.suggested >= 0, errors.probability, np.nan)
+    frame["triage"] = pd.array(label_scores.triage(errors), dtype="string")
+    frame["rank_confidence"] = confidence
+    frame["forgetting"] = _forgetting(train)
+    frame["el2n"] = np.nan if train.norms is None else trajectory.el2n(train.norms)
+    frame["p_mean"], frame["p_std"] = trajectory.data_map(train.losses)
     run.write_scores(frame)
     run.write_pairs(_pairs(train, val))
-    undefined = trajectory.undefined_reasons(train.losses, train.labels, means)
     counts = np.bincount(val.labels, minlength=classes)
     return run.finish(
         "score",
@@ -74,8 +74,70 @@ def _counted(recorded: Trajectory) -> Trajectory:
     """Without checkpoint 0, the initial weights: the papers' authors never log it, so no score counts it."""
     if not len(recorded.checkpoints) or recorded.checkpoints[0] > 0:
         return recorded
-    rest = [None if a is None else a[1:] for a in (recorded.losses, recorded.margins, recorded.predicted)]
+    arrays = (recorded.losses, recorded.margins, recorded.predicted, recorded.norms)
+    rest = [None if a is None else a[1:] for a in arrays]
     return Trajectory(recorded.samples, recorded.labels, recorded.checkpoints[1:], *rest)
+
+
+def _label_sources(run: Run, train: Trajectory, val: Trajectory) -> list[tuple[Trajectory, Trajectory]]:
+    """(train, val) trajectories that label errors are ranked by: the out-of-fold ones, or the run's and further seeds'.
+
+    Out of fold, each sample's losses come from the one network that did not train on it.
+    """
+    folds = run.members("fold")
+    if folds:
+        return [tuple(_merged([_counted(fold.trajectory(split)) for fold in folds]) for split in ("train", "val"))]
+    further = [tuple(_counted(seed.trajectory(split)) for split in ("train", "val")) for seed in run.members("seed")]
+    return [(train, val), *further]
+
+
+def _merged(parts: list[Trajectory]) -> Trajectory:
+    """Trajectories of the same samples, each recorded in one of the parts and missing in the others, as one."""
+    losses, margins, predicted, norms = (getattr(parts[0], n) for n in ("losses", "margins", "predicted", "norms"))
+    for part in parts[1:]:
+        losses = np.where(np.isnan(losses), part.losses, losses)
+        margins = np.where(np.isnan(margins), part.margins, margins)
+        predicted = np.maximum(predicted, part.predicted)
+        norms = np.where(np.isnan(norms), part.norms, norms)
+    return Trajectory(parts[0].samples, parts[0].labels, parts[0].checkpoints, losses, margins, predicted, norms)
+
+
+def rank_labels(
+    sources: list[tuple[Trajectory, Trajectory]], classes: int
+) -> tuple[label_scores.LabelErrors, np.ndarray]:
+    """Label errors of the training samples, and how sure each one's place among the flagged is, (N,) in [0, 1].
+
+    Several sources are trainings with other seeds: their checkpoints count together, and each takes its share of the
+    draws of the confidence.
+    """
+    weights = [label_scores.checkpoint_weights(val.losses) for _, val in sources]
+    whole = np.concatenate(weights) / len(sources)
+
+    def errors(of: list[Trajectory]) -> label_scores.LabelErrors:
+        stacked = [
+            None if getattr(of[0], name) is None else np.concatenate([getattr(one, name) for one in of])
+            for name in ("losses", "margins", "predicted")
+        ]
+        losses, margins, predicted = stacked
+        return label_scores.label_errors(losses, of[0].labels, margins=margins, predicted=predicted, weights=whole)
+
+    train, val = ([pair[side] for pair in sources] for side in (0, 1))
+    plain, labels = errors(train), train[0].labels
+    excess = label_scores.confusion_excess(plain, labels, errors(val), val[0].labels, classes)
+    found = label_scores.with_prior(plain, labels, excess)
+    # Without margins the loss's negative stands in: the confidence is about ranks alone.
+    rows = [-one.losses if one.margins is None else one.margins for one in train]
+    flagged = int((found.severity > 0.5).sum())
+    shift = found.margin - plain.margin
+    return found, label_scores.rank_confidence(rows, shift, weights, flagged)
+
+
+def _forgetting(train: Trajectory):
+    """Forgetting events, NaN where predictions or losses are missing."""
+    if train.margins is None:
+        return np.nan
+    missing = ~(np.isfinite(train.losses) & np.isfinite(train.margins))
+    return trajectory.forgetting(train.margins > 0, missing)
 
 
 def _outlier_severity(run: Run, samples: np.ndarray) -> np.ndarray:
@@ -87,7 +149,8 @@ def _outlier_severity(run: Run, samples: np.ndarray) -> np.ndarray:
     at = np.minimum(np.searchsorted(ids, samples), len(ids) - 1)
     known = ids[at] == samples
     severity = np.full(len(samples), np.nan)
-    severity[known] = outliers.outlier_severity(outliers.neighbour_distance(vectors[at[known]]))
+    neighbours = outliers.neighbour_count(int(known.sum()), len(run.classes))
+    severity[known] = outliers.outlier_severity(outliers.neighbour_distance(vectors[at[known]], neighbours))
     return severity
 
 
@@ -142,7 +205,7 @@ def find_run(run: Run) -> Run:
 
 
 def label_errors(evidence: Evidence) -> list[Finding]:
-    """Samples for which, over the counted checkpoints, another label was ahead of the given one: severity over 0.5."""
+    """Samples for which another label was ahead of the given one, by the counted checkpoints: severity over 0.5."""
     scores = evidence.scores
     return [
         Finding("label_error", (int(row.Index),), float(row.label_error), _text(row.suggested_label))
@@ -151,7 +214,7 @@ def label_errors(evidence: Evidence) -> list[Finding]:
 
 
 def outlier_samples(evidence: Evidence) -> list[Finding]:
-    """Samples beyond the outer fence of the distance to their nearest neighbours: severity over 0.5."""
+    """Samples beyond the fence of the distance to their k-th nearest neighbour: severity over 0.5."""
     scores = evidence.scores
     return [
         Finding("outlier", (int(row.Index),), float(row.outlier))

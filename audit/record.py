@@ -3,6 +3,7 @@
 It needs no torch: tensors are taken by their `detach`, arrays as they are.
 """
 
+import copy
 import hashlib
 import warnings
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ import pyarrow as pa
 from lossprint.audit import atomic, store
 from lossprint.audit.sources import SPLIT_NAMES
 from lossprint.audit.types import SPLITS, LossprintError
+from lossprint.scoring.trajectory import el2n_norms
 
 
 class Recorder:
@@ -85,6 +87,13 @@ class Recorder:
             recorded &= set(self.run.recorded("val"))
         return max(recorded, default=0)
 
+    def member(self, name: str) -> "Recorder":
+        """A recorder of the same samples for a further training, another seed or fold, in a folder of the run."""
+        other = copy.copy(self)
+        other.run = self.run.member(name)
+        other._clear()
+        return other
+
     def update(self, ids, losses, logits=None, labels=None) -> None:
         """Take a batch: ids (B,) sample ids or paths, losses (B,) unreduced, in nats, of the given labels.
 
@@ -116,6 +125,7 @@ class Recorder:
             if self._order is not None:
                 logits = logits[:, self._order]
             self._margin[rows], self._predicted[rows] = margins(logits, self._labels[rows])
+            self._norm[rows] = el2n_norms(logits, self._labels[rows])
         self._loss[rows] = np.maximum(losses, 0)
         self._seen[rows] = True
 
@@ -147,6 +157,8 @@ class Recorder:
             if len(rows):
                 columns = [self._ids[rows], self._loss[rows], self._margin[rows], self._predicted[rows]]
                 table = pa.Table.from_arrays([pa.array(column) for column in columns], schema=store.PART)
+                if not np.isnan(self._norm[rows]).all():
+                    table = table.append_column(store.OPTIONAL, pa.array(self._norm[rows]))
                 self.run.write_part(split, checkpoint, table, self.rank)
         self._clear()
 
@@ -203,6 +215,7 @@ class Recorder:
         self._loss = np.full(n, np.nan, np.float32)
         self._margin = np.full(n, np.nan, np.float32)
         self._predicted = np.full(n, -1, np.int32)
+        self._norm = np.full(n, np.nan, np.float32)
         self._seen = np.zeros(n, bool)
 
 

@@ -25,6 +25,7 @@ FORMAT = 1
 STAGES = ("record", "curvature", "embed", "score", "find")
 
 PART = pa.schema([("sample", pa.int64()), ("loss", pa.float32()), ("margin", pa.float32()), ("predicted", pa.int32())])
+OPTIONAL = pa.field("el2n", pa.float32())  # |p - onehot(label)|, where the logits were recorded
 CURVATURE = pa.schema(
     [("sample", pa.int64()), ("curvature", pa.float32()), ("trace", pa.float32()), ("gradient_norm", pa.float32())]
 )
@@ -43,6 +44,7 @@ class Run:
 
     path: Path
     manifest: dict
+    home: Path | None = None  # of a member: the folder that holds samples.parquet
 
     @property
     def name(self) -> str:
@@ -60,7 +62,7 @@ class Run:
 
     def samples(self) -> pd.DataFrame:
         """All samples of all splits: sample, path, label, split, sequence, frame."""
-        return self._table("samples.parquet")
+        return self._table("samples.parquet", folder=self.home)
 
     def has_samples(self) -> bool:
         return (self.path / "samples.parquet").exists()
@@ -81,12 +83,22 @@ class Run:
         """The images that could not be read: path, reason."""
         return self._table("unreadable.parquet")
 
-    def _table(self, name: str, filters=None) -> pd.DataFrame:
-        path = self.path / name
+    def _table(self, name: str, filters=None, folder: Path | None = None) -> pd.DataFrame:
+        path = (folder or self.path) / name
         try:
             return pq.read_table(path, filters=filters).to_pandas()
         except (FileNotFoundError, pa.ArrowInvalid, OSError) as error:
             raise LossprintError(f"expected a readable {name} in run {self.path}, found: {_one_line(error)}") from None
+
+    # Further trainings ------------------------------------------------------------------------------------------
+
+    def member(self, name: str) -> "Run":
+        """A further training of the same samples, such as seed=00001 or fold=0: its trajectories, nothing else."""
+        return Run(self.path / "members" / name, {**self.manifest, "stages": []}, self.home or self.path)
+
+    def members(self, kind: str) -> list["Run"]:
+        """The further trainings of a kind, `seed` or `fold`, ascending."""
+        return [self.member(path.name) for path in sorted((self.path / "members").glob(f"{kind}=*"))]
 
     # Trajectories ---------------------------------------------------------------------------------------------
 
@@ -104,7 +116,8 @@ class Run:
         folder = self._part_folder(split, checkpoint)
         files = sorted(folder.glob("rank-*.parquet"))
         try:
-            return pa.concat_tables([pq.read_table(file, schema=PART, partitioning=None) for file in files])
+            tables = [_read_part(file) for file in files]
+            return pa.concat_tables(tables, promote_options="default")
         except (pa.ArrowInvalid, OSError) as error:
             raise LossprintError(f"expected readable Parquet parts in {folder}, found: {_one_line(error)}") from None
 
@@ -120,6 +133,7 @@ class Run:
         losses = np.full(shape, np.nan, np.float32)
         margins = np.full(shape, np.nan, np.float32)
         predicted = np.full(shape, -1, np.int32)
+        norms = np.full(shape, np.nan, np.float32)
         for row, checkpoint in enumerate(checkpoints):
             part = self.part(split, checkpoint)
             samples = part["sample"].to_numpy()
@@ -132,6 +146,8 @@ class Run:
             losses[row, at] = part["loss"].to_numpy()
             margins[row, at] = part["margin"].to_numpy()
             predicted[row, at] = part["predicted"].to_numpy()
+            if OPTIONAL.name in part.column_names:
+                norms[row, at] = part[OPTIONAL.name].to_numpy()
         return Trajectory(
             ids,
             labels,
@@ -139,14 +155,16 @@ class Run:
             losses,
             None if np.isnan(margins).all() else margins,
             None if (predicted < 0).all() else predicted,
+            None if np.isnan(norms).all() else norms,
         )
 
     def write_part(self, split: str, checkpoint: int, table: pa.Table | pd.DataFrame, rank: int = 0) -> None:
-        """Write one rank's rows of one checkpoint. `table` has the columns of `PART`, sorted by sample here."""
+        """Write one rank's rows of one checkpoint. `table` has the columns of `PART`, and `el2n` or not."""
         if isinstance(table, pd.DataFrame):
-            table = pa.Table.from_pandas(table, schema=PART, preserve_index=False)
+            table = pa.Table.from_pandas(table, preserve_index=False)
+        schema = PART.append(OPTIONAL) if OPTIONAL.name in table.column_names else PART
         folder = self._part_folder(split, checkpoint)
-        write_table(folder / f"rank-{rank}.parquet", table.select(PART.names).cast(PART).sort_by("sample"))
+        write_table(folder / f"rank-{rank}.parquet", table.select(schema.names).cast(schema).sort_by("sample"))
 
     def _part_folder(self, split: str, checkpoint: int) -> Path:
         return self.path / "trajectories" / f"split={split}" / f"checkpoint={checkpoint:05d}"
@@ -301,6 +319,12 @@ class Run:
     @property
     def exports(self) -> Path:
         return self.path / "exports"
+
+
+def _read_part(file: Path) -> pa.Table:
+    """One part file as `PART`, with the column `el2n` where it has it."""
+    has = OPTIONAL.name in pq.read_schema(file).names
+    return pq.read_table(file, schema=PART.append(OPTIONAL) if has else PART, partitioning=None)
 
 
 def findings_table(findings: list[Finding], samples: pd.DataFrame) -> pd.DataFrame:

@@ -7,7 +7,7 @@ epoch and ends in the same bytes. Deterministic on the CPU for a given number of
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -30,19 +30,20 @@ class Recipe:
     of the run. No mirroring: it would change the meaning of digits, letters and left or right organs.
     """
 
-    epochs: int = 20
-    batch: int = 128
+    epochs: int = 24
+    batch: int = 64
     rate: float = 0.1
     momentum: float = 0.9
     weight_decay: float = 5e-4
     warmup: float = 0.3
     shift: float = 1 / 14  # of the side; 2 px at 28
     statistics: int = 1000  # images on which batch norm's statistics are estimated anew before recording
+    half: bool = False  # training steps in bfloat16, the weights and all that is recorded in float32
 
     def for_size(self, n: int) -> "Recipe":
         """Smaller batches, at a rate that goes down with them, for a small dataset: at least 16 steps an epoch."""
         batch = min(self.batch, max(8, 2 ** int(math.log2(max(n // 16, 1)))))
-        return Recipe(**{**self.__dict__, "batch": batch, "rate": self.rate * batch / self.batch})
+        return replace(self, batch=batch, rate=self.rate * batch / self.batch)
 
     def rate_at(self, step: int, steps: int) -> float:
         """One cycle: a cosine rise from a tenth over the warm-up, then a cosine fall to a thousandth of the peak."""
@@ -131,14 +132,28 @@ def pick_device(asked: str) -> str:
 
 
 def train(
-    recorder: Recorder, inputs: Inputs, *, model: str, epochs: int, seed: int, device: str, quiet: bool = False
+    recorder: Recorder,
+    inputs: Inputs,
+    *,
+    model: str,
+    epochs: int,
+    seed: int,
+    device: str,
+    quiet: bool = False,
+    recipe: Recipe | None = None,
+    rows: np.ndarray | None = None,
+    recorded: np.ndarray | None = None,
+    weights: bool = True,
+    name: str = "train",
 ) -> nn.Module:
-    """Train `model` for `epochs` from where the run stands, record train and val after each; the trained network.
+    """Train `model` for `epochs` from where the run stands, record after each; the trained network.
 
-    Leaves a safetensors file of the weights a checkpoint. Raises LossprintError where training diverges.
+    Trains on the rows `rows` and records the rows `recorded`: by default on train, and train and val. Leaves a
+    safetensors file a checkpoint if `weights` are wanted. `name` stands beside the progress bar. Raises LossprintError
+    where training diverges.
     """
-    run, rows = recorder.run, inputs.rows("train")
-    recipe = Recipe(epochs=epochs).for_size(len(rows))
+    run, rows = recorder.run, inputs.rows("train") if rows is None else rows
+    recipe = replace(recipe or Recipe(), epochs=epochs).for_size(len(rows))
     torch.manual_seed(seed)
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False
@@ -152,9 +167,9 @@ def train(
     )
     done = _restore(run, network, optimizer)
     run.drop_parts_after(done)
-    record_rows = np.concatenate([inputs.rows("val"), rows])
+    record_rows = np.concatenate([inputs.rows("val"), rows]) if recorded is None else recorded
     total = epochs * len(rows)
-    with tqdm(total=total, initial=done * len(rows), unit="img", desc="train", disable=quiet, **bar_style()) as bar:
+    with tqdm(total=total, initial=done * len(rows), unit="img", desc=name, disable=quiet, **bar_style()) as bar:
         for epoch in range(done + 1, epochs + 1):
             loss, speed = _epoch(network, optimizer, recipe, inputs, rows, seed, epoch, device, bar)
             _estimate_statistics(network, inputs, rows, recipe.statistics, device)
@@ -164,9 +179,63 @@ def train(
                 refresh=True,
             )
             recorder.end_checkpoint(epoch)
-            run.write_checkpoint(epoch, {name: t.cpu() for name, t in network.state_dict().items()})
+            if weights:
+                run.write_checkpoint(epoch, {name: t.cpu() for name, t in network.state_dict().items()})
             run.write_state(epoch, _state(network, optimizer))
     return network
+
+
+def fold_of(inputs: Inputs, folds: int, seed: int) -> np.ndarray:
+    """The fold (N,) that each row is left out in: every class and split spread evenly, by chance, over the folds."""
+    random = np.random.default_rng((seed, folds))
+    fold = np.empty(len(inputs.samples), np.int64)
+    shuffled = random.permutation(len(fold))
+    order = shuffled[np.lexsort((inputs.labels[shuffled], inputs.split[shuffled]))]
+    fold[order] = np.arange(len(fold)) % folds
+    return fold
+
+
+def train_members(
+    recorder: Recorder,
+    inputs: Inputs,
+    *,
+    seeds: int,
+    folds: int,
+    epochs: int,
+    seed: int,
+    recipe: Recipe | None = None,
+    **options,
+) -> None:
+    """Further trainings beside the run's own: `seeds` - 1 with other seeds, and `folds` with a fold left out of each.
+
+    A network of a fold records the samples that it has not trained on, and its share of the validation samples, so that
+    every sample is recorded once. Goes on where a run was cut off. Other arguments as in `train`.
+    """
+    fold = fold_of(inputs, folds, seed) if folds else None
+    todo = [(f"seed={seed + k:05d}", seed + k, None) for k in range(1, seeds)]
+    todo += [(f"fold={k:03d}", seed, k) for k in range(folds)]
+    for at, (name, its_seed, left_out) in enumerate(todo):
+        member = recorder.member(name)
+        if member.last == epochs and member.run.read_state() is None:
+            continue
+        rows = recorded = None
+        if left_out is not None:
+            used = np.isin(inputs.split, ("train", "val"))
+            rows = np.flatnonzero((inputs.split == "train") & (fold != left_out))
+            recorded = np.flatnonzero(used & (fold == left_out))
+        train(
+            member,
+            inputs,
+            epochs=epochs,
+            seed=its_seed,
+            recipe=recipe,
+            rows=rows,
+            recorded=recorded,
+            weights=False,
+            name=f"{name.replace('=', ' ')}, {at + 1} of {len(todo)}",
+            **options,
+        )
+        member.run.drop_state()
 
 
 def bar_style() -> dict:
@@ -193,7 +262,9 @@ def _epoch(network, optimizer, recipe, inputs, rows, seed, epoch, device, bar) -
             group["lr"] = rate
         images = _shifted(images, max(round(recipe.shift * inputs.size), 1), generator)
         labels = torch.from_numpy(inputs.labels[at]).to(device)
-        losses = F.cross_entropy(network(inputs.normalised(images, device)), labels, reduction="none")
+        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=recipe.half):
+            logits = network(inputs.normalised(images, device))
+        losses = F.cross_entropy(logits.float(), labels, reduction="none")
         optimizer.zero_grad(set_to_none=True)
         losses.mean().backward()
         optimizer.step()

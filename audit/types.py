@@ -35,8 +35,8 @@ class Trajectory:
 
     samples (N,) int64, labels (N,) int32 class indices, checkpoints (E,) int64 ascending, losses (E, N) float32 natural
     log, NaN where a sample was not recorded. margins (E, N) float32: logit of the given label minus the largest other
-    logit. predicted (E, N) int32: index of the largest logit, -1 where not recorded. The last two are None in runs
-    whose losses were imported without them.
+    logit. predicted (E, N) int32: index of the largest logit, -1 where not recorded. norms (E, N) float32:
+    |p - onehot|, of which EL2N is the mean. The last three are None in runs that were recorded without them.
     """
 
     samples: np.ndarray
@@ -45,6 +45,7 @@ class Trajectory:
     losses: np.ndarray
     margins: np.ndarray | None = None
     predicted: np.ndarray | None = None
+    norms: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -143,6 +144,40 @@ SCORES: dict[str, ScoreInfo] = {
             "Its scale grows with training length; compare within a run only.",
         ),
         ScoreInfo(
+            "forgetting",
+            "Forgetting events",
+            "events",
+            "high",
+            "How often a right prediction was followed by a wrong one at the next checkpoint. Never right counts as "
+            "most forgotten: one event for each checkpoint.",
+            "Coarse: with few checkpoints most samples share a handful of values.",
+        ),
+        ScoreInfo(
+            "el2n",
+            "EL2N",
+            "length, mean over checkpoints",
+            "high",
+            "Mean distance of the predicted probabilities from the given label (0: certain of it, at most 1.41).",
+            "Hard but correct samples are high as well.",
+        ),
+        ScoreInfo(
+            "p_mean",
+            "Confidence",
+            "probability, mean over checkpoints",
+            "low",
+            "Mean probability of the given label: the horizontal axis of a data map.",
+            "Hard but correct samples are low as well.",
+        ),
+        ScoreInfo(
+            "p_std",
+            "Variability",
+            "probability, deviation over checkpoints",
+            "high",
+            "Spread of the probability of the given label over the checkpoints. High: ambiguous, learned late or "
+            "forgotten again.",
+            "A wrong label that is never learned has little spread, like an easy sample.",
+        ),
+        ScoreInfo(
             "curvature",
             "Curvature",
             "gradient change per input step",
@@ -172,8 +207,9 @@ SCORES: dict[str, ScoreInfo] = {
             "Label error",
             "severity, 0 to 1",
             "high",
-            "How far ahead another label was of the given one, in logits, averaged over the second half of training. "
-            "0.5: level; above: another label was ahead.",
+            "How far ahead another label was of the given one, in logits, averaged over training; checkpoints count by "
+            "their validation loss, and pairs of labels that are mixed up more often than on validation samples count "
+            "more. 0.5: level; above: another label was ahead.",
             "A ranking, not a probability that the label is wrong. Systematic errors that the model learns are "
             "invisible to it.",
         ),
@@ -182,9 +218,10 @@ SCORES: dict[str, ScoreInfo] = {
             "Outlier",
             "severity, 0 to 1",
             "high",
-            "How far the sample lies from its nearest neighbours in the trained network's embedding. Above 0.5: beyond "
-            "the outer fence of this dataset.",
-            "Rare but valid images are far from others too.",
+            "Cosine distance to the k-th nearest neighbour in the trained network's embedding; k is a fifth of an "
+            "average class, from 5 to 30. Above 0.5: beyond the upper fence of this dataset's distances.",
+            "Rare but valid images are far from others too, and so is a whole class with fewer than about k images. "
+            "Foreign images that share the features of a class are missed.",
         ),
     )
 }

@@ -6,11 +6,16 @@ label, p_y = exp(-loss), and of the strongest other class, p_o = exp(-loss - mar
 the predicted one.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 BLOCK_ELEMENTS = 1 << 18  # elements of one working array: 2 MB of float64
+
+
+TRIAGE = ("", "hard", "ambiguous", "wrong")
+SHARPNESS = 0.2  # a checkpoint whose validation loss is this share above the least one counts 1/e as much
+PRIOR_WEIGHT, PRIOR_COUNT = 0.5, 10.0  # of `confusion_excess`
 
 
 @dataclass(frozen=True)
@@ -18,14 +23,19 @@ class LabelErrors:
     """One row a sample.
 
     severity (N,) in [0, 1]: high is suspect, above 0.5 another label was ahead on average; NaN where a counted loss is
-    missing (not finite). suggested (N,) int64: the class to put instead, -1 where none was ever predicted. probability
-    (N,): that class's mean probability over the counted checkpoints, those at which it was not the predicted class
-    counting as 0; NaN without a suggestion.
+    missing (not finite). margin (N,): what severity is made of, in logits, low is suspect. suggested (N,) int64: the
+    class to put instead, -1 where none was ever predicted. probability (N,): that class's mean probability over the
+    counted checkpoints, those at which it was not the predicted class counting as 0; NaN without a suggestion.
+    given_probability (N,): mean p_y. stability (N,): share of the counted checkpoints that predicted the suggested
+    class, 0 without one. Means and shares are weighted like the checkpoints.
     """
 
     severity: np.ndarray
+    margin: np.ndarray
     suggested: np.ndarray
     probability: np.ndarray
+    given_probability: np.ndarray
+    stability: np.ndarray
 
 
 def label_errors(
@@ -34,68 +44,169 @@ def label_errors(
     *,
     margins: np.ndarray | None = None,
     predicted: np.ndarray | None = None,
-    first: int = 0,
+    weights: np.ndarray | None = None,
 ) -> LabelErrors:
     """Rank samples by how much the model believed in another label: losses (E, N) nats, labels (N,) class indices.
 
-    severity is (1 - m / (1 + |m|)) / 2 for the margin m, in logits, averaged over checkpoints `first`, first + 1, ...
-    (AUM, arXiv 2001.10528, of late training alone): 0.5 where given and strongest other label are level. The squashing
-    keeps the order of even the largest margins, which a sigmoid in floating point would not. Without margins (E, N) the
-    log-odds of the given label, log(p_y / (1 - p_y)), take their place.
+    severity is (1 - m / (1 + |m|)) / 2 for the margin m, in logits, averaged over the checkpoints (AUM, arXiv
+    2001.10528) with `weights` (E,), uniform by default: 0.5 where given and strongest other label are level. The
+    squashing keeps the order of even the largest margins, which a sigmoid in floating point would not. Without margins
+    (E, N) the log-odds of the given label, log(p_y / (1 - p_y)), take their place. A checkpoint of weight 0 does not
+    count: what is missing there does not matter.
 
     suggested is the class other than the given one with the largest sum of p_o over the checkpoints that predicted it;
     it needs margins and predicted (E, N), -1 where not recorded.
     """
     losses, labels = np.asarray(losses), np.asarray(labels)
-    if losses.ndim != 2 or labels.shape != losses.shape[1:]:
+    if losses.ndim != 2 or labels.shape != losses.shape[1:] or not len(losses):
         raise ValueError(f"losses {losses.shape} and labels {labels.shape} must be (checkpoints, N) and (N,)")
     for name, values in (("margins", margins), ("predicted", predicted)):
         if values is not None and np.shape(values) != losses.shape:
             raise ValueError(f"{name} {np.shape(values)} do not match losses {losses.shape}")
-    if not 0 <= first < len(losses):
-        raise ValueError(f"first must be one of the {len(losses)} checkpoints, 0 to {len(losses) - 1}, got {first}")
+    weights = _checked_weights(weights, len(losses))
+    counted = np.flatnonzero(weights)
+    weights = weights[counted]
     size = losses.shape[1]
-    severity, probability = np.full((2, size), np.nan)
-    suggested = np.full(size, -1, dtype=np.int64)
+    margin, probability, given = np.full((3, size), np.nan)
+    suggested, stability = np.full(size, -1, dtype=np.int64), np.zeros(size)
     named = margins is not None and predicted is not None and size > 0
     classes = 1 + max(int(labels.max()), int(np.max(predicted))) if named else 1
-    width = max(1, BLOCK_ELEMENTS // max(len(losses) - first, classes))
+    width = max(1, BLOCK_ELEMENTS // max(len(counted), classes))
     for start in range(0, size, width):
         part = slice(start, start + width)
-        block = losses[first:, part].astype(np.float64)
+        block = losses[counted, part].astype(np.float64)
         block[np.isinf(block)] = np.nan  # not finite is missing, as in every trajectory score
+        given[part] = _mean(np.exp(-block), weights)
         if margins is None:
             # Under 1e-12 a float32 loss says no more than "certain".
-            severity[part] = _squashed(-np.log(np.expm1(np.clip(block, 1e-12, 700.0))).mean(axis=0))
+            margin[part] = _mean(-np.log(np.expm1(np.clip(block, 1e-12, 700.0))), weights)
             continue
         # Where a loss is missing, so is the sample, whatever its margin says.
-        severity[part] = _squashed(np.where(np.isnan(block), np.nan, margins[first:, part]).mean(axis=0))
+        margin[part] = _mean(np.where(np.isnan(block), np.nan, margins[counted, part]), weights)
         if named:
-            other = _strongest_other(block, margins[first:, part])
-            suggested[part], probability[part] = _suggestion(other, predicted[first:, part], labels[part], classes)
-    unknown = ~np.isfinite(severity)
-    severity[unknown], suggested[unknown], probability[unknown] = np.nan, -1, np.nan
-    return LabelErrors(severity, suggested, probability)
+            other = weights[:, None] * _strongest_other(block, margins[counted, part])
+            found = _suggestion(other, predicted[counted, part], labels[part], classes, weights)
+            suggested[part], probability[part], stability[part] = found
+    unknown = ~np.isfinite(margin)
+    margin[unknown], suggested[unknown], probability[unknown] = np.nan, -1, np.nan
+    given[unknown], stability[unknown] = np.nan, 0.0
+    return LabelErrors(_squashed(margin), margin, suggested, probability, given, stability)
 
 
-def first_learned(losses: np.ndarray, classes: int) -> int:
-    """The first checkpoint at which the model has left chance level: losses (E, N) of all samples -> index into E.
+def checkpoint_weights(val_losses: np.ndarray) -> np.ndarray:
+    """How much each checkpoint counts, (E,) summing to 1, from the validation losses (E, M).
 
-    Chance level is a loss of log(classes). The median loss must have fallen to half of it; the median, because a few
-    wrong labels or an unsettled early epoch can hold the mean up for the whole run. At least half of the checkpoints
-    always remain: a model that learns late, or never, gives E // 2.
+    w_t is proportional to exp(-(v_t - v_min) / (0.2 v_min)) for the mean validation loss v_t: early checkpoints near
+    chance level count little, and so do late ones at which the network has learned its wrong labels by heart, since
+    both show in the validation loss. Chosen by measure among fixed halves, linear ramps and plain means, which all fit
+    one length of training only (benchmarks/label_errors.py). Without a finite validation loss the second half counts.
     """
-    losses = np.asarray(losses)
-    if losses.ndim != 2 or losses.shape[0] == 0 or classes < 2:
-        raise ValueError(
-            f"losses {losses.shape} must be (checkpoints, N) with a checkpoint, classes {classes} at least 2"
-        )
-    latest = len(losses) // 2
-    for checkpoint in range(latest):
-        seen = losses[checkpoint][np.isfinite(losses[checkpoint])]
-        if seen.size and np.median(seen) <= np.log(classes) / 2:
-            return checkpoint
-    return latest
+    val_losses = np.asarray(val_losses)
+    if val_losses.ndim != 2 or not len(val_losses):
+        raise ValueError(f"val_losses must be (checkpoints, M) with a checkpoint, got {val_losses.shape}")
+    means = np.array(
+        [row[np.isfinite(row)].mean(dtype=np.float64) if np.isfinite(row).any() else np.nan for row in val_losses]
+    )
+    if not np.isfinite(means).any():
+        weights = (np.arange(len(means)) >= len(means) // 2).astype(np.float64)
+    else:
+        least = np.nanmin(means)
+        weights = np.nan_to_num(np.exp(-(means - least) / max(SHARPNESS * least, 1e-6)))
+    return weights / weights.sum()
+
+
+def confusion_excess(
+    found: LabelErrors, labels: np.ndarray, seen: LabelErrors, val_labels: np.ndarray, classes: int
+) -> np.ndarray:
+    """Log-odds (C, C) that a pair (given label, suggested label) is mixed up by the annotators, not by the network.
+
+    Row: given, column: suggested. Compares how often the network prefers the suggested class among training samples of
+    the given label (`found`) with the same on validation samples (`seen`), each relative to its overall rate, with
+    PRIOR_COUNT pseudo-counts towards no difference. Positive: this confusion is more frequent in the training labels
+    than the network's own mistakes explain. Where the validation labels are as noisy as the training labels it stays
+    close to 0 and changes little.
+    """
+    rates = []
+    for errors, given in ((found, labels), (seen, val_labels)):
+        ahead = (errors.suggested >= 0) & (errors.probability > errors.given_probability)
+        pairs = np.zeros((classes, classes))
+        np.add.at(pairs, (given[ahead], errors.suggested[ahead]), 1)
+        sizes = np.bincount(given, minlength=classes)[:, None]
+        overall = max(ahead.mean() if len(ahead) else 0.0, 1e-3) / max(classes - 1, 1)
+        rates.append((pairs + PRIOR_COUNT) / (sizes * overall + PRIOR_COUNT))
+    return np.log(rates[0] / rates[1])
+
+
+def with_prior(found: LabelErrors, labels: np.ndarray, excess: np.ndarray) -> LabelErrors:
+    """The same errors with the log-odds of `confusion_excess` (C, C), at half weight, taken off each margin.
+
+    A margin is the network's log-odds of given against suggested label; how often a dataset mixes the two up is the
+    prior that belongs to it. Half weight, since both rest partly on the same predictions.
+    """
+    shift = np.where(found.suggested >= 0, excess[labels, found.suggested], 0.0)
+    margin = found.margin - PRIOR_WEIGHT * shift
+    return replace(found, margin=margin, severity=_squashed(margin))
+
+
+def triage(found: LabelErrors) -> np.ndarray:
+    """What kind of case each sample is, (N,) of `TRIAGE`.
+
+    wrong: another label was ahead, the same one at three quarters of the checkpoints and more, and with half of the
+    probability on average. ambiguous: another label was ahead, but none so surely. hard: the given label was ahead,
+    with less than half of the probability. Empty: none of these, or unknown.
+    """
+    kind = np.full(len(found.severity), "", dtype="<U9")
+    kind[(found.severity <= 0.5) & (found.given_probability < 0.5)] = "hard"
+    ahead = found.severity > 0.5
+    kind[ahead] = "ambiguous"
+    kind[ahead & (found.stability >= 0.75) & (found.probability >= 0.5)] = "wrong"
+    return kind
+
+
+def rank_confidence(
+    margins: np.ndarray, shift: np.ndarray, weights: np.ndarray, top: int, *, draws: int = 100, seed: int = 0
+) -> np.ndarray:
+    """Share (N,) in [0, 1] of bootstrap draws of the checkpoints in which a sample is among the `top` most suspect.
+
+    margins (E, N) low is suspect, or a list of such, one a seed of the training: each gets its share of the draws.
+    shift (N,) is added to every mean margin (`with_prior`). weights (E,), or a list: a draw takes as many checkpoints
+    as there are, with replacement, with these probabilities. NaN where a counted margin is missing. A finding near 1
+    keeps its place whatever the checkpoints; around 0.5 it is at the edge.
+    """
+    margins = [margins] if isinstance(margins, np.ndarray) else list(margins)
+    weights = [weights] * len(margins) if isinstance(weights, np.ndarray) else list(weights)
+    random = np.random.default_rng(seed)
+    inside = np.zeros(len(shift))
+    rounds = max(1, draws // len(margins))
+    unknown = ~np.isfinite(shift)
+    for values, weight in zip(margins, weights):
+        weight = _checked_weights(weight, len(values))
+        used = np.flatnonzero(weight)
+        values = np.asarray(values, dtype=np.float32)[used]
+        unknown |= ~np.isfinite(values).all(axis=0)
+        for counts in random.multinomial(len(weight), weight[used], rounds):
+            mean = counts.astype(np.float32) @ values / len(weight) + shift
+            mean[unknown] = np.inf
+            if 0 < top < len(mean):
+                inside += mean <= np.partition(mean, top - 1)[top - 1]
+            else:
+                inside += top > 0
+    inside /= rounds * len(margins)
+    inside[unknown] = np.nan
+    return inside
+
+
+def _checked_weights(weights, checkpoints: int) -> np.ndarray:
+    """Weights (E,) of sum 1; ValueError where they are not E numbers of 0 or more with a positive one."""
+    weights = np.ones(checkpoints) if weights is None else np.asarray(weights, dtype=np.float64)
+    if weights.shape != (checkpoints,) or not (weights >= 0).all() or not 0 < weights.sum() < np.inf:
+        raise ValueError(f"weights must be {checkpoints} numbers of 0 or more, not all 0, got {weights}")
+    return weights / weights.sum()
+
+
+def _mean(rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Weighted sum over the first axis, row by row: a matrix product's last bits would depend on the blocking."""
+    return (weights[:, None] * rows).sum(axis=0)
 
 
 def _squashed(margin: np.ndarray) -> np.ndarray:
@@ -113,8 +224,11 @@ def _strongest_other(losses: np.ndarray, margins: np.ndarray) -> np.ndarray:
     return np.minimum(np.exp(np.minimum(-losses - margins, 0.0)), left)
 
 
-def _suggestion(other, predicted, labels, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """(class (B,) or -1, mean probability (B,) or NaN): the other class with the largest sum of `other` (E, B)."""
+def _suggestion(other, predicted, labels, classes: int, weights):
+    """(class (B,) or -1, mean probability (B,) or NaN, stability (B,)): the class with the largest sum of `other`.
+
+    other (E, B) is already weighted; the weights sum to 1.
+    """
     size = len(labels)
     checkpoint, sample = np.nonzero((predicted != labels) & (predicted >= 0))
     cell = sample * classes + predicted[checkpoint, sample]
@@ -122,4 +236,5 @@ def _suggestion(other, predicted, labels, classes: int) -> tuple[np.ndarray, np.
     best = total.argmax(axis=1)
     most = total[np.arange(size), best]
     found = most > 0
-    return np.where(found, best, -1), np.where(found, most / len(other), np.nan)
+    stability = _mean(predicted == best, weights)
+    return np.where(found, best, -1), np.where(found, most, np.nan), np.where(found, stability, 0.0)

@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from lossprint.scoring.labels import first_learned, label_errors
+from lossprint.scoring.labels import (
+    checkpoint_weights,
+    confusion_excess,
+    label_errors,
+    rank_confidence,
+    triage,
+    with_prior,
+)
 
 
 def recorded(logits, labels):
@@ -26,11 +33,11 @@ def test_two_samples_by_hand():
     assert (found.severity > 0.5).all()
     assert found.suggested.tolist() == [1, 1]
     np.testing.assert_allclose(found.probability, [0.7 / 2, 0.8 / 2], rtol=1e-6)
-    later = label_errors(losses, np.array([0, 2]), margins=margins, predicted=predicted, first=1)
+    later = label_errors(losses, np.array([0, 2]), margins=margins, predicted=predicted, weights=[0, 1])
     assert later.suggested.tolist() == [1, 0]
     margin = np.log([0.2 / 0.7, 0.3 / 0.6])
     np.testing.assert_allclose(later.severity, (1 - margin / (1 - margin)) / 2, rtol=1e-6)
-    bare = label_errors(losses, np.array([0, 2]), first=1)
+    bare = label_errors(losses, np.array([0, 2]), weights=[0, 1])
     margin = np.log([0.2 / 0.8, 0.3 / 0.7])
     np.testing.assert_allclose(bare.severity, (1 - margin / (1 - margin)) / 2, rtol=1e-6)
     assert bare.suggested.tolist() == [-1, -1]
@@ -43,23 +50,29 @@ def test_equal_to_a_loop_over_the_probabilities():
     logits = rng.normal(size=(checkpoints, samples, classes)) * rng.gamma(2, 20, size=(checkpoints, 1, 1))
     labels = rng.integers(0, classes, samples)
     losses, margins, predicted = recorded(logits, labels)
-    found = label_errors(losses, labels, margins=margins, predicted=predicted, first=2)
-    p = np.exp(logits - np.logaddexp.reduce(logits, axis=2)[:, :, None])[2:]
+    weights = np.array([0, 0, *rng.random(checkpoints - 2)])
+    found = label_errors(losses, labels, margins=margins, predicted=predicted, weights=weights)
+    p = np.exp(logits - np.logaddexp.reduce(logits, axis=2)[:, :, None])
     for i in range(samples):
-        total, totals = 0.0, [0.0] * classes
-        for t in range(checkpoints - 2):
-            others = [logits[2 + t, i, c] for c in range(classes) if c != labels[i]]
-            total += logits[2 + t, i, labels[i]] - max(others)
+        total, given, totals, shares = 0.0, 0.0, [0.0] * classes, [0.0] * classes
+        for t in range(checkpoints):
+            others = [logits[t, i, c] for c in range(classes) if c != labels[i]]
+            total += weights[t] * (logits[t, i, labels[i]] - max(others))
+            given += weights[t] * p[t, i, labels[i]]
             best = int(np.argmax(p[t, i]))
+            shares[best] += weights[t]
             if best != labels[i]:
-                totals[best] += p[t, i, best]
-        margin = total / (checkpoints - 2)
+                totals[best] += weights[t] * p[t, i, best]
+        margin = total / weights.sum()
+        assert found.margin[i] == pytest.approx(margin, rel=1e-5, abs=1e-5)
         assert found.severity[i] == pytest.approx((1 - margin / (1 + abs(margin))) / 2, abs=1e-6)
+        assert found.given_probability[i] == pytest.approx(given / weights.sum(), abs=1e-4)
         if max(totals) == 0:
-            assert found.suggested[i] == -1 and np.isnan(found.probability[i])
+            assert found.suggested[i] == -1 and np.isnan(found.probability[i]) and found.stability[i] == 0
         else:
-            assert found.probability[i] == pytest.approx(max(totals) / (checkpoints - 2), abs=1e-4)
+            assert found.probability[i] == pytest.approx(max(totals) / weights.sum(), abs=1e-4)
             assert totals[found.suggested[i]] == pytest.approx(max(totals), abs=1e-4)
+            assert found.stability[i] == pytest.approx(shares[found.suggested[i]] / weights.sum())
     assert (found.severity >= 0).all() and (found.severity <= 1).all() and (found.suggested != labels).all()
 
 
@@ -71,10 +84,10 @@ def test_planted_errors_come_first_with_the_right_suggestion():
     logits = rng.normal(size=(12, 500, 10))
     logits[:, np.arange(500), truth] += np.linspace(0, 6, 12)[:, None]
     losses, margins, predicted = recorded(logits, labels)
-    found = label_errors(losses, labels, margins=margins, predicted=predicted, first=3)
+    found = label_errors(losses, labels, margins=margins, predicted=predicted, weights=np.arange(12) >= 3)
     assert set(np.argsort(-found.severity)[:25]) == set(range(25))
     assert (found.suggested[:25] == truth[:25]).all() and (found.severity[:25] > 0.5).all()
-    plain = label_errors(losses, labels, first=3)
+    plain = label_errors(losses, labels, weights=np.arange(12) >= 3)
     assert set(np.argsort(-plain.severity)[:25]) == set(range(25)) and (plain.suggested == -1).all()
 
 
@@ -90,7 +103,7 @@ def test_extreme_and_missing_values():
     assert found.probability[1] == pytest.approx(1) and np.isnan(found.probability[[0, 2, 3, 4]]).all()
     assert np.isnan(found.severity).tolist() == [False, False, False, True, True]
     # Only the counted checkpoints need their losses.
-    assert np.isfinite(label_errors(losses, np.zeros(5, int), first=1).severity[3])
+    assert np.isfinite(label_errors(losses, np.zeros(5, int), weights=[0, 2]).severity[3])
     none = label_errors(losses[:, :0], np.zeros(0, int), margins=margins[:, :0], predicted=predicted[:, :0])
     assert none.severity.shape == none.suggested.shape == (0,)
 
@@ -102,18 +115,87 @@ def test_blocks_do_not_show(monkeypatch):
     whole = label_errors(losses, labels, margins=margins, predicted=predicted)
     monkeypatch.setattr("lossprint.scoring.labels.BLOCK_ELEMENTS", 60)
     parts = label_errors(losses, labels, margins=margins, predicted=predicted)
-    for name in ("severity", "suggested", "probability"):
+    for name in ("severity", "margin", "suggested", "probability", "given_probability", "stability"):
         np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name))
 
 
-def test_first_learned_leaves_chance_level_and_half_of_the_checkpoints():
-    chance, learned = np.full((1, 50), np.log(10)), np.full((1, 50), 0.5)
-    learned[:, :20] = 8.0  # 40 % wrong labels keep the mean loss above chance
-    assert first_learned(np.concatenate([chance] * 3 + [learned] * 5), 10) == 3
-    assert first_learned(np.concatenate([chance] * 7 + [learned]), 10) == 4
-    assert first_learned(np.concatenate([learned] * 4), 10) == 0
-    assert first_learned(chance, 10) == 0
-    assert first_learned(np.concatenate([chance * np.nan] * 2 + [learned] * 4), 10) == 2
+def test_checkpoints_count_by_their_validation_loss():
+    means = np.array([2.0, 1.0, 0.5, 0.6, 1.0])
+    weights = checkpoint_weights(np.stack([means - 0.1, means + 0.1], axis=1))
+    expected = np.exp(-(means - 0.5) / 0.1)
+    np.testing.assert_allclose(weights, expected / expected.sum(), rtol=1e-6)
+    missing = np.stack([means, means + 0.2], axis=1)
+    missing[3] = np.nan  # nothing is known of this checkpoint
+    weights = checkpoint_weights(missing)
+    assert weights[3] == 0 and weights.argmax() == 2 and weights.sum() == pytest.approx(1)
+    assert checkpoint_weights(np.zeros((4, 0))).tolist() == [0, 0, 0.5, 0.5]
+    assert checkpoint_weights(np.zeros((2, 3))).tolist() == [0.5, 0.5]
+    assert checkpoint_weights(np.ones((1, 3))).tolist() == [1]
+    with pytest.raises(ValueError, match="with a checkpoint"):
+        checkpoint_weights(np.zeros((0, 3)))
+
+
+def one_checkpoint(p, labels):
+    """`label_errors` of one checkpoint with the probabilities p (N, C)."""
+    losses, margins, predicted = recorded(np.log(np.asarray(p))[None], labels)
+    return label_errors(losses, np.asarray(labels), margins=margins, predicted=predicted)
+
+
+def test_a_pair_that_annotators_mix_up_counts_more_than_the_networks_own_mistakes():
+    # 100 samples labelled 0: the network prefers 1 for 20 and 2 for 20. On validation samples it makes the second
+    # mistake as often, the first one never: that one is the annotators'.
+    sure = [0.8, 0.1, 0.1]
+    p = [[0.3, 0.6, 0.1]] * 20 + [[0.3, 0.1, 0.6]] * 20 + [sure] * 60
+    labels = np.zeros(100, int)
+    found = one_checkpoint(p, labels)
+    val_p = [[0.3, 0.1, 0.6]] * 20 + [sure] * 80
+    excess = confusion_excess(found, labels, one_checkpoint(val_p, labels), labels, 3)
+    rate, val_rate = 0.4 / 2, 0.2 / 2
+    assert excess[0, 1] == pytest.approx(np.log((20 + 10) / (100 * rate + 10) / (10 / (100 * val_rate + 10))))
+    assert excess[0, 1] > excess[0, 2] and (excess[1:] == 0).all()
+    shifted = with_prior(found, labels, excess)
+    np.testing.assert_allclose(shifted.margin[:20], found.margin[:20] - excess[0, 1] / 2)
+    assert (shifted.severity[:20] > shifted.severity[20:40].max()).all()
+    assert (shifted.margin[40:] == found.margin[40:]).all()  # nothing was suggested instead
+    # Validation labels with the same errors explain them: nothing changes.
+    same = confusion_excess(found, labels, found, labels, 3)
+    np.testing.assert_allclose(same, 0, atol=1e-12)
+    none = one_checkpoint(np.empty((0, 3)), np.empty(0, int))
+    assert np.isfinite(confusion_excess(found, labels, none, np.empty(0, int), 3)).all()
+
+
+def test_triage_of_planted_cases():
+    wrong = np.tile([0.1, 0.8, 0.1], (4, 1))
+    undecided = np.array([[0.1, 0.8, 0.1], [0.1, 0.1, 0.8], [0.1, 0.8, 0.1], [0.1, 0.1, 0.8]])
+    hard = np.array([[0.4, 0.3, 0.3]] * 4)
+    easy = np.array([[0.9, 0.05, 0.05]] * 4)
+    logits = np.log(np.stack([wrong, undecided, hard, easy], axis=1))
+    losses, margins, predicted = recorded(logits, np.zeros(4, int))
+    found = label_errors(losses, np.zeros(4, int), margins=margins, predicted=predicted)
+    assert triage(found).tolist() == ["wrong", "ambiguous", "hard", ""]
+    losses[0] = np.nan
+    missing = label_errors(losses, np.zeros(4, int), margins=margins, predicted=predicted)
+    assert triage(missing).tolist() == [""] * 4
+
+
+def test_confidence_is_the_share_of_resampled_checkpoints():
+    margins = np.zeros((8, 5), np.float32)
+    margins[:, 0], margins[:, 1] = -9, -4  # always suspect
+    margins[:, 2] = [-9, 0, 0, 0, 0, 0, 0, 0]  # suspect at one checkpoint only
+    margins[3, 4] = np.nan
+    weights = np.full(8, 1 / 8)
+    share = rank_confidence(margins, np.zeros(5), weights, 2)
+    assert share[:2].tolist() == [1, 1] or share[0] == 1
+    assert share[2] < 0.2 and share[3] == 0 and np.isnan(share[4])
+    assert rank_confidence(margins, np.array([0, 9, -9, 0, 0]), weights, 2)[:3].tolist() == [1, 0, 1]
+    assert rank_confidence(margins, np.zeros(5), weights, 0)[0] == 0
+    # A second seed that ranks the other way halves it; its own number of checkpoints is fine.
+    other = np.zeros((3, 5), np.float32)
+    other[:, 3], other[:, 2] = -9, -8
+    both = rank_confidence([margins, other], np.zeros(5), [weights, np.ones(3)], 2)
+    assert both[0] == 0.5 and both[3] == 0.5
+    again = rank_confidence([margins, other], np.zeros(5), [weights, np.ones(3)], 2)
+    np.testing.assert_array_equal(both, again)
 
 
 def test_errors_state_both_shapes():
@@ -122,7 +204,6 @@ def test_errors_state_both_shapes():
         label_errors(losses, np.zeros(5, int))
     with pytest.raises(ValueError, match=r"margins \(2, 4\).*\(3, 4\)"):
         label_errors(losses, labels, margins=losses[1:])
-    with pytest.raises(ValueError, match="0 to 2, got 3"):
-        label_errors(losses, labels, first=3)
-    with pytest.raises(ValueError, match="at least 2"):
-        first_learned(losses, 1)
+    for wrong in ([1, 1], [0, 0, 0], [1, -1, 1], [1, np.nan, 1]):
+        with pytest.raises(ValueError, match="3 numbers of 0 or more, not all 0"):
+            label_errors(losses, labels, weights=wrong)

@@ -129,10 +129,38 @@ def test_one_cycle_rises_and_falls():
     assert int(np.argmax(rates)) == 30
 
 
+def test_folds_are_even_in_every_class_and_split():
+    data = inputs()
+    fold = train.fold_of(data, 4, 0)
+    assert (fold == train.fold_of(data, 4, 0)).all() and (fold != train.fold_of(data, 4, 1)).any()
+    for split in ("train", "val"):
+        for label in range(3):
+            counts = np.bincount(fold[(data.split == split) & (data.labels == label)], minlength=4)
+            assert counts.max() - counts.min() <= 1
+
+
+def test_half_precision_steps_train_and_leave_float32():
+    data = inputs()
+    torch.manual_seed(0)
+    network = build_model("small", 3, 28)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9)
+    recipe = train.Recipe(epochs=4, half=True).for_size(32)
+    losses = [
+        train._epoch(network, optimizer, recipe, data, data.rows("train"), 0, epoch, "cpu", Bar())[0]
+        for epoch in range(1, 5)
+    ]
+    assert losses[-1] < losses[0] and {p.dtype for p in network.parameters()} == {torch.float32}
+
+
+class Bar:
+    def update(self, _):
+        pass
+
+
 def test_a_small_dataset_gets_small_batches():
-    assert train.Recipe().for_size(4000).batch == 128
+    assert train.Recipe().for_size(4000).batch == 64
     small = train.Recipe().for_size(100)
-    assert small.batch == 8 and small.rate == pytest.approx(0.1 * 8 / 128)
+    assert small.batch == 8 and small.rate == pytest.approx(0.1 * 8 / 64)
     assert train.Recipe().for_size(1).batch == 8
 
 

@@ -15,13 +15,15 @@ from lossprint.scoring import trajectory
 
 SCORE_COLUMNS = ["sample", "path", "label", "cld", "ltc", "csl", "aum", "curvature", "trace", "gradient_norm"]
 SCORE_COLUMNS += ["label_error", "outlier"]
+FURTHER_COLUMNS = ["triage", "rank_confidence", "forgetting", "el2n", "p_mean", "p_std"]
 
 
 def test_a_run_holds_the_columns_of_the_contract(audited):
     run = open_run(audited)
     assert run.stages == list(STAGES)
     scores, findings, pairs = run.scores(), run.findings(), run.pairs()
-    assert list(scores.columns) == [*SCORE_COLUMNS, "suggested_label", "suggested_probability"]
+    assert list(scores.columns) == [*SCORE_COLUMNS, "suggested_label", "suggested_probability", *FURTHER_COLUMNS]
+    assert scores[FURTHER_COLUMNS].notna().all().all() and scores["rank_confidence"].between(0, 1).all()
     assert len(scores) == 300 and scores["sample"].is_monotonic_increasing
     assert scores[SCORE_COLUMNS[3:]].notna().all().all()
     assert scores["label_error"].between(0, 1).all() and scores["outlier"].between(0, 1).all()
@@ -277,3 +279,67 @@ def test_imported_runs_have_the_same_column_types(audited, small_dataset, tmp_pa
     np.savez(tmp_path / "losses.npz", **arrays)
     imported = import_losses(tmp_path / "losses.npz", str(small_dataset), tmp_path / "run", quiet=True)
     assert imported.scores().dtypes.to_dict() == run.scores().dtypes.to_dict()
+
+
+def test_seeds_and_folds_rank_label_errors_and_resume_to_the_same_bytes(small_dataset, tmp_path):
+    options = {"epochs": 4, "curvature_checkpoints": 0, "quiet": True}
+    plain = audit(str(small_dataset), tmp_path / "plain", **options)
+    seeds = audit(str(small_dataset), tmp_path / "seeds", seeds=3, **options)
+    other = audit(str(small_dataset), tmp_path / "other", seed=1, **options)
+    assert [member.name for member in seeds.members("seed")] == ["seed=00001", "seed=00002"]
+    # The second training is that of a run with the next seed, and what does not rest on the ranking is the first's.
+    np.testing.assert_array_equal(seeds.members("seed")[0].trajectory().losses, other.trajectory().losses)
+    pd.testing.assert_series_equal(seeds.scores()["csl"], plain.scores()["csl"])
+    assert (seeds.scores()["label_error"] != plain.scores()["label_error"]).any()
+
+    folds = audit(str(small_dataset), tmp_path / "folds", folds=3, **options)
+    recorded = [fold.trajectory().losses for fold in folds.members("fold")]
+    assert (sum(np.isfinite(losses) for losses in recorded) == 1).all()  # every sample once, by a network that ...
+    rows = [np.isfinite(losses[0]) for losses in recorded]
+    labels = folds.trajectory().labels
+    assert all(np.bincount(labels[row]).max() <= 34 for row in rows)  # ... left a third of each class out
+    assert folds.scores()["label_error"].between(0, 1).all()
+    assert (folds.scores()["label_error"] != plain.scores()["label_error"]).any()
+
+    # Cut off before the last fold was whole: it is trained again, the others stand.
+    cut = tmp_path / "cut"
+    shutil.copytree(folds.path, cut)
+    manifest = json.loads((cut / "run.json").read_text())
+    (cut / "run.json").write_text(json.dumps({**manifest, "stages": []}))
+    shutil.copy(_state_of(folds, small_dataset, tmp_path), cut / "resume.safetensors")
+    shutil.rmtree(cut / "members" / "fold=002")
+    audit(str(small_dataset), cut, folds=3, resume=True, **options)
+    pd.testing.assert_frame_equal(open_run(cut).scores(), folds.scores())
+    with pytest.raises(LossprintError, match="expected --folds 3"):
+        audit(str(small_dataset), cut, folds=2, resume=True, **options)
+
+
+def _state_of(run, dataset, folder):
+    """The file from which a run goes on after its last epoch, which a finished run has removed."""
+    from lossprint.audit import train, workflow
+    from lossprint.audit.record import Recorder
+
+    loaded, size = workflow._load(run.manifest["asked"], True)
+    recorder = Recorder(folder / "again", loaded.dataset, seed=0)
+    train.train(recorder, workflow._inputs(loaded, size), model="small", epochs=4, seed=0, device="cpu", quiet=True)
+    return folder / "again" / "resume.safetensors"
+
+
+def test_el2n_is_recorded_beside_the_loss(audited, tmp_path):
+    run = open_run(audited)
+    part = run.part("train", 6).to_pandas()
+    # p_y alone bounds the distance: (1 - p_y) away on its own axis, at most as far again on the others together.
+    away = 1 - np.exp(-part["loss"].to_numpy(float))
+    assert (part["el2n"] >= away - 1e-5).all() and (part["el2n"] <= np.sqrt(2) * away + 1e-5).all()
+    norms = run.trajectory("train").norms
+    np.testing.assert_allclose(run.scores()["el2n"], norms.mean(axis=0), rtol=1e-5)
+    # A part without the column, as older runs have it, reads as before.
+    old = tmp_path / "old"
+    shutil.copytree(audited, old)
+    copy = open_run(old)
+    for checkpoint in copy.recorded():
+        copy.write_part("train", checkpoint, copy.part("train", checkpoint).drop_columns(["el2n"]))
+    assert open_run(old).trajectory("train").norms is None
+    scores = score(old).scores()
+    assert scores["el2n"].isna().all()
+    np.testing.assert_allclose(scores["csl"], run.scores()["csl"])
