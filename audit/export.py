@@ -12,7 +12,8 @@ import pandas as pd
 
 from lossprint.audit.csvfile import csv_text, write_csv
 from lossprint.audit.review import LABELLED, Reviews, open_reviews
-from lossprint.audit.store import FINDINGS, Run, how_far
+from lossprint.audit.store import Run, how_far
+from lossprint.audit.tables import FINDINGS
 from lossprint.audit.tree import dataset_root, write_tree
 from lossprint.audit.types import LossprintError
 from lossprint.scoring.coreset import select

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from lossprint.audit import atomic, store
 from lossprint.audit.sources import SPLIT_NAMES
+from lossprint.audit.tables import OPTIONAL, PART
 from lossprint.audit.types import SPLITS, LossprintError
 from lossprint.scoring.trajectory import el2n_norms
 
@@ -156,9 +157,9 @@ class Recorder:
             rows = np.flatnonzero(self._seen & (self._split == split))
             if len(rows):
                 columns = [self._ids[rows], self._loss[rows], self._margin[rows], self._predicted[rows]]
-                table = pa.Table.from_arrays([pa.array(column) for column in columns], schema=store.PART)
+                table = pa.Table.from_arrays([pa.array(column) for column in columns], schema=PART)
                 if not np.isnan(self._norm[rows]).all():
-                    table = table.append_column(store.OPTIONAL, pa.array(self._norm[rows]))
+                    table = table.append_column(OPTIONAL, pa.array(self._norm[rows]))
                 self.run.write_part(split, checkpoint, table, self.rank)
         self._clear()
 

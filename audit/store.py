@@ -19,18 +19,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lossprint.audit.atomic import sweep, write_bytes, write_frame, write_table, write_text
-from lossprint.audit.types import KINDS, Finding, LossprintError, Trajectory
+from lossprint.audit.tables import CURVATURE, OPTIONAL, PAIRS, PART, findings_table, read_part
+from lossprint.audit.types import Finding, LossprintError, Trajectory
 
 FORMAT = 1
 STAGES = ("record", "curvature", "embed", "score", "find")
-
-PART = pa.schema([("sample", pa.int64()), ("loss", pa.float32()), ("margin", pa.float32()), ("predicted", pa.int32())])
-OPTIONAL = pa.field("el2n", pa.float32())  # |p - onehot(label)|, where the logits were recorded
-CURVATURE = pa.schema(
-    [("sample", pa.int64()), ("curvature", pa.float32()), ("trace", pa.float32()), ("gradient_norm", pa.float32())]
-)
-FINDINGS = ("kind", "sample", "path", "label", "suggested_label", "severity", "rank", "group")
-PAIRS = ("sample", "partner", "partner_split", "correlation", "side", "rank", "scope")
 
 
 def version() -> str:
@@ -116,7 +109,7 @@ class Run:
         folder = self._part_folder(split, checkpoint)
         files = sorted(folder.glob("rank-*.parquet"))
         try:
-            tables = [_read_part(file) for file in files]
+            tables = [read_part(file) for file in files]
             return pa.concat_tables(tables, promote_options="default")
         except (pa.ArrowInvalid, OSError) as error:
             raise LossprintError(f"expected readable Parquet parts in {folder}, found: {_one_line(error)}") from None
@@ -319,31 +312,6 @@ class Run:
     @property
     def exports(self) -> Path:
         return self.path / "exports"
-
-
-def _read_part(file: Path) -> pa.Table:
-    """One part file as `PART`, with the column `el2n` where it has it."""
-    has = OPTIONAL.name in pq.read_schema(file).names
-    return pq.read_table(file, schema=PART.append(OPTIONAL) if has else PART, partitioning=None)
-
-
-def findings_table(findings: list[Finding], samples: pd.DataFrame) -> pd.DataFrame:
-    """Findings as the table of the contract. rank counts findings within a kind from 1, most severe first."""
-    known = samples.set_index("sample")
-    order = sorted(findings, key=lambda f: (KINDS.index(f.kind), -f.severity, min(f.samples)))
-    ranks: dict[str, int] = {}
-    rows = []
-    for finding in order:
-        ranks[finding.kind] = ranks.get(finding.kind, 0) + 1
-        for sample in finding.samples:
-            rows.append(
-                (finding.kind, sample, finding.suggested_label, finding.severity, ranks[finding.kind], finding.name)
-            )
-    frame = pd.DataFrame(rows, columns=["kind", "sample", "suggested_label", "severity", "rank", "group"])
-    frame["path"] = known.loc[frame["sample"], "path"].to_numpy() if rows else ""
-    frame["label"] = known.loc[frame["sample"], "label"].to_numpy() if rows else ""
-    text = dict.fromkeys(("kind", "path", "label", "suggested_label", "group"), "string")
-    return frame[list(FINDINGS)].astype({"sample": "int64", "severity": "float64", "rank": "int64", **text})
 
 
 def create_run(path: str | Path, asked: dict, dataset: dict, seed: int, recording: str = "eval") -> Run:

@@ -9,7 +9,8 @@ import pandas as pd
 from PIL import Image
 
 from lossprint.audit.csvfile import unguard
-from lossprint.audit.store import PAIRS, Run, create_run, open_run
+from lossprint.audit.store import Run, create_run, open_run
+from lossprint.audit.tables import PAIRS
 from lossprint.audit.types import SCORES, Finding
 
 CLASSES = ("bag", "coat", "shirt")

@@ -205,6 +205,83 @@ def test_the_caller_finds_everything_as_it_was():
     assert [module.training for module in model.modules()] == modes
 
 
+def test_raw_inputs_go_through_the_callers_transform_outside_the_derivative():
+    model = small_convnet()
+    ids, _, labels = data(6, (1, 8, 8), 4)
+    raw = torch.from_numpy(np.random.default_rng(4).integers(0, 256, (6, 1, 8, 8), dtype=np.uint8))
+    seen = []
+
+    def normalised(images):
+        seen.append(torch.is_grad_enabled())
+        return (images.float() / 255 - 0.5) / 0.25
+
+    plain = list(batched(ids, normalised(raw), labels, 4))
+    given = list(batched(ids, raw, labels, 4))
+    expected, found = measure(model, plain, draws=3), measure(model, given, draws=3, transform=normalised)
+    for name in ("samples", "curvature", "trace", "gradient_norm"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+    assert seen[1:] == [False, False]  # once a batch, not once a draw
+    np.testing.assert_array_equal(
+        membership(model, given, draws=2, transform=normalised)[1], membership(model, plain, draws=2)[1]
+    )
+
+
+@pytest.mark.parametrize("chunk", [1, 2])
+def test_a_sample_without_a_finite_score_spoils_no_other(chunk):
+    model = small_convnet()
+    ids, inputs, labels = data(6, (1, 8, 8), 4)
+    whole = measure(model, batched(ids, inputs, labels, 6), draws=3, chunk=chunk)
+    inputs[2, 0, 3, 3], inputs[4] = np.nan, np.inf
+    found = measure(model, batched(ids, inputs, labels, 6), draws=3, chunk=chunk)
+    good = [0, 1, 3, 5]
+    for name in ("curvature", "trace", "gradient_norm"):
+        assert np.isnan(getattr(found, name)[[2, 4]]).all(), name
+        np.testing.assert_allclose(getattr(found, name)[good], getattr(whole, name)[good], rtol=1e-3, atol=1e-3)
+    score = membership(model, batched(ids, inputs, labels, 6), draws=2)[1]
+    assert np.isnan(score).tolist() == [False, False, True, False, True, False]
+
+
+def test_one_sample_and_an_input_whose_memory_is_shared():
+    """A gradient that autograd hands back as one number expanded over the input is not written into."""
+    ids, inputs, labels = data(3, (4, 5), 2)
+
+    class Sums(torch.nn.Module):
+        def forward(self, x):
+            total = x.flatten(1).sum(dim=1)
+            return torch.stack([total, -total], dim=1)
+
+    model = Sums()
+    for index in range(3):
+        one = [(ids[index : index + 1], inputs[index : index + 1], torch.from_numpy(labels[index : index + 1]))]
+        found = measure(model, one, draws=2)
+        total = inputs[index].double().sum().item()
+        p = 1 / (1 + np.exp(2 * total * (1 - 2 * labels[index])))  # of the other class
+        assert found.gradient_norm == pytest.approx(2 * p * 20**0.5, rel=1e-4, abs=1e-6)
+    same = [(ids, inputs[:1].expand(3, 4, 5), torch.zeros(3, dtype=torch.int64))]
+    assert len(set(measure(model, same, draws=2).gradient_norm.tolist())) == 1
+
+
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("chunk", [1, 4])
+def test_memory_order_and_device_do_not_change_the_draws_or_the_scores(device, chunk):
+    model = small_convnet()
+    ids, inputs, labels = data(6, (3, 8, 8), 4)
+    model[0] = torch.nn.Conv2d(3, 6, 3, padding=1)
+    last = inputs.contiguous(memory_format=torch.channels_last)
+    assert torch.equal(rademacher(ids, 3, last), rademacher(ids, 3, inputs))
+    assert rademacher(ids, 3, last).is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(rademacher(ids, 3, last.to(device)).cpu(), rademacher(ids, 3, inputs))
+    expected = measure(model, batched(ids, inputs, labels, 6), draws=4)
+    batch = [(torch.from_numpy(ids).to(device), last.to(device), torch.from_numpy(labels).to(device))]
+    found = measure(model, batch, draws=4, chunk=chunk, device=device)
+    np.testing.assert_allclose(found.curvature, expected.curvature, rtol=1e-2, atol=1e-3)
+    np.testing.assert_allclose(found.gradient_norm, expected.gradient_norm, rtol=1e-4)
+    assert next(model.parameters()).device.type == "cpu"  # the model is brought home
+
+
 def test_autocast_around_it_changes_nothing():
     model = small_convnet()
     ids, inputs, labels = data(6, (1, 8, 8), 4)
@@ -225,4 +302,12 @@ def test_bad_input_says_what_was_expected():
         measure(small_convnet().half(), [(ids, inputs, labels)])
     with pytest.raises(ValueError, match="draws must be positive"):
         measure(model, [(ids, inputs, labels)], draws=0)
+    with pytest.raises(ValueError, match="0 or more, got -100"):
+        measure(model, [(ids, inputs, np.array([0, 1, -100, 0, 0, 0]))])
+    with pytest.raises(ValueError, match="4 classes, got 4"):
+        measure(model, [(ids, inputs, np.array([0, 1, 4, 0, 0, 0]))])
+    with pytest.raises(ValueError, match=r"logits of shape \(6, classes\), got \(6, 6, 8, 8\)"):
+        measure(model[:2], [(ids, inputs, labels)])
+    with pytest.raises(ValueError, match="got tuple"):
+        measure(torch.nn.LSTM(8, 4), [(ids, inputs[:, 0], labels)])
     assert measure(model, []).curvature.shape == (0,)

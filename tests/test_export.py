@@ -11,7 +11,7 @@ from lossprint.audit import export
 from lossprint.audit.csvfile import csv_text
 from lossprint.audit.datasets import open_dataset
 from lossprint.audit.review import open_reviews
-from lossprint.audit.store import FINDINGS
+from lossprint.audit.tables import FINDINGS
 from lossprint.audit.types import LossprintError
 
 

@@ -9,7 +9,8 @@ import pytest
 from conftest import cut_demo
 
 from lossprint.audit import LossprintError, Recorder, open_run
-from lossprint.audit.store import FINDINGS, PAIRS, STAGES
+from lossprint.audit.store import STAGES
+from lossprint.audit.tables import FINDINGS, PAIRS
 from lossprint.audit.workflow import audit, import_losses, score
 from lossprint.scoring import trajectory
 
