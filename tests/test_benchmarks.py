@@ -30,6 +30,51 @@ def test_auroc_and_average_precision():
     assert against.average_precision(np.array([0, 1, 1, 0]) == 1, np.array([3, 4, 1.5, 1])) == pytest.approx(5 / 6)
 
 
+def test_figures_of_label_errors():
+    bench = load("label_errors")
+    random = np.random.default_rng(0)
+    wrong = random.random(200) < 0.2
+    score = np.round(random.normal(size=200) + wrong, 1)  # with ties
+    u = mannwhitneyu(score[wrong], score[~wrong]).statistic
+    assert bench.figures(wrong, score)[0] == pytest.approx(u / wrong.sum() / (~wrong).sum())
+    # Hits at ranks 1 and 3: (1/1 + 2/3) / 2, and one of the first two.
+    found = bench.figures(np.array([0, 1, 1, 0]) == 1, np.array([3, 4, 1.5, np.nan]))
+    assert found == pytest.approx([0.75, 5 / 6, 0.5])
+
+
+def test_label_errors_runs_small(small_dataset, tmp_path):
+    """Beside the real cleanlab, on the demo's images of three classes; the figures of so small a run mean nothing."""
+    demo = Path(__file__).parent.parent / "assets" / "demo" / "truth.csv"
+    command = [sys.executable, str(BENCHMARKS / "label_errors.py"), "--data", str(small_dataset), str(demo)]
+    command += ["--no-demo", "--seeds", "0", "1", "--epochs", "3", "--keep", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "label_error (ours)" in done.stdout and "cleanlab 4-fold, self_confidence" in done.stdout
+    assert len(list(tmp_path.iterdir())) == 2
+    again = subprocess.run(command, capture_output=True, text=True)
+    assert again.stdout == done.stdout
+
+
+def test_memorization_runs_small_and_estimates(small_dataset):
+    bench = load("memorization")
+    # Four models, two samples: the first is right only where it was trained on, the second always.
+    member = np.array([[1, 1], [1, 0], [0, 1], [0, 0]], bool)
+    estimate, error = bench.memorization(member, np.array([[1, 1], [1, 1], [0, 1], [0, 1]], bool))
+    assert estimate.tolist() == [1, 0] and error.tolist() == [0, 0]
+    command = [sys.executable, str(BENCHMARKS / "memorization.py"), str(small_dataset), "--images", "60", "--val", "20"]
+    command += ["--models", "6", "--epochs", "2", "--seeds", "1", "--run-epochs", "2", "--checkpoints", "2"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "curvature_last" in done.stdout and "6 models of 2 epochs" in done.stdout
+
+
+def test_curvature_fidelity_runs_small(small_dataset):
+    command = [sys.executable, str(BENCHMARKS / "curvature.py"), str(small_dataset), "--images", "20"]
+    done = subprocess.run([*command, "--epochs", "2", "--reference", "3"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "times cheaper" in done.stdout
+
+
 def test_against_truth_prints_its_table(audited):
     truth = Path(__file__).parent.parent / "assets" / "demo" / "truth.csv"
     command = [sys.executable, str(BENCHMARKS / "against_truth.py"), str(audited), str(truth)]

@@ -115,6 +115,14 @@ def test_no_such_path(tmp_path, capsys):
     assert "nowhere" in line and not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("option", "message"), [(("--folds", "1"), "2 folds or more"), (("--seeds", "0"), "1 or more")]
+)
+def test_bad_numbers_of_trainings(option, message, tmp_path, capsys):
+    line = refused(capsys, "audit", tmp_path, "--out", tmp_path / "run", *option)
+    assert message in line and option[1] in line
+
+
 def test_unknown_model_says_what_there_is(pictures, tmp_path, capsys):
     good = manifest(pictures, "path,label\na.png,x\nb.png,x\nc.png,x\nd.png,y\ne.png,y\nf.png,y\n")
     line = refused(capsys, "audit", good, "--out", tmp_path / "run", "--model", "resnet19")
