@@ -26,7 +26,15 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 from scipy.stats import spearmanr
+from torch.nn import functional as F
+
+from lossprint.assets.make_demo import read_idx
+from lossprint.audit import find, train, workflow
+from lossprint.audit.models import build_model
+from lossprint.audit.record import Recorder
+from lossprint.scoring import curvature
 
 SIGNS = {
     "csl": 1,
@@ -55,9 +63,6 @@ class Plan:
 
 def load(source: Path, images: int, val: int, seed: int):
     """`images` training and `val` validation images, drawn at random: `train.Inputs` and the classes' names."""
-    from lossprint.assets.make_demo import read_idx
-    from lossprint.audit import train, workflow
-
     if (source / "train-images-idx3-ubyte.gz").is_file():
         pixels = read_idx(source / "train-images-idx3-ubyte.gz")[..., None].repeat(3, axis=3)
         labels = read_idx(source / "train-labels-idx1-ubyte.gz").astype(np.int64)
@@ -81,11 +86,6 @@ def load(source: Path, images: int, val: int, seed: int):
 
 def subset_model(inputs, plan: Plan, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Train one model on its subset of the N training images: (member (N,) bool, correct afterwards (N,) bool)."""
-    import torch
-    from torch.nn import functional as F
-
-    from lossprint.audit.models import build_model
-
     torch.set_num_threads(1)
     torch.manual_seed(seed)
     rows, random = inputs.rows("train"), np.random.default_rng(seed)
@@ -138,10 +138,6 @@ def reliability(member: np.ndarray, correct: np.ndarray) -> float:
 
 def ordinary_run(inputs, epochs: int, checkpoints: int, seed: int) -> pd.DataFrame:
     """The audit's scores of the N training images after its own recipe on all of them; columns of `SIGNS`."""
-    from lossprint.audit import find, train, workflow
-    from lossprint.audit.record import Recorder
-    from lossprint.scoring import curvature
-
     names = inputs.labels.astype(str)
     table = pd.DataFrame({"sample": inputs.samples, "label": names, "split": inputs.split})
     table["path"] = [f"{sample:06d}.png" for sample in inputs.samples]
@@ -191,8 +187,6 @@ def report(runs: list[pd.DataFrame], target: np.ndarray) -> list[str]:
 
 
 def main() -> None:
-    from lossprint.audit import workflow
-
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", type=Path)
     parser.add_argument("--images", type=int, default=1500)
@@ -213,15 +207,18 @@ def main() -> None:
         member, correct = (np.array(column) for column in zip(*done, strict=True))
         target, error = memorization(member, correct)
         trained = time.perf_counter()
+        print(f"{len(target)} images, {options.models} models of {plan.epochs} epochs in {plan.precision}")
+        print(
+            f"accuracy inside the subset {correct[member].mean():.3f}, outside {correct[~member].mean():.3f}; "
+            f"{trained - began:.0f} s"
+        )
+        print(
+            f"memorization: mean {np.nanmean(target):.3f}, over 0.25 {np.nanmean(target > 0.25):.1%}, standard error "
+            f"of one estimate {np.nanmean(error):.3f}, reliability {reliability(member, correct):.3f}",
+            flush=True,
+        )
         run = partial(ordinary_run, inputs, options.run_epochs, options.checkpoints)
         runs = list(pool.map(run, range(options.seeds)))
-    inside = correct[member].mean(), correct[~member].mean()
-    print(f"{len(target)} images, {options.models} models of {plan.epochs} epochs in {plan.precision}")
-    print(f"accuracy inside the subset {inside[0]:.3f}, outside {inside[1]:.3f}; {trained - began:.0f} s")
-    print(
-        f"memorization: mean {np.nanmean(target):.3f}, over 0.25 {np.nanmean(target > 0.25):.1%}, standard error "
-        f"of one estimate {np.nanmean(error):.3f}, reliability {reliability(member, correct):.3f}"
-    )
     print(f"{options.seeds} ordinary runs of {options.run_epochs} epochs, {time.perf_counter() - trained:.0f} s")
     print("\n".join(report(runs, target)))
 

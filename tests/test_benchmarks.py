@@ -75,6 +75,14 @@ def test_curvature_fidelity_runs_small(small_dataset):
     assert "times cheaper" in done.stdout
 
 
+def test_duplicates_runs_small(small_dataset):
+    """Ours alone, since the peers are an extra: copies of the demo's images, by a few of each change."""
+    command = [sys.executable, str(BENCHMARKS / "duplicates.py"), "--fresh", str(small_dataset.parent)]
+    done = subprocess.run([*command, "--limit", "120", "--tools", "ours"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "nothing but the mirror | ours: 3 of 3" in done.stdout and "| 0 | 0.00 |" in done.stdout
+
+
 def test_against_truth_prints_its_table(audited):
     truth = Path(__file__).parent.parent / "assets" / "demo" / "truth.csv"
     command = [sys.executable, str(BENCHMARKS / "against_truth.py"), str(audited), str(truth)]
