@@ -56,7 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
     audit.add_argument("--epochs", type=_positive, help="default: 24")
     audit.add_argument("--seed", type=_seed, help="default: 0")
     audit.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    audit.add_argument("--curvature-checkpoints", type=_natural, metavar="K", help="default: 4; 0 measures none")
+    audit.add_argument("--curvature-checkpoints", type=_natural, metavar="K", help="default: 10; 0 measures none")
     audit.add_argument("--val-fraction", type=_fraction, metavar="F", help="drawn from train without a val split; 0.1")
     audit.add_argument(
         "--seeds", type=_positive, metavar="S", help="trainings for a steadier label ranking; default: 1"

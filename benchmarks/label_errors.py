@@ -232,13 +232,13 @@ def triaged(found, sure, wrong, true) -> dict:
     return {k: [int(m.sum()), int((m & wrong).sum()), int((m & wrong & right).sum())] for k, m in parts.items()}
 
 
-def report(results: list[dict]) -> None:
+def report(results: list[dict], titles: dict[str, str]) -> None:
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     print(f"{'dataset':<30} {'method':<38} {'AUROC':>15} {'AP':>13} {'P@n':>13} {'images trained':>15}")
     names = list(dict.fromkeys(r["name"] for r in results))
     for name in names:
         mine = [r for r in results if r["name"] == name]
-        shown = f"{name}, {mine[0]['errors']} of {mine[0]['samples']}"
+        shown = f"{titles.get(name, name)}, {mine[0]['errors']} of {mine[0]['samples']}"
         for method in mine[0]["methods"]:
             values = np.array([r["methods"][method] for r in mine])
             mean, spread = values.mean(axis=0), values.std(axis=0, ddof=1) if len(mine) > 1 else np.zeros(4)
@@ -252,7 +252,7 @@ def report(results: list[dict]) -> None:
         for kind in mine[0]["triage"]:
             count, wrong, right = np.mean([r["triage"][kind] for r in mine], axis=0)
             shares = f"{wrong / max(count, 1e-9):>10.3f} {right / max(wrong, 1e-9):>18.3f}"
-            print(f"{name:<30} {kind:<38} {count:>9.1f} {wrong:>9.1f} {shares}")
+            print(f"{titles.get(name, name):<30} {kind:<38} {count:>9.1f} {wrong:>9.1f} {shares}")
     seconds = np.sum([r["seconds"] for r in results], axis=0)
     print(
         f"\nprocessor seconds of training and recording: ours {seconds[0]:,.0f}, cleanlab's folds {seconds[1]:,.0f}, ",
@@ -295,7 +295,8 @@ def main() -> None:
             if files[job]:
                 files[job].parent.mkdir(parents=True, exist_ok=True)
                 files[job].write_text(json.dumps(results[job]))
-    report([results[name, seed] for name in names for seed in options.seeds])
+    titles = {f"data {at}": Path(labels).parent.name for at, (labels, _) in enumerate(options.data)}
+    report([results[name, seed] for name in names for seed in options.seeds], titles)
 
 
 if __name__ == "__main__":
