@@ -16,7 +16,6 @@ steps. `--keep FOLDER` stores each dataset's and seed's result, and goes on from
 """
 
 import argparse
-import gzip
 import hashlib
 import json
 import multiprocessing
@@ -49,16 +48,12 @@ class Set:
     classes: int
 
 
-def idx(path: Path) -> np.ndarray:
-    """An IDX file as an array of uint8."""
-    data = gzip.decompress(path.read_bytes())
-    shape = [int.from_bytes(data[4 + 4 * i : 8 + 4 * i], "big") for i in range(data[3])]
-    return np.frombuffer(data, np.uint8, offset=4 + 4 * len(shape)).reshape(shape)
-
-
 def injected(folder: Path, images: int, kind: str, rate: float, seed: int) -> Set:
     """`images` of Fashion-MNIST with a share of wrong labels, and 500 validation images with their own labels."""
-    pixels, true = idx(folder / "train-images-idx3-ubyte.gz"), idx(folder / "train-labels-idx1-ubyte.gz").astype(int)
+    from lossprint.assets.make_demo import read_idx
+
+    pixels, true = (read_idx(folder / f"train-{name}-ubyte.gz") for name in ("images-idx3", "labels-idx1"))
+    true = true.astype(int)
     random = np.random.default_rng((seed, int(1000 * rate), kind == "symmetric"))
     rows = random.permutation(len(true))[: images + 500]
     true = true[rows]
