@@ -86,20 +86,19 @@ def _label_sources(run: Run, train: Trajectory, val: Trajectory) -> list[tuple[T
     """
     folds = run.members("fold")
     if folds:
-        return [tuple(_merged([_counted(fold.trajectory(split)) for fold in folds]) for split in ("train", "val"))]
+        return [tuple(merged([_counted(fold.trajectory(split)) for fold in folds]) for split in ("train", "val"))]
     further = [tuple(_counted(seed.trajectory(split)) for split in ("train", "val")) for seed in run.members("seed")]
     return [(train, val), *further]
 
 
-def _merged(parts: list[Trajectory]) -> Trajectory:
-    """Trajectories of the same samples, each recorded in one of the parts and missing in the others, as one."""
-    losses, margins, predicted, norms = (getattr(parts[0], n) for n in ("losses", "margins", "predicted", "norms"))
+def merged(parts: list[Trajectory]) -> Trajectory:
+    """Trajectories of the same samples, each recorded in one of the parts only, as one; without norms."""
+    losses, margins, predicted = parts[0].losses, parts[0].margins, parts[0].predicted
     for part in parts[1:]:
         losses = np.where(np.isnan(losses), part.losses, losses)
         margins = np.where(np.isnan(margins), part.margins, margins)
         predicted = np.maximum(predicted, part.predicted)
-        norms = np.where(np.isnan(norms), part.norms, norms)
-    return Trajectory(parts[0].samples, parts[0].labels, parts[0].checkpoints, losses, margins, predicted, norms)
+    return Trajectory(parts[0].samples, parts[0].labels, parts[0].checkpoints, losses, margins, predicted)
 
 
 def rank_labels(

@@ -213,6 +213,7 @@ def train_members(
     every sample is recorded once. Goes on where a run was cut off. Other arguments as in `train`.
     """
     fold = fold_of(inputs, folds, seed) if folds else None
+    used = np.isin(inputs.split, ("train", "val"))
     todo = [(f"seed={seed + k:05d}", seed + k, None) for k in range(1, seeds)]
     todo += [(f"fold={k:03d}", seed, k) for k in range(folds)]
     for at, (name, its_seed, left_out) in enumerate(todo):
@@ -221,7 +222,6 @@ def train_members(
             continue
         rows = recorded = None
         if left_out is not None:
-            used = np.isin(inputs.split, ("train", "val"))
             rows = np.flatnonzero((inputs.split == "train") & (fold != left_out))
             recorded = np.flatnonzero(used & (fold == left_out))
         train(

@@ -283,14 +283,15 @@ def _asked(out: Path, given: dict, resume: bool) -> dict:
         if "epochs" not in before:
             made = "of imported losses" if "losses" in before else "recorded by a Recorder in another loop"
             raise LossprintError(f"expected a run made by audit, found one {made} at {out}: choose another --out")
+        before = {**DEFAULTS, **before}  # what a run of an earlier version could not be asked
         for name, value in given.items():
-            if value is not None and value != before.get(name, DEFAULTS.get(name)):
+            if value is not None and value != before.get(name):
                 option = "the dataset" if name == "dataset" else f"--{name.replace('_', '-')}"
                 raise LossprintError(
                     f"expected {option} {before.get(name)}, with which {out} was begun, found {value}: "
                     "resume with the same, or choose another --out"
                 )
-        return {**DEFAULTS, **before}
+        return before
     if (out / "run.json").is_file():
         raise LossprintError(
             f"expected a new folder for the run, found a run at {out}: add --resume to continue it, "

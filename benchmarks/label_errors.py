@@ -29,16 +29,17 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from against_truth import auroc, average_precision  # beside this file
 
 DEMO = Path(__file__).parent.parent / "assets" / "demo"
 FOLDS = 4
 SIMILAR = {0: 6, 6: 0, 2: 4, 4: 2, 1: 3, 3: 1, 5: 7, 7: 5, 8: 5, 9: 7}  # Fashion-MNIST: the class put instead
-ECONOMY = {"all": (0, 1), "first half": (0, 1), "every 2nd": (0, 2), "every 5th": (0, 5)}
+STEPS = {"every 2nd": 2, "every 5th": 5}  # checkpoints, the last among them
 
 
 @dataclass(frozen=True)
 class Set:
-    """Images (N, S, S, 3) uint8, given labels (N,), split (N,), and the truth, which only `measured` looks at."""
+    """Images (N, S, S, 3) uint8, given labels (N,), split (N,), and the truth, looked at when all is ranked."""
 
     pixels: np.ndarray
     labels: np.ndarray
@@ -137,13 +138,13 @@ def one(name: str, seed: int, options: argparse.Namespace) -> dict:
             outside[np.searchsorted(rows, left)] = probabilities(trained, inputs, left)
         fold_seconds = time.process_time() - began
         out_of_fold = tuple(
-            find._merged([run.member(f"fold={k:03d}").trajectory(split) for k in range(FOLDS)])
+            find.merged([run.member(f"fold={k:03d}").trajectory(split) for k in range(FOLDS)])
             for split in ("train", "val")
         )
     found, sure = find.rank_labels([(ours, val)], data.classes)
     scores = {"label_error (ours)": (found.severity, 1)}
-    for part, (_, step) in list(ECONOMY.items())[1:]:
-        few = slice(0, (epochs + 1) // 2) if part == "first half" else slice((epochs - 1) % step, None, step)
+    economy = {name: slice((epochs - 1) % step, None, step) for name, step in STEPS.items()}
+    for part, few in {"first half": slice(0, (epochs + 1) // 2), **economy}.items():
         less = find.rank_labels([(cut(ours, few), cut(val, few))], data.classes)[0]
         scores[f"label_error, {part}"] = (less.severity, 1)
         scores[f"CSL, {part}"] = (trajectory.csl(ours.losses[few]), 1)
@@ -207,13 +208,8 @@ def ranks(score: np.ndarray) -> np.ndarray:
 def figures(wrong: np.ndarray, score: np.ndarray) -> list[float]:
     """AUROC, AP and precision at the number of errors; high scores are suspect, NaN comes last."""
     score = np.where(np.isnan(score), -np.inf, score)
-    _, at, counts = np.unique(score, return_inverse=True, return_counts=True)
-    middle = (np.cumsum(counts) - (counts - 1) / 2)[at]  # ranks from 1, ties share theirs
-    right, of = int((~wrong).sum()), int(wrong.sum())
-    auroc = (middle[wrong].sum() - of * (of + 1) / 2) / max(of * right, 1)
-    hits = wrong[np.argsort(-score, kind="stable")]
-    precision = np.cumsum(hits) / np.arange(1, len(hits) + 1)
-    return [float(auroc), float(precision[hits].mean()), float(precision[of - 1])]
+    worst = np.argsort(-score, kind="stable")[: int(wrong.sum())]
+    return [auroc(wrong, score), average_precision(wrong, score), float(wrong[worst].mean())]
 
 
 def triaged(found, sure, wrong, true) -> dict:

@@ -17,7 +17,6 @@ Candidates are of the last checkpoint unless it says "half".
 """
 
 import argparse
-import gzip
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ import pandas as pd
 from against_truth import auroc, average_precision
 from PIL import Image
 
+from lossprint.assets.make_demo import read_idx
 from lossprint.scoring import outliers
 
 DATASET, CLASSES = "other dataset", "other classes"
@@ -69,12 +69,8 @@ MIXTURES = (
 
 
 def read_fashion(folder: Path) -> Pool:
-    def idx(name: str, header: int) -> np.ndarray:
-        with gzip.open(folder / name) as file:
-            return np.frombuffer(file.read(), np.uint8, offset=header)
-
-    grey = idx("train-images-idx3-ubyte.gz", 16).reshape(-1, 28, 28)
-    return Pool(np.repeat(grey[..., None], 3, axis=3), idx("train-labels-idx1-ubyte.gz", 8).astype(np.int64))
+    grey, labels = (read_idx(folder / f"train-{name}-ubyte.gz") for name in ("images-idx3", "labels-idx1"))
+    return Pool(np.repeat(grey[..., None], 3, axis=3), labels.astype(np.int64))
 
 
 def read_manifest(path: Path) -> Pool:

@@ -13,7 +13,6 @@ import numpy as np
 BLOCK_ELEMENTS = 1 << 18  # elements of one working array: 2 MB of float64
 
 
-TRIAGE = ("", "hard", "ambiguous", "wrong")
 SHARPNESS = 0.2  # a checkpoint whose validation loss is this share above the least one counts 1/e as much
 PRIOR_WEIGHT, PRIOR_COUNT = 0.5, 10.0  # of `confusion_excess`
 
@@ -149,7 +148,7 @@ def with_prior(found: LabelErrors, labels: np.ndarray, excess: np.ndarray) -> La
 
 
 def triage(found: LabelErrors) -> np.ndarray:
-    """What kind of case each sample is, (N,) of `TRIAGE`.
+    """What kind of case each sample is, (N,): "wrong", "ambiguous", "hard" or "".
 
     wrong: another label was ahead, the same one at three quarters of the checkpoints and more, and with half of the
     probability on average. ambiguous: another label was ahead, but none so surely. hard: the given label was ahead,
