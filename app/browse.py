@@ -1,13 +1,26 @@
-"""The gallery of findings on single samples: filters, paging, thumbnails, drawer. Mislabeled and Outliers use it."""
+"""The gallery of findings on single samples: filters, order, pages, thumbnails, drawer. For Mislabeled and Outliers."""
 
 import pandas as pd
 import streamlit as st
 
-from lossprint.app import data, decide, detail, parts
+from lossprint.app import charts, data, decide, detail, guard, parts
 from lossprint.app.gallery import gallery
+from lossprint.audit import export
+from lossprint.audit.tables import FINDINGS
 
-PER_PAGE = (24, 48, 96)
+PER_PAGE = (24, 60, 120)
 ALL = "All"
+SORTS = {
+    "severity": "Severity",
+    "rank_confidence": "Surest first",
+    "suggested_probability": "Clearest suggestion",
+    "csl": "Highest CSL",
+    "curvature": "Highest curvature",
+    "path": "Path",
+    "sample": "Sample id",
+}
+CASES = {"wrong": "Clear", "ambiguous": "Ambiguous", "hard": "Hard"}
+IN_MATRIX = 25  # classes
 
 
 def filtered(
@@ -18,16 +31,56 @@ def filtered(
     suggested: str = ALL,
     least: float = 0.0,
     state: str = ALL,
+    case: str = ALL,
 ) -> pd.DataFrame:
-    """The findings that pass the filters, in their order. `state` is All, Open or Decided."""
+    """The findings that pass the filters, in their order. `state` is All, Open or Decided; `case` a triage or All."""
     keep = found["severity"] >= least
     if given != ALL:
         keep &= found["label"] == given
     if suggested != ALL:
         keep &= found["suggested_label"] == suggested
+    if case != ALL:
+        keep &= found["triage"] == case
     if state != ALL:
         keep &= found["group"].isin(reviewed) == (state == "Decided")
     return found[keep]
+
+
+def ordered(found: pd.DataFrame, by: str) -> pd.DataFrame:
+    """Findings in the order of a key of `SORTS`: texts and ids ascending, scores from the suspect end, unknown last."""
+    if by == "severity" or by not in found:
+        return found
+    return found.sort_values(by, ascending=by in ("path", "sample"), kind="stable", na_position="last")
+
+
+def with_scores(loaded: data.Loaded, kind: str) -> pd.DataFrame:
+    """The findings of a kind, most severe first, with the scores that they can be sorted and filtered by."""
+    found = loaded.of_kind(kind)
+    at = loaded.scores.index.get_indexer(found["sample"])
+    more = {}
+    for name in (*SORTS, "triage"):
+        if name in loaded.scores.columns and name not in found.columns:
+            column = loaded.scores[name].iloc[at].astype(object if name == "triage" else float)
+            more[name] = column.where(at >= 0).to_numpy()
+    return found.assign(**more)
+
+
+def confusion(found: pd.DataFrame, top: int = IN_MATRIX) -> pd.DataFrame:
+    """Findings by given (rows) and suggested label (columns), square in the `top` labels that are involved most."""
+    pairs = found.dropna(subset=["suggested_label"])
+    involved = data.counts(pd.concat([pairs["label"], pairs["suggested_label"]]))
+    names = sorted(involved.index[:top])
+    table = pd.crosstab(pairs["label"], pairs["suggested_label"])
+    return table.reindex(index=names, columns=names, fill_value=0)
+
+
+def digits(loaded: data.Loaded) -> list[str]:
+    """The labels of the keys 1 to 9 and 0: all classes where there are ten at most, else the most suggested ones."""
+    if len(loaded.classes) <= 10:
+        return list(loaded.classes)
+    wrong = loaded.of_kind("label_error")
+    frequent = list(data.counts(wrong["suggested_label"].dropna()).index[:10])
+    return sorted(frequent)
 
 
 def page_of(frame: pd.DataFrame, number: int, per_page: int) -> pd.DataFrame:
@@ -37,38 +90,36 @@ def page_of(frame: pd.DataFrame, number: int, per_page: int) -> pd.DataFrame:
     return frame.iloc[start : start + per_page]
 
 
+@st.fragment
 def findings_gallery(loaded: data.Loaded, kind: str, *, prefix: str = "", suggestions: bool = True) -> None:
-    """Filters, thumbnails by severity and the drawer. `prefix` keeps two pages' filters apart in the URL."""
-    found = loaded.of_kind(kind)
+    """Filters, thumbnails and the drawer. `prefix` keeps two pages' filters apart in the URL."""
+    with guard.one_line():
+        decide.tell()
+        st.session_state[detail.DRAWN] = False
+        _findings_gallery(loaded, kind, prefix, suggestions)
+
+
+def _findings_gallery(loaded: data.Loaded, kind: str, prefix: str, suggestions: bool) -> None:
+    found = data.derived(loaded, with_scores, kind)
     reviewed = decide.reviewed_groups(loaded)
     chosen = _filters(found, reviewed, prefix, suggestions)
+    if suggestions:
+        _matrix(loaded, filtered(found, reviewed, **{**chosen, "given": ALL, "suggested": ALL}), prefix, chosen)
     shown = filtered(found, reviewed, **chosen)
     if shown.empty:
         parts.empty(
             "Nothing matches these filters", "Lower the severity or choose another class or state.", "filter_alt_off"
         )
+        detail.drawer(loaded, [], (kind,))
         return
-
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         done = int(found["group"].isin(reviewed).sum())
         of = f" of {len(found):,}" if len(shown) < len(found) else ""
         st.markdown(f"**{len(shown):,}{of}** flagged · {done:,} decided")
         st.space("stretch")
-        size = st.segmented_control(
-            "Thumbnails",
-            ["small", "medium", "large"],
-            default="medium",
-            required=True,
-            key=f"{prefix}size",
-            label_visibility="collapsed",
-            format_func=lambda name: name[0].upper(),
-            bind="query-params",
-        )
-        with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", width="content"):
-            st.caption("per page", width="content")
-            per_page = st.selectbox(
-                "Per page", PER_PAGE, key=f"{prefix}per", label_visibility="collapsed", width=90, bind="query-params"
-            )
+        size, per_page, by = _layout(found, prefix)
+        shown = ordered(shown, by)
+        _download(shown, kind, prefix)
     pages = max(1, -(-len(shown) // per_page))
     slot = st.container()
     number = 1
@@ -97,40 +148,149 @@ def findings_gallery(loaded: data.Loaded, kind: str, *, prefix: str = "", sugges
             size=size,
             selected=detail.opened(),
             on_open=detail.show,
+            on_act=decide.bulk(loaded, rows),
+            labels=loaded.classes,
+            digits=digits(loaded),
         )
     st.caption("Click an image, or move with the arrow keys and press Enter, to see why it is flagged and to decide.")
-    detail.drawer(loaded, [int(sample) for sample in shown["sample"]], (kind,))
+    detail.drawer(loaded, shown["sample"].tolist(), (kind,))
+
+
+def _layout(found: pd.DataFrame, prefix: str) -> tuple[str, int, str]:
+    """How to show the findings: the size of the thumbnails, how many a page, and their order."""
+    able = [name for name in SORTS if name in ("severity", "path", "sample") or _known(found, name)]
+    by = st.selectbox(
+        "Sort",
+        able,
+        key=f"{prefix}sort",
+        format_func=SORTS.get,
+        label_visibility="collapsed",
+        width=180,
+        bind="query-params",
+        help=None,
+    )
+    size = st.segmented_control(
+        "Thumbnails",
+        ["small", "medium", "large"],
+        default="medium",
+        required=True,
+        key=f"{prefix}size",
+        label_visibility="collapsed",
+        format_func=lambda name: name[0].upper(),
+        bind="query-params",
+    )
+    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", width="content"):
+        st.caption("per page", width="content")
+        per_page = st.selectbox(
+            "Per page", PER_PAGE, key=f"{prefix}per", label_visibility="collapsed", width=90, bind="query-params"
+        )
+    return size, per_page, by
+
+
+def _download(shown: pd.DataFrame, kind: str, prefix: str) -> None:
+    """The filtered findings as a file, in the order shown, all or the first so many."""
+    with st.popover("Export", icon=":material/download:"):
+        most = st.number_input(
+            "How many, from the top", 1, len(shown), min(len(shown), 20), key=f"{prefix}export-{len(shown)}"
+        )
+        columns = [name for name in (*FINDINGS, *SORTS, "triage") if name in shown]
+        st.download_button(
+            f"Download {parts.plural(int(most), 'row')} (CSV)",
+            lambda: export.csv_text(shown.head(int(most))[list(dict.fromkeys(columns))]).encode("utf-8"),
+            f"{kind}-first-{int(most)}.csv",
+            "text/csv",
+            key=f"{prefix}download",
+            on_click="ignore",
+        )
+
+
+def _known(found: pd.DataFrame, name: str) -> bool:
+    return name in found and bool(found[name].notna().any())
+
+
+def _matrix(loaded: data.Loaded, found: pd.DataFrame, prefix: str, chosen: dict) -> None:
+    """The confusion matrix, drawn when it is opened. A click on a cell sets the two label filters."""
+    if not found["suggested_label"].notna().any():
+        return
+    box = st.expander(
+        "Confusion matrix: which label is given, which one is suggested",
+        icon=":material/grid_on:",
+        key=f"{prefix}matrix",
+        on_change="rerun",
+        bind="query-params",
+    )
+    if not box.open:
+        return
+    key = f"{prefix}confusion"
+
+    def picked() -> None:
+        points = st.session_state[key]["selection"]["points"]
+        if points and "customdata" in points[0]:
+            given, suggested = points[0]["customdata"][:2]
+            st.session_state[f"{prefix}given"], st.session_state[f"{prefix}suggested"] = given, suggested
+            _first_page(prefix)
+
+    def both() -> None:
+        st.session_state[f"{prefix}given"] = st.session_state[f"{prefix}suggested"] = ALL
+        _first_page(prefix)
+
+    with box:
+        table = confusion(found)
+        figure = charts.confusion(table, dark=parts.dark(), chosen=(chosen["given"], chosen["suggested"]))
+        st.plotly_chart(
+            figure,
+            key=key,
+            on_select=picked,
+            selection_mode="points",
+            theme=None,
+            config=parts.CHART,
+            alt="Flagged samples by given and suggested label",
+        )
+        with st.container(horizontal=True, vertical_alignment="center"):
+            more = f" The {IN_MATRIX} labels involved most." if len(loaded.classes) > len(table) == IN_MATRIX else ""
+            st.caption(f"Click a cell to see its samples; the two label filters above do the same.{more}")
+            if (chosen["given"], chosen["suggested"]) != (ALL, ALL):
+                st.button("All pairs", key=f"{prefix}all-pairs", on_click=both, type="tertiary")
+
+
+def _first_page(prefix: str) -> None:
+    if st.session_state.get(f"{prefix}page", 1) != 1:
+        st.session_state[f"{prefix}page"] = 1
 
 
 def _filters(found: pd.DataFrame, reviewed: set[str], prefix: str, suggestions: bool) -> dict:
-    first = f"{prefix}page"
-
     def reset() -> None:
-        if first in st.session_state:
-            st.session_state[first] = 1
+        _first_page(prefix)
 
     def choice(label: str, column: str, key: str) -> str:
-        counts = found[column].dropna().value_counts()
-        return st.selectbox(
-            label,
-            [ALL, *counts.index],
-            key=key,
-            bind="query-params",
-            on_change=reset,
-        )
+        options = [ALL, *data.counts(found[column].dropna()).index]
+        return st.selectbox(label, options, key=key, bind="query-params", on_change=reset)
 
     chosen = {}
-    columns = st.columns([3, 3, 4, 3] if suggestions else [3, 4, 3], gap="medium")
-    with columns[0]:
+    cases = [case for case in CASES if "triage" in found and (found["triage"] == case).any()] if suggestions else []
+    widths = ([3, 3] if suggestions else [3]) + [3] + ([2] if cases else []) + [3]
+    columns = iter(st.columns(widths, gap="medium"))
+    with next(columns):
         chosen["given"] = choice("Given label", "label", f"{prefix}given")
     if suggestions:
-        with columns[1]:
+        with next(columns):
             chosen["suggested"] = choice("Suggested label", "suggested_label", f"{prefix}suggested")
-    with columns[-2]:
+    with next(columns):
         chosen["least"] = st.slider(
             "Severity at least", 0.0, 1.0, 0.0, 0.05, key=f"{prefix}least", bind="query-params", on_change=reset
         )
-    with columns[-1]:
+    if cases:
+        with next(columns):
+            chosen["case"] = st.selectbox(
+                "Case",
+                [ALL, *cases],
+                key=f"{prefix}case",
+                format_func=lambda name: CASES.get(name, name),
+                bind="query-params",
+                on_change=reset,
+                help="Clear: one other label was ahead steadily. Ambiguous: none was ahead steadily.",
+            )
+    with next(columns):
         chosen["state"] = st.segmented_control(
             "Decision",
             [ALL, "Open", "Decided"],

@@ -12,8 +12,6 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-FEW = 5_000  # up to here points are drawn without WebGL, which not every browser has
-MANY = 20_000  # from here on the mass is drawn as density
 HEIGHT = 300
 FONT = '"Source Sans", "Source Sans 3", system-ui, sans-serif'
 
@@ -32,7 +30,7 @@ class Palette:
     test: str
 
 
-LIGHT = Palette("#1c2733", "#6b7885", "#e3e9ee", "#0072b2", "#b25d96", "#009e73", "#d55e00", "#e69f00")
+LIGHT = Palette("#1c2733", "#5c6874", "#e3e9ee", "#0072b2", "#b25d96", "#009e73", "#d55e00", "#e69f00")
 DARK = Palette("#e6edf3", "#94a3b0", "#26323d", "#56b4e9", "#e19cc4", "#2fc79a", "#ee8042", "#f0b73a")
 
 
@@ -62,7 +60,8 @@ def tint(colour: str, alpha: float) -> str:
     return f"rgba({red},{green},{blue},{alpha})"
 
 
-def _figure(dark: bool, height: int, x: str, y: str, legend: bool = True) -> go.Figure:
+def base_figure(dark: bool, height: int, x: str, y: str, legend: bool = True) -> go.Figure:
+    """An empty figure in the common look, `height` CSS pixels high, with the titles of its axes."""
     colours = palette(dark)
     axis = {
         "gridcolor": colours.grid,
@@ -74,16 +73,16 @@ def _figure(dark: bool, height: int, x: str, y: str, legend: bool = True) -> go.
         "ticks": "",
         "automargin": True,
     }
-    figure = go.Figure()
-    figure.update_layout(
-        height=height,
-        margin={"l": 8, "r": 12, "t": 34 if legend else 12, "b": 8},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        template=None,
-        font={"color": colours.ink, "size": 12, "family": FONT},
-        showlegend=legend,
-        legend={
+    # One dict, and no template: each later update of a figure costs as much as all of this.
+    layout = {
+        "height": height,
+        "margin": {"l": 8, "r": 12, "t": 34 if legend else 12, "b": 8},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "template": go.layout.Template(),
+        "font": {"color": colours.ink, "size": 12, "family": FONT},
+        "showlegend": legend,
+        "legend": {
             "orientation": "h",
             "x": 0,
             "y": 1.02,
@@ -94,18 +93,16 @@ def _figure(dark: bool, height: int, x: str, y: str, legend: bool = True) -> go.
             "itemclick": False,
             "itemdoubleclick": False,
         },
-        hoverlabel={"font": {"size": 12, "family": FONT}},
-        dragmode=False,
-        bargap=0.25,
-    )
-    figure.update_xaxes(**axis)
-    figure.update_yaxes(**axis)
-    figure.update_xaxes(title_text=x)
-    figure.update_yaxes(title_text=y)
-    return figure
+        "hoverlabel": {"font": {"size": 12, "family": FONT}},
+        "dragmode": False,
+        "bargap": 0.25,
+        "xaxis": {**axis, "title": {**axis["title"], "text": x}},
+        "yaxis": {**axis, "title": {**axis["title"], "text": y}},
+    }
+    return go.Figure(layout=layout)
 
 
-def _whole_steps(figure: go.Figure, values: Sequence) -> None:
+def whole_steps(figure: go.Figure, values: Sequence) -> None:
     """Ticks at whole checkpoints."""
     if len(values) and len(values) <= 12:
         figure.update_xaxes(tickvals=list(values))
@@ -127,7 +124,7 @@ def loss_print(
 ) -> go.Figure:
     """Loss by checkpoint of some samples, over a class's mean and its band of 10 to 90 %."""
     colours = palette(dark)
-    figure = _figure(dark, height, "checkpoint", "loss (nats)")
+    figure = base_figure(dark, height, "checkpoint", "loss (nats)")
     if low is not None and high is not None:
         figure.add_scatter(
             x=[*low.index, *high.index[::-1]],
@@ -165,7 +162,7 @@ def loss_print(
         )
         seen.add(line.name)
     steps = max((line.losses.index for line in lines), key=len, default=[])
-    _whole_steps(figure, steps)
+    whole_steps(figure, steps)
     figure.update_yaxes(rangemode="tozero")
     return figure
 
@@ -174,7 +171,7 @@ def learning(frame: pd.DataFrame, what: str, *, dark: bool, height: int = 300) -
     """`loss` or `accuracy` of the training and the validation split by checkpoint."""
     colours = palette(dark)
     title = "mean loss (nats)" if what == "loss" else "accuracy (%)"
-    figure = _figure(dark, height, "checkpoint", title)
+    figure = base_figure(dark, height, "checkpoint", title)
     for split, name, colour, dash in (
         ("train", "training", colours.given, "solid"),
         ("val", "validation", colours.muted, "solid"),
@@ -193,7 +190,7 @@ def learning(frame: pd.DataFrame, what: str, *, dark: bool, height: int = 300) -
             marker={"size": 5},
             hovertemplate="checkpoint %{x}: " + shape + f"<extra>{name}</extra>",
         )
-    _whole_steps(figure, sorted(frame["checkpoint"].unique()))
+    whole_steps(figure, sorted(frame["checkpoint"].unique()))
     if what == "accuracy":
         figure.update_yaxes(range=[0, 100])
     else:
@@ -209,7 +206,7 @@ def class_bars(counts: dict[str, pd.Series], *, dark: bool, unit: str = "samples
     colours = palette(dark)
     whole = pd.concat(counts.values(), axis=1).fillna(0).sum(axis=1)
     order = whole.sort_values(ascending=False, kind="stable").index[:top]
-    figure = _figure(dark, 60 + 21 * len(order) + 12 * len(counts), unit, "", legend=len(counts) > 1)
+    figure = base_figure(dark, 60 + 21 * len(order) + 12 * len(counts), unit, "", legend=len(counts) > 1)
     hues = [colours.given, colours.muted, colours.test]
     for (name, series), hue in zip(counts.items(), hues):
         values = series.reindex(order).fillna(0)
@@ -229,7 +226,7 @@ def class_bars(counts: dict[str, pd.Series], *, dark: bool, unit: str = "samples
 def histogram(values: pd.Series, *, dark: bool, unit: str, suspect: str = "none", height: int = 190) -> go.Figure:
     """How a score is distributed; the suspect end (about 5 % of the samples) is coloured."""
     colours = palette(dark)
-    figure = _figure(dark, height, unit, "samples", legend=False)
+    figure = base_figure(dark, height, unit, "samples", legend=False)
     values = values.replace([np.inf, -np.inf], np.nan).dropna()
     if values.empty:
         return figure
@@ -253,89 +250,65 @@ def histogram(values: pd.Series, *, dark: bool, unit: str, suspect: str = "none"
     return figure
 
 
-# ---------------------------------------------------------------------------------------------- scores
-
-
-def scatter(
-    frame: pd.DataFrame,
-    x: str,
-    y: str,
-    *,
-    titles: tuple[str, str],
-    dark: bool,
-    chosen: int | None = None,
-    height: int = 460,
+def confusion(
+    table: pd.DataFrame, *, dark: bool, chosen: tuple[str | None, str | None] = (None, None), height: int | None = None
 ) -> go.Figure:
-    """Two scores against each other, a point a sample. `frame` has sample, label, flag (bool) and the two columns.
+    """How many samples of each given label (rows) are suggested each other label (columns).
 
-    Beyond `MANY` points the mass is drawn as density, with the extremes and the flagged as points.
+    `table` is square in its labels, counts >= 0. Every cell with a count is a point that can be clicked; its
+    `customdata` is (given, suggested). `chosen` gets a ring.
     """
     colours = palette(dark)
-    figure = _figure(dark, height, *titles)
-    frame = frame[["sample", "label", "flag", x, y]].replace([np.inf, -np.inf], np.nan).dropna(subset=[x, y])
-    points = frame
-    if len(frame) > MANY:
-        figure.add_histogram2d(
-            x=frame[x],
-            y=frame[y],
-            nbinsx=80,
-            nbinsy=60,
-            zmin=0.5,
-            colorscale=[[0, tint(colours.given, 0)], [0.02, tint(colours.given, 0.25)], [1, tint(colours.given, 0.95)]],
-            showscale=False,
-            hovertemplate="%{z:,} samples<extra></extra>",
-        )
-        points = extremes(frame, x, y)
-    kind = go.Scatter if len(points) <= FEW else go.Scattergl
-    for flag, name, colour in ((False, "not flagged", colours.given), (True, "flagged label", colours.conflicting)):
-        part = points[points["flag"] == flag]
-        if part.empty:
-            continue
-        figure.add_trace(
-            kind(
-                x=part[x],
-                y=part[y],
-                mode="markers",
-                name=name,
-                customdata=part["sample"],
-                text=[text(label) for label in part["label"]],
-                marker={
-                    "size": 7 if flag else 5,
-                    "color": colour,
-                    "opacity": 0.85 if flag else 0.45,
-                    "line": {"width": 0},
-                },
-                selected={"marker": {"opacity": 0.95}},
-                unselected={"marker": {"opacity": 0.85 if flag else 0.45}},
-                hovertemplate="%{text} · sample %{customdata}<br>"
-                + f"{titles[0]}: %{{x:.3g}}<br>{titles[1]}: %{{y:.3g}}<extra></extra>",
-            )
-        )
-    if chosen is not None and chosen in frame["sample"].to_numpy():
-        row = frame[frame["sample"] == chosen].iloc[0]
+    size = len(table)
+    figure = base_figure(dark, height or min(760, 150 + 30 * size), "suggested label", "given label", legend=False)
+    names = [text(label) for label in table.index]
+    row, column = np.nonzero(table.to_numpy())
+    counts = table.to_numpy()[row, column]
+    share = np.log1p(counts) / np.log1p(counts.max(initial=1))
+    strong = share > 0.77  # where dark ink could not be read
+    figure.add_scatter(
+        x=column,
+        y=row,
+        mode="markers+text",
+        text=[f"{count:,}" for count in counts],
+        textfont={"size": 11, "color": ["#ffffff" if one else colours.ink for one in strong]},
+        customdata=[[str(table.index[i]), str(table.columns[j])] for i, j in zip(row, column)],
+        marker={
+            "symbol": "square",
+            "size": 26,
+            "color": [
+                tint("#a63c06" if one or dark else colours.conflicting, 0.12 + 0.88 * part)
+                for one, part in zip(strong, share)
+            ],
+            "line": {"width": 0},
+        },
+        selected={"marker": {"opacity": 1}},
+        unselected={"marker": {"opacity": 1}},
+        hovertext=[f"{names[i]} → {names[j]}: {count:,}" for i, j, count in zip(row, column, counts)],
+        hovertemplate="%{hovertext}<extra></extra>",
+    )
+    if chosen[0] in table.index and chosen[1] in table.columns:
         figure.add_scatter(
-            x=[row[x]],
-            y=[row[y]],
+            x=[table.columns.get_loc(chosen[1])],
+            y=[table.index.get_loc(chosen[0])],
             mode="markers",
-            name="this sample",
             hoverinfo="skip",
-            marker={"size": 17, "symbol": "circle-open", "color": colours.ink, "line": {"width": 3}},
+            marker={"symbol": "square-open", "size": 30, "color": colours.ink, "line": {"width": 3}},
         )
-    figure.update_layout(clickmode="event+select", hovermode="closest", dragmode="pan")
+    ticks = {"tickvals": list(range(size)), "ticktext": names, "range": [-0.6, size - 0.4]}
+    figure.update_xaxes(**ticks, tickangle=-40)
+    figure.update_yaxes(**{**ticks, "range": [size - 0.4, -0.6]})
+    figure.update_layout(clickmode="event+select", hovermode="closest")
     return figure
 
 
-def extremes(frame: pd.DataFrame, x: str, y: str, top: int = 2000) -> pd.DataFrame:
-    """The flagged samples and those farthest out, by rank in either score: what is worth a point of its own."""
-    ranks = frame[[x, y]].rank(pct=True)
-    far = (ranks - 0.5).abs().max(axis=1) + frame["flag"] * 1.0
-    return frame.loc[far.nlargest(top).index]
+# ---------------------------------------------------------------------------------------------- scores
 
 
 def percentiles(frame: pd.DataFrame, *, dark: bool) -> go.Figure:
     """Where a sample's scores lie among its class. `frame` has title, percent (0 to 100), suspect (high, low, none)."""
     colours = palette(dark)
-    figure = _figure(dark, 40 + 30 * len(frame), "percentile within its class", "", legend=False)
+    figure = base_figure(dark, 40 + 30 * len(frame), "percentile within its class", "", legend=False)
     titles = [text(title) for title in frame["title"]]
     for title in titles:
         figure.add_scatter(
@@ -352,6 +325,14 @@ def percentiles(frame: pd.DataFrame, *, dark: bool) -> go.Figure:
         marker={"size": 13, "color": [colours.conflicting if one else colours.given for one in odd]},
         hovertemplate="%{y}: higher than %{x:.1f} % of its class<extra></extra>",
     )
-    figure.update_xaxes(range=[-3, 103], tickvals=[0, 25, 50, 75, 100], gridcolor="rgba(0,0,0,0)", zeroline=False)
+    figure.add_scatter(
+        x=[108] * len(titles),
+        y=titles,
+        mode="text",
+        text=[f"{percent:.1f}" for percent in frame["percent"]],
+        textfont={"color": [colours.conflicting if one else colours.muted for one in odd]},
+        hoverinfo="skip",
+    )
+    figure.update_xaxes(range=[-3, 116], tickvals=[0, 25, 50, 75, 100], gridcolor="rgba(0,0,0,0)", zeroline=False)
     figure.update_yaxes(autorange="reversed", gridcolor="rgba(0,0,0,0)", type="category")
     return figure

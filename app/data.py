@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import streamlit as st
 from PIL import Image
 
@@ -19,6 +20,7 @@ from lossprint.audit import export, store
 from lossprint.audit.types import LossprintError, Trajectory
 
 TINY = 96
+REPEATED = ("label", "split", "sequence", "suggested_label", "triage")
 THUMB = 192
 
 
@@ -114,39 +116,67 @@ def load(path: Path) -> Loaded:
 @st.cache_resource(max_entries=4, show_spinner="Opening the run …")
 def _load(path: str, stamp: int) -> Loaded:
     run = store.open_run(path)
+    samples = _by_sample(_lean(run.samples(), REPEATED))
+    scores = run.scores()
+    scores = _by_sample(_lean(scores.drop(columns="path", errors="ignore"), REPEATED))
+    pa.default_memory_pool().release_unused()
     return Loaded(
         run,
         stamp,
-        _plain(run.samples()).set_index("sample", drop=False).rename_axis(None).sort_index(),
-        _plain(run.scores()).set_index("sample", drop=False).rename_axis(None).sort_index(),
-        _plain(run.findings()),
-        _plain(run.duplicates()),
-        _plain(run.unreadable()),
+        samples,
+        scores,
+        _lean(run.findings()),
+        _lean(run.duplicates()),
+        _lean(run.unreadable()),
     )
 
 
-def _plain(frame: pd.DataFrame) -> pd.DataFrame:
-    """Text columns as objects with None for missing, whatever Parquet gave back."""
-    frame = frame.copy()
+def counts(labels: pd.Series) -> pd.Series:
+    """How often each value occurs, most frequent first; values that do not occur are left out."""
+    found = labels.value_counts()
+    found = found[found > 0]
+    found.index = found.index.astype(object)
+    return found
+
+
+def _by_sample(frame: pd.DataFrame) -> pd.DataFrame:
+    frame = frame.set_index("sample", drop=False).rename_axis(None)
+    return frame if frame.index.is_monotonic_increasing else frame.sort_index()
+
+
+def _lean(frame: pd.DataFrame, repeated: tuple[str, ...] = ()) -> pd.DataFrame:
+    """Repeated texts as categories (a million labels are then a megabyte), the others as objects, None for missing."""
     for name in frame.columns:
-        if not pd.api.types.is_numeric_dtype(frame[name]):
+        if name in repeated:
+            frame[name] = frame[name].astype(object).astype("category")
+        elif not pd.api.types.is_numeric_dtype(frame[name]):
             column = frame[name].astype(object)
             frame[name] = column.where(column.notna(), None)
     return frame
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _derived(path: str, stamp: int, _function: Callable, name: str, arguments: tuple) -> object:
+    return _function(_load(path, stamp), *arguments)
+
+
+def derived(loaded: Loaded, function: Callable, *arguments):
+    """`function(loaded, *arguments)`, worked out once a run and shared: not to be changed. Arguments are hashable."""
+    return _derived(*loaded.key, function, f"{function.__module__}.{function.__qualname__}", arguments)
 
 
 # ---------------------------------------------------------------------------------------------- trajectories
 
 
 def trajectory(loaded: Loaded, split: str) -> Trajectory | None:
-    """The losses of a split, or None where none were recorded."""
+    """What was recorded of a split, of `train` the losses only; None where nothing was recorded."""
     found = _trajectory(*loaded.key, split)
     return found if len(found.checkpoints) and len(found.samples) else None
 
 
 @st.cache_resource(max_entries=6, show_spinner="Reading the loss trajectories …")
 def _trajectory(path: str, stamp: int, split: str) -> Trajectory:
-    return store.open_run(path).trajectory(split)
+    return store.open_run(path).trajectory(split, losses_only=split == "train")
 
 
 def losses(loaded: Loaded, sample: int) -> pd.Series | None:
@@ -194,18 +224,19 @@ def learning(loaded: Loaded) -> pd.DataFrame:
 @st.cache_resource(max_entries=4, show_spinner=False)
 def _learning(path: str, stamp: int) -> pd.DataFrame:
     rows = []
+    run = store.open_run(path)
+    index = {label: i for i, label in enumerate(run.classes)}
+    samples = _load(path, stamp).samples
     for split in ("train", "val"):
-        found = trajectory(_load(path, stamp), split)
-        if found is None:
-            continue
-        for row, checkpoint in enumerate(found.checkpoints):
-            loss = found.losses[row]
-            known = ~np.isnan(loss)
-            accuracy = np.nan
-            if found.predicted is not None and (found.predicted[row] >= 0).any():
-                seen = found.predicted[row] >= 0
-                accuracy = float((found.predicted[row][seen] == found.labels[seen]).mean())
-            rows.append((split, int(checkpoint), float(loss[known].mean()) if known.any() else np.nan, accuracy))
+        mine = samples[samples["split"] == split]
+        ids, labels = mine["sample"].to_numpy(), mine["label"].map(index).to_numpy(np.int32)
+        for checkpoint in run.recorded(split):
+            part = run.part(split, checkpoint)
+            loss, predicted = part["loss"].to_numpy(), part["predicted"].to_numpy()
+            known, seen = ~np.isnan(loss), predicted >= 0
+            given = labels[np.searchsorted(ids, part["sample"].to_numpy()[seen])]
+            accuracy = float((predicted[seen] == given).mean()) if seen.any() else np.nan
+            rows.append((split, checkpoint, float(loss[known].mean()) if known.any() else np.nan, accuracy))
     return pd.DataFrame(rows, columns=["split", "checkpoint", "loss", "accuracy"])
 
 
@@ -220,18 +251,6 @@ def partners(loaded: Loaded, sample: int) -> pd.DataFrame:
 @st.cache_data(max_entries=2000, show_spinner=False)
 def _partners(path: str, stamp: int, sample: int) -> pd.DataFrame:
     return store.open_run(path).pairs(sample).sort_values(["scope", "side", "rank"])
-
-
-@st.cache_data(max_entries=8, show_spinner=False)
-def _conflicts(path: str, stamp: int, scope: str, top: int) -> pd.DataFrame:
-    pairs = store.open_run(path).pairs()
-    pairs = pairs[(pairs["side"] == "conflicting") & (pairs["scope"] == scope) & (pairs["rank"] == 1)]
-    return pairs[pairs["correlation"] < 0].nsmallest(top, "correlation")
-
-
-def conflicts(loaded: Loaded, scope: str, top: int = 24) -> pd.DataFrame:
-    """The training samples with the strongest conflict: one row each, most negative correlation first."""
-    return _conflicts(*loaded.key, scope, top)
 
 
 # ---------------------------------------------------------------------------------------------- images

@@ -1,7 +1,7 @@
 """Decisions: their buttons, how they are stored, and undo. Every decision is on the disk before the page goes on."""
 
 import getpass
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from threading import Lock
 
 import pandas as pd
@@ -49,23 +49,41 @@ def reviewer() -> str:
 # ---------------------------------------------------------------------------------------------- reading
 
 
-def decided(loaded: data.Loaded) -> dict[int, pd.Series]:
+def decided(loaded: data.Loaded) -> dict[int, dict]:
     """The standing decision on each decided sample."""
-    current = data.reviews(loaded).current()
-    return {int(row["sample"]): row for _, row in current.iterrows()}
+    rows = data.reviews(loaded).current().to_dict("records")
+    return {int(row["sample"]): row for row in rows}
+
+
+def bulk(loaded: data.Loaded, rows: pd.DataFrame):
+    """What a gallery calls for its selected tiles: stores one action on their findings. `rows`: findings by sample."""
+
+    def act(action: str, samples: list[int], label: str | None) -> None:
+        if action == "undo":
+            undo(loaded)
+            return
+        mine = rows[rows["sample"].isin(samples)].drop_duplicates("sample")
+        decisions, without = [], 0
+        for row in mine.itertuples():
+            new = {"accept": row.suggested_label, "relabel": label}.get(action)
+            if action == "accept" and not isinstance(new, str):
+                without += 1
+            elif action == "relabel" and new == row.label:
+                decisions.append((row.group, int(row.sample), "keep", None))
+            elif action in SAID and (new is None or new in loaded.classes):
+                decisions.append((row.group, int(row.sample), action, new))
+        if decisions:
+            store_all(loaded, decisions)
+        if without:
+            _tell(f"{parts.plural(without, 'sample')} without a suggestion left as before", ":material/info:")
+
+    return act
 
 
 def reviewed_groups(loaded: data.Loaded) -> set[str]:
     """The findings that a standing decision names."""
     history = data.reviews(loaded).history()
     return set(history.loc[history["stands"], "finding"].astype(str))
-
-
-def elsewhere(loaded: data.Loaded, finding: str) -> dict[int, pd.Series]:
-    """The standing decision on each sample that was made under another finding than this one."""
-    history = data.reviews(loaded).history()
-    rest = history[history["stands"] & (history["finding"] != finding)].drop_duplicates("sample", keep="last")
-    return {int(row["sample"]): row for _, row in rest.iterrows()}
 
 
 def excluded_elsewhere(loaded: data.Loaded, finding: str, samples: Sequence[int]) -> dict[int, str]:
@@ -79,7 +97,7 @@ def excluded_elsewhere(loaded: data.Loaded, finding: str, samples: Sequence[int]
     }
 
 
-def badge(row: pd.Series | None) -> dict:
+def badge(row: Mapping | None) -> dict:
     """The badge of a decided sample as fields of a Tile; none where it is undecided."""
     if row is None:
         return {}
@@ -87,7 +105,7 @@ def badge(row: pd.Series | None) -> dict:
     return {"badge": word, "tone": tone}
 
 
-def sentence(row: pd.Series) -> str:
+def sentence(row: Mapping) -> str:
     """Markdown: what was decided, by whom and when."""
     what = SAID[str(row["decision"])]
     if str(row["decision"]) in LABELLED:
@@ -129,6 +147,11 @@ def store(
     `asked()` says whether the page still asks about this finding. A quick second key reaches the button of the question
     before: it meant another image, and is dropped.
     """
+    store_all(loaded, [(finding, *decision) for decision in decisions], comment_key, then, asked)
+
+
+def store_all(loaded: data.Loaded, decisions: Sequence[tuple], comment_key=None, then=None, asked=None) -> None:
+    """As `store`, for several findings at once, (finding, sample, decision, new label) each: one action, one undo."""
     comment = (st.session_state.get(comment_key) or "").strip()[:LONGEST] if comment_key else ""
     who, stack = reviewer(), st.session_state.setdefault(STACK, [])
     try:
@@ -138,12 +161,12 @@ def store(
         with STORING:
             if asked is not None and not asked():
                 return
-            decisions = _unsaid(kept.history(), finding, decisions, who, comment)
-            shared = {"finding": finding, "reviewer": who, "comment": comment}
+            decisions = _unsaid(kept.history(), decisions, who, comment)
+            shared = {"reviewer": who, "comment": comment}
             made = kept.add_all(
                 [
-                    {**shared, "sample": int(sample), "decision": decision, "new_label": label}
-                    for sample, decision, label in decisions
+                    {**shared, "finding": finding, "sample": int(sample), "decision": decision, "new_label": label}
+                    for finding, sample, decision, label in decisions
                 ]
             )
             if made:
@@ -157,14 +180,15 @@ def store(
         then()
 
 
-def _unsaid(history: pd.DataFrame, finding: str, decisions: Sequence[tuple], who: str, comment: str) -> list[tuple]:
-    """Without those that the reviewer's standing row on this finding and sample says already, in the same words."""
-    mine = history[history["stands"] & (history["finding"] == finding) & (history["reviewer"] == who)]
-    mine = mine.drop_duplicates("sample", keep="last")
+def _unsaid(history: pd.DataFrame, decisions: Sequence[tuple], who: str, comment: str) -> list[tuple]:
+    """Without those that the reviewer's standing row on their finding and sample says already, in the same words."""
+    asked = {finding for finding, *_ in decisions}
+    mine = history[history["stands"] & history["finding"].isin(asked) & (history["reviewer"] == who)]
+    mine = mine.drop_duplicates(["finding", "sample"], keep="last")
     # A decision under another finding may have come after it: then the same words are news again.
     latest = history[history["stands"]].drop_duplicates("sample", keep="last")["id"]
     said = {
-        (int(row.sample), row.decision, None if pd.isna(row.new_label) else row.new_label)
+        (row.finding, int(row.sample), row.decision, None if pd.isna(row.new_label) else row.new_label)
         for row in mine[mine["id"].isin(latest)].itertuples()
         if comment in ("", row.comment)
     }
@@ -172,7 +196,7 @@ def _unsaid(history: pd.DataFrame, finding: str, decisions: Sequence[tuple], who
 
 
 def _tell_stored(decisions: list[tuple]) -> None:
-    _, decision, label = decisions[0]
+    _, _, decision, label = decisions[0]
     if len(decisions) > 1:
         _tell(f"{len(decisions)} decisions stored", ":material/check:")
     else:
@@ -217,8 +241,7 @@ def last_action(history: pd.DataFrame, who: str) -> list[int]:
     if mine.empty:
         return []
     last = mine.iloc[-1]
-    together = (mine["finding"] == last["finding"]) & (mine["at"] == last["at"])
-    return [int(one) for one in mine.loc[together, "id"]]
+    return [int(one) for one in mine.loc[mine["at"] == last["at"], "id"]]
 
 
 # ---------------------------------------------------------------------------------------------- buttons
@@ -317,60 +340,3 @@ def another(
         placeholder="It is something else …",
         label_visibility="collapsed",
     )
-
-
-def keep_all(loaded: data.Loaded, finding: str, members: Sequence[int]) -> list[tuple[int, str, str | None]]:
-    """Decisions that keep every copy as other findings left it: relabeled there, or left out there."""
-    before = elsewhere(loaded, finding)
-    return [_carried(sample, before.get(sample)) for sample in members]
-
-
-def unsure_one(loaded: data.Loaded, finding: str, members: Sequence[int]) -> list[tuple[int, str, str | None]]:
-    """One decision that marks the group as unsure, on a copy where it hides no decision of another finding."""
-    all_kept = keep_all(loaded, finding, members)
-    free = next((sample for sample, decision, _ in all_kept if decision == "keep"), None)
-    return [(free, "unsure", None)] if free is not None else all_kept[:1]
-
-
-def _carried(sample: int, before: pd.Series | None) -> tuple[int, str, str | None]:
-    """What stands on a sample, said once more under a duplicate group: a bare `keep` would give the old label back."""
-    if before is not None and before["decision"] in LABELLED:
-        return sample, "relabel", str(before["new_label"])
-    if before is not None and before["decision"] == "exclude":
-        return sample, "exclude", None
-    return sample, "keep", None
-
-
-def label_now(loaded: data.Loaded, sample: int, before: dict[int, pd.Series]) -> str:
-    """The label of a sample after the decisions `before`."""
-    row = before.get(sample)
-    return (
-        str(row["new_label"]) if row is not None and row["decision"] in LABELLED else loaded.samples.at[sample, "label"]
-    )
-
-
-def keep_one(
-    loaded: data.Loaded, finding: str, members: Sequence[int], label: str | None = None
-) -> list[tuple[int, str, str | None]]:
-    """Decisions that keep one copy of a duplicate group (with that label, if given) and exclude the others.
-
-    A copy that another finding left out is kept last, and a label that another finding gave stays with its copy. A copy
-    outside the training split is kept before one inside it, so that evaluation data stays as it is; among those the one
-    with the lowest mean loss.
-    """
-    before = elsewhere(loaded, finding)
-    able = [sample for sample in members if label is None or label_now(loaded, sample, before) == label]
-
-    def order(sample: int) -> tuple:
-        loss = loaded.scores["csl"].get(sample) if "csl" in loaded.scores else None
-        return (
-            _carried(sample, before.get(sample))[1] == "exclude",
-            loaded.samples.at[sample, "split"] == "train",
-            loss if loss is not None and loss == loss else 0.0,
-            sample,
-        )
-
-    kept = min(able, key=order)
-    first = _carried(kept, before.get(kept))
-    first = (kept, "keep", None) if first[1] == "exclude" else first
-    return [first] + [(sample, "exclude", None) for sample in members if sample != kept]

@@ -1,11 +1,15 @@
-"""One sample's whole story: image, labels, reason, loss print, scores, partners; as a drawer or within a page."""
+"""One sample's whole story: image, labels, reason, loss print, scores, evidence, decisions; as a drawer or a page."""
 
 import pandas as pd
 import streamlit as st
 
 from lossprint.app import charts, data, decide, guard, parts, story
-from lossprint.app.gallery import gallery
+from lossprint.app.gallery import gallery, viewer
+from lossprint.app.later import later
 from lossprint.audit.types import SCORES, Review
+
+LARGE = 1600  # pixels
+DRAWN = "_drawer_drawn"
 
 
 def finding_of(loaded: data.Loaded, sample: int, kinds: tuple[str, ...] = ()) -> pd.Series | None:
@@ -14,6 +18,16 @@ def finding_of(loaded: data.Loaded, sample: int, kinds: tuple[str, ...] = ()) ->
     if kinds:
         mine = mine[mine["kind"].isin(kinds)]
     return None if mine.empty else mine.sort_values("severity", ascending=False).iloc[0]
+
+
+def default_sample(loaded: data.Loaded) -> int | None:
+    """Where nobody chose: the most suspicious label, else the sample with the highest mean loss, else the first."""
+    found = loaded.of_kind("label_error")
+    if len(found):
+        return int(found["sample"].iloc[0])
+    if "csl" in loaded.scores and loaded.scores["csl"].notna().any():
+        return int(loaded.scores["csl"].idxmax())
+    return int(loaded.samples.index[0]) if len(loaded.samples) else None
 
 
 def why(loaded: data.Loaded, sample: int) -> None:
@@ -58,6 +72,7 @@ def scores_chart(loaded: data.Loaded, sample: int, key: str) -> None:
         return
     shown = table[table["name"] != "trace"]
     label = loaded.samples.at[sample, "label"]
+    st.markdown(story.unusual(shown, parts.md(label)))
     parts.chart(
         charts.percentiles(shown, dark=parts.dark()),
         f"Percentiles of the scores of sample {sample} within {label}",
@@ -67,7 +82,7 @@ def scores_chart(loaded: data.Loaded, sample: int, key: str) -> None:
         for row in table.itertuples():
             info = SCORES[row.name]
             st.markdown(
-                f"**{info.title}** {row.value:.3g} ({info.unit}), higher than {story.share(row.percent)} of its class. "
+                f"**{info.title}** {row.value:.3g} ({info.unit}), {story.compared(row.percent)} *{parts.md(label)}*. "
                 f"{info.meaning} *{info.caution}*"
             )
 
@@ -89,12 +104,13 @@ def on_side(pairs: pd.DataFrame, side: str) -> pd.DataFrame:
 
 
 def partner_strip(loaded: data.Loaded, sample: int, scope: str, key: str) -> None:
-    """The aligned and the conflicting validation partners of a training sample as thumbnails."""
+    """The aligned and the conflicting validation partners of a training sample: their images and their curves."""
     pairs = data.partners(loaded, sample)
     pairs = pairs[pairs["scope"] == scope]
+    lines = []
     for side, word in (
-        ("aligned", "Aligned: learned together"),
-        ("conflicting", "Conflicting: pull against each other"),
+        ("aligned", ":green[Aligned]: learned together"),
+        ("conflicting", ":orange[Conflicting]: pull against each other"),
     ):
         mine = on_side(pairs, side)
         st.markdown(f"**{word}**")
@@ -103,6 +119,99 @@ def partner_strip(loaded: data.Loaded, sample: int, scope: str, key: str) -> Non
             continue
         tiles = partner_tiles(loaded, mine)
         gallery(tiles, key=f"{key}-{side}", label=f"{side} partners of sample {sample}", size="small", columns=5)
+        prints = [data.losses(loaded, int(partner)) for partner in mine["partner"].head(3)]
+        lines += [charts.Line(side, one, side, thin=True) for one in prints if one is not None]
+    own = data.losses(loaded, sample)
+    if lines and own is not None:
+        figure = charts.loss_print([*lines, charts.Line(f"sample {sample}", own)], dark=parts.dark(), height=220)
+        parts.chart(figure, f"Loss of sample {sample} and of its closest partners", f"{key}-curves")
+
+
+def copies(loaded: data.Loaded, sample: int, key: str) -> bool:
+    """The duplicates of a sample, with their similarity; False where it has none."""
+    pairs = loaded.duplicates
+    mine = pairs[(pairs["sample"] == sample) | (pairs["partner"] == sample)].head(12)
+    if mine.empty:
+        return False
+    st.markdown("##### Its duplicates")
+    tiles = []
+    for row in mine.itertuples():
+        other = int(row.partner if row.sample == sample else row.sample)
+        split = loaded.samples.at[other, "split"]
+        alike = "same pixels" if row.kind == "exact" else f"{row.similarity:.3f} alike"
+        tiles.append(
+            parts.tile(
+                loaded,
+                other,
+                given=loaded.samples.at[other, "label"],
+                title=f"#{other}",
+                note=f"{alike} · {parts.SPLITS.get(split, split)}",
+            )
+        )
+    gallery(tiles, key=f"{key}-copies", label=f"duplicates of sample {sample}", size="small")
+    return True
+
+
+def place_in_time(loaded: data.Loaded, sample: int, key: str) -> None:
+    """Where a frame lies in its sequence, with the frames around it."""
+    row = loaded.samples.loc[sample]
+    if pd.isna(row.get("sequence")) or pd.isna(row.get("frame")):
+        return
+    frames = loaded.samples[loaded.samples["sequence"] == row["sequence"]].sort_values("frame")
+    at = frames.index.get_loc(sample)
+    st.markdown("##### Its place in time")
+    st.markdown(f"Frame {row['frame']} of *{parts.md(row['sequence'])}*, number {at + 1:,} of {len(frames):,}.")
+    around = frames.iloc[max(0, at - 4) : at + 5]
+    tiles = [
+        parts.tile(loaded, other, given=str(given), title=f"{frame}" + (" · this one" if other == sample else ""))
+        for other, given, frame in zip(around["sample"], around["label"], around["frame"])
+    ]
+    gallery(tiles, key=f"{key}-time", label=f"frames around sample {sample}", size="small", strip=True, selected=sample)
+
+
+def decisions(loaded: data.Loaded, sample: int) -> None:
+    """All decisions on a sample, newest first, those taken back included."""
+    history = data.reviews(loaded).history()
+    mine = history[(history["sample"] == sample) & history["decision"].isin(decide.SAID)]
+    if mine.empty:
+        return
+    st.markdown("##### Decisions")
+    for _, row in mine.iloc[::-1].head(20).iterrows():
+        st.markdown(decide.sentence(row) + ("" if row["stands"] else " *(taken back)*"))
+
+
+def picture(loaded: data.Loaded, sample: int, key: str, limit: int) -> None:
+    """The image, large and zoomable, and where it comes from."""
+    found = data.thumb(loaded, sample, LARGE)
+    row = loaded.samples.loc[sample]
+    if found is None:
+        parts.big_image(loaded, sample, limit)
+    else:
+        alt = f"sample {sample}, labeled {row['label']}"
+        size = {"width": found.width, "height": found.height, "pixelated": found.tiny}
+        viewer(found.uri, alt=alt, limit=limit, key=key, **size)
+    st.caption(f"Sample {sample} · {parts.md(row['path'])} · {parts.SPLITS.get(row['split'], row['split'])}")
+
+
+def labels(loaded: data.Loaded, sample: int, suggested: str | None) -> None:
+    """The given label, the suggested one, and how probable the model found it."""
+    line = parts.labels_line(loaded, sample, suggested)
+    if suggested and sample in loaded.scores.index and parts.suggestion(loaded, sample) == suggested:
+        probability = loaded.scores.at[sample, "suggested_probability"]
+        if pd.notna(probability):
+            line += f" {100 * probability:.0f}{story.NBSP}%"
+    st.markdown(line, help="The percentage is the suggested label's mean probability over the checkpoints.")
+
+
+def evidence(loaded: data.Loaded, sample: int, key: str) -> None:
+    """What speaks for and against: partners, duplicates, neighbours in time, decisions."""
+    if loaded.samples.at[sample, "split"] == "train":
+        st.markdown("##### Validation samples of its class")
+        partner_strip(loaded, sample, "class", f"{key}-partners")
+        parts.link("pairs", "All partners and their curves", "compare_arrows", {"sample": sample})
+    copies(loaded, sample, key)
+    place_in_time(loaded, sample, key)
+    decisions(loaded, sample)
 
 
 # ---------------------------------------------------------------------------------------------- the drawer
@@ -124,7 +233,13 @@ def close() -> None:
 
 
 def drawer(loaded: data.Loaded, order: list[int], kinds: tuple[str, ...] = ()) -> None:
-    """Open the drawer of the sample that the URL names. `order` is the gallery's, to step through."""
+    """Open the drawer of the sample that the URL names. `order` is the gallery's, to step through.
+
+    main.py calls it after every page, so that the drawer opens anywhere; where a page has called it, that one counts.
+    """
+    if st.session_state.get(DRAWN):
+        return
+    st.session_state[DRAWN] = True
     if opened() in loaded.samples.index:
         _drawer(loaded, order, kinds)
 
@@ -142,7 +257,6 @@ def _panel(loaded: data.Loaded, order: list[int], kinds: tuple[str, ...]) -> Non
         st.caption("Closed.")
         return
     at = order.index(sample) if sample in order else None
-    row = loaded.samples.loc[sample]
     found = finding_of(loaded, sample, kinds)
     suggested = (found["suggested_label"] if found is not None else None) or parts.suggestion(loaded, sample)
 
@@ -152,18 +266,14 @@ def _panel(loaded: data.Loaded, order: list[int], kinds: tuple[str, ...]) -> Non
         if at is not None:
             st.caption(f"{at + 1:,} of {len(order):,}")
         st.space("stretch")
-        parts.link("trajectories", "Whole story", "open_in_new", {"sample": sample})
+        parts.link("sample", "Open as a page", "open_in_new", {"sample": sample})
     left, right = st.columns([5, 4], gap="medium")
     with left:
-        parts.big_image(loaded, sample, 360)
-        st.caption(f"Sample {sample} · {parts.md(row['path'])} · {parts.SPLITS.get(row['split'], row['split'])}")
+        picture(loaded, sample, "drawer-image", 360)
     with right:
-        st.markdown(parts.labels_line(loaded, sample, suggested))
+        labels(loaded, sample, suggested)
         why(loaded, sample)
     if found is not None and found["kind"] in ("label_error", "outlier"):
-        now = decide.decided(loaded).get(sample)
-        if now is not None:
-            st.markdown(decide.sentence(now))
         following = order[at + 1] if at is not None and at + 1 < len(order) else None
 
         def then() -> None:
@@ -188,9 +298,14 @@ def _panel(loaded: data.Loaded, order: list[int], kinds: tuple[str, ...]) -> Non
             )
     st.markdown("##### Loss print")
     loss_chart(loaded, sample, "drawer-loss", height=260)
-    if row["split"] == "train":
+    later(f"drawer {loaded.key} {sample}", _below, loaded, sample, "drawer", height=700)
+
+
+def _below(loaded: data.Loaded, sample: int, key: str) -> None:
+    if loaded.samples.at[sample, "split"] == "train":
         st.markdown("##### Scores within its class")
-        scores_chart(loaded, sample, "drawer-scores")
+        scores_chart(loaded, sample, f"{key}-scores")
+    evidence(loaded, sample, key)
 
 
 def _back(row: Review) -> None:

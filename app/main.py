@@ -9,11 +9,13 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from lossprint.app import data, decide, guard, parts
+from lossprint.app import data, decide, detail, guard, parts
 from lossprint.audit.types import LossprintError
 
 RUNS = "LOSSPRINT_RUNS"
 NO_RUN = "_no_run"  # a run that a link asked for and that is not there
+# Streamlit writes white on the primary colour. One that can be read on a dark page is too light for that.
+DARK_BUTTONS = '[data-testid^="stBaseButton-primary"] { color: #0f151b }'
 LOADED = (
     pd,
     go,
@@ -25,23 +27,24 @@ PAGES = (
     ("labels", "Mislabeled", "label_off", "Findings", "Samples whose given label the model kept doubting."),
     ("duplicates", "Duplicates", "content_copy", "Findings", "The same or almost the same image more than once."),
     ("outliers", "Outliers", "scatter_plot", "Findings", "Images unlike anything else in the dataset."),
-    ("trajectories", "Trajectories", "show_chart", "Evidence", "One sample: its loss print, scores and neighbours."),
-    (
-        "pairs",
-        "Aligned & conflicting",
-        "compare_arrows",
-        "Evidence",
-        "Validation samples that pull with or against one.",
-    ),
+    ("classes", "Classes", "category", "Findings", "How each class is doing, and what it is confused with."),
+    ("map", "Triage map", "bubble_chart", "Evidence", "Two scores at once: wrong, hard, redundant, aligned."),
+    ("prints", "Loss prints", "show_chart", "Evidence", "The loss trajectories of many samples at a glance."),
+    ("pairs", "Aligned & conflicting", "compare_arrows", "Evidence", "Samples that pull with or against one."),
+    ("sample", "Sample", "image_search", "Evidence", "One sample, whole story: why it is flagged."),
+    ("compare", "Compare runs", "difference", "Evidence", "Two seeds or two models: where they agree."),
     ("review", "Review", "rule", "Decide", "One question at a time, by keyboard if you like."),
     ("coreset", "Coreset", "filter_alt", "Decide", "A smaller training set, chosen by a method and a fraction."),
     ("export", "Export", "download", "Decide", "Findings, coreset and cleaned dataset as files."),
+    ("help", "Help", "help", "Decide", "What each score means, and when not to trust it."),
 )
 
 
 def main(start: str = "overview") -> None:
     """Draw the app; `start` is the page at the root URL."""
     st.set_page_config(page_title="Lossprint", page_icon=_asset("logo.svg"), layout="wide")
+    if parts.dark():
+        st.html(f"<style>{DARK_BUTTONS}</style>")
     st.logo(_asset("wordmark.svg"), size="large", icon_image=_asset("logo.svg"))
     pages = {
         name: st.Page(
@@ -60,12 +63,14 @@ def main(start: str = "overview") -> None:
         sections.setdefault(section, []).append(pages[name])
     page = st.navigation(sections, position="sidebar", expanded=True)
     st.session_state["_told_missing"] = False
+    st.session_state[detail.DRAWN] = False
     with guard.one_line():
         decide.tell()
         loaded = _pick_run()
         st.session_state["_loaded"] = loaded
         _reviewer(loaded)
         page.run()
+        detail.drawer(loaded, [])
 
 
 def _page(name: str) -> None:

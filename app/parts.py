@@ -155,7 +155,7 @@ def suggestion(loaded: data.Loaded, sample: int) -> str | None:
     if sample not in loaded.scores.index:
         return None
     label = loaded.scores.at[sample, "suggested_label"] if "suggested_label" in loaded.scores else None
-    return label if label and label != loaded.samples.at[sample, "label"] else None
+    return label if isinstance(label, str) and label != loaded.samples.at[sample, "label"] else None
 
 
 # ---------------------------------------------------------------------------------------------- choosing a sample

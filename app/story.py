@@ -1,5 +1,6 @@
 """A sample's story in plain words and numbers, from the tables of a run. Knows no Streamlit."""
 
+import numpy as np
 import pandas as pd
 
 from lossprint.audit.types import SCORES
@@ -33,8 +34,10 @@ def percentile(scores: pd.DataFrame, sample: int, name: str, within_class: bool 
 def percentiles(scores: pd.DataFrame, sample: int) -> pd.DataFrame:
     """One row a score that the sample has: name, title, value, unit, percent, suspect."""
     rows = []
+    if sample in scores.index:  # its class alone: a run may hold a million samples
+        scores = scores.iloc[np.flatnonzero(scores["label"] == scores.at[sample, "label"])]
     for name, info in SCORES.items():
-        percent = percentile(scores, sample, name)
+        percent = percentile(scores, sample, name, within_class=False)
         if percent is not None:
             rows.append((name, info.title, float(scores.at[sample, name]), info.unit, percent, info.suspect))
     return pd.DataFrame(rows, columns=["name", "title", "value", "unit", "percent", "suspect"])
@@ -45,6 +48,26 @@ def share(percent: float) -> str:
     if percent >= 99.95:
         return "all"
     return f"{percent:.1f}{NBSP}%" if percent >= 90 or percent < 10 else f"{percent:.0f}{NBSP}%"
+
+
+def compared(percent: float) -> str:
+    """`higher than 99.2 % of`, or `lower than` where that says more."""
+    low = 100 - percent
+    word, part = ("lower", low) if low > percent else ("higher", percent)
+    return f"{word} than {'all other' if part >= 99.95 else share(part) + ' of'}"
+
+
+def unusual(table: pd.DataFrame, label: str) -> str:
+    """A sentence on the scores at whose suspect end a sample lies (beyond 95 % of its class), most extreme first.
+
+    `table` as from `percentiles`; `label` is markdown.
+    """
+    far = table["percent"].where(table["suspect"] == "high", 100 - table["percent"]).where(table["suspect"] != "none")
+    odd = table[far >= 95].assign(far=far).sort_values("far", ascending=False).head(3)
+    if odd.empty:
+        return f"No score is at the suspect end among *{label}*."
+    named = [f"{row.title} {compared(row.percent)} *{label}*" for row in odd.itertuples()]
+    return f"{'; '.join(named)}."
 
 
 def reasons(findings: pd.DataFrame, scores: pd.DataFrame, samples: pd.DataFrame, sample: int, show=str) -> list[str]:

@@ -28,11 +28,15 @@ PAGES = {
     "sample": "labels?open={sample}",
     "duplicates": "duplicates",
     "outliers": "outliers",
-    "trajectories": "trajectories?sample={sample}",
+    "classes": "classes",
+    "map": "map",
+    "prints": "prints",
+    "story": "sample?sample={sample}",
     "pairs": "pairs?sample={sample}",
     "review": "review",
     "coreset": "coreset",
     "export": "export",
+    "help": "help",
 }
 
 

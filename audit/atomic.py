@@ -44,9 +44,9 @@ def write_bytes(path: Path, data: bytes) -> None:
         part.write_bytes(data)
 
 
-def write_table(path: Path, table: pa.Table) -> None:
+def write_table(path: Path, table: pa.Table, row_group: int | None = None) -> None:
     with atomic(path) as part:
-        pq.write_table(table, part, compression="zstd")
+        pq.write_table(table, part, compression="zstd", row_group_size=row_group)
 
 
 def write_frame(path: Path, frame: pd.DataFrame) -> None:

@@ -93,7 +93,7 @@ def cleaned(run: Run, reviews: Reviews | None = None) -> pd.DataFrame:
 
 def changes(run: Run, reviews: Reviews | None = None) -> pd.DataFrame:
     """What was changed, a row a sample, columns CHANGES; `new` is the decided label, empty for an excluded sample."""
-    return _changed(_replay(run, reviews))
+    return _changed(_replay(run, reviews, decided_only=True))
 
 
 def write_cleaned(
@@ -157,14 +157,17 @@ def reason(decision: str, finding: str, old: str, new: str) -> str:
     return f"{old} -> {new}: {how} {finding}"
 
 
-def _replay(run: Run, reviews: Reviews | None) -> pd.DataFrame:
-    """Every sample, by id, with the decision that stands on it: sample, decision, finding and the columns of `cleaned`.
+def _replay(run: Run, reviews: Reviews | None, decided_only: bool = False) -> pd.DataFrame:
+    """Every sample (or only the decided ones), by id, with the decision that stands on it.
+
+    Columns sample, decision, finding and those of `cleaned`.
 
     `change` is relabelled, excluded or empty.
     """
     _need_whole(run)
-    samples = run.samples().sort_values("sample", ignore_index=True).rename(columns={"label": "given_label"})
     decided = (reviews or open_reviews(run)).current().rename(columns={"id": "review"})
+    samples = run.samples(decided["sample"].tolist() if decided_only else None)
+    samples = samples.sort_values("sample", ignore_index=True).rename(columns={"label": "given_label"})
     lost = decided.loc[~decided["sample"].isin(samples["sample"])]
     if len(lost):
         raise LossprintError(

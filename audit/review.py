@@ -30,6 +30,7 @@ from sqlalchemy import (
     Text,
     create_engine,
     event,
+    func,
     insert,
     inspect,
     select,
@@ -95,6 +96,7 @@ class Reviews:
         self.run = run
         self.key = run_key(run)
         self._db = engine
+        self._known: tuple | None = None
 
     def __enter__(self) -> "Reviews":
         return self
@@ -171,14 +173,21 @@ class Reviews:
 
     def history(self) -> pd.DataFrame:
         """Every row of this run, oldest first: the columns of Review and `stands`, False for undos and undone ones."""
+        mine = REVIEWS.c.run == self.key
+        # Rows are only ever appended, so their number and the last id say whether there are new ones.
+        mark = self._read(select(func.max(REVIEWS.c.id), func.count()).where(mine))
+        if self._known is not None and self._known[0] == mark:
+            return self._known[1].copy()
         columns = [REVIEWS.c[name] for name in COLUMNS]
-        rows = self._read(select(*columns).where(REVIEWS.c.run == self.key).order_by(REVIEWS.c.id))
+        rows = self._read(select(*columns).where(mine).order_by(REVIEWS.c.id))
         text = dict.fromkeys(("finding", "decision", "reviewer", "at", "new_label", "comment"), "string")
         frame = pd.DataFrame(rows, columns=list(COLUMNS))
         frame = frame.astype({**text, "sample": "int64", "id": "int64", "undoes": "Int64"})
         undone = set(frame["undoes"].dropna())
         frame["stands"] = ((frame["decision"] != "undo") & ~frame["id"].isin(undone)).astype(bool)
-        return frame
+        # A row written between the two reads is in `rows` already; the next mark then differs, and all is read again.
+        self._known = mark, frame
+        return frame.copy()
 
     def current(self) -> pd.DataFrame:
         """The latest decision that stands on each decided sample: the columns of Review, ordered by sample."""
@@ -258,13 +267,14 @@ class Reviews:
     def _append(self, reviews: list[Review]) -> list[Review]:
         if not reviews:
             return []
-        made = []
         with self._told("written"), self._db.connect() as connection:
             self._prepare(connection)
-            for review in reviews:
-                values = {name: value for name, value in asdict(review).items() if name != "id"}
-                key = connection.execute(insert(REVIEWS).values(run=self.key, **values)).inserted_primary_key[0]
-                made.append(replace(review, id=int(key)))
+            rows = [
+                {"run": self.key} | {name: value for name, value in asdict(review).items() if name != "id"}
+                for review in reviews
+            ]
+            keys = connection.scalars(insert(REVIEWS).returning(REVIEWS.c.id, sort_by_parameter_order=True), rows)
+            made = [replace(review, id=int(key)) for review, key in zip(reviews, keys, strict=True)]
             connection.commit()
         return made
 

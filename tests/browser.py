@@ -38,11 +38,16 @@ PAGES = {
     "Mislabeled": "labels",
     "Duplicates": "duplicates",
     "Outliers": "outliers",
-    "Trajectories": "trajectories",
+    "Classes": "classes",
+    "Triage map": "map",
+    "Loss prints": "prints",
     "Aligned & conflicting": "pairs",
+    "Sample": "sample",
+    "Compare runs": "compare",
     "Review": "review",
     "Coreset": "coreset",
     "Export": "export",
+    "Help": "help",
 }
 WAIT = 20_000
 
@@ -191,6 +196,20 @@ def eventually(check, message: str = "it did not happen") -> None:
     while not check():
         assert time.monotonic() < deadline, message
         time.sleep(0.05)
+
+
+def check_access(page, where: str) -> None:
+    """Fail on what axe-core calls a serious or critical hindrance. Streamlit's own list of pages is left out."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(page, context={"exclude": [["[data-testid=stSidebarNav]"]]}).response["violations"]
+    bad = [
+        f"{one['id']}: {node['html'][:160]} {[check['message'] for check in node['any']][:1]}"
+        for one in found
+        if one["impact"] in ("serious", "critical")
+        for node in one["nodes"][:3]
+    ]
+    assert not bad, (where, bad)
 
 
 def download(page, button: str) -> pd.DataFrame:

@@ -12,7 +12,7 @@ import streamlit as st
 from helpers import make_run
 from streamlit.testing.v1 import AppTest
 
-from lossprint.app import browse, data, decide, detail, main, parts, story, suggest
+from lossprint.app import browse, data, decide, detail, keeping, main, parts, story, suggest
 from lossprint.app.views import duplicates, review
 from lossprint.audit.review import open_reviews
 from lossprint.audit.store import open_run
@@ -110,7 +110,7 @@ def test_page_renders_with_hostile_labels(name, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("sample", ["0", "4", "images/train_003.png", "train", "30", "no such", "-1", "9" * 30])
-@pytest.mark.parametrize("name", ["trajectories", "pairs"])
+@pytest.mark.parametrize("name", ["sample", "pairs"])
 def test_samples_are_found_by_id_and_path(name, sample, run, monkeypatch):
     app = open_page(name, run.path, monkeypatch, sample=sample)
     assert_whole(app)
@@ -238,14 +238,30 @@ def test_next_open_goes_round_and_returns_to_the_skipped():
     assert review.next_open(names, {"a", "b", "c"}, set(), "a") is None
 
 
+def keep_all(loaded, finding: str, members: list[int]) -> list[tuple]:
+    known = keeping.said(data.reviews(loaded).history(), members)
+    return keeping.keep_all(members, known.before(finding))
+
+
+def keep_one(loaded, finding: str, members: list[int], label: str | None = None) -> list[tuple]:
+    """As the page does: the copy with the lowest mean loss, among those with a label."""
+    before = keeping.said(data.reviews(loaded).history(), members).before(finding)
+    rows = loaded.samples.loc[members]
+    labels = keeping.labels_now(members, rows["label"].astype(object).tolist(), before)
+    among = None if label is None else [one == label for one in labels]
+    loss = loaded.scores["csl"].reindex(members).to_numpy(float)
+    kept = keeping.stays(members, before, (rows["split"] == "train").tolist(), loss, among)
+    return keeping.keep_one(members, kept, before)
+
+
 def test_duplicate_groups_put_conflicts_first_and_keep_one_copy(tmp_path):
     loaded = data.load(make_run(tmp_path / "two", classes=("coat", "shirt")).path)
     found = duplicates.groups(loaded)
     assert list(found["conflict"]) == [True, False]
-    decisions = decide.keep_one(loaded, "duplicate:0", [3, 0], loaded.samples.at[3, "label"])
+    decisions = keep_one(loaded, "duplicate:0", [3, 0], loaded.samples.at[3, "label"])
     assert [(one[0], one[1]) for one in decisions] == [(3, "keep"), (0, "exclude")]
     val = int(loaded.samples.index[loaded.samples["split"] == "val"][0])
-    assert decide.keep_one(loaded, "duplicate:0", [3, val])[0] == (val, "keep", None)
+    assert keep_one(loaded, "duplicate:0", [3, val])[0] == (val, "keep", None)
 
 
 def test_reasons_name_the_numbers(tmp_path):
@@ -288,13 +304,13 @@ def test_a_duplicate_group_carries_on_what_other_findings_decided(tmp_path):
     group, reviews = "duplicate:0", data.reviews(loaded)
     given = {sample: loaded.samples.at[sample, "label"] for sample in (0, 3)}
     reviews.add(finding="label_error:3", sample=3, decision="accept", new_label=given[0], reviewer="ann")
-    assert decide.keep_all(loaded, group, [3, 0]) == [(3, "relabel", given[0]), (0, "keep", None)]
-    assert len(decide.keep_one(loaded, group, [3, 0], given[0])) == 2
+    assert keep_all(loaded, group, [3, 0]) == [(3, "relabel", given[0]), (0, "keep", None)]
+    assert len(keep_one(loaded, group, [3, 0], given[0])) == 2
     reviews.add(finding="outlier:0", sample=0, decision="exclude", reviewer="ann")
-    assert decide.keep_one(loaded, group, [3, 0]) == [(3, "relabel", given[0]), (0, "exclude", None)]
-    assert decide.keep_all(loaded, group, [3, 0])[1] == (0, "exclude", None)
+    assert keep_one(loaded, group, [3, 0]) == [(3, "relabel", given[0]), (0, "exclude", None)]
+    assert keep_all(loaded, group, [3, 0])[1] == (0, "exclude", None)
     reviews.add(finding=group, sample=3, decision="exclude", reviewer="ann")  # the group itself changes its mind
-    assert decide.keep_one(loaded, group, [3, 0])[0] == (3, "relabel", given[0])
+    assert keep_one(loaded, group, [3, 0])[0] == (3, "relabel", given[0])
 
 
 def test_a_question_on_a_sample_that_is_excluded_elsewhere_says_so(run, monkeypatch):

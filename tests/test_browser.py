@@ -14,6 +14,7 @@ from browser import (  # noqa: F401 (fixtures)
     address,
     base,
     caption,
+    check_access,
     chromium,
     current,
     download,
@@ -40,6 +41,8 @@ pytestmark = [
 def test_every_page_opens_from_the_navigation(page, base):
     visit(page, f"{base}/?run=plain", "Overview")
     page.get_by_text("Look here first").wait_for()
+    assert page.locator(".js-plotly-plot").count() == 0  # drawn once they come into view
+    page.locator(".wait").scroll_into_view_if_needed()
     page.locator(".js-plotly-plot .main-svg").nth(5).wait_for()
     for title in PAGES:
         page.get_by_test_id("stSidebarNavLink").filter(has_text=title).click()
@@ -49,21 +52,18 @@ def test_every_page_opens_from_the_navigation(page, base):
         assert page.get_by_test_id("stAlertContentError").count() == 0
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_pages_fit_a_telephone(chromium, base, scheme):
+@pytest.mark.parametrize(("scheme", "run"), [("light", "hostile"), ("dark", "plain")])
+def test_pages_fit_a_telephone_and_hinder_nobody_whatever_the_labels(chromium, base, scheme, run):
+    """No page is wider than the screen, labels that are markup are text, and axe-core finds no serious hindrance."""
     with watched(chromium, viewport={"width": 400, "height": 800}, color_scheme=scheme) as page:
         for title, name in [("Overview", ""), *PAGES.items()]:
-            visit(page, f"{base}/{name}?run=plain", title)
+            visit(page, f"{base}/{name}?run={run}", title)
             assert page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= 400, title
-
-
-def test_labels_that_are_markup_are_shown_as_text(page, base):
-    for title, name in [("Overview", ""), *PAGES.items()]:
-        visit(page, f"{base}/{name}?run=hostile", title)
-        assert page.evaluate("window.hacked") is None, title
-        assert page.locator("a[href^=javascript]").count() == 0, title
-    visit(page, f"{base}/labels?run=hostile", "Mislabeled")
-    assert HOSTILE in page.locator(".tile .labels").first.text_content()
+            assert page.evaluate("window.hacked") is None, title
+            assert page.locator("a[href^=javascript]").count() == 0, title
+            check_access(page, f"{title}, {scheme}")
+            if name == "labels" and run == "hostile":
+                assert HOSTILE in page.locator(".tile .labels").first.text_content()
 
 
 def test_links_from_anywhere_do_no_harm(page, base):
@@ -71,7 +71,7 @@ def test_links_from_anywhere_do_no_harm(page, base):
         visit(page, f"{base}/labels?{query}", "Mislabeled")
         page.locator(".tile").first.wait_for()
     for query in ("sample=../../etc", "sample=train_00", "sample=-5&x=nope&y=csl"):
-        visit(page, f"{base}/trajectories?run=plain&{query}", "Trajectories")
+        visit(page, f"{base}/sample?run=plain&{query}", "Sample")
         visit(page, f"{base}/pairs?run=plain&{query}", "Aligned & conflicting")
     visit(page, f"{base}/review?run=plain&finding=nothing&queue=x", "Review")
 
@@ -107,33 +107,36 @@ def test_a_run_that_is_not_there_is_said(page, base):
 
 
 @pytest.mark.parametrize("run", ["plain", "hostile"])
-def test_a_thumbnail_of_the_overview_opens_its_story_in_the_same_run(page, base, run):
+def test_a_thumbnail_of_the_overview_opens_its_story_and_the_page_of_it_in_the_same_run(page, base, run):
     visit(page, f"{base}/?run={run}", "Overview")
     page.locator(".tile").first.click()
-    page.get_by_role("heading", name="Trajectories", exact=True).wait_for()
+    drawer = page.get_by_role("dialog")
+    caption(drawer, 10).wait_for()
+    eventually(lambda: "open=10" in address(page))
+    drawer.get_by_role("link", name="Open as a page").click()
     page.get_by_role("heading", name="Sample 10").wait_for()
-    eventually(lambda: re.search(r"sample=10", address(page)))
+    eventually(lambda: re.search(r"/sample\?.*sample=10", address(page)))
     assert re.findall(r"run=(\w+)", address(page)) == [run]
+    assert page.get_by_role("dialog").count() == 0
 
 
 # ---------------------------------------------------------------------------------------------- evidence
 
 
-def test_a_trajectory_is_seen_and_another_chosen_in_the_map(page, base):
-    visit(page, f"{base}/trajectories?run=plain&sample=12", "Trajectories")
+def test_one_samples_whole_story_has_its_own_url(page, base):
+    visit(page, f"{base}/sample?run=plain&sample=12", "Sample")
     page.get_by_role("heading", name="Sample 12").wait_for()
-    page.get_by_text("higher than that of").or_(page.get_by_text("over the given label")).first.wait_for()
-    story = page.locator(".st-key-story-loss .js-plotly-plot")
-    story.locator(".scatterlayer .trace").nth(2).wait_for(state="attached")
-    points = page.locator(".st-key-map .scatterlayer .trace").first.locator(".point")
-    points.nth(20).wait_for(state="attached")
-    box = points.nth(3).bounding_box()
-    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    page.mouse.down()
-    page.mouse.up()
-    eventually(lambda: "sample=12" not in address(page), "a click in the map chose no other sample")
-    chosen = re.search(r"sample=(\d+)", address(page)).group(1)
-    page.get_by_role("heading", name=f"Sample {chosen}").wait_for()
+    page.get_by_text("over the given label").first.wait_for()
+    page.locator(".st-key-story-loss .scatterlayer .trace").nth(2).wait_for(state="attached")
+    page.locator(".st-key-story-partners-aligned img").nth(2).wait_for()
+    page.locator(".st-key-story-partners-curves .scatterlayer .trace").nth(3).wait_for(state="attached")
+    stage = page.locator(".stage")
+    stage.focus()
+    page.keyboard.press("+")
+    eventually(lambda: "scale(1.5)" in stage.locator("img").get_attribute("style"))
+    page.get_by_role("button", name="Fit").click()
+    eventually(lambda: "scale(1)" in stage.locator("img").get_attribute("style"))
+    assert stage.locator("img").evaluate("one => getComputedStyle(one).imageRendering") == "pixelated"
 
 
 def test_partners_are_shown_with_their_curves(page, base):
@@ -223,6 +226,11 @@ def test_the_gallery_and_its_drawer_work_by_keyboard(page, base, runs):
 def test_a_link_opens_the_drawer(page, base):
     visit(page, f"{base}/labels?run=plain&open=15", "Mislabeled")
     caption(page.get_by_role("dialog"), 15).wait_for()
+    page.get_by_role("dialog").locator(".wait").scroll_into_view_if_needed()
+    page.get_by_role("dialog").locator(".js-plotly-plot").nth(2).wait_for()
+    check_access(page, "drawer")
+    visit(page, f"{base}/classes?run=plain&open=16", "Classes")
+    caption(page.get_by_role("dialog"), 16).wait_for()
 
 
 def test_review_by_keyboard_alone(page, base, runs):

@@ -9,41 +9,13 @@ from lossprint.app import charts
 HOSTILE = "<img src=x onerror=alert(1)>"
 
 
-def scored(count: int) -> pd.DataFrame:
-    rng = np.random.default_rng(0)
-    values = {"csl": rng.random(count), "curvature": rng.random(count)}
-    return pd.DataFrame({"sample": np.arange(count), "label": HOSTILE, "flag": np.arange(count) % 50 == 0, **values})
-
-
-def draw(count: int, **more):
-    return charts.scatter(scored(count), "csl", "curvature", titles=("CSL", "Curvature"), dark=False, **more)
-
-
-def test_scatter_draws_every_sample_with_its_id():
-    figure = draw(200, chosen=7)
-    ids = [one for trace in figure.data if trace.customdata is not None for one in trace.customdata]
-    assert sorted(ids) == list(range(200))
-    assert figure.data[-1].name == "this sample"
-    assert HOSTILE not in figure.to_json()
-
-
-def test_scatter_of_many_draws_density_and_extremes():
-    count = charts.MANY + 5
-    figure = draw(count)
-    assert figure.data[0].type == "histogram2d"
-    drawn = sum(len(trace.x) for trace in figure.data[1:])
-    assert drawn == 2000
-    flagged = next(trace for trace in figure.data if trace.name == "flagged label")
-    assert len(flagged.x) == (np.arange(count) % 50 == 0).sum()
-
-
-def test_scatter_leaves_out_samples_without_a_score():
-    frame = scored(10)
-    frame.loc[3, "curvature"] = np.nan
-    frame.loc[4, "csl"] = np.inf
-    figure = charts.scatter(frame, "csl", "curvature", titles=("a", "b"), dark=True)
-    ids = {one for trace in figure.data for one in trace.customdata}
-    assert ids == set(range(10)) - {3, 4}
+def test_confusion_draws_a_point_a_pair_that_occurs():
+    table = pd.DataFrame([[0, 3], [1, 0]], index=["a", "<b>"], columns=["a", "<b>"])
+    points = charts.confusion(table, dark=False, chosen=("a", "<b>")).data
+    assert [list(pair) for pair in points[0].customdata] == [["a", "<b>"], ["<b>", "a"]]
+    assert list(points[0].text) == ["3", "1"] and "<b>" not in points[0].hovertext[0]
+    assert len(points) == 2  # the ring of the chosen pair
+    assert len(charts.confusion(table, dark=True).data) == 1
 
 
 def test_loss_print_has_units_band_and_mean():
@@ -90,5 +62,6 @@ def test_percentiles_mark_the_suspect_end():
     table = {"title": ["CSL", "AUM", "CLD"], "percent": [99.0, 50.0, 1.0], "suspect": ["high", "low", "low"]}
     frame = pd.DataFrame(table)
     figure = charts.percentiles(frame, dark=False)
-    hues = figure.data[-1].marker.color
+    hues = figure.data[-2].marker.color
+    assert list(figure.data[-1].text) == ["99.0", "50.0", "1.0"]
     assert hues[0] == hues[2] == charts.LIGHT.conflicting and hues[1] == charts.LIGHT.given

@@ -1,13 +1,17 @@
 // The thumbnail grid. Data comes from datasets that nobody vetted: all text is set through textContent.
 
+const MOVES = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: "down", ArrowUp: "up", Home: "first", End: "last" }
+const ACTIONS = { a: "accept", k: "keep", x: "exclude", n: "unsure", u: "undo" }
+const SAID = { accept: "As suggested", keep: "Keep label", exclude: "Exclude", unsure: "Unsure" }
+
 function element(tag, className, text) {
   const node = document.createElement(tag)
-  node.className = className
+  if (className) node.className = className
   if (text !== undefined) node.textContent = text
   return node
 }
 
-function picture(tile) {
+function picture(tile, pickable) {
   const frame = element("div", "frame")
   if (tile.src) {
     const image = element("img", tile.pixelated ? "pixelated" : "")
@@ -21,6 +25,12 @@ function picture(tile) {
     missing.setAttribute("role", "img")
     missing.setAttribute("aria-label", tile.alt + ", image not readable")
     frame.append(missing)
+  }
+  if (pickable) {
+    const box = element("span", "pick")
+    box.setAttribute("aria-hidden", "true")
+    box.title = "Select (Space); Shift-click selects a range"
+    frame.append(box)
   }
   if (tile.badge) frame.append(element("span", "badge " + tile.tone, tile.badge))
   return frame
@@ -59,40 +69,62 @@ function describe(tile) {
   return parts.join(", ")
 }
 
+// Draw the tiles anew, but keep the nodes that say the same: what the reader is at stays where it is.
+function fill(grid, data) {
+  const before = new Map([...grid.children].map((node) => [node.dataset.id, node]))
+  const focused = [...grid.children].findIndex((node) => node === grid.getRootNode().activeElement)
+  const was = grid.children[focused]?.dataset.id
+  const nodes = data.tiles.map((tile) => {
+    const stamp = JSON.stringify([data.clickable, data.pickable, tile])
+    const old = before.get(String(tile.id))
+    if (old && old.lossprintStamp === stamp) return old
+    const node = element("div", tile.dim ? "tile dim" : "tile")
+    node.lossprintStamp = stamp
+    node.dataset.id = tile.id
+    node.setAttribute("role", data.clickable ? "option" : "listitem")
+    node.setAttribute("aria-label", describe(tile))
+    node.append(picture(tile, data.pickable), caption(tile))
+    return node
+  })
+  if (nodes.length !== grid.children.length || nodes.some((node, at) => node !== grid.children[at])) {
+    grid.replaceChildren(...nodes)
+    if (focused >= 0 && nodes.length) {
+      const same = nodes.find((node) => node.dataset.id === was)
+      const node = same ?? nodes[Math.min(focused, nodes.length - 1)]
+      node.tabIndex = 0
+      node.focus({ preventScroll: true })
+    }
+  }
+}
+
 export default function (component) {
   const { data, parentElement, setTriggerValue } = component
   const grid = parentElement.querySelector(".grid")
+  const bar = parentElement.querySelector(".bar")
   if (!grid || !data) return
 
   grid.style.setProperty("--tile", data.width + "px")
   grid.style.setProperty("--columns", data.columns ?? "auto-fill")
   grid.style.setProperty("--least", data.columns ? "0px" : "46%")
   grid.classList.toggle("fixed", Boolean(data.columns))
+  grid.classList.toggle("strip", Boolean(data.strip))
   grid.setAttribute("aria-label", data.label)
   grid.setAttribute("role", data.clickable ? "listbox" : "list")
-
-  // Rebuild only when the tiles changed: a rerun that changes nothing keeps the focus where it is.
-  const stamp = JSON.stringify([data.clickable, data.tiles])
-  if (grid.lossprintStamp !== stamp) {
-    grid.lossprintStamp = stamp
-    grid.replaceChildren(
-      ...data.tiles.map((tile) => {
-        const node = element("div", "tile")
-        node.dataset.id = tile.id
-        node.setAttribute("role", data.clickable ? "option" : "listitem")
-        node.setAttribute("aria-label", describe(tile))
-        node.append(picture(tile), caption(tile))
-        return node
-      }),
-    )
-  }
+  if (data.pickable) grid.setAttribute("aria-multiselectable", "true")
+  fill(grid, data)
 
   const nodes = [...grid.children]
+  const ids = nodes.map((node) => node.dataset.id)
+  const picked = (grid.lossprintPicked ??= new Set())
+  for (const id of [...picked]) if (!ids.includes(id)) picked.delete(id)
+
   const mark = (id) => {
     for (const node of nodes) {
       const on = id !== null && node.dataset.id === String(id)
       node.classList.toggle("selected", on)
-      if (data.clickable) node.setAttribute("aria-selected", on ? "true" : "false")
+      node.classList.toggle("picked", picked.has(node.dataset.id))
+      if (data.clickable)
+        node.setAttribute("aria-selected", on || picked.has(node.dataset.id) ? "true" : "false")
     }
   }
   mark(data.selected)
@@ -110,6 +142,7 @@ export default function (component) {
   if (!data.clickable) {
     grid.onclick = null
     grid.onkeydown = null
+    bar.hidden = true
     return
   }
 
@@ -117,38 +150,148 @@ export default function (component) {
     for (const other of nodes) other.tabIndex = other === node ? 0 : -1
   }
   const chosen = nodes.find((node) => node.classList.contains("selected"))
-  if (!nodes.some((node) => node.tabIndex === 0)) reachable(chosen ?? nodes[0])
+  const at0 = nodes.filter((node) => node.tabIndex === 0)
+  if (at0.length !== 1) reachable(at0[0] ?? chosen ?? nodes[0])
   const open = (node) => {
     mark(node.dataset.id)
     reachable(node)
     setTriggerValue("open", Number(node.dataset.id))
+  }
+  const act = (action, label = null) => {
+    const at = nodes.indexOf(grid.getRootNode().activeElement)
+    const mine = picked.size ? ids.filter((id) => picked.has(id)) : at >= 0 ? [ids[at]] : []
+    if (!mine.length && action !== "undo") return
+    const single = !picked.size
+    picked.clear()
+    mark(data.selected)
+    draw()
+    // The time makes two equal decisions two: what did not change would not be sent.
+    setTriggerValue("act", { action, label, ids: mine.map(Number), at: Date.now() })
+    if (single && action !== "undo" && nodes[at + 1]) go(at + 1)
+  }
+  const go = (to) => {
+    if (!nodes[to]) return
+    reachable(nodes[to])
+    nodes[to].focus()
+    nodes[to].scrollIntoView({ block: "nearest" })
   }
   const columns = () => {
     const top = nodes[0].offsetTop
     const next = nodes.findIndex((node) => node.offsetTop !== top)
     return next < 1 ? nodes.length : next
   }
+  const toggle = (at) => {
+    if (picked.has(ids[at])) picked.delete(ids[at])
+    else picked.add(ids[at])
+    grid.lossprintAnchor = ids[at]
+  }
+  const range = (to) => {
+    const from = Math.max(0, ids.indexOf(grid.lossprintAnchor ?? ids[to]))
+    for (let at = Math.min(from, to); at <= Math.max(from, to); at++) picked.add(ids[at])
+  }
+  const repaint = () => {
+    mark(data.selected)
+    draw()
+  }
+
+  function draw() {
+    bar.hidden = !data.pickable
+    if (!data.pickable) return
+    const stamp = JSON.stringify([data.labels, data.digits, picked.size])
+    if (bar.lossprintStamp === stamp) return
+    bar.lossprintStamp = stamp
+    bar.replaceChildren()
+    const count = element("span", "count")
+    count.setAttribute("role", "status")
+    bar.append(count)
+    if (!picked.size) {
+      count.textContent = "Select with the box or Space, Shift for a range."
+      const keys = element("span", "keys")
+      for (const [key, word] of [["A", "as suggested"], ["K", "keep"], ["X", "exclude"], ["N", "unsure"], ["U", "undo"]])
+        keys.append(element("kbd", "", key), element("span", "", word))
+      data.digits.forEach((label, at) => {
+        keys.append(element("kbd", "", String((at + 1) % 10)), element("span", "digit", label))
+      })
+      bar.append(keys)
+      return
+    }
+    count.textContent = picked.size + " selected"
+    const button = (text, work, className = "") => {
+      const node = element("button", className, text)
+      node.type = "button"
+      node.onclick = work
+      bar.append(node)
+    }
+    for (const [action, text] of Object.entries(SAID))
+      button(text, () => act(action), action === "accept" ? "first" : "")
+    const choice = element("select")
+    choice.setAttribute("aria-label", "Relabel the selected samples")
+    choice.append(new Option("Relabel as …", ""))
+    for (const label of data.labels) choice.append(new Option(label, label))
+    choice.onchange = () => choice.value && act("relabel", choice.value)
+    bar.append(choice)
+    button("All on this page", () => {
+      for (const id of ids) picked.add(id)
+      repaint()
+    })
+    button("None", () => {
+      picked.clear()
+      repaint()
+    })
+  }
+  draw()
 
   grid.onclick = (event) => {
     const node = event.target.closest(".tile")
-    if (node) open(node)
+    if (!node) return
+    const at = nodes.indexOf(node)
+    const onBox = Boolean(event.target.closest(".pick"))
+    if (!data.pickable || !(onBox || event.shiftKey || event.ctrlKey || event.metaKey)) return open(node)
+    event.preventDefault()
+    if (event.shiftKey) range(at)
+    else toggle(at)
+    reachable(node)
+    node.focus({ preventScroll: true })
+    repaint()
+  }
+  grid.onmousedown = (event) => {
+    if (event.shiftKey) event.preventDefault() // no text selection between the two ends of a range
   }
   grid.onkeydown = (event) => {
     const node = event.target.closest(".tile")
-    if (!node || event.altKey || event.ctrlKey || event.metaKey) return
+    if (!node || event.altKey) return
     const at = nodes.indexOf(node)
-    const moves = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns(), ArrowUp: -columns() }
-    let to = null
-    if (event.key in moves) to = at + moves[event.key]
-    else if (event.key === "Home") to = 0
-    else if (event.key === "End") to = nodes.length - 1
-    else if (event.key === "Enter" || event.key === " ") open(node)
+    if (event.ctrlKey || event.metaKey) {
+      if (event.key.toLowerCase() !== "a" || !data.pickable) return
+      for (const id of ids) picked.add(id)
+      event.preventDefault()
+      return repaint()
+    }
+    const key = event.key
+    if (key in MOVES) {
+      const step = MOVES[key]
+      const by = step === "down" ? columns() : step === "up" ? -columns() : step
+      const to = step === "first" ? 0 : step === "last" ? nodes.length - 1 : at + by
+      if (data.pickable && event.shiftKey && nodes[to]) {
+        grid.lossprintAnchor = picked.size ? (grid.lossprintAnchor ?? ids[at]) : ids[at]
+        range(to)
+        repaint()
+      }
+      go(to)
+    } else if (key === "Enter" || (key === " " && !data.pickable)) open(node)
+    else if (!data.pickable) return
+    else if (key === " ") {
+      if (event.shiftKey) range(at)
+      else toggle(at)
+      repaint()
+    } else if (key === "Escape" && picked.size) {
+      picked.clear()
+      repaint()
+    } else if (key.toLowerCase() in ACTIONS && !event.shiftKey) act(ACTIONS[key.toLowerCase()])
+    else if (/^[0-9]$/.test(key) && data.digits[(Number(key) + 9) % 10] !== undefined)
+      act("relabel", data.digits[(Number(key) + 9) % 10])
     else return
     event.preventDefault()
-    if (to !== null && nodes[to]) {
-      reachable(nodes[to])
-      nodes[to].focus()
-      nodes[to].scrollIntoView({ block: "nearest" })
-    }
+    event.stopPropagation()
   }
 }

@@ -59,7 +59,7 @@ def render(loaded: data.Loaded) -> None:
             width="stretch",
         )
     _note(method)
-    dropped = loaded.scores[~loaded.scores["sample"].isin(set(chosen["sample"]))]
+    dropped = loaded.scores[~loaded.scores["sample"].isin(chosen["sample"])]
     _numbers(loaded, chosen, dropped, method)
     balance, examples = st.columns([1, 1], gap="large")
     with balance:
@@ -103,8 +103,8 @@ def _numbers(loaded: data.Loaded, chosen: pd.DataFrame, dropped: pd.DataFrame, m
 
 
 def _balance(loaded: data.Loaded, chosen: pd.DataFrame) -> None:
-    whole = loaded.scores["label"].value_counts()
-    part = chosen["label"].value_counts()
+    whole = data.counts(loaded.scores["label"])
+    part = data.counts(chosen["label"])
     shares = {
         "coreset": (100 * part / max(1, part.sum())).round(3),
         "all training samples": (100 * whole / whole.sum()).round(3),

@@ -1,41 +1,34 @@
-"""Duplicates: which images are in the dataset more than once, and do their labels agree?"""
+"""Duplicates: which images are in the dataset more than once, do their labels agree, and which copy should stay?"""
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
-from lossprint.app import data, decide, detail, parts, story
-from lossprint.app.gallery import gallery
+from lossprint.app import browse, charts, data, decide, detail, grouping, keeping, parts, strips
+from lossprint.app.grouping import KINDS, Table
+from lossprint.app.keeping import POLICIES, Plan
+from lossprint.app.strips import BEST, MEMBERS, actions
 
-KINDS = ("duplicate", "near_duplicate")
-PER_PAGE = 8
-MEMBERS = 24
-SHOW = ("All", "Conflicting labels", "Across splits", "Not decided")
+__all__ = ["KINDS", "MEMBERS", "actions", "groups", "render"]  # Review draws groups as this page does
+
+PER_PAGE = (8, 16, 32)
+FILES = 2_000  # images that are opened at most to find the largest of each group
+ALL = "All"
+SHOW = (ALL, "Conflicting labels", "Across splits")
 
 
 def groups(loaded: data.Loaded) -> pd.DataFrame:
     """One row a duplicate group: group, kind, samples, severity, conflict, leak; conflicts and leakage first."""
-    rows = []
-    for name, members in loaded.of_kind(*KINDS).groupby("group", sort=False):
-        samples = [int(sample) for sample in members["sample"]]
-        splits = loaded.samples.loc[samples, "split"]
-        rows.append(
-            (
-                name,
-                members["kind"].iloc[0],
-                samples,
-                float(members["severity"].max()),
-                members["label"].nunique() > 1,
-                splits.nunique() > 1,
-            )
-        )
-    frame = pd.DataFrame(rows, columns=["group", "kind", "samples", "severity", "conflict", "leak"])
-    return frame.sort_values(["conflict", "leak", "severity"], ascending=False, kind="stable", ignore_index=True)
+    return data.derived(loaded, grouping.listed)
 
 
 def render(loaded: data.Loaded) -> None:
-    parts.header("Duplicates", "Which images are in the dataset more than once, and do their labels agree?")
-    found = groups(loaded)
-    if found.empty:
+    parts.header(
+        "Duplicates",
+        "Which images are in the dataset more than once, do their labels agree, and which copy should stay?",
+    )
+    base = data.derived(loaded, grouping.recorded)
+    if base.frame.empty:
         if loaded.run.has_duplicates():
             parts.empty("No duplicates", "No two images have the same or nearly the same content.")
         else:
@@ -43,124 +36,260 @@ def render(loaded: data.Loaded) -> None:
                 "Not looked for", "No images were compared in this run: its losses came from elsewhere.", "info"
             )
         return
-    reviewed = decide.reviewed_groups(loaded)
-    show = st.segmented_control(
-        "Show", SHOW, default="All", required=True, key="groups", bind="query-params", label_visibility="collapsed"
-    )
-    is_open = ~found["group"].isin(reviewed)
-    st.caption(
-        f"{parts.plural(len(found), 'group')}: {found['conflict'].sum():,} with conflicting labels, "
-        f"{found['leak'].sum():,} across splits, {is_open.sum():,} not decided."
-    )
-    masks = {"Conflicting labels": found["conflict"], "Across splits": found["leak"], "Not decided": is_open}
-    if show in masks:
-        found = found[masks[show]]
+    table = _threshold(loaded, base)
+    history = data.reviews(loaded).history()
+    decided, partly = keeping.states(table, history)
+    chosen = _filters(loaded)
+    found = grouping.filtered(table, loaded.samples, decided, **chosen)
+    per_page = _counts(found, decided[found.index])
     if found.empty:
-        parts.empty("No such group", "Choose another view above.", "filter_alt_off")
+        parts.empty(
+            "No such group",
+            "Choose another view above, or lower the threshold of similarity."
+            if len(table.frame) < len(base.frame)
+            else "Choose another view above.",
+            "filter_alt_off",
+        )
+        detail.drawer(loaded, [])
         return
-    pages = -(-len(found) // PER_PAGE)
+    with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
+        policy = _policy(loaded)
+        buttons = st.container(horizontal=True, gap="xsmall", vertical_alignment="bottom", width="content")
+    pages = -(-len(found) // per_page)
     slot = st.container()
     number = 1
     if pages > 1:
         with st.container(horizontal_alignment="center"):
             number = st.pagination(pages, key="dpage", bind="query-params")
-    decided = decide.decided(loaded)
-    similarity = _similarities(loaded)
-    start = (min(number, pages) - 1) * PER_PAGE
+    shown = browse.page_of(found, number, per_page)
+    open_now = ~(decided | partly)
+    with buttons:
+        asked = _bulk(loaded, table, found, shown, open_now, policy, history)
     with slot:
-        for row in found.iloc[start : start + PER_PAGE].itertuples():
-            _group(loaded, row, decided, similarity)
-    detail.drawer(loaded, [sample for samples in found["samples"] for sample in samples])
+        strips.strips(loaded, table, shown, decided, partly, policy, history)
+    if not asked and detail.opened() is not None:
+        # A sample may be in an exact group and in a near one: the arrows of the drawer pass it once.
+        order = list(dict.fromkeys(table.members[grouping.flat(found)[1]].tolist()))
+        detail.drawer(loaded, order)
 
 
-def _similarities(loaded: data.Loaded) -> dict[int, float]:
-    """Per sample the similarity with its most similar partner."""
-    pairs = loaded.duplicates
-    if pairs.empty:
-        return {}
-    both = pd.concat(
-        [pairs[["sample", "similarity"]], pairs[["partner", "similarity"]].set_axis(["sample", "similarity"], axis=1)]
-    )
-    return both.groupby("sample")["similarity"].max().to_dict()
+# ---------------------------------------------------------------------------------------------- what is shown
 
 
-def _group(loaded: data.Loaded, row, decided: dict[int, pd.Series], similarity: dict[int, float]) -> None:
-    members = loaded.findings[loaded.findings["group"] == row.group]
-    with st.container(border=True):
-        badges = []
-        if row.conflict:
-            badges.append(":red-badge[:material/warning: conflicting labels]")
-        if row.leak:
-            badges.append(":orange-badge[:material/call_split: across splits]")
-        badges.append(":gray-badge[exact]" if row.kind == "duplicate" else ":gray-badge[near]")
-        st.markdown(" ".join(badges) + "  \n" + story.group_sentence(members, loaded.samples, parts.md))
-        left, right = st.columns([1, 1], gap="medium")
-        with left:
-            _members(loaded, row, decided, similarity)
-        with right:
-            actions(loaded, row.group, row.samples, key=row.group)
+def _threshold(loaded: data.Loaded, base: Table) -> Table:
+    """The slider, what it makes of the groups, and how similar the near pairs are."""
+    pairs = data.derived(loaded, grouping.edges)
+    near = pairs.near()
+    low, step = scale(near)
+    if not len(near) or low >= 1:
+        return base
+    if not low <= st.session_state.get("alike", low) <= 1:  # of another run
+        del st.session_state["alike"]
+    left, right = st.columns([3, 2], gap="medium", vertical_alignment="center")
+    with left:
+        least = st.slider(
+            "Near duplicates: alike by at least",
+            low,
+            1.0,
+            low,
+            step,
+            format="%.3f",
+            key="alike",
+            bind="query-params",
+            on_change=_first_page,
+            help="The share of one picture's detail that the other explains; leftmost: every pair that the audit took "
+            "for one picture. Raising it splits groups of near duplicates into what is still alike, at once; it "
+            "is a view and changes no finding. Decisions on a part of a group are stored under the part's own name, "
+            "such as near_duplicate:17 (2 of 5), and leave the other copies as they are.",
+        )
+        table = data.derived(loaded, _at, round(least, 4)) if least > low else base
+        line = (
+            f"**{parts.plural(len(table.frame), 'group')}, {parts.plural(table.images, 'image')}**, at this threshold"
+        )
+        if least > low:
+            kept = int((near >= least - grouping.CLOSE).sum())
+            line += f" · {kept:,} of {parts.plural(len(near), 'near pair')} · {len(base.frame):,} groups as recorded"
+        st.markdown(line)
+    with right:
+        figure = charts.histogram(pd.Series(near), dark=parts.dark(), unit="similarity of near pairs", height=130)
+        _shade(figure, least)
+        parts.chart(figure, f"Similarities of {len(near):,} near pairs, those below {least:.3f} in grey", "alike-pairs")
+    return table
 
 
-def _members(loaded: data.Loaded, row, decided: dict[int, pd.Series], similarity: dict[int, float]) -> None:
-    tiles = []
-    for sample in row.samples[:MEMBERS]:
-        split = loaded.samples.at[sample, "split"]
-        close = similarity.get(sample)
-        note = parts.SPLITS.get(split, split) + (f" · {close:.3f} alike" if close is not None and close < 1 else "")
-        tiles.append(
-            parts.tile(
-                loaded,
-                sample,
-                given=loaded.samples.at[sample, "label"],
-                title=f"#{sample}",
-                note=note,
-                **decide.badge(decided.get(sample)),
+def scale(near: np.ndarray) -> tuple[float, float]:
+    """(lowest value, step) of the slider, for the similarities of the near pairs: 100 steps at most."""
+    if not len(near):
+        return 1.0, 0.001
+    least = float(np.clip(near.min(), 0, 1))
+    step = next(step for step in (0.001, 0.002, 0.005, 0.01) if 1 - least <= 100 * step)
+    return round(float(np.floor(least / step + grouping.CLOSE)) * step, 4), step
+
+
+def _at(loaded: data.Loaded, least: float) -> Table:
+    base, pairs = data.derived(loaded, grouping.recorded), data.derived(loaded, grouping.edges)
+    return grouping.regrouped(base, loaded, pairs, least)
+
+
+def _shade(figure, least: float) -> None:
+    """Pairs that do not count at this threshold in grey."""
+    colours = charts.palette(parts.dark())
+    if not figure.data:
+        return
+    bars = figure.data[0]
+    bars.marker.color = [colours.given if x >= least else charts.tint(colours.muted, 0.45) for x in bars.x]
+    bars.hovertemplate = "about %{x:.3f}: %{y:,} pairs<extra></extra>"
+    figure.update_yaxes(title_text="pairs", nticks=3)
+
+
+def _first_page() -> None:
+    if "dpage" in st.session_state:
+        st.session_state["dpage"] = 1
+
+
+def _labels(loaded: data.Loaded) -> list[str]:
+    """The labels of images in groups, most frequent first."""
+    members = np.unique(grouping.recorded(loaded).members)
+    return list(data.counts(grouping.column(loaded.samples, "label", members)).index)
+
+
+def _filters(loaded: data.Loaded) -> dict:
+    """What to show, as keywords of `grouping.filtered`."""
+
+    def control(label: str, options: tuple, key: str) -> str:
+        return st.segmented_control(
+            label, options, default=ALL, required=True, key=key, bind="query-params", on_change=_first_page
+        )
+
+    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
+        show = control("Show", SHOW, "groups")
+        kind = control("Kind", (ALL, "Exact", "Near"), "kind")
+        state = control("Decision", (ALL, "Open", "Decided"), "state")
+        label = st.selectbox(
+            "Class",
+            [ALL, *data.derived(loaded, _labels)],
+            key="class",
+            bind="query-params",
+            on_change=_first_page,
+            width=170,
+            help="Groups in which a copy has this label.",
+        )
+    return {"show": show, "kind": kind, "label": label, "state": state}
+
+
+def _counts(found: pd.DataFrame, decided: np.ndarray) -> int:
+    """What the filters left; how many groups a page."""
+    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
+        st.caption(
+            f"{parts.plural(len(found), 'group')}: {found['conflict'].sum():,} with conflicting labels, "
+            f"{found['leak'].sum():,} across splits, {(~decided).sum():,} not decided.",
+            width="content",
+        )
+        st.space("stretch")
+        with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", width="content"):
+            st.caption("per page", width="content")
+            return st.selectbox(
+                "Groups a page",
+                PER_PAGE,
+                key="dper",
+                bind="query-params",
+                on_change=_first_page,
+                width=90,
+                label_visibility="collapsed",
             )
+
+
+# ---------------------------------------------------------------------------------------------- which copy stays
+
+
+def _policy(loaded: data.Loaded) -> str:
+    return st.segmented_control(
+        "Which copy stays",
+        list(POLICIES),
+        default="loss",
+        required=True,
+        key="policy",
+        bind="query-params",
+        format_func=POLICIES.get,
+        help="An evaluation copy stays before a training copy, so that evaluation data stays as it is. Else: "
+        + "; ".join(f"**{POLICIES[name]}**: {text}" for name, text in BEST.items())
+        + ". Where that says nothing, the smallest id stays.",
+    )
+
+
+def _bulk(loaded, table: Table, found, shown, open_now: np.ndarray, policy: str, history: pd.DataFrame) -> bool:
+    """The buttons that keep one copy of many groups at once. Whether one of them has asked for a confirmation."""
+    conflict = keeping.conflicting_now(table, found, loaded.samples, history)
+    able = found[~conflict & open_now[found.index]]
+    here = shown[shown.index.isin(able.index)]
+    asked = None
+    if len(here) and st.button(
+        f"Apply to the {parts.plural(len(here), 'group')} shown",
+        key="bulk-page",
+        icon=":material/filter_1:",
+        help="Keeps one copy of each group on this page whose labels agree and that is open. Asks before.",
+    ):
+        asked = here
+    many = policy == "largest" and int(able["size"].sum()) > FILES
+    if len(able) > len(here) and st.button(
+        f"Apply to all {len(able):,} groups without conflicting labels",
+        key="bulk-all",
+        icon=":material/done_all:",
+        disabled=many,
+        help=f"Sizes are read from the image files: for {FILES:,} images at most at once. Go page by page, or filter."
+        if many
+        else "Keeps one copy of each group under these filters whose labels agree and that is open. Asks before.",
+    ):
+        asked = able
+    st.button(
+        "Undo",
+        key="duplicates-undo",
+        icon=":material/undo:",
+        type="tertiary",
+        shortcut="U" if detail.opened() is None else None,  # the drawer has its own
+        on_click=decide.undo,
+        args=(loaded,),
+    )
+    if asked is None:
+        return False
+    value = strips.value_of(loaded, table, asked, policy)
+    plan = keeping.plan(table, asked, value, loaded.samples, history)
+    whole = found if asked is able else shown
+    left = conflict[found.index.get_indexer(whole.index)]
+    _confirm(loaded, plan, policy, int(left.sum()), len(whole) - len(asked) - int(left.sum()))
+    return True
+
+
+@st.dialog("Keep one copy of each group?")
+def _confirm(loaded: data.Loaded, plan: Plan, policy: str, conflicts: int, others: int) -> None:
+    st.markdown(
+        f"**{parts.plural(plan.groups, 'group')}, {parts.plural(plan.images, 'image')}**: "
+        f"{parts.plural(plan.stay, 'image stays', 'images stay')}, {plan.go:,} will be excluded."
+    )
+    st.markdown(
+        f"Of each group an evaluation copy stays if there is one, else {BEST[policy]}. "
+        "What other findings left out stays out, and labels that they gave are kept."
+    )
+    if plan.tested:
+        text = parts.plural(
+            plan.tested, "of the excluded is an evaluation image", "of the excluded are evaluation images"
         )
-    parts.tell_missing(tiles)
-    gallery(tiles, key=f"group-{row.group}", label=f"duplicate group of {len(row.samples)} images", on_open=detail.show)
-    if len(row.samples) > MEMBERS:
-        st.caption(f"The first {MEMBERS} of {len(row.samples):,} copies.")
-
-
-def actions(
-    loaded: data.Loaded,
-    group: str,
-    samples: list[int],
-    *,
-    key: str,
-    then=None,
-    asked=None,
-    shortcuts: bool = False,
-    comment: str | None = None,
-) -> None:
-    """The choices on a duplicate group: one copy with one of its labels, all, none, unsure."""
-    before = decide.elsewhere(loaded, group)
-    labels = list(dict.fromkeys(decide.label_now(loaded, sample, before) for sample in samples))
-
-    def press(text: str, name: str, decisions: list, shortcut: str, icon: str, **style) -> None:
-        st.button(
-            text,
-            key=f"{key}-{name}",
-            icon=f":material/{icon}:",
-            width="stretch",
-            on_click=decide.store,
-            args=(loaded, group, decisions, comment, then, asked),
-            shortcut=shortcut if shortcuts else None,
-            **style,
+        st.markdown(f":orange[:material/warning:] {text}: further copies within the evaluation data.")
+    left = []
+    if conflicts:
+        left.append(
+            f"{parts.plural(conflicts, 'group')} with conflicting labels: which label is right is for you to say"
         )
-
-    with st.grid(2, min_column_width=130, gap="xsmall"):
-        if len(labels) == 1:
-            press("Keep one copy", "one", decide.keep_one(loaded, group, samples), "A", "filter_1", type="primary")
-        for at, label in enumerate(labels[:6] if len(labels) > 1 else []):
-            decisions = decide.keep_one(loaded, group, samples, label)
-            press(f"It is {parts.md(label)}", f"one-{at}", decisions, str(at + 1), "check")
-        press("Keep all", "all", decide.keep_all(loaded, group, samples), "K", "done_all")
-        press("Exclude all", "none", [(one, "exclude", None) for one in samples], "X", "block")
-        press("Unsure", "unsure", decide.unsure_one(loaded, group, samples), "N", "help")
-    decide.warn_excluded(loaded, group, samples, "**Keep all** leaves it out.")
-    if len(labels) > 1:
-        st.caption("Choosing a label keeps one copy that carries it and excludes the others.")
-    else:
-        st.caption("One copy stays, an evaluation copy if there is one, else the one with the lowest mean loss.")
+    if others:
+        left.append(f"{parts.plural(others, 'group')} decided already, in whole or in part")
+    if left:
+        st.markdown("Left as before: " + "; ".join(left) + ".")
+    st.caption("No file is deleted: these are decisions, applied on export. One Undo (U) takes all of them back.")
+    with st.container(horizontal=True, horizontal_alignment="right", gap="xsmall"):
+        if st.button("Cancel", key="bulk-cancel"):
+            st.rerun()
+        if st.button("Apply", key="bulk-apply", type="primary", icon=":material/check:"):
+            with st.spinner("Storing …"):
+                named = decide.reviewed_groups(loaded)  # somebody may have decided while the dialog was open
+                decide.store_all(loaded, [one for one in plan.decisions if one[0] not in named])
+            st.rerun()

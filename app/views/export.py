@@ -1,6 +1,7 @@
 """Export: what changes when the decisions are applied, and where should it go?"""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -18,19 +19,18 @@ def render(loaded: data.Loaded) -> None:
         "Export", "What changes when the decisions are applied, and where should it go? The source stays as it is."
     )
     reviews = data.reviews(loaded)
-    kept = export.cleaned(loaded.run, reviews)
-    changed = export.changes(loaded.run, reviews)
-    _cleaned(loaded, kept, changed)
+    _cleaned(loaded, export.changes(loaded.run, reviews))
     _rest(loaded)
 
 
-def _cleaned(loaded: data.Loaded, kept: pd.DataFrame, changed: pd.DataFrame) -> None:
+def _cleaned(loaded: data.Loaded, changed: pd.DataFrame) -> None:
     st.subheader("Cleaned dataset", anchor=False)
-    relabeled = int((kept["change"] == "relabelled").sum())
-    excluded = len(loaded.samples) - len(kept)
+    excluded = int((changed["decision"] == "exclude").sum())
+    relabeled = len(changed) - excluded
+    kept = len(loaded.samples) - excluded
     reviewed = len(decide.decided(loaded))
     grid = st.grid(4, min_column_width=150, gap="small")
-    grid.metric("Samples exported", f"{len(kept):,}", border=True, help="All splits, without the excluded ones.")
+    grid.metric("Samples exported", f"{kept:,}", border=True, help="All splits, without the excluded ones.")
     grid.metric("Labels changed", f"{relabeled:,}", border=True)
     grid.metric("Excluded", f"{excluded:,}", border=True)
     grid.metric("Decisions", f"{reviewed:,}", border=True, help="Samples with a standing decision, changed or not.")
@@ -53,9 +53,10 @@ def _cleaned(loaded: data.Loaded, kept: pd.DataFrame, changed: pd.DataFrame) -> 
         if len(changed) > PREVIEW:
             st.caption(f"The first {PREVIEW} of {len(changed):,} changes; the file has all.")
     with st.container(horizontal=True, gap="small"):
-        _download("Cleaned labels (CSV)", "cleaned.csv", lambda: kept, primary=True)
+        cleaned = partial(export.cleaned, loaded.run, data.reviews(loaded))
+        _download("Cleaned labels (CSV)", "cleaned.csv", cleaned, primary=True)
         _download("Changes only (CSV)", "changes.csv", lambda: changed)
-    _folder(loaded, len(kept))
+    _folder(loaded, kept)
 
 
 def _folder(loaded: data.Loaded, count: int) -> None:

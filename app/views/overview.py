@@ -3,10 +3,13 @@
 from pathlib import Path
 
 import pandas as pd
+import plotly.graph_objects as go
 import streamlit as st
 
-from lossprint.app import charts, data, decide, parts, story, suggest
+from lossprint.app import charts, data, decide, detail, parts, story, suggest
 from lossprint.app.gallery import gallery
+from lossprint.app.later import later
+from lossprint.app.views import help as help_page
 from lossprint.app.views.duplicates import groups
 from lossprint.audit.types import SCORES
 
@@ -27,13 +30,15 @@ DISTRIBUTIONS = ("csl", "curvature", "cld", "aum")
 
 
 def render(loaded: data.Loaded) -> None:
-    chosen = st.session_state.pop("_go", None)
-    if chosen is not None:
-        st.switch_page(st.session_state["_pages"]["trajectories"], query_params={**_run_param(), "sample": str(chosen)})
     parts.header("Overview", "What is in this dataset, and what deserves a look first?")
+    help_page.tour(loaded)
     _facts(loaded)
     _cards(loaded)
     _first(loaded)
+    later(f"overview {loaded.key}", _below, loaded, height=900)
+
+
+def _below(loaded: data.Loaded) -> None:
     _training(loaded)
     _scores(loaded)
     _notes(loaded)
@@ -97,9 +102,13 @@ def _looked_for(loaded: data.Loaded) -> str:
     return " ".join(said + ([f"Not looked for: {rest}."] if rest else []))
 
 
+def _suggestions(loaded: data.Loaded) -> list[suggest.Suggestion]:
+    classes = data.counts(loaded.samples.loc[loaded.samples["split"] == "train", "label"])
+    return suggest.suggestions(loaded.findings, groups(loaded), classes, parts.md)
+
+
 def _first(loaded: data.Loaded) -> None:
-    classes = loaded.samples.loc[loaded.samples["split"] == "train", "label"].value_counts()
-    found = suggest.suggestions(loaded.findings, groups(loaded), classes, parts.md)
+    found = data.derived(loaded, _suggestions)
     if not found:
         return
     st.subheader("Look here first", anchor=False)
@@ -119,16 +128,8 @@ def _first(loaded: data.Loaded) -> None:
                     for sample, fields in zip(one.samples, more)
                 ]
                 told += tiles
-                gallery(tiles, key=f"first-{at}", label=one.title, size="small", on_open=_open)
+                gallery(tiles, key=f"first-{at}", label=one.title, size="small", on_open=detail.show)
     parts.tell_missing(told)
-
-
-def _open(sample: int) -> None:
-    st.session_state["_go"] = sample
-
-
-def _run_param() -> dict[str, str]:
-    return {"run": st.session_state["run"]}
 
 
 def _training(loaded: data.Loaded) -> None:
@@ -148,12 +149,7 @@ def _training(loaded: data.Loaded) -> None:
     with right:
         st.subheader("Class balance", anchor=False)
         st.caption("Samples by class and split.")
-        counts = {
-            parts.SPLITS[split]: part["label"].value_counts()
-            for split, part in loaded.samples.groupby("split")
-            if split in parts.SPLITS
-        }
-        counts = {name: counts[name] for name in parts.SPLITS.values() if name in counts}
+        counts = data.derived(loaded, _class_counts)
         if counts:
             parts.chart(charts.class_bars(counts, dark=parts.dark()), "Samples by class and split", "balance")
         if len(loaded.classes) > 30:
@@ -171,8 +167,18 @@ def _scores(loaded: data.Loaded) -> None:
         info = SCORES[name]
         with grid.cell():
             st.markdown(f"**{info.title}**", help=f"{info.meaning}\n\n*{info.caution}*")
-            figure = charts.histogram(loaded.scores[name], dark=parts.dark(), unit=info.unit, suspect=info.suspect)
+            figure = data.derived(loaded, _histogram, name, parts.dark())
             parts.chart(figure, f"Distribution of {info.title}", f"hist-{name}")
+
+
+def _histogram(loaded: data.Loaded, name: str, dark: bool) -> go.Figure:
+    info = SCORES[name]
+    return charts.histogram(loaded.scores[name], dark=dark, unit=info.unit, suspect=info.suspect)
+
+
+def _class_counts(loaded: data.Loaded) -> dict[str, pd.Series]:
+    found = {split: data.counts(part["label"]) for split, part in loaded.samples.groupby("split", observed=True)}
+    return {name: found[split] for split, name in parts.SPLITS.items() if split in found}
 
 
 def _notes(loaded: data.Loaded) -> None:

@@ -1,5 +1,6 @@
 """Review: one question at a time, stored at once."""
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -22,21 +23,27 @@ def queue(findings: pd.DataFrame, kinds: tuple[str, ...]) -> pd.DataFrame:
     """One row a finding: group, kind, samples, suggested_label, severity; label errors by severity come first."""
     mine = findings[findings["kind"].isin(kinds)] if kinds else findings
     order = {kind: at for at, kind in enumerate(("label_error", "duplicate", "near_duplicate"))}
-    rows = [
-        (
-            name,
-            part["kind"].iloc[0],
-            [int(s) for s in part["sample"]],
-            part["suggested_label"].iloc[0],
-            part["severity"].max(),
-        )
-        for name, part in mine.groupby("group", sort=False)
-    ]
-    frame = pd.DataFrame(rows, columns=["group", "kind", "samples", "suggested_label", "severity"])
+    numbers, names = pd.factorize(mine["group"])
+    first = np.unique(numbers, return_index=True)[1]
+    order_in = np.argsort(numbers, kind="stable")
+    members = np.split(mine["sample"].to_numpy()[order_in], np.cumsum(np.bincount(numbers))[:-1]) if len(mine) else []
+    frame = pd.DataFrame(
+        {
+            "group": names.astype(object),
+            "kind": mine["kind"].to_numpy()[first],
+            "samples": pd.Series([one.tolist() for one in members], dtype=object),
+            "suggested_label": mine["suggested_label"].to_numpy()[first],
+            "severity": mine.groupby(numbers)["severity"].max().to_numpy(),
+        }
+    )
     place = frame["kind"].map(order).fillna(len(order))
     return frame.assign(place=place).sort_values(
         ["place", "severity"], ascending=[True, False], kind="stable", ignore_index=True
     )
+
+
+def _queue(loaded: data.Loaded, which: str) -> pd.DataFrame:
+    return queue(loaded.findings, QUEUES[which])
 
 
 def next_open(names: list[str], reviewed: set[str], skipped: set[str], after: str | None) -> str | None:
@@ -77,7 +84,7 @@ def render(loaded: data.Loaded) -> None:
         label_visibility="collapsed",
         on_change=_forget,
     )
-    items = queue(loaded.findings, QUEUES[which])
+    items = data.derived(loaded, _queue, which)
     reviewed = decide.reviewed_groups(loaded)
     names = list(items["group"])
     _progress(loaded, items, reviewed)

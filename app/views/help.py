@@ -1,0 +1,259 @@
+"""Help: what does each score mean, and when should one not trust it? Also the popover and the first-run tour."""
+
+import streamlit as st
+
+from lossprint.app import data, decide, parts
+from lossprint.audit.types import SCORES, ScoreInfo
+
+NOTATION = (
+    "Sample *i* with its given label *y*; checkpoints *t* = 1 … *E*; *l* its loss in nats (natural logarithm); *p* the "
+    "probability and *z* the logit that the model gives a class; *v* the mean loss of the validation samples of the "
+    "sample's class."
+)
+FORMULAS = {
+    "cld": r"\operatorname{corr}_t\big(l_i(t{+}1)-l_i(t),\ v(t{+}1)-v(t)\big)",
+    "ltc": r"\operatorname{corr}_t\big(l_i(t),\ v(t)\big)",
+    "csl": r"\frac{1}{E}\sum_{t} l_i(t)",
+    "aum": r"\frac{1}{E}\sum_{t} \Big(z_y(t)-\max_{k\ne y} z_k(t)\Big)",
+    "forgetting": r"\#\,\{t : i \text{ right at } t,\ \text{wrong at } t{+}1\}",
+    "el2n": r"\frac{1}{E}\sum_{t} \lVert p(t)-\operatorname{onehot}(y)\rVert_2",
+    "p_mean": r"\mu=\frac{1}{E}\sum_{t} p_y(t),\quad p_y=e^{-l_i}",
+    "p_std": r"\sqrt{\frac{1}{E}\sum_{t} \big(p_y(t)-\mu\big)^2}",
+    "curvature": r"\operatorname{mean}_{t,\,r}\ \frac{\lVert\nabla_x l(x+hr)-\nabla_x l(x)\rVert_2}{h}",
+    "trace": r"\operatorname{mean}_{t,\,r}\ \frac{r\cdot\big(\nabla_x l(x+hr)-\nabla_x l(x)\big)}{h}",
+    "gradient_norm": r"\operatorname{mean}_{t}\ \lVert\nabla_x l(x)\rVert_2",
+    "label_error": r"\begin{gathered}\tfrac12\Big(1-\frac{m}{1+|m|}\Big)\\ "
+    r"m=\sum_t w_t\Big(z_y-\max_{k\ne y} z_k\Big)-\frac{c}{2}\end{gathered}",
+    "outlier": r"\frac{d_k}{d_k+f},\quad d_k = 1-\cos\big(e_i,\ e_{k\text{-th nearest}}\big)",
+}
+SYMBOLS = {
+    "curvature": "*r*: random signs, ±1 for each input value; *h*: a step of 0.001 in normalised units.",
+    "trace": "*r*: random signs, ±1 for each input value; *h*: a step of 0.001 in normalised units.",
+    "forgetting": "Never right counts as most forgotten: *E* events.",
+    "label_error": "*w*: the weight of a checkpoint, by its validation loss; *c*: how much more often this pair of "
+    "labels is mixed up in training than on validation samples (logarithm).",
+    "outlier": "*e*: the network's embedding of an image; *f*: the upper fence of all such distances, 1.25 "
+    "interquartile ranges above the third quartile on a logarithmic scale.",
+}
+ARXIV = "https://arxiv.org/abs/"
+# score -> (what to cite, link or None)
+PAPERS = {
+    "cld": ("Coresets from Trajectories", f"{ARXIV}2508.20230"),
+    "ltc": ("Finding the Muses: loss trajectory correlation", f"{ARXIV}2503.09721"),
+    "csl": ("Loss Knows Best (video, 2026), and its image form, ICML 2025", None),
+    "aum": ("Pleiss et al., Identifying Mislabeled Data using the Area Under the Margin", f"{ARXIV}2001.10528"),
+    "forgetting": ("Toneva et al., An Empirical Study of Example Forgetting", f"{ARXIV}1812.05159"),
+    "el2n": ("Paul et al., Deep Learning on a Data Diet", f"{ARXIV}2107.07075"),
+    "p_mean": ("Swayamdipta et al., Dataset Cartography", f"{ARXIV}2009.10795"),
+    "p_std": ("Swayamdipta et al., Dataset Cartography", f"{ARXIV}2009.10795"),
+    "curvature": ("Memorization Through the Lens of Curvature of Loss Function Around Samples", f"{ARXIV}2307.05831"),
+    "trace": ("Hutchinson's estimator, as in the curvature paper", f"{ARXIV}2307.05831"),
+    "gradient_norm": ("EasyCore", f"{ARXIV}2510.11018"),
+    "label_error": ("Lossprint's own, built on the margin of AUM; measured in its README", f"{ARXIV}2001.10528"),
+    "outlier": ("Ramaswamy et al., SIGMOD 2000; Sun et al., ICML 2022, for embeddings", f"{ARXIV}2204.06507"),
+}
+SUSPECT = {
+    "high": ":orange-badge[:material/arrow_upward: high is suspect]",
+    "low": ":orange-badge[:material/arrow_downward: low is suspect]",
+    "none": ":gray-badge[neither end is suspect]",
+}
+GLOSSARY = {
+    "Sample": "One image, or one frame of a video. Its number stays the same in every run of a dataset.",
+    "Label": "The class of a sample. *Given*: what the dataset says. *Suggested*: what the model preferred instead.",
+    "Checkpoint": "A moment of training at which the loss of every sample is written down, as a rule after each epoch.",
+    "Loss": "How surprised the model is by the given label: 0 if it was sure, 0.69 nats at a probability of one half.",
+    "Loss print": "The losses of one sample at all checkpoints: how the model took to it. Every score starts from it.",
+    "Validation sample": "A sample that the model was not trained on. Its label is trusted, and it serves as evidence.",
+    "Aligned": "Two samples whose losses rise and fall together: what teaches one helps the other.",
+    "Conflicting": "Two samples of which one improves while the other gets worse: a wrong label, or a hard case.",
+    "Near duplicate": "Almost the same image: shifted, mirrored, resized, compressed. *Exact*: the same pixels.",
+    "Outlier": "An image far from all others in the network's embedding: broken, foreign, or rare and worth keeping.",
+    "Embedding": "The numbers by which the trained network describes an image, just before it decides on a class.",
+    "Coreset": "A smaller part of the training set, chosen so that a model trained on it does nearly as well.",
+    "Severity": "How bad a finding looks, from 0 to 1, comparable between classes. A reading order, not a probability.",
+    "Triage": "A first sorting. *Wrong*: one other label was ahead steadily and with confidence. *Ambiguous*: ahead, "
+    "but not so. *Hard*: the given label was ahead, with less than half of the probability.",
+    "Rank confidence": "In how many of 100 trials, with the checkpoints drawn anew, a sample stays among the flagged.",
+    "Memorised": "Learned by heart: the loss is low although nothing general was learned. Wrong labels often end so.",
+}
+# where, keys, what they do
+KEYS = (
+    ("Thumbnails", "← → ↑ ↓, Home, End", "move from image to image"),
+    ("Thumbnails", "Enter, or a click", "open the sample"),
+    ("Mislabeled, Outliers", "Space, Ctrl + click", "select an image, or no longer"),
+    ("Mislabeled, Outliers", "Shift with an arrow, Space or a click", "select a range"),
+    ("Mislabeled, Outliers", "Ctrl + A, Esc", "select all of the page, none"),
+    ("Mislabeled, Outliers", "A, K, X, N, U, 1 to 9", "decide on the selected, else on the image in focus"),
+    ("An opened sample", "← →, Esc", "the previous one, the next one, close it"),
+    ("Deciding", "A", "accept the suggested label; of duplicates: keep one copy"),
+    ("Deciding", "K", "keep the given label; of duplicates: keep all"),
+    ("Deciding", "X", "exclude from the cleaned dataset"),
+    ("Deciding", "N", "not sure: leave it to somebody else"),
+    ("Deciding", "1 to 9", "one of the other labels"),
+    ("Review", "S", "skip to the next question"),
+    ("Anywhere one decides", "U", "undo your last decision"),
+)
+# title, what, page, the words of its link, icon
+STEPS = (
+    (
+        "The loss print",
+        "While a model learned your dataset, Lossprint wrote down its loss on every sample: the *loss print*. It falls "
+        "early for clear samples, late for hard ones, and hardly ever for wrong labels.",
+        "prints",
+        "See loss prints",
+        "show_chart",
+    ),
+    (
+        "The worst labels",
+        "Samples whose label the model kept doubting, the most suspicious first, beside the label it preferred. Look "
+        "at some: you see at once whether it has a point.",
+        "labels",
+        "See the worst labels",
+        "label_off",
+    ),
+    (
+        "Decide",
+        "One question at a time: is the label right, wrong, or is the image useless? Your own eye decides; keys make "
+        "it quick, and U takes a decision back.",
+        "review",
+        "Start deciding",
+        "rule",
+    ),
+    (
+        "Export",
+        "Take along what you decided: the findings, the cleaned dataset with the reason beside each change, or a "
+        "smaller training set. The source dataset is never edited.",
+        "export",
+        "See the exports",
+        "download",
+    ),
+)
+COOKIE = "lossprint_tour"
+TOUR = "_tour"  # `closed` or `open`; unset: as the browser's cookie says
+# Python can read cookies and not write them. This element does, and nothing else.
+_REMEMBER = st.components.v2.component(
+    "lossprint_remember",
+    html="",
+    js="""export default function ({ data }) {
+  try { document.cookie = data.cookie + "=closed; path=/; max-age=31536000; SameSite=Lax" } catch (error) { void error }
+}""",
+)
+
+
+# ---------------------------------------------------------------------------------------------- beside a score
+
+
+def about(score: str) -> None:
+    """A button with a score's name: it opens what the score means, its formula, and when not to trust it.
+
+    Draws nothing for a name that is no score.
+    """
+    info = SCORES.get(score)
+    if info is None:
+        return
+    with st.popover(info.title, icon=":material/help:", type="tertiary"):
+        _explained(info)
+        parts.link("help", "More in Help", "help", {"score": score})
+
+
+def _explained(info: ScoreInfo) -> None:
+    st.markdown(f"{SUSPECT[info.suspect]} :gray-badge[{parts.md(info.unit)}]")
+    st.markdown(parts.md(info.meaning))
+    if info.name in FORMULAS:
+        st.markdown(rf"$\displaystyle {FORMULAS[info.name]}$")
+    if info.name in SYMBOLS:
+        st.caption(SYMBOLS[info.name])
+    st.markdown(f":material/warning: **When not to trust it.** {parts.md(info.caution)}")
+
+
+# ---------------------------------------------------------------------------------------------- the first visit
+
+
+def tour(loaded: data.Loaded) -> None:
+    """Four steps for a browser's first visit, until they are dismissed or something is decided in this run.
+
+    The dismissal is kept in the session and, for later visits, in a cookie of this site: the server reads it before it
+    draws, so nothing flashes up. Where cookies are off the tour comes back with each visit. Help opens it again.
+    """
+    state = st.session_state.get(TOUR)
+    if state == "closed":
+        _REMEMBER(key="tour-remember", data={"cookie": COOKIE}, height="content")
+        return
+    if state is None and (st.context.cookies.get(COOKIE) == "closed" or decide.decided(loaded)):
+        return
+    with st.container(border=True, key="tour"):
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            st.markdown(":material/waving_hand: **New here?** Four steps, about a minute.")
+            st.space("stretch")
+            st.button(
+                "Got it", key="tour-close", icon=":material/close:", type="tertiary", on_click=_set_tour("closed")
+            )
+        _steps()
+
+
+def _set_tour(state: str):
+    def change() -> None:
+        st.session_state[TOUR] = state
+
+    return change
+
+
+def _steps() -> None:
+    grid = st.grid(len(STEPS), min_column_width=210, gap="medium")
+    for at, (title, text, page, words, icon) in enumerate(STEPS):
+        with grid.cell(), st.container(gap="xxsmall"):
+            st.markdown(f"**{at + 1}. {title}**")
+            st.markdown(text)
+            parts.link(page, words, icon)
+
+
+# ---------------------------------------------------------------------------------------------- the page
+
+
+def render(loaded: data.Loaded) -> None:
+    parts.header("Help", "What does each score mean, and when should one not trust it?")
+    chosen = st.query_params.get("score", "")
+    if chosen in SCORES:
+        with st.container(border=True):
+            _score(loaded, SCORES[chosen])
+        parts.link("help", "All scores and the rest of Help", "arrow_back")
+    st.header("A first visit", anchor="first-visit")
+    _steps()
+    if st.session_state.get(TOUR) == "open":
+        st.caption("It is on the overview again.")
+    else:
+        st.button(
+            "Show this on the overview again", key="tour-open", icon=":material/replay:", on_click=_set_tour("open")
+        )
+    st.header("The scores", anchor="scores")
+    st.caption(NOTATION)
+    with st.container(horizontal=True, gap="small"):
+        for name, info in SCORES.items():
+            parts.link("help", info.title, "functions", {"score": name})
+    for name, info in SCORES.items():
+        if name != chosen:
+            with st.container(border=True):
+                _score(loaded, info)
+    st.header("Words", anchor="words")
+    st.markdown("  \n".join(f"**{word}.** {meaning}" for word, meaning in GLOSSARY.items()))
+    st.header("Keys", anchor="keys")
+    rows = "\n".join(f"| {where} | {keys} | {what} |" for where, keys, what in KEYS)
+    st.markdown(f"| where | keys | what they do |\n| --- | --- | --- |\n{rows}")
+
+
+def _score(loaded: data.Loaded, info: ScoreInfo) -> None:
+    left, right = st.columns([2, 3], gap="medium", vertical_alignment="center")
+    with left:
+        st.subheader(info.title, anchor=info.name)
+        st.markdown(f"{SUSPECT[info.suspect]} :gray-badge[{parts.md(info.unit)}]")
+        st.markdown(rf"$\displaystyle {FORMULAS[info.name]}$")
+        if info.name in SYMBOLS:
+            st.caption(SYMBOLS[info.name])
+    with right:
+        st.markdown(parts.md(info.meaning))
+        st.markdown(f":material/warning: **When not to trust it.** {parts.md(info.caution)}")
+        title, address = PAPERS[info.name]
+        # Not a caption: paler still, its link would be hard to read.
+        st.markdown(f":small[From: [{title}]({address})]" if address else f":small[From: {title}]")
+        if not loaded.has(info.name):
+            st.caption(":material/info: This run does not have it.")

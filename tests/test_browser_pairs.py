@@ -1,0 +1,114 @@
+"""Aligned and conflicting in a real browser: a query by path, by click and by link, its partners and their curves."""
+
+import os
+import re
+
+import pytest
+from browser import (  # noqa: F401 (fixtures)
+    address,
+    base,
+    caption,
+    chromium,
+    eventually,
+    idle,
+    page,
+    runs,
+    visit,
+)
+
+from lossprint.audit.store import open_run
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(os.environ.get("LOSSPRINT_NO_BROWSER") == "1", reason="LOSSPRINT_NO_BROWSER=1"),
+]
+TITLE = "Aligned & conflicting"
+
+
+def shown(page, key: str) -> list[str]:
+    return page.locator(f".st-key-{key} .tile").evaluate_all("all => all.map(one => one.dataset.id)")
+
+
+def asked(page, sample) -> None:
+    """Wait until `sample` is the query, on the page and in the URL."""
+    page.get_by_role("heading", name=f"Sample {sample}", exact=True).wait_for()
+    eventually(lambda: re.search(rf"sample={sample}(&|$)", address(page)), "the URL does not name the query")
+    idle(page)
+
+
+def test_a_validation_sample_is_found_by_path_and_a_conflict_becomes_the_query(chromium, page, base, runs):
+    samples = open_run(runs / "plain").samples().set_index("sample")
+    query = samples.index[samples["split"] == "val"][1]
+    visit(page, f"{base}/pairs?run=plain", TITLE)
+    box = page.get_by_placeholder("id or part of a path")
+    box.fill(samples.at[query, "path"])
+    box.press("Enter")
+    page.get_by_role("heading", name=f"Sample {query}", exact=True).wait_for()
+    page.get_by_role("radio", name="All classes").click()
+    page.get_by_text("most aligned training samples").wait_for()
+    idle(page)
+    page.locator(".st-key-curves-aligned .scatterlayer .trace").nth(5).wait_for(state="attached")
+    aligned = shown(page, "partners-aligned")
+    assert len(aligned) == 5 and all(samples.at[int(one), "split"] == "train" for one in aligned)
+
+    page.get_by_role("radio", name="Standardised").click()
+    page.locator(".st-key-curves-aligned").get_by_text("loss, standardised").wait_for()
+    page.get_by_role("radio", name="Makes it the query").click()
+    eventually(lambda: "click=Makes" in address(page))
+    idle(page)
+    partner = aligned[0]
+    page.locator(f".st-key-partners-aligned .tile[data-id='{partner}']").click()
+    asked(page, partner)
+    conflict = shown(page, "partners-conflicting")[0]
+    assert samples.at[int(conflict), "split"] == "val"
+    page.locator(f".st-key-partners-conflicting .tile[data-id='{conflict}']").press("Enter")
+    asked(page, conflict)
+
+    link, mine = address(page), shown(page, "partners-aligned")
+    other = chromium.new_context().new_page()  # a colleague's browser
+    visit(other, link, TITLE)
+    other.get_by_role("heading", name=f"Sample {conflict}", exact=True).wait_for()
+    eventually(lambda: shown(other, "partners-aligned") == mine)
+    for chosen in ("All classes", "Standardised", "Makes it the query"):
+        assert other.get_by_role("radio", name=chosen).is_checked(), chosen
+    other.context.close()
+
+
+def test_partners_open_and_queries_are_picked_from_strips(page, base):
+    visit(page, f"{base}/pairs?run=plain&sample=11", TITLE)
+    first = shown(page, "partners-conflicting")[0]
+    page.locator(f".st-key-partners-conflicting .tile[data-id='{first}']").click()
+    caption(page.get_by_role("dialog"), first).wait_for()
+    eventually(lambda: f"open={first}" in address(page))
+    idle(page)
+    page.get_by_role("dialog").get_by_role("button", name="Close").click()
+    page.get_by_role("dialog").wait_for(state="detached")
+    idle(page)
+    page.get_by_role("radio", name="Validation", exact=True).click()
+    page.locator(".st-key-pick-strip .tile .note", has_text="#").first.wait_for()
+    idle(page)
+    picked = shown(page, "pick-strip")[0]
+    page.locator(f".st-key-pick-strip .tile[data-id='{picked}']").click()
+    asked(page, picked)
+
+
+def test_the_strongest_conflicts_are_shown_by_both_labels(page, base):
+    visit(page, f"{base}/pairs?run=plain&scope=All+classes", TITLE)
+    page.locator(".st-key-conflict-map .heatmaplayer").wait_for(state="attached")
+    box = page.locator(".st-key-between").get_by_role("combobox")
+    option = page.get_by_role("option", name="shirt ✕ coat", exact=True)
+
+    def unfolded() -> bool:  # the list folds up again when a chart that is still being drawn moves it
+        if not option.is_visible():
+            box.press("ArrowDown")
+            page.wait_for_timeout(300)
+        return option.is_visible()
+
+    eventually(unfolded)
+    option.click()
+    eventually(lambda: "between=shirt" in address(page))
+    idle(page)
+    given = page.locator(".st-key-strongest .tile .given")
+    eventually(lambda: set(given.all_text_contents()) == {"shirt"})
+    page.locator(".st-key-strongest .tile").first.click()
+    page.get_by_role("dialog").wait_for()

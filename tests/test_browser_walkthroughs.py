@@ -1,0 +1,95 @@
+"""The three walk-throughs of the README, step by step as a person would go, in a real Chromium."""
+
+import io
+import os
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from browser import (  # noqa: F401 (fixtures)
+    address,
+    base,
+    caption,
+    chromium,
+    current,
+    eventually,
+    idle,
+    page,
+    runs,
+    visit,
+    watched,
+)
+
+from lossprint.audit.store import open_run
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(os.environ.get("LOSSPRINT_NO_BROWSER") == "1", reason="LOSSPRINT_NO_BROWSER=1"),
+]
+
+
+def go(page, title: str) -> None:
+    page.get_by_test_id("stSidebarNavLink").filter(has_text=title).click()
+    page.get_by_role("heading", name=title, exact=True).wait_for()
+    idle(page)
+
+
+def test_an_engineer_finds_the_twenty_worst_labels_and_exports_them(page, base, runs):
+    visit(page, f"{base}/?run=plain", "Overview")
+    go(page, "Mislabeled")
+    page.locator(".tile").nth(19).wait_for()
+    seen = page.locator(".tile").evaluate_all("all => all.map(one => Number(one.dataset.id))")[:20]
+    page.get_by_role("button", name="Export").click()
+    amount = page.get_by_role("spinbutton", name="How many, from the top")
+    assert amount.input_value() == "20"
+    with page.expect_download() as event:
+        page.get_by_role("button", name="Download 20 rows").click()
+    frame = pd.read_csv(io.BytesIO(Path(event.value.path()).read_bytes()))
+    findings = open_run(runs / "plain").findings()
+    worst = findings[findings["kind"] == "label_error"].nlargest(20, "severity")
+    assert list(frame["sample"]) == seen == list(worst["sample"])
+    assert list(frame["suggested_label"]) == list(worst["suggested_label"])
+
+
+def test_an_expert_works_through_thirty_findings_by_keyboard_only(page, base, runs):
+    visit(page, f"{base}/?run=plain", "Overview")
+    link = page.get_by_test_id("stSidebarNavLink").filter(has_text="Review")
+    for _ in range(40):  # Tab leads there
+        page.keyboard.press("Tab")
+        if link.evaluate("one => one === document.activeElement"):
+            break
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="Review", exact=True).wait_for()
+    said = {"a": "accept", "k": "keep", "x": "exclude", "n": "unsure"}
+    given = {}
+    for at in range(30):
+        sample = 10 + at  # most severe first
+        caption(page, sample).wait_for()
+        idle(page)
+        key = "akxn"[at % 4]
+        page.keyboard.press(key)
+        given[sample] = said[key]
+        caption(page, sample).wait_for(state="detached")
+    eventually(lambda: {one: current(runs).get(one) for one in given} == given)
+    page.get_by_text(re.compile("^30 of 33 reviewed")).wait_for()
+
+
+def test_a_colleagues_link_opens_the_same_sample(page, chromium, base):
+    visit(page, f"{base}/labels?run=hostile", "Mislabeled")
+    page.get_by_role("combobox", name="Sort").click()
+    page.get_by_role("option", name="Path").click()
+    eventually(lambda: "sort=" in address(page))
+    idle(page)
+    page.locator(".tile[data-id='17']").click()
+    caption(page.get_by_role("dialog"), 17).wait_for()
+    eventually(lambda: "open=17" in address(page))
+    sent = address(page)
+    with watched(chromium, viewport={"width": 400, "height": 800}) as other:
+        visit(other, sent, "Mislabeled")
+        drawer = other.get_by_role("dialog")
+        caption(drawer, 17).wait_for()
+        drawer.get_by_text("While it learned").wait_for()
+        drawer.locator(".js-plotly-plot").first.wait_for()
+        drawer.get_by_role("link", name="Open as a page").click()
+        other.get_by_role("heading", name="Sample 17").wait_for()
