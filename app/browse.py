@@ -127,6 +127,7 @@ def _findings_gallery(loaded: data.Loaded, kind: str, prefix: str, suggestions: 
         with st.container(horizontal_alignment="center"):
             number = st.pagination(pages, key=f"{prefix}page", bind="query-params")
     rows = page_of(shown, number, per_page)
+    detail.drawer(loaded, shown["sample"].tolist(), (kind,))  # before the tiles: it is what a click waits for
     decided = decide.decided(loaded)
     tiles = [
         parts.tile(
@@ -153,7 +154,6 @@ def _findings_gallery(loaded: data.Loaded, kind: str, prefix: str, suggestions: 
             digits=digits(loaded),
         )
     st.caption("Click an image, or move with the arrow keys and press Enter, to see why it is flagged and to decide.")
-    detail.drawer(loaded, shown["sample"].tolist(), (kind,))
 
 
 def _layout(found: pd.DataFrame, prefix: str) -> tuple[str, int, str]:

@@ -1,4 +1,4 @@
-"""What the pages read: runs, tables, trajectories, images and decisions. The only module with st.cache_*.
+"""What the pages read: runs, tables, trajectories, images and decisions. The only module with caches.
 
 Caches are keyed by the run's path and the time its run.json was written, hold a bounded number of entries, and are
 shared by all sessions: nothing that comes out of here is changed in place, filters make new frames.
@@ -8,6 +8,7 @@ import base64
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -248,7 +249,7 @@ def partners(loaded: Loaded, sample: int) -> pd.DataFrame:
     return _partners(*loaded.key, int(sample))
 
 
-@st.cache_data(max_entries=2000, show_spinner=False)
+@lru_cache(2000)
 def _partners(path: str, stamp: int, sample: int) -> pd.DataFrame:
     return store.open_run(path).pairs(sample).sort_values(["scope", "side", "rank"])
 
@@ -278,17 +279,24 @@ def _open(path: str, stamp: int, name: str) -> Image.Image | None:
 def thumb(loaded: Loaded, sample: int, size: int = THUMB) -> Picture | None:
     """A picture of at most `size` pixels a side, or None where the image cannot be read any more."""
     try:
-        return _thumb(*loaded.key, loaded.samples.at[int(sample), "path"], size)
+        made = _thumb if size <= THUMB else _large
+        return made(*loaded.key, loaded.samples.at[int(sample), "path"], size)
     except _Missing:
         return None
 
 
-@st.cache_data(max_entries=5000, show_spinner=False)
+# Not st.cache_data: it keeps a lock for every key that it ever saw, so memory grows with each image shown.
+@lru_cache(5000)
 def _thumb(path: str, stamp: int, name: str, size: int) -> Picture:
     found = _open(path, stamp, name)
     if found is None:
         raise _Missing
     return picture(found, size)
+
+
+@lru_cache(32)
+def _large(path: str, stamp: int, name: str, size: int) -> Picture:
+    return _thumb.__wrapped__(path, stamp, name, size)
 
 
 class _Missing(Exception):

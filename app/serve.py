@@ -1,6 +1,7 @@
 """Runs the app's server in this process until it is stopped."""
 
 import argparse
+import ctypes
 import os
 import socket
 import sys
@@ -19,6 +20,7 @@ def serve(path: str | Path, host: str = "127.0.0.1", port: int = 8501, open_brow
     Raises LossprintError where the port is taken or the host is not this machine's.
     """
     _free(host, port)
+    _steady_memory()
     os.environ["LOSSPRINT_RUNS"] = str(Path(path).absolute())
     import streamlit as st
 
@@ -45,6 +47,17 @@ def serve(path: str | Path, host: str = "127.0.0.1", port: int = 8501, open_brow
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     return 0
+
+
+def _steady_memory() -> None:
+    """Let glibc give large blocks back to the system, from few arenas: each page is one of some 100 kB, sent by a new
+    thread, and the holes that they leave would add up."""
+    try:
+        libc = ctypes.CDLL(None)
+        libc.mallopt(-3, 1 << 16)  # M_MMAP_THRESHOLD
+        libc.mallopt(-8, 2)  # M_ARENA_MAX
+    except (AttributeError, OSError, TypeError):
+        pass  # another C library, which has its own ways
 
 
 def _failed(error: Exception) -> bool:

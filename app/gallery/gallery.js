@@ -207,11 +207,14 @@ export default function (component) {
     if (!picked.size) {
       count.textContent = "Select with the box or Space, Shift for a range."
       const keys = element("span", "keys")
+      const hint = (key, word) => {
+        const pair = element("span", "pair")
+        pair.append(element("kbd", "", key), element("span", "word", word))
+        keys.append(pair)
+      }
       for (const [key, word] of [["A", "as suggested"], ["K", "keep"], ["X", "exclude"], ["N", "unsure"], ["U", "undo"]])
-        keys.append(element("kbd", "", key), element("span", "", word))
-      data.digits.forEach((label, at) => {
-        keys.append(element("kbd", "", String((at + 1) % 10)), element("span", "digit", label))
-      })
+        hint(key, word)
+      data.digits.forEach((label, at) => hint(String((at + 1) % 10), label))
       bar.append(keys)
       return
     }

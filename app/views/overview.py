@@ -26,6 +26,7 @@ RECORDED = {
     "by-product": "losses of the training batches themselves",
     "imported": "losses imported",
 }
+AT_ONCE = 2  # suggestions drawn at once; the others when they come into view
 DISTRIBUTIONS = ("csl", "curvature", "cld", "aum")
 
 
@@ -39,6 +40,7 @@ def render(loaded: data.Loaded) -> None:
 
 
 def _below(loaded: data.Loaded) -> None:
+    _suggested(loaded, AT_ONCE, None)
     _training(loaded)
     _scores(loaded)
     _notes(loaded)
@@ -108,13 +110,15 @@ def _suggestions(loaded: data.Loaded) -> list[suggest.Suggestion]:
 
 
 def _first(loaded: data.Loaded) -> None:
-    found = data.derived(loaded, _suggestions)
-    if not found:
-        return
-    st.subheader("Look here first", anchor=False)
+    if data.derived(loaded, _suggestions):
+        st.subheader("Look here first", anchor=False)
+        _suggested(loaded, 0, AT_ONCE)
+
+
+def _suggested(loaded: data.Loaded, first: int, last: int | None) -> None:
     decided = decide.decided(loaded)
     told = []
-    for at, one in enumerate(found):
+    for at, one in list(enumerate(data.derived(loaded, _suggestions)))[first:last]:
         with st.container(border=True):
             words, pictures = st.columns([2, 5], gap="medium", vertical_alignment="center")
             with words:
