@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pandas as pd
@@ -196,6 +196,14 @@ def eventually(check, message: str = "it did not happen") -> None:
     while not check():
         assert time.monotonic() < deadline, message
         time.sleep(0.05)
+
+
+def come_into_view(page) -> None:
+    """Scroll to what is drawn once it comes into view, unless it has by now."""
+    from playwright.sync_api import Error
+
+    with suppress(Error):
+        page.locator(".wait").scroll_into_view_if_needed(timeout=1500)
 
 
 def check_access(page, where: str) -> None:

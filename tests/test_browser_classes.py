@@ -95,17 +95,3 @@ def test_a_score_is_explained_one_click_away_and_in_help(page, base):
     assert page.get_by_test_id("stMain").locator("h3").first.inner_text() == "CSL"
     page.get_by_test_id("stMain").get_by_role("link", name="Outlier", exact=True).first.click()
     eventually(lambda: page.get_by_test_id("stMain").locator("h3").first.inner_text() == "Outlier")
-
-
-def test_hostile_labels_do_no_harm_and_everything_fits_a_telephone(chromium, base):
-    with watched(chromium, viewport={"width": 400, "height": 800}, color_scheme="dark") as page:
-        # What a link asks for may be nonsense: then the defaults are shown.
-        for title, name in (
-            ("Classes", "classes?class=none"),
-            ("Compare runs", "compare?other=none&score=x&set=y&cpage=99"),
-            ("Help", "help?score=ltc"),
-        ):
-            visit(page, f"{base}/{name}&run=hostile", title)
-            assert page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= 400, title
-            assert page.evaluate("window.hacked") is None, title
-            assert page.locator("a[href^=javascript]").count() == 0, title

@@ -1,0 +1,94 @@
+"""The gallery of findings: filters, order, counts, many decisions at once; and what the story says of scores."""
+
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+import streamlit as st
+from helpers import make_run
+
+from lossprint.app import browse, data, decide, parts, story
+
+
+@pytest.fixture(autouse=True)
+def fresh_caches():
+    st.cache_resource.clear()
+
+
+@pytest.fixture
+def run(tmp_path):
+    return make_run(tmp_path / "one")
+
+
+def test_filters_and_paging():
+    found = pd.DataFrame(
+        {
+            "group": ["a", "b", "c", "d"],
+            "label": ["x", "x", "y", "y"],
+            "suggested_label": ["y", "z", "x", None],
+            "severity": [0.9, 0.8, 0.7, 0.1],
+        }
+    )
+    assert list(browse.filtered(found, set())["group"]) == ["a", "b", "c", "d"]
+    assert list(browse.filtered(found, set(), given="x", suggested="z")["group"]) == ["b"]
+    assert list(browse.filtered(found, {"a"}, state="Open", least=0.5)["group"]) == ["b", "c"]
+    assert list(browse.filtered(found, {"a"}, state="Decided")["group"]) == ["a"]
+    assert list(browse.page_of(found, 2, 3)["group"]) == ["d"]
+    assert list(browse.page_of(found, 99, 3)["group"]) == ["d"]
+
+
+def test_findings_are_put_in_order_and_counted_by_both_labels(run):
+    loaded = data.load(run.path)
+    found = browse.with_scores(loaded, "label_error")
+    assert list(found["sample"]) == [4, 1] and list(found["csl"]) == list(loaded.scores["csl"].loc[[4, 1]])
+    assert list(browse.ordered(found, "sample")["sample"]) == [1, 4]
+    assert list(browse.ordered(found, "csl")["csl"]) == sorted(found["csl"], reverse=True)
+    assert browse.ordered(found, "no such score") is found
+    found = pd.DataFrame({"label": ["x", "x", "y", "z"], "suggested_label": ["y", "y", "x", None]})
+    table = browse.confusion(found)
+    assert list(table.index) == list(table.columns) == ["x", "y"] and table.to_numpy().tolist() == [[0, 2], [1, 0]]
+    assert browse.confusion(found, top=1).to_numpy().tolist() == [[0]]
+    assert browse.digits(loaded) == loaded.classes
+
+
+def test_many_are_decided_on_in_one_action(run, monkeypatch):
+    loaded = data.load(run.path)
+    monkeypatch.setattr(decide, "st", SimpleNamespace(session_state={"reviewer": "ann"}))
+    rows = browse.with_scores(loaded, "label_error").assign(suggested_label=["bag", None])
+    given = dict(zip(rows["sample"], rows["label"]))
+    act, reviews = decide.bulk(loaded, rows), data.reviews(loaded)
+    act("accept", [4, 1, 999], None)  # 1 has no suggestion, 999 is not on the page
+    assert list(reviews.current()["sample"]) == [4] and reviews.current()["new_label"][0] == "bag"
+    assert given == {1: "coat", 4: "coat"}
+    act("relabel", [1], "coat")  # its own label: kept
+    act("relabel", [4], "shirt")
+    assert reviews.current().set_index("sample")["decision"].to_dict() == {1: "keep", 4: "relabel"}
+    act("relabel", [4], "no such label")
+    act("no such action", [4], None)
+    assert len(reviews.history()) == 3
+    act("undo", [], None)
+    assert reviews.current().set_index("sample")["decision"].to_dict() == {1: "keep", 4: "accept"}
+
+
+def test_repeated_texts_are_categories_and_what_is_missing_is_no_label(run):
+    loaded = data.load(run.path)
+    assert loaded.samples["label"].dtype == loaded.scores["label"].dtype == "category"
+    assert parts.suggestion(loaded, 4) is not None and parts.suggestion(loaded, 8) is None
+    none = loaded.samples.iloc[:0]
+    assert data.counts(none["label"]).empty
+    assert data.counts(loaded.samples["split"]).to_dict() == {"train": 30, "val": 12, "test": 12}
+
+
+def test_percentiles_are_within_the_class_and_the_unusual_ones_are_told():
+    scores = pd.DataFrame(
+        {"label": ["a"] * 41 + ["b"], "csl": [*range(41), 99.0], "cld": [0.5] * 41 + [0.0], "aum": [*range(41), -9.0]}
+    )
+    table = story.percentiles(scores, 40).set_index("name")
+    assert table.at["csl", "percent"] == 100 and table.at["aum", "percent"] == 100 and table.at["cld", "percent"] == 0
+    told = story.unusual(table.reset_index(), "*a*")
+    assert "CSL higher than all other" in told and "AUM" not in told
+    assert story.percentiles(scores, 0).set_index("name").at["csl", "percent"] == 0
+    assert story.percentiles(scores, 20).set_index("name").at["csl", "percent"] == 50
+    assert story.percentiles(scores, 7_000).empty
+    assert story.compared(99.2) == "higher than 99.2\N{NO-BREAK SPACE}% of"
+    assert story.compared(0.8) == "lower than 99.2\N{NO-BREAK SPACE}% of"
