@@ -9,10 +9,11 @@ DEMO ?= runs/demo
 app: $(VENV)/.installed
 	$(BIN)/lossprint demo --out $(DEMO)
 
+# In two processes: the browser's tests mostly wait, the others compute, and more threads would get in each other's way.
 test: $(VENV)/.installed-test chromium
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
@@ -42,7 +43,8 @@ $(VENV)/.installed: $(VENV)/bin/python pyproject.toml
 	@$(BIN)/python -m pip install -q -e .
 	@touch $@
 
-$(VENV)/.installed-test: $(VENV)/bin/python pyproject.toml
+$(VENV)/.installed-# In two processes: the browser's tests mostly wait, the others compute, and more threads would get in each other's way.
+test: $(VENV)/bin/python pyproject.toml
 	@echo "Installing into $(VENV). PyTorch is large: this takes a few minutes, once."
 	@$(BIN)/python -m pip install -q -e '.[test]'
 	@touch $@ $(VENV)/.installed

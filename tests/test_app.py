@@ -118,6 +118,18 @@ def test_samples_are_found_by_id_and_path(name, sample, run, monkeypatch):
         assert "Sample 4" in said(app)
 
 
+def test_a_frames_place_in_time_and_past_decisions_are_told(tmp_path, monkeypatch):
+    run = make_run(tmp_path / "one", frames=True)
+    with open_reviews(run) as reviews:
+        reviews.add(finding="label_error:4", sample=4, decision="exclude", reviewer="ann", comment="blurred")
+        reviews.undo("ann")
+        reviews.add(finding="label_error:4", sample=4, decision="keep", reviewer="bob")
+    told = said(open_page("sample", run.path, monkeypatch, sample="4")).replace("\\", "")
+    assert "Frame 4 of *train-1*, number 5 of 30." in told
+    assert "Label kept by bob" in told and "Excluded by ann" in told
+    assert told.count("(taken back)") == 1 and told.index("bob") < told.index("ann")
+
+
 def test_half_written_and_damaged_runs_are_listed_with_the_reason(tmp_path, monkeypatch):
     folder = tmp_path / "runs"
     for name, done in (("whole", True), ("half", False)):
