@@ -43,8 +43,7 @@ $(VENV)/.installed: $(VENV)/bin/python pyproject.toml
 	@$(BIN)/python -m pip install -q -e .
 	@touch $@
 
-$(VENV)/.installed-# In two processes: the browser's tests mostly wait, the others compute, and more threads would get in each other's way.
-test: $(VENV)/bin/python pyproject.toml
+$(VENV)/.installed-test: $(VENV)/bin/python pyproject.toml
 	@echo "Installing into $(VENV). PyTorch is large: this takes a few minutes, once."
 	@$(BIN)/python -m pip install -q -e '.[test]'
 	@touch $@ $(VENV)/.installed
