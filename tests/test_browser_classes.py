@@ -71,7 +71,7 @@ def test_two_runs_are_compared_and_what_either_flags_is_shown(page, base):
     visit(page, f"{base}/compare?run=first&other=second", "Compare runs")
     page.get_by_text("Rank correlation", exact=True).wait_for()
     page.locator(".st-key-compare-top .js-plotly-plot .main-svg").first.wait_for()
-    assert page.locator(".st-key-compare-both .tile").count() == 2
+    eventually(lambda: page.locator(".st-key-compare-both .tile").count() == 2)
     page.get_by_role("radio", name=re.compile("^Only second")).click()
     eventually(lambda: "set=second" in address(page))
     page.get_by_text("None.", exact=True).wait_for()

@@ -26,6 +26,7 @@ TITLE = "Aligned & conflicting"
 
 
 def shown(page, key: str) -> list[str]:
+    page.locator(f".st-key-{key} .tile").first.wait_for()  # components come after the script has run
     return page.locator(f".st-key-{key} .tile").evaluate_all("all => all.map(one => one.dataset.id)")
 
 

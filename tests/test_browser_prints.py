@@ -131,7 +131,7 @@ def test_a_link_repeats_the_view(page, base):
     shirts = [sample for sample in members("Never falls") if sample % 2]
     eventually(lambda: shown(page) == shirts[1:3], "the link does not repeat the view")
     page.get_by_text("ranks 2–3 of 3").wait_for()
-    assert page.locator(".st-key-class-bands-0 .js-plotly-plot").count() == 1
+    eventually(lambda: page.locator(".st-key-class-bands-0 .js-plotly-plot").count() == 1)
     assert page.locator(".st-key-class-bands-1").count() == 0
     assert asked(page) == parse_qs(query)
     visit(page, f"{base}/prints?run=plain&split=Validation&rows=x&shape=no&sort=aum&p_page=99", "Loss prints")
