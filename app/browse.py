@@ -179,12 +179,7 @@ def _layout(found: pd.DataFrame, prefix: str) -> tuple[str, int, str]:
         format_func=lambda name: name[0].upper(),
         bind="query-params",
     )
-    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", width="content"):
-        st.caption("per page", width="content")
-        per_page = st.selectbox(
-            "Per page", PER_PAGE, key=f"{prefix}per", label_visibility="collapsed", width=90, bind="query-params"
-        )
-    return size, per_page, by
+    return size, parts.per_page(PER_PAGE, f"{prefix}per"), by
 
 
 def _download(shown: pd.DataFrame, kind: str, prefix: str) -> None:

@@ -161,6 +161,21 @@ def suggestion(loaded: data.Loaded, sample: int) -> str | None:
 # ---------------------------------------------------------------------------------------------- choosing a sample
 
 
+def per_page(options: tuple[int, ...], key: str, *, label: str = "Per page", on_change=None) -> int:
+    """How many a page: a small box, its value in the URL under `key`; `label` is for screen readers."""
+    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", width="content"):
+        st.caption("per page", width="content")
+        return st.selectbox(
+            label,
+            options,
+            key=key,
+            label_visibility="collapsed",
+            width=90,
+            bind="query-params",
+            on_change=on_change,
+        )
+
+
 def find_samples(samples: pd.DataFrame, query: str, top: int = 50) -> list[int]:
     """The samples that a query means: an id, a whole path, or a part of a path; at most `top`."""
     query = query.strip()

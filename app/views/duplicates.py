@@ -186,17 +186,7 @@ def _counts(found: pd.DataFrame, decided: np.ndarray) -> int:
             width="content",
         )
         st.space("stretch")
-        with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", width="content"):
-            st.caption("per page", width="content")
-            return st.selectbox(
-                "Groups a page",
-                PER_PAGE,
-                key="dper",
-                bind="query-params",
-                on_change=_first_page,
-                width=90,
-                label_visibility="collapsed",
-            )
+        return parts.per_page(PER_PAGE, "dper", label="Groups a page", on_change=_first_page)
 
 
 # ---------------------------------------------------------------------------------------------- which copy stays

@@ -301,17 +301,7 @@ def _selection(loaded: data.Loaded, inside: np.ndarray, zone: str | None, text: 
                 help="All samples again",
             )
         st.space("stretch")
-        with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", width="content"):
-            st.caption("per page", width="content")
-            per_page = st.selectbox(
-                "Per page",
-                PER_PAGE,
-                key="per",
-                label_visibility="collapsed",
-                width=90,
-                bind="query-params",
-                on_change=_first_page,
-            )
+        per_page = parts.per_page(PER_PAGE, "per", on_change=_first_page)
     if not number:
         parts.empty(*_why_empty(loaded, zone, area), "highlight_alt")
         detail.drawer(loaded, [])

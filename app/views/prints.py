@@ -402,11 +402,7 @@ def _gallery(view: View, mine: np.ndarray, rows: tuple[int, int]) -> None:
         st.space("stretch")
         if len(mine) < len(view.places):
             st.button("All ranks", key="all-ranks", icon=":material/close:", type="tertiary", on_click=_all_rows)
-        with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", width="content"):
-            st.caption("per page", width="content")
-            per_page = st.selectbox(
-                "Per page", PER_PAGE, key="p_per", label_visibility="collapsed", width=90, bind="query-params"
-            )
+        per_page = parts.per_page(PER_PAGE, "p_per")
     pages, number = -(-len(mine) // per_page), 1
     slot = st.container()
     if pages > 1:
