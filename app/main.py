@@ -34,8 +34,12 @@ PAGES = (
     ("sample", "Sample", "image_search", "Evidence", "One sample, whole story: why it is flagged."),
     ("compare", "Compare runs", "difference", "Evidence", "Two seeds or two models: where they agree."),
     ("review", "Review", "rule", "Decide", "One question at a time, by keyboard if you like."),
+    ("stop", "When to stop", "flag", "Decide", "What the review has found, what is left, and what more of it would find."),
+    ("reviewers", "Reviewers", "group", "Decide", "Who reviews what, how far each is, and how well they agree."),
+    ("disagreements", "Disagreements", "forum", "Decide", "Where reviewers differ, to be settled one by one."),
     ("coreset", "Coreset", "filter_alt", "Decide", "A smaller training set, chosen by a method and a fraction."),
     ("export", "Export", "download", "Decide", "Findings, coreset and cleaned dataset as files."),
+    ("loop", "Before & after", "published_with_changes", "Decide", "Whether the cleaned data trains a better model."),
     ("help", "Help", "help", "Decide", "What each score means, and when not to trust it."),
 )
 

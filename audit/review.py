@@ -21,6 +21,7 @@ from sqlalchemy import (
     BigInteger,
     Column,
     Engine,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -64,6 +65,10 @@ REVIEWS = Table(
     Column("comment", Text, nullable=False),
     # Unique: whatever races, a decision is taken back at most once. NULLs do not collide in either database.
     Column("undoes", Integer, ForeignKey("reviews.id"), unique=True),
+    Column("blind", String(16), nullable=False),
+    Column("seconds", Float),
+    Column("role", String(16), nullable=False),
+    Column("token", String(64), unique=True),
     sqlite_autoincrement=True,
 )
 BY_RUN = Index("reviews_by_run", REVIEWS.c.run, REVIEWS.c.id)
@@ -180,9 +185,9 @@ class Reviews:
             return self._known[1].copy()
         columns = [REVIEWS.c[name] for name in COLUMNS]
         rows = self._read(select(*columns).where(mine).order_by(REVIEWS.c.id))
-        text = dict.fromkeys(("finding", "decision", "reviewer", "at", "new_label", "comment"), "string")
+        text = dict.fromkeys(("finding", "decision", "reviewer", "at", "new_label", "comment", "blind", "role", "token"), "string")
         frame = pd.DataFrame(rows, columns=list(COLUMNS))
-        frame = frame.astype({**text, "sample": "int64", "id": "int64", "undoes": "Int64"})
+        frame = frame.astype({**text, "sample": "int64", "id": "int64", "undoes": "Int64", "seconds": "float64"})
         undone = set(frame["undoes"].dropna())
         frame["stands"] = ((frame["decision"] != "undo") & ~frame["id"].isin(undone)).astype(bool)
         # A row written between the two reads is in `rows` already; the next mark then differs, and all is read again.

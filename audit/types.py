@@ -69,7 +69,13 @@ class Finding:
 
 @dataclass(frozen=True)
 class Review:
-    """One decision of a reviewer on one sample. Append-only: an `undo` names the review it takes back in `undoes`."""
+    """One decision of a reviewer on one sample. Append-only: an `undo` names the review it takes back in `undoes`.
+
+    `finding` is the name of a Finding, or `audit:SAMPLE` for a sample of the random audit. `blind` says what was hidden
+    from the reviewer: `given`, `suggestion` or nothing; `seconds` how long the question was looked at; `role` is
+    `adjudication` where a disagreement was settled, `import` where the decision was made in another tool. `token` names
+    the question that was answered: a second row with the same token is not stored.
+    """
 
     finding: str
     sample: int
@@ -80,6 +86,10 @@ class Review:
     comment: str = ""
     id: int | None = None
     undoes: int | None = None
+    blind: str = ""
+    seconds: float | None = None
+    role: str = ""
+    token: str | None = None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,7 @@
+"""Disagreements."""
+
+from lossprint.app import data, parts
+
+
+def render(loaded: data.Loaded) -> None:
+    parts.header("Disagreements", "")

@@ -1,0 +1,7 @@
+"""Before & after."""
+
+from lossprint.app import data, parts
+
+
+def render(loaded: data.Loaded) -> None:
+    parts.header("Before & after", "")

@@ -1,0 +1,7 @@
+"""When to stop."""
+
+from lossprint.app import data, parts
+
+
+def render(loaded: data.Loaded) -> None:
+    parts.header("When to stop", "")

@@ -1,0 +1,98 @@
+"""One outcome a sample out of what several reviewers said: the latest, a majority, only what is settled, or one voice.
+
+What a reviewer says of a sample is that reviewer's latest decision on it that stands. An adjudication (a decision made
+to settle a disagreement, `role` "adjudication") outweighs the reviewers' own under every rule except `reviewer`.
+"""
+
+import pandas as pd
+
+from lossprint.audit.types import LossprintError
+
+RULES = {
+    "latest": "the latest decision on each sample, whoever made it",
+    "majority": "what more than half of a sample's reviewers said, unsure ones not counted; else left as given",
+    "settled": "what two or more reviewers agree on, and what was adjudicated; the rest is left as given",
+    "adjudicated": "only what was adjudicated; the rest is left as given",
+    "reviewer": "what one reviewer said",
+}
+LABELLED = ("accept", "relabel")
+
+
+def votes(history: pd.DataFrame) -> pd.DataFrame:
+    """What each reviewer says of each sample: rows of `Reviews.history`, with a further column `outcome`.
+
+    `outcome` is `label:NAME`, `keep`, `exclude` or `unsure`, so that an accepted suggestion and the same label chosen
+    by hand count as one. Adjudications are left out. Ordered by sample, then by when it was said.
+    """
+    mine = history[history["stands"] & (history["role"] != "adjudication")]
+    mine = mine.drop_duplicates(["sample", "reviewer"], keep="last").sort_values(["sample", "id"], ignore_index=True)
+    return mine.assign(outcome=outcome(mine))
+
+
+def outcome(rows: pd.DataFrame) -> pd.Series:
+    """What a decision comes to: `label:NAME`, `keep`, `exclude` or `unsure`."""
+    labelled = rows["decision"].isin(LABELLED)
+    return rows["decision"].astype(object).mask(labelled, "label:" + rows["new_label"].astype(object).fillna(""))
+
+
+def adjudications(history: pd.DataFrame) -> pd.DataFrame:
+    """The latest adjudication of each sample that has one, ordered by sample."""
+    found = history[history["stands"] & (history["role"] == "adjudication")]
+    return found.drop_duplicates("sample", keep="last").sort_values("sample", ignore_index=True)
+
+
+def resolve(history: pd.DataFrame, rule: str = "latest", reviewer: str | None = None) -> pd.DataFrame:
+    """The decision that holds for each sample under a rule of `RULES`: one row of the history a sample, by sample.
+
+    Samples without one are left out. Where several reviewers say the same, the row is that of the last of them. Raises
+    LossprintError for an unknown rule, and for a reviewer who decided nothing.
+    """
+    if rule not in RULES:
+        raise LossprintError(f"expected a rule of {', '.join(RULES)}, found {rule!r}")
+    settled = adjudications(history)
+    if rule == "adjudicated":
+        return settled
+    if rule == "reviewer":
+        return _of_one(history, reviewer)
+    said = votes(history)
+    if rule == "latest":
+        chosen = said.sort_values("id").drop_duplicates("sample", keep="last")
+    else:
+        chosen = _carried(said, rule)
+    chosen = chosen[~chosen["sample"].isin(settled["sample"])].drop(columns="outcome")
+    both = pd.concat([chosen, settled]) if len(chosen) and len(settled) else settled if len(settled) else chosen
+    return both.sort_values("sample", ignore_index=True)
+
+
+def disagreements(history: pd.DataFrame) -> pd.DataFrame:
+    """The samples on which reviewers say different things, one row each, by sample.
+
+    Columns sample, finding (that of the latest say), reviewers (how many said something), outcomes (how many different
+    ones) and adjudicated (whether an adjudication stands). `unsure` against a decision is a disagreement too.
+    """
+    said = votes(history)
+    each = said.groupby("sample").agg(
+        finding=("finding", "last"), reviewers=("reviewer", "size"), outcomes=("outcome", "nunique")
+    )
+    found = each[each["outcomes"] > 1].reset_index()
+    return found.assign(adjudicated=found["sample"].isin(adjudications(history)["sample"]).astype(bool))
+
+
+def _of_one(history: pd.DataFrame, reviewer: str | None) -> pd.DataFrame:
+    mine = history[history["stands"] & (history["reviewer"] == (reviewer or "").strip())]
+    if mine.empty:
+        known = ", ".join(sorted(set(history.loc[history["stands"], "reviewer"].astype(str)))) or "nobody"
+        raise LossprintError(f"expected a reviewer who decided something ({known}), found {reviewer!r}")
+    return mine.drop_duplicates("sample", keep="last").sort_values("sample", ignore_index=True)
+
+
+def _carried(said: pd.DataFrame, rule: str) -> pd.DataFrame:
+    """The last say of the winning outcome of each sample that has one; unsure says neither yes nor no."""
+    said = said[said["outcome"] != "unsure"]
+    counts = said.groupby(["sample", "outcome"])["id"].agg(["size", "max"]).reset_index()
+    of = counts.groupby("sample")["size"].transform("sum")
+    if rule == "majority":
+        won = counts[2 * counts["size"] > of]
+    else:
+        won = counts[(counts["size"] == of) & (of >= 2)]
+    return said[said["id"].isin(won["max"])]
