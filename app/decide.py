@@ -31,9 +31,9 @@ STACK = "_stored"  # what this session stored and may take back: run, reviewer, 
 
 
 def default_reviewer(loaded: data.Loaded | None = None) -> str:
-    """Who decided last on this run: nobody logs in, and it is most likely the same person; else the system's user."""
+    """The only reviewer of this run so far: it is most likely the same person; else the system's user."""
     history = data.reviews(loaded).history() if loaded is not None else ()
-    if len(history):
+    if len(history) and history["reviewer"].nunique() == 1:
         return str(history["reviewer"].iloc[-1])
     try:
         return getpass.getuser()
@@ -178,6 +178,44 @@ def store_all(loaded: data.Loaded, decisions: Sequence[tuple], comment_key=None,
         _tell_stored(decisions)
     if then is not None:
         then()
+
+
+def answer(
+    loaded: data.Loaded,
+    finding: str,
+    decisions: Sequence[tuple[int, str, str | None]],
+    *,
+    token: str,
+    seen: int | None = None,
+    seconds: float | None = None,
+    blind: str = "",
+    comment: str = "",
+    role: str = "",
+) -> None:
+    """Append the answer to one asked question; undo takes it back. It is on the disk when this returns.
+
+    `token` names the asking: the same answer sent twice is stored once. `seen` is the highest id of the decisions on
+    this finding that the page knew of. Raises Conflict where another session has answered since, LossprintError where
+    nothing could be stored.
+    """
+    shared = {"finding": finding, "reviewer": reviewer(), "comment": comment.strip()[:LONGEST]}
+    shared |= {"blind": blind, "seconds": seconds, "role": role}
+    rows = [
+        {**shared, "sample": int(sample), "decision": decision, "new_label": label, "token": f"{token}:{at}"}
+        for at, (sample, decision, label) in enumerate(decisions)
+    ]
+    stack = st.session_state.setdefault(STACK, [])
+    with STORING:
+        made = data.reviews(loaded).add_all(rows, seen=None if seen is None else {finding: seen})
+        stack.append((loaded.run.path, shared["reviewer"], [row.id for row in made]))
+
+
+def in_words(decisions: Sequence[tuple[int, str, str | None]]) -> str:
+    """What an answer stored, as plain text."""
+    if len(decisions) > 1:
+        return f"{len(decisions)} decisions stored"
+    _, decision, label = decisions[0]
+    return SAID[decision] + (f": {label}" if label else "")
 
 
 def _unsaid(history: pd.DataFrame, decisions: Sequence[tuple], who: str, comment: str) -> list[tuple]:

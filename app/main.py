@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from lossprint.app import data, decide, detail, guard, parts
+from lossprint.app import data, decide, detail, guard, identity, parts
 from lossprint.audit.types import LossprintError
 
 RUNS = "LOSSPRINT_RUNS"
@@ -34,7 +34,7 @@ PAGES = (
     ("sample", "Sample", "image_search", "Evidence", "One sample, whole story: why it is flagged."),
     ("compare", "Compare runs", "difference", "Evidence", "Two seeds or two models: where they agree."),
     ("review", "Review", "rule", "Decide", "One question at a time, by keyboard if you like."),
-    ("stop", "When to stop", "flag", "Decide", "What the review has found, what is left, and what more of it would find."),
+    ("stop", "When to stop", "flag", "Decide", "What the review found, and what is left to be found."),
     ("reviewers", "Reviewers", "group", "Decide", "Who reviews what, how far each is, and how well they agree."),
     ("disagreements", "Disagreements", "forum", "Decide", "Where reviewers differ, to be settled one by one."),
     ("coreset", "Coreset", "filter_alt", "Decide", "A smaller training set, chosen by a method and a fraction."),
@@ -152,18 +152,32 @@ def _list_broken(broken: list[data.Listed]) -> None:
 
 
 def _reviewer(loaded: data.Loaded) -> None:
+    """Who decides: the signed-in user where there is a login, else a name that is typed once and remembered."""
+    signed_in = identity.signed_in()
+    if signed_in:
+        st.session_state["reviewer"] = signed_in
+    elif not (st.session_state.get("reviewer") or "").strip():
+        st.session_state["reviewer"] = identity.remembered() or decide.default_reviewer(loaded)
     with st.sidebar:
-        if not (st.session_state.get("reviewer") or "").strip():
-            st.session_state["reviewer"] = decide.default_reviewer(loaded)
-        st.text_input(
+        name = st.text_input(
             "Reviewer",
             key="reviewer",
             persist_state="session",
             max_chars=60,
-            on_change=decide.forget_stored,
+            on_change=_named,
             icon=":material/person:",
-            help="Your decisions are stored under this name.",
+            disabled=bool(signed_in),
+            help="You are signed in under this name."
+            if signed_in
+            else "Your decisions are stored under this name. This browser remembers it.",
         )
+        if identity.known():
+            identity.remember(name)
+
+
+def _named() -> None:
+    identity.name_given()
+    decide.forget_stored()
 
 
 if __name__ == "__main__":

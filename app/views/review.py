@@ -1,126 +1,412 @@
 """Review: one question at a time, stored at once."""
 
+from contextlib import suppress
+from uuid import uuid4
+
 import numpy as np
 import pandas as pd
 import streamlit as st
 
-from lossprint.app import data, decide, detail, parts, story
-from lossprint.app.gallery import gallery
-from lossprint.app.views import duplicates
-from lossprint.audit.types import Review
+from lossprint.app import asking, data, decide, detail, guard, identity, parts
+from lossprint.app.gallery.question import Question, question
+from lossprint.app.grouping import Table
+from lossprint.app.strips import value_of
+from lossprint.audit import queues
+from lossprint.audit.review import Conflict
+from lossprint.audit.types import LossprintError, Review
 
 QUEUES = {
-    "Everything": (),
-    "Labels": ("label_error", "sequence_label"),
-    "Duplicates": ("duplicate", "near_duplicate"),
+    "Everything": None,
+    "Labels": ("label_error",),
+    "Duplicates": queues.DUPLICATES,
     "Outliers": ("outlier",),
+    "Video": ("sequence_label", "sequence_order"),
+    "Random audit": (queues.AUDIT,),
 }
-AT = "_review_at"
-SKIPPED = "_review_skipped"
+TIERS = {"": "All", "verify": "Verify", "correct": "Correct", "look": "Look closer"}
+AUDITED = 2000  # questions of the random audit that are there to be asked
+TRIES = 25  # questions that others hold, before it is said that nothing is free
+HOLD = 600.0  # seconds for which a question is one reviewer's
+AT, AFTER, SKIPPED, ASKED, SAID = "_review_at", "_review_after", "_review_skipped", "_review_asked", "_review_said"
+SESSION = "_review_session"
 
 
-def queue(findings: pd.DataFrame, kinds: tuple[str, ...]) -> pd.DataFrame:
-    """One row a finding: group, kind, samples, suggested_label, severity; label errors by severity come first."""
-    mine = findings[findings["kind"].isin(kinds)] if kinds else findings
-    order = {kind: at for at, kind in enumerate(("label_error", "duplicate", "near_duplicate"))}
-    numbers, names = pd.factorize(mine["group"])
-    first = np.unique(numbers, return_index=True)[1]
-    order_in = np.argsort(numbers, kind="stable")
-    members = np.split(mine["sample"].to_numpy()[order_in], np.cumsum(np.bincount(numbers))[:-1]) if len(mine) else []
-    frame = pd.DataFrame(
-        {
-            "group": names.astype(object),
-            "kind": mine["kind"].to_numpy()[first],
-            "samples": pd.Series([one.tolist() for one in members], dtype=object),
-            "suggested_label": mine["suggested_label"].to_numpy()[first],
-            "severity": mine.groupby(numbers)["severity"].max().to_numpy(),
-        }
-    )
-    place = frame["kind"].map(order).fillna(len(order))
-    return frame.assign(place=place).sort_values(
-        ["place", "severity"], ascending=[True, False], kind="stable", ignore_index=True
-    )
+def _items(loaded: data.Loaded) -> pd.DataFrame:
+    return queues.items(loaded.findings, loaded.scores)
 
 
-def _queue(loaded: data.Loaded, which: str) -> pd.DataFrame:
-    return queue(loaded.findings, QUEUES[which])
+def _audit(loaded: data.Loaded) -> pd.DataFrame:
+    train = loaded.samples.index[(loaded.samples["split"] == "train").to_numpy(bool)].to_numpy()
+    flagged = loaded.findings["sample"].to_numpy()
+    seed = int(loaded.run.manifest.get("seed") or 0)
+    return queues.audit_items(queues.audit_order(train, flagged, seed)[:AUDITED])
 
 
-def next_open(names: list[str], reviewed: set[str], skipped: set[str], after: str | None) -> str | None:
-    """The next finding after `after` (round the end) that is not reviewed nor skipped; then the skipped come again."""
-    start = names.index(after) + 1 if after in names else 0
-    ring = names[start:] + names[:start]
-    fresh = [name for name in ring if name not in reviewed]
-    return next((name for name in fresh if name not in skipped), fresh[0] if fresh else None)
-
-
-def seconds_each(times: pd.Series) -> float | None:
-    """The median pause between decisions, pauses over two minutes left out; None under five decisions."""
-    pauses = pd.to_datetime(times, format="ISO8601").sort_values().diff().dt.total_seconds().dropna()
-    pauses = pauses[pauses < 120]
-    return None if len(pauses) < 5 else float(pauses.median())
-
-
-def left_words(count: int, each: float | None) -> str:
-    if each is None or count == 0:
-        return ""
-    minutes = count * each / 60
-    return " · about a minute left" if minutes < 1.5 else f" · about {minutes:.0f} minutes left at your pace"
+def _queue(loaded: data.Loaded, which: str, tier: str, mix: bool) -> pd.DataFrame:
+    """The questions of a queue in their order, with `number`, the place of each."""
+    kinds = QUEUES[which]
+    if kinds == (queues.AUDIT,):
+        return data.derived(loaded, _audit)
+    found = data.derived(loaded, _items)
+    if kinds is not None:
+        found = found[found["kind"].isin(kinds)]
+    if tier:
+        found = found[found["tier"] == tier]
+    return queues.mixed(found, data.derived(loaded, _audit)) if mix else found.reset_index(drop=True)
 
 
 def render(loaded: data.Loaded) -> None:
     parts.header("Review", "One question at a time. Each answer is stored at once and can be taken back.")
-    if loaded.findings.empty:
-        parts.empty("Nothing to review", "This run has no findings.")
+    _who(loaded)
+    which, tier, blind, mix = _settings(loaded)
+    _round(loaded, which, tier, blind, mix)
+
+
+def _settings(loaded: data.Loaded) -> tuple[str, str, str, bool]:
+    """Which queue, which tier, what is hidden, and whether the random audit is mixed in. All of it is in the URL."""
+    kinds = set(data.derived(loaded, _items)["kind"])
+    have = [name for name, of in QUEUES.items() if of is None or queues.AUDIT in of or kinds & set(of)]
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        which = st.segmented_control(
+            "Queue",
+            have,
+            default="Everything",
+            required=True,
+            key="queue",
+            bind="query-params",
+            label_visibility="collapsed",
+            on_change=_forget,
+        )
+        tier = ""
+        if which != "Random audit":
+            counts = _queue(loaded, which, "", False)["tier"].value_counts()
+            able = [name for name in TIERS if not name or counts.get(name, 0)]
+            tier = st.selectbox(
+                "Tier",
+                able,
+                key="tier",
+                bind="query-params",
+                label_visibility="collapsed",
+                width=190,
+                format_func=lambda name: f"{TIERS[name]} ({counts.get(name, counts.sum()):,})" if name else "All tiers",
+                help="**Verify**: one confident suggestion, yes or no. **Correct**: choose among a few likely labels. "
+                "**Look closer**: ambiguous, with the evidence open.",
+                on_change=_forget,
+            )
+        with st.popover("How", icon=":material/tune:"):
+            blind = st.radio(
+                "What you see before you answer",
+                list(asking.BLIND),
+                format_func=asking.BLIND.get,
+                key="blind",
+                bind="query-params",
+                help="A label that is shown pulls the answer towards it. Hiding one takes longer and tells more; what "
+                "was hidden is stored with each decision.",
+                on_change=_renew,
+            )
+            mix = st.toggle(
+                "Mix in the random audit",
+                key="mix",
+                bind="query-params",
+                help=f"Each {queues.EVERY}th question is then a training sample that nothing flagged, drawn at random. "
+                "From them the page **When to stop** estimates how many errors are left.",
+                on_change=_forget,
+                disabled=which == "Random audit",
+            )
+    return which, tier, blind, mix and which != "Random audit"
+
+
+def _who(loaded: data.Loaded) -> None:
+    """Where several people review and this browser has not said who it is, ask: a guess would mix up their answers."""
+    if identity.known():
         return
-    have = [name for name, kinds in QUEUES.items() if not kinds or loaded.findings["kind"].isin(kinds).any()]
-    which = st.segmented_control(
-        "Queue",
-        have,
-        default="Everything",
-        required=True,
-        key="queue",
-        bind="query-params",
-        label_visibility="collapsed",
-        on_change=_forget,
-    )
-    items = data.derived(loaded, _queue, which)
-    reviewed = decide.reviewed_groups(loaded)
-    names = list(items["group"])
-    _progress(loaded, items, reviewed)
-    asked = parts.url_asks("finding")
-    if asked in names:
-        st.session_state[AT] = asked
-    at = st.session_state.get(AT)
-    if at not in names:
-        at = next_open(names, reviewed, st.session_state.get(SKIPPED, set()), None)
-        st.session_state[AT] = at
-    parts.write_url("finding", at)
-    if at is None:
-        _done(loaded)
+    kept = data.reviews(loaded)
+    names = {*kept.assignments()["reviewer"].astype(str), *kept.history()["reviewer"].astype(str)}
+    if len(names) < 2:
         return
-    item = items[items["group"] == at].iloc[0]
-    _question(loaded, item, names, reviewed)
+
+    def picked() -> None:
+        st.session_state["reviewer"] = st.session_state["who"]
+        identity.name_given()
+        decide.forget_stored()
+        _forget()
+
+    with st.container(border=True):
+        st.markdown("**Who are you?** Several people review this run. Pick your name, or type it in the sidebar.")
+        st.pills("Your name", sorted(names)[:12], key="who", on_change=picked, label_visibility="collapsed")
 
 
 def _forget() -> None:
+    for name in (AT, AFTER, ASKED):
+        st.session_state.pop(name, None)
+
+
+def _renew() -> None:
+    st.session_state.pop(ASKED, None)
+
+
+# ---------------------------------------------------------------------------------------------- one question
+
+
+@st.fragment
+def _round(loaded: data.Loaded, which: str, tier: str, blind: str, mix: bool) -> None:
+    """The question and all that depends on it: an answer draws this anew, and nothing else."""
+    with guard.one_line():
+        decide.tell()
+        items = data.derived(loaded, _queue, which, tier, mix)
+        kept = data.reviews(loaded)
+        history, assignments, who = kept.history(), kept.assignments(), decide.reviewer()
+        open_now = queues.open_to(who, items["group"], history, assignments)
+        name = _choose(loaded, items, open_now, assignments)
+        parts.write_url("finding", name)
+        if name is None:
+            _done(loaded, which, items, open_now)
+            return
+        item = _item(loaded, items, name)
+        _show(loaded, item, items, open_now, history, blind)
+        if not blind and item["kind"] not in queues.DUPLICATES:
+            _evidence(loaded, item)
+
+
+def _choose(loaded: data.Loaded, items: pd.DataFrame, open_now: np.ndarray, assignments: pd.DataFrame) -> str | None:
+    """The finding to ask about: the one that a link or an undo names, the one on the screen, or the next open one."""
+    linked = parts.url_asks("finding")
+    if linked and _known(loaded, items, linked):
+        st.session_state[AT] = linked
+    at = st.session_state.get(AT)
+    if at is not None and _known(loaded, items, at):
+        return at
+    names = list(items["group"])
+    after, skipped = st.session_state.get(AFTER), st.session_state.get(SKIPPED, set())
+    mine = set(assignments["finding"])
+    st.session_state["_review_held"] = None
+    for name in queues.next_open(names, open_now, skipped, after)[:TRIES]:
+        holder = None if name in mine else _claim(loaded, name)
+        if holder is None:
+            st.session_state[AT] = name
+            return name
+        st.session_state["_review_held"] = holder
+    return None
+
+
+def _known(loaded: data.Loaded, items: pd.DataFrame, name: str) -> bool:
+    return bool((items["group"] == name).any() or (data.derived(loaded, _items)["group"] == name).any()) or (
+        name.startswith(f"{queues.AUDIT}:") and bool((data.derived(loaded, _audit)["group"] == name).any())
+    )
+
+
+def _claim(loaded: data.Loaded, name: str) -> str | None:
+    """Hold a question for this session, so that nobody else is handed it; who holds it already, if anybody does."""
+    session = st.session_state.setdefault(SESSION, uuid4().hex)
+    try:
+        return data.reviews(loaded).claim(name, decide.reviewer(), session, HOLD)
+    except LossprintError:
+        return None  # where nothing can be written nothing can be decided either; that is said when it is tried
+
+
+def _item(loaded: data.Loaded, items: pd.DataFrame, name: str) -> pd.Series:
+    for table in (items, data.derived(loaded, _items), data.derived(loaded, _audit)):
+        found = table[table["group"] == name]
+        if len(found):
+            return found.iloc[0]
+    raise LossprintError(f"expected a finding of this run, found {name!r}")
+
+
+def _show(
+    loaded, item: pd.Series, items: pd.DataFrame, open_now: np.ndarray, history: pd.DataFrame, blind: str
+) -> None:
+    name, samples = item["group"], item["samples"]
+    mine = history[history["finding"] == name]
+    asked = _asked(loaded, item, history, blind)
+    state = st.session_state.get(ASKED)
+    if state is None or state["finding"] != name or state["blind"] != blind:
+        state = {"token": uuid4().hex, "finding": name, "blind": blind, "notice": ""}
+        st.session_state[ASKED] = state
+    # Read by the answer's callback, which runs before the page is drawn again.
+    state |= {"asked": asked, "item": item, "seen": int(mine["id"].max()) if len(mine) else 0}
+    done = len(items) - int(open_now.sum())
+    question(
+        Question(
+            token=state["token"],
+            title=asked.title,
+            images=asking.images(loaded, samples, hide_label=blind == "given"),
+            choices=asked.choices,
+            labels=asked.labels,
+            given=asked.given if len(samples) == 1 else "",
+            suggested=asked.suggested,
+            about=_about(loaded, samples, len(samples) > 1, blind),
+            hint=asked.hint,
+            notice=state["notice"] or _before(loaded, mine),
+            said=st.session_state.pop(SAID, ""),
+            coming=_coming(loaded, items, open_now, name, blind),
+            done=done,
+            of=len(items),
+            left=_left(items, open_now, history, done),
+        ),
+        key="question",
+        on_answer=lambda answer: _answer(loaded, answer),
+        on_skip=_skip,
+        on_undo=lambda: decide.undo(loaded, _back),
+    )
+
+
+def _asked(loaded: data.Loaded, item: pd.Series, history: pd.DataFrame, blind: str) -> asking.Asked:
+    samples = item["samples"]
+    if item["kind"] in queues.DUPLICATES:
+        frame = pd.DataFrame({"kind": [queues.DUPLICATES[0]], "start": [0], "size": [len(samples)]})
+        value = value_of(loaded, Table(frame, np.asarray(samples), len(samples)), frame, "loss")
+        return asking.about_group(loaded, item["group"], samples, value, history)
+    sample = int(samples[0])
+    likely = data.derived(loaded, asking.likely).get(sample, []) if item["kind"] == "label_error" else []
+    return asking.about_label(
+        sample,
+        str(loaded.samples.at[sample, "label"]),
+        item["suggested_label"],
+        likely,
+        loaded.classes,
+        tier=item["tier"],
+        kind=item["kind"],
+        blind=blind,
+    )
+
+
+def _about(loaded: data.Loaded, samples: list[int], group: bool, blind: str) -> str:
+    if group:
+        more = len(samples) - asking.MEMBERS
+        return f"{more:,} more images of this group are not shown." if more > 0 else ""
+    path = str(loaded.samples.at[samples[0], "path"])
+    # A path such as train/coat/17.png would tell the label that is hidden.
+    return f"Sample {samples[0]}" if blind == "given" else f"Sample {samples[0]} · {path}"
+
+
+def _before(loaded: data.Loaded, mine: pd.DataFrame) -> str:
+    """What was said of this finding before: by this reviewer, or by anybody where it is not shared out."""
+    standing = mine[mine["stands"]]
+    assigned = data.reviews(loaded).assignments()
+    if (assigned["finding"] == mine["finding"].iloc[0]).any() if len(mine) else False:
+        standing = standing[standing["reviewer"] == decide.reviewer()]
+    if standing.empty:
+        return ""
+    last = standing.iloc[-1]
+    return f"Answered before by {last['reviewer']}: {_said(last)}. A new answer replaces it."
+
+
+def _said(row: pd.Series | Review) -> str:
+    get = row.get if isinstance(row, pd.Series) else lambda name: getattr(row, name)
+    label = get("new_label")
+    return decide.SAID[str(get("decision"))].lower() + (f" ({label})" if isinstance(label, str) else "")
+
+
+def _coming(loaded, items: pd.DataFrame, open_now: np.ndarray, name: str, blind: str) -> tuple:
+    """The images of the next question, to be there before it is asked."""
+    following = queues.next_open(list(items["group"]), open_now, st.session_state.get(SKIPPED, set()), name)
+    following = next((one for one in following if one != name), None)
+    if following is None:
+        return ()
+    return asking.images(loaded, _item(loaded, items, following)["samples"], hide_label=blind == "given")
+
+
+def _left(items: pd.DataFrame, open_now: np.ndarray, history: pd.DataFrame, done: int) -> str:
+    mine = history[history["stands"] & (history["reviewer"] == decide.reviewer())].drop_duplicates("finding")
+    tiers = dict(zip(items["group"], items["tier"]))
+    seconds = queues.seconds_left(items["tier"], open_now, mine.assign(tier=mine["finding"].map(tiers)))
+    text = f"{done:,} of {len(items):,} answered"
+    if seconds is None or not open_now.any():
+        return text
+    minutes = seconds / 60
+    if minutes >= 120:
+        return f"{text} · about {minutes / 60:.0f} hours left at your pace"
+    return f"{text} · about {'a minute' if minutes < 1.5 else f'{minutes:.0f} minutes'} left at your pace"
+
+
+# ---------------------------------------------------------------------------------------------- answers (callbacks)
+
+
+def _answer(loaded: data.Loaded, answer: dict) -> None:
+    state = st.session_state.get(ASKED)
+    if state is None or answer.get("token") != state["token"]:
+        return  # a late key: it meant the question before
+    item, asked = state["item"], state["asked"]
+    given, suggested = str(loaded.samples.at[item["samples"][0], "label"]), item["suggested_label"]
+    sample = int(item["samples"][0])
+    decisions = asked.decisions(
+        str(answer.get("choice")), lambda label: asking.decide_label(sample, label, given, suggested)
+    )
+    if not decisions:
+        return
+    try:
+        decide.answer(
+            loaded,
+            item["group"],
+            decisions,
+            token=state["token"],
+            seen=state["seen"],
+            seconds=_seconds(answer.get("seconds")),
+            blind=state["blind"],
+            comment=str(answer.get("comment") or ""),
+        )
+    except Conflict as conflict:
+        row = conflict.row
+        who = "You, in another window," if row.reviewer == decide.reviewer() else row.reviewer
+        verb = "have" if who.startswith("You") else "has"
+        notice = f"{who} {verb} answered this meanwhile: {_said(row)}. Answer again to add yours, or skip (S)."
+        st.session_state[ASKED] = {**state, "token": uuid4().hex, "notice": notice}
+        return
+    except LossprintError as error:
+        notice = f"The answer was not stored: {error}"
+        st.session_state[ASKED] = {**state, "token": uuid4().hex, "notice": notice}
+        return
+    st.session_state[SAID] = f"Stored: {decide.in_words(decisions)}. U takes it back."
+    _onward(item["group"])
+
+
+def _seconds(value) -> float | None:
+    with suppress(TypeError, ValueError):
+        return min(3600.0, max(0.0, round(float(value), 2)))
+    return None
+
+
+def _onward(name: str) -> None:
+    st.session_state[AFTER] = name
+    st.session_state.pop(ASKED, None)
     st.session_state.pop(AT, None)
 
 
-def _progress(loaded: data.Loaded, items: pd.DataFrame, reviewed: set[str]) -> None:
-    done = int(items["group"].isin(reviewed).sum())
-    history = data.reviews(loaded).history()
-    mine = history[history["stands"] & (history["reviewer"] == decide.reviewer())]
-    each = seconds_each(mine.drop_duplicates("finding")["at"])
-    text = f"{done:,} of {len(items):,} reviewed{left_words(len(items) - done, each)}"
-    st.progress(done / max(1, len(items)), text=text)
+def _skip(token: str) -> None:
+    state = st.session_state.get(ASKED)
+    if state is None or token != state["token"]:
+        return
+    st.session_state.setdefault(SKIPPED, set()).add(state["finding"])
+    _onward(state["finding"])
 
 
-def _done(loaded: data.Loaded) -> None:
-    parts.empty(
-        "All reviewed", "Every finding of this queue has a decision. Export the cleaned dataset, or take another queue."
-    )
+def _back(row: Review) -> None:
+    _renew()
+    st.session_state[AT] = row.finding
+
+
+# ---------------------------------------------------------------------------------------------- around the question
+
+
+def _done(loaded: data.Loaded, which: str, items: pd.DataFrame, open_now: np.ndarray) -> None:
+    holder = st.session_state.get("_review_held")
+    if items.empty:
+        parts.empty("Nothing to review", "This run has no findings of this kind. Take another queue.")
+    elif holder and open_now.any():
+        parts.empty(
+            "The rest is being answered",
+            f"{parts.plural(int(open_now.sum()), 'question')} left, all of them open in other windows at the moment "
+            f"({parts.md(holder)}). Take another queue, or come back in a few minutes.",
+            "group",
+        )
+    else:
+        parts.empty(
+            "All reviewed",
+            "Every question of this queue is answered. Take another queue, see what is left to be found, or export the "
+            "cleaned dataset.",
+        )
     with st.container(horizontal=True, horizontal_alignment="center"):
+        parts.link("stop", "When to stop", "flag")
         parts.link("export", "Export the cleaned dataset", "download")
         st.button(
             "Undo my last decision",
@@ -132,117 +418,22 @@ def _done(loaded: data.Loaded) -> None:
         )
 
 
-def _go(name: str | None) -> None:
-    st.session_state[AT] = name
-
-
-def _back(row: Review) -> None:
-    _go(row.finding)
-
-
-def _question(loaded: data.Loaded, item: pd.Series, names: list[str], reviewed: set[str]) -> None:
-    name, sample = item["group"], item["samples"][0]
-
-    def onward() -> None:
-        _go(next_open(names, reviewed | {name}, st.session_state.get(SKIPPED, set()), name))
-
-    def asked() -> bool:
-        return st.session_state.get(AT) == name
-
-    def skip() -> None:
-        if not asked():
+def _evidence(loaded: data.Loaded, item: pd.Series) -> None:
+    sample = int(item["samples"][0])
+    box = st.expander(
+        "Evidence: why it is asked, loss print, scores and neighbours",
+        icon=":material/show_chart:",
+        expanded=item["tier"] == "look",
+        key=f"review-evidence-{item['tier']}",
+        on_change="rerun",
+    )
+    with box:
+        if not box.open:
             return
-        skipped = st.session_state.setdefault(SKIPPED, set())
-        skipped.add(name)
-        if set(names) <= reviewed | skipped:
-            skipped.clear()
-            skipped.add(name)
-        onward()
-
-    picture, words = st.columns([1, 1], gap="large")
-    with picture:
-        if item["kind"] in duplicates.KINDS:
-            tiles = [
-                parts.tile(
-                    loaded,
-                    one,
-                    given=loaded.samples.at[one, "label"],
-                    title=f"#{one}",
-                    note=parts.SPLITS.get(loaded.samples.at[one, "split"], ""),
-                )
-                for one in item["samples"][: duplicates.MEMBERS]
-            ]
-            parts.tell_missing(tiles)
-            gallery(tiles, key="review-group", label="copies", size="large")
-        else:
-            parts.big_image(loaded, sample, 460)
-            st.caption(f"Sample {sample} · {parts.md(loaded.samples.at[sample, 'path'])}")
-    with words:
-        _ask(loaded, item, sample, onward, asked)
-        with st.container(horizontal=True, gap="xsmall"):
-            st.button(
-                "Skip",
-                key=f"review-{name}-skip",
-                icon=":material/skip_next:",
-                shortcut="S",
-                type="tertiary",
-                on_click=skip,
-            )
-            st.button(
-                "Undo",
-                key="review-undo",
-                icon=":material/undo:",
-                shortcut="U",
-                type="tertiary",
-                on_click=decide.undo,
-                args=(loaded, _back),
-            )
-    if item["kind"] not in duplicates.KINDS:
-        with st.expander("Evidence: loss print, scores and neighbours", icon=":material/show_chart:"):
-            left, right = st.columns(2, gap="large")
-            with left:
-                detail.loss_chart(loaded, sample, "review-loss", height=260)
-                detail.scores_chart(loaded, sample, "review-scores")
-            with right:
-                detail.partner_strip(loaded, sample, "class", "review-partners")
-
-
-def _ask(loaded: data.Loaded, item: pd.Series, sample: int, onward, asked) -> None:
-    name, given = item["group"], parts.md(loaded.samples.at[sample, "label"])
-    if item["kind"] in duplicates.KINDS:
-        members = loaded.findings[loaded.findings["group"] == name]
-        labels = loaded.samples.loc[item["samples"], "label"].nunique()
-        st.markdown("### Which copy is right?" if labels > 1 else "### Keep one copy?")
-        st.markdown(story.group_sentence(members, loaded.samples, parts.md))
-        _now(loaded, item["samples"], of_many=True)
-        comment = f"review-comment-{name}"
-        duplicates.actions(
-            loaded,
-            name,
-            item["samples"],
-            key=f"review-{name}",
-            then=onward,
-            asked=asked,
-            shortcuts=True,
-            comment=comment,
-        )
-        decide.comment_box(comment)
-        return
-    suggested = item["suggested_label"]
-    if suggested:
-        st.markdown(f"### Is this {given}, or {parts.md(suggested)}?")
-    else:
-        st.markdown(f"### Does this belong, as {given}?")
-    st.markdown(parts.labels_line(loaded, sample, suggested))
-    detail.why(loaded, sample)
-    _now(loaded, [sample])
-    decide.warn_excluded(loaded, name, [sample], "deciding here brings it back, except by **Exclude**.")
-    decide.buttons(loaded, name, sample, suggested, key="review", then=onward, asked=asked, digits=True)
-
-
-def _now(loaded: data.Loaded, samples: list[int], of_many: bool = False) -> None:
-    """What stands on the samples; `of_many` says which of them is meant."""
-    decided = decide.decided(loaded)
-    for sample in samples:
-        if sample in decided:
-            st.markdown((f"#{sample} " if of_many else "") + decide.sentence(decided[sample]))
+        detail.why(loaded, sample)
+        left, right = st.columns(2, gap="large")
+        with left:
+            detail.loss_chart(loaded, sample, "review-loss", height=260)
+            detail.scores_chart(loaded, sample, "review-scores")
+        with right:
+            detail.partner_strip(loaded, sample, "class", "review-partners")

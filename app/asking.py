@@ -1,0 +1,196 @@
+"""What is asked about a finding, and what each answer stores. Draws nothing."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from lossprint.app import data, keeping, parts
+from lossprint.app.gallery.question import Choice, Shown
+from lossprint.audit import queues
+
+BLIND = {
+    "": "Show both labels",
+    "given": "Hide the given label",
+    "suggestion": "Hide the suggestion",
+}
+SIDE = 900  # pixels of the longer side of an image
+MEMBERS = 8  # images of a group that are shown
+
+Decisions = list[tuple[int, str, str | None]]  # sample, decision, new label
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question without its progress: texts, choices, and by the id of a choice the decisions that it stores."""
+
+    title: str
+    choices: tuple[Choice, ...]
+    means: dict[str, Decisions]
+    labels: tuple[str, ...] = ()
+    given: str = ""
+    suggested: str = ""
+    hint: str = ""
+
+    def decisions(self, choice: str, name: Callable[[str], Decisions]) -> Decisions | None:
+        """What a choice stores; `name(label)` says it for a label that was searched for. None for an unknown choice."""
+        label = choice.removeprefix("label:")
+        if label != choice:
+            return name(label) if label in self.labels else None
+        return self.means.get(choice)
+
+
+def likely(loaded: data.Loaded) -> dict[int, list[str]]:
+    """The likely labels of every flagged label; through data.derived, once a run."""
+    flagged = loaded.findings.loc[loaded.findings["kind"] == "label_error", "sample"]
+    return queues.likely(loaded.run, flagged.to_numpy())
+
+
+def decide_label(sample: int, label: str, given: str, suggested: str | None) -> Decisions:
+    """Naming a label: keeping the given one, accepting the suggested one, or another."""
+    if label == given:
+        return [(sample, "keep", None)]
+    return [(sample, "accept" if label == suggested else "relabel", label)]
+
+
+def about_label(
+    sample: int,
+    given: str,
+    suggested: str | None,
+    likely: Sequence[str],
+    classes: Sequence[str],
+    *,
+    tier: str,
+    kind: str,
+    blind: str = "",
+) -> Asked:
+    """One image: is the given label right, and if not, which is?
+
+    `likely`: labels, most likely first. `blind` leaves out the given label or the suggestion: then every label that is
+    offered could be either, and none stands out.
+    """
+    few = len(classes) <= 9
+    if blind == "suggestion" or suggested == given:
+        suggested_shown, first = None, []
+    else:
+        suggested_shown, first = suggested, [suggested] if suggested else []
+    ordered = list(dict.fromkeys([*first, *([] if blind == "suggestion" else likely)]))
+    rest = [label for label in classes if label not in ordered]
+    if blind == "given":
+        # The given label must not stand out by being the only unlikely one that is offered, or by its place.
+        named = [*ordered, *rest] if few else list(dict.fromkeys([*ordered, given]))
+        named = sorted(named, key=list(classes).index) if few else sorted(named)
+    elif tier == "correct":
+        named = list(dict.fromkeys([*ordered, given]))
+        named += [label for label in rest if label not in named] if few else []
+    else:
+        named = [label for label in [*ordered, *(rest if few else [])] if label not in (given, suggested_shown)]
+    means: dict[str, Decisions] = {}
+    choices: list[Choice] = []
+
+    def offer(name: str, text: str, keys: tuple[str, ...], kind: str, decisions: Decisions) -> None:
+        choices.append(Choice(name, text, keys, kind))
+        means[name] = decisions
+
+    def named_as(label: str) -> Decisions:
+        return decide_label(sample, label, given, suggested)
+
+    if blind != "given" and tier != "correct":
+        if suggested_shown:
+            offer("accept", f"It is {suggested_shown}", ("A",), "main", named_as(suggested_shown))
+        offer("keep", f"Keep {given}" if suggested_shown else f"It is {given}", ("K",), "plain", named_as(given))
+    for at, label in enumerate(named[:9]):
+        keys = (str(at + 1),)
+        if blind != "given" and tier == "correct":
+            keys += ("A",) if label == suggested_shown else ("K",) if label == given else ()
+        word = " (given)" if blind != "given" and label == given else ""
+        offer(f"name-{at}", f"{label}{word}", keys, "plain", named_as(label))
+    offer("exclude", "Exclude", ("X",), "quiet", [(sample, "exclude", None)])
+    offer("unsure", "Unsure", ("N",), "quiet", [(sample, "unsure", None)])
+    return Asked(
+        _title(kind, given, suggested_shown, tier, blind),
+        tuple(choices),
+        means,
+        labels=() if few else tuple(classes),
+        given="" if blind == "given" else given,
+        suggested=suggested_shown or "" if blind == "" else "",
+        hint="Most likely first, as the model saw it." if tier == "correct" and blind == "" and ordered else "",
+    )
+
+
+def _title(kind: str, given: str, suggested: str | None, tier: str, blind: str) -> str:
+    if blind == "given":
+        return "What does this show?"
+    if kind == "outlier":
+        return f"Does this belong, as {given}?"
+    if not suggested:
+        return f"Is this {given}?"
+    return f"Is this {suggested}?" if tier == "verify" else f"Is this {given}, or {suggested}?"
+
+
+def about_group(
+    loaded: data.Loaded, finding: str, samples: Sequence[int], value: np.ndarray, history: pd.DataFrame
+) -> Asked:
+    """A group of the same or nearly the same images: which stays, under which label? `value`: see keeping.stays."""
+    known = keeping.said(history, samples)
+    before = known.before(finding)
+    rows = loaded.samples.loc[list(samples)]
+    train = (rows["split"] == "train").to_numpy(bool)
+    of_each = keeping.labels_now(samples, rows["label"].astype(object).tolist(), before)
+    labels = list(dict.fromkeys(of_each))
+    means: dict[str, Decisions] = {}
+    choices: list[Choice] = []
+
+    def offer(name: str, text: str, key: str, decisions: Decisions, kind: str = "plain") -> None:
+        choices.append(Choice(name, text, (key,) if key else (), kind))
+        means[name] = decisions
+
+    def one(label: str) -> Decisions:
+        among = [other == label for other in of_each]
+        return keeping.keep_one(samples, keeping.stays(samples, before, train, value, among), before)
+
+    if len(labels) == 1:
+        stays = keeping.stays(samples, before, train, value)
+        offer("one", f"Keep only #{stays}", "A", keeping.keep_one(samples, stays, before), "main")
+        for at, sample in enumerate(samples[:9] if len(samples) > 1 else []):
+            if sample != stays:
+                offer(f"stay-{at}", f"Keep only #{sample}", str(at + 1), keeping.keep_one(samples, sample, before))
+    else:
+        for at, label in enumerate(labels[:9]):
+            offer(f"one-{at}", f"It is {label}", str(at + 1), one(label))
+    all_kept = keeping.keep_all(samples, before)
+    free = next((row for row in all_kept if row[1] == "keep"), None)
+    offer("all", "Keep all as they are", "K", all_kept)
+    offer("exclude", "Exclude all", "X", [(sample, "exclude", None) for sample in samples], "quiet")
+    # On a copy where it hides no decision of another finding.
+    offer("unsure", "Unsure", "N", [(free[0], "unsure", None)] if free else all_kept[:1], "quiet")
+    if len(labels) > 1:
+        hint = "Choosing a label keeps one copy that carries it and excludes the others."
+    else:
+        hint = f"#{stays} would stay: an evaluation copy if there is one, else the one with the lowest loss."
+    title = "Which label is right?" if len(labels) > 1 else "Keep one copy only?"
+    return Asked(title, tuple(choices), means, hint=hint)
+
+
+def images(loaded: data.Loaded, samples: Sequence[int], *, hide_label: bool = False) -> tuple[Shown, ...]:
+    """The images of a question, large; of a group, the first `MEMBERS` with label and split below."""
+    many = len(samples) > 1
+    made = []
+    for sample in samples[:MEMBERS]:
+        picture = data.thumb(loaded, sample, SIDE)
+        row = loaded.samples.loc[int(sample)]
+        label = "" if hide_label else str(row["label"])
+        made.append(
+            Shown(
+                f"{loaded.key[0]}@{loaded.stamp}/{sample}",
+                picture.uri if picture else None,
+                f"sample {sample}" + (f", labeled {label}" if label else ""),
+                bool(picture and picture.tiny),
+                picture.width if picture else 1,
+                picture.height if picture else 1,
+                f"#{sample} {label}" if many else "",
+                parts.SPLITS.get(row["split"], "") if many else "",
+            )
+        )
+    return tuple(made)

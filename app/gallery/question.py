@@ -1,0 +1,152 @@
+"""One question to an expert: the image or images, the choices as keys and buttons, search, comment, progress."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import streamlit as st
+
+from lossprint.app.gallery.gallery import part
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An image of a question. Its data URI `src` is left out when the browser has it already; see `question`."""
+
+    id: str
+    src: str | None
+    alt: str
+    pixelated: bool = False
+    width: int = 1
+    height: int = 1
+    title: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An answer. `keys` take it by keyboard, the first is shown; `id` comes back. `kind`: main, plain or quiet."""
+
+    id: str
+    text: str
+    keys: tuple[str, ...] = ()
+    kind: str = "plain"
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked; all texts are shown as text. `token` names this asking: an answer carries it back.
+
+    `labels` can be searched for, and come back as the choice `label:NAME`. `images` are shown large, `coming` are
+    fetched for the next question. `done` of `of` are answered; `left` says how long the rest takes; `said` what was
+    stored last; `notice` what to know before answering, such as that somebody else has just answered.
+    """
+
+    token: str
+    title: str
+    images: tuple[Shown, ...]
+    choices: tuple[Choice, ...]
+    labels: tuple[str, ...] = ()
+    given: str = ""
+    suggested: str = ""
+    about: str = ""
+    hint: str = ""
+    notice: str = ""
+    said: str = ""
+    coming: tuple[Shown, ...] = ()
+    done: int = 0
+    of: int = 0
+    left: str = ""
+
+
+_HTML = """
+<div class="card" role="group" aria-label="Question">
+  <div class="progress"><div class="track" role="progressbar" aria-label="Reviewed"><div class="fill"></div></div>
+    <div class="count"></div></div>
+  <div class="columns">
+    <div class="pictures"></div>
+    <div class="ask">
+      <h3 class="title"></h3>
+      <div class="labels"></div>
+      <div class="notice" role="alert" hidden></div>
+      <div class="choices"></div>
+      <div class="search" hidden>
+        <input class="find" type="text" role="combobox" aria-expanded="false" aria-controls="found"
+          aria-label="Search another label" autocomplete="off" spellcheck="false">
+        <ul class="found" id="found" role="listbox" aria-label="Labels found" hidden></ul>
+      </div>
+      <div class="hint"></div>
+      <input class="comment" type="text" maxlength="500" aria-label="Comment" autocomplete="off"
+        placeholder="Comment (C), stored with the answer">
+      <div class="tools">
+        <button type="button" class="skip" aria-keyshortcuts="s"><kbd>S</kbd> Skip</button>
+        <button type="button" class="undo" aria-keyshortcuts="u"><kbd>U</kbd> Undo</button>
+        <button type="button" class="zoom" aria-keyshortcuts="z" aria-pressed="false"><kbd>Z</kbd> Zoom</button>
+      </div>
+      <div class="said" role="status" aria-live="polite"></div>
+      <div class="about"></div>
+    </div>
+  </div>
+</div>
+"""
+_CARD = st.components.v2.component("lossprint_question", html=_HTML, css=part("question.css"), js=part("question.js"))
+_SENT = "_question_sent"  # ids of the images that this session's browser holds
+HELD = 12  # as many as question.js keeps
+
+
+def question(
+    asked: Question,
+    *,
+    key: str,
+    on_answer: Callable[[Mapping], None],
+    on_skip: Callable[[str], None],
+    on_undo: Callable[[], None],
+) -> None:
+    """Draw the question. `on_answer` gets token, choice, comment and seconds (how long it was looked at).
+
+    An image that was sent as one of `coming` is not sent again, so that it is there before it is asked for; where the
+    browser has lost it (another page was open in between), it asks for it.
+    """
+    sent: list[str] = st.session_state.setdefault(_SENT, [])
+
+    def once(images: Sequence[Shown]) -> list[dict]:
+        out = []
+        for image in images:
+            fields = asdict(image)
+            if image.src is not None:
+                fields["held"] = image.id in sent
+                if image.id in sent:
+                    fields["src"] = None
+                else:
+                    sent.append(image.id)
+            out.append(fields)
+        return out
+
+    def value(name: str):
+        return st.session_state[key].get(name)
+
+    def answered() -> None:
+        if value("answer"):
+            on_answer(dict(value("answer")))
+
+    def skipped() -> None:
+        if value("skip"):
+            on_skip(str(value("skip")["token"]))
+
+    def undone() -> None:
+        if value("undo"):
+            on_undo()
+
+    images, coming = once(asked.images), once(asked.coming)
+    fresh = [image.id for image in (*asked.images, *asked.coming)]
+    # The browser drops the oldest of its images: so does this list.
+    st.session_state[_SENT] = [one for one in sent if one not in fresh][-(HELD - len(fresh)) :] + list(
+        dict.fromkeys(fresh)
+    )
+    _CARD(
+        key=key,
+        data={**asdict(asked), "images": images, "coming": coming, "hold": HELD},
+        on_answer_change=answered,
+        on_skip_change=skipped,
+        on_undo_change=undone,
+        on_lost_change=lambda: st.session_state.pop(_SENT, None),
+    )

@@ -1,0 +1,53 @@
+"""Who is in front of the browser: the signed-in user, else a name that the browser remembers in a cookie.
+
+A cookie, since a session's state is gone once the server was restarted: decisions would then go on under another name.
+"""
+
+from urllib.parse import quote, unquote
+
+import streamlit as st
+
+COOKIE = "lossprint_reviewer"
+LONGEST = 60
+NAMED = "_named"  # whether somebody typed or picked the name in this session
+
+_COOKIE = st.components.v2.component(
+    "lossprint_identity",
+    html="<span></span>",
+    css=":host { display: none }",
+    js="""
+export default function ({ data }) {
+  document.cookie = `${data.cookie}=${data.value}; path=/; max-age=31536000; samesite=lax`
+}
+""",
+)
+
+
+def signed_in() -> str | None:
+    """The name (else the e-mail address) of the user who signed in, where the server asks for a login."""
+    user = st.user.to_dict() if getattr(st.user, "is_logged_in", False) else {}
+    name = str(user.get("name") or user.get("email") or "").strip()
+    return name[:LONGEST] or None
+
+
+def remembered() -> str | None:
+    """The name that this browser was given before."""
+    name = unquote(st.context.cookies.get(COOKIE) or "").strip()
+    return name[:LONGEST] if name.isprintable() and name else None
+
+
+def known() -> bool:
+    """Whether the name in use was typed, remembered or signed in with, and is not just a guess."""
+    return bool(st.session_state.get(NAMED) or signed_in() or remembered())
+
+
+def name_given() -> None:
+    """Say that the name in use was typed or picked."""
+    st.session_state[NAMED] = True
+
+
+def remember(name: str) -> None:
+    """Let the browser keep the name; nothing is sent where it has it already."""
+    name = (name or "").strip()
+    if name and name != remembered() and not signed_in():
+        _COOKIE(key="identity", data={"cookie": COOKIE, "value": quote(name)})
