@@ -10,11 +10,17 @@ from lossprint.app import data, keeping, parts
 from lossprint.app.gallery.question import Choice, Shown
 from lossprint.audit import queues
 
-BLIND = {
-    "": "Show both labels",
-    "given": "Hide the given label",
-    "suggestion": "Hide the suggestion",
+BLIND = {"Both labels": "", "Given label hidden": "given", "Suggestion hidden": "suggestion"}  # as the URL has them
+QUEUES = {
+    "Everything": None,
+    "Labels": ("label_error",),
+    "Duplicates": queues.DUPLICATES,
+    "Outliers": ("outlier",),
+    "Video": ("sequence_label", "sequence_order"),
+    "Random audit": (queues.AUDIT,),
 }
+TIERS = {"All tiers": "", "Verify": "verify", "Correct": "correct", "Look closer": "look"}  # as the URL has them
+AUDITED = 2000  # questions of the random audit that are there to be asked
 SIDE = 900  # pixels of the longer side of an image
 MEMBERS = 8  # images of a group that are shown
 
@@ -41,8 +47,34 @@ class Asked:
         return self.means.get(choice)
 
 
+def items(loaded: data.Loaded) -> pd.DataFrame:
+    """The questions that the findings ask; like `audit`, `queue` and `likely` through data.derived, once a run."""
+    return queues.items(loaded.findings, loaded.scores)
+
+
+def audit(loaded: data.Loaded) -> pd.DataFrame:
+    """The questions of the random audit, the first `AUDITED` of its order."""
+    train = loaded.samples.index[(loaded.samples["split"] == "train").to_numpy(bool)].to_numpy()
+    flagged = loaded.findings["sample"].to_numpy()
+    seed = int(loaded.run.manifest.get("seed") or 0)
+    return queues.audit_items(queues.audit_order(train, flagged, seed)[:AUDITED])
+
+
+def queue(loaded: data.Loaded, which: str, tier: str, mix: bool) -> pd.DataFrame:
+    """The questions of a queue of `QUEUES` in their order; of one tier only, or with the random audit mixed in."""
+    kinds = QUEUES[which]
+    if kinds == (queues.AUDIT,):
+        return data.derived(loaded, audit)
+    found = data.derived(loaded, items)
+    if kinds is not None:
+        found = found[found["kind"].isin(kinds)]
+    if tier:
+        found = found[found["tier"] == tier]
+    return queues.mixed(found, data.derived(loaded, audit)) if mix else found.reset_index(drop=True)
+
+
 def likely(loaded: data.Loaded) -> dict[int, list[str]]:
-    """The likely labels of every flagged label; through data.derived, once a run."""
+    """The likely labels of every sample whose label is flagged."""
     flagged = loaded.findings.loc[loaded.findings["kind"] == "label_error", "sample"]
     return queues.likely(loaded.run, flagged.to_numpy())
 
@@ -99,15 +131,15 @@ def about_label(
     if blind != "given" and tier != "correct":
         if suggested_shown:
             offer("accept", f"It is {suggested_shown}", ("A",), "main", named_as(suggested_shown))
-        offer("keep", f"Keep {given}" if suggested_shown else f"It is {given}", ("K",), "plain", named_as(given))
+        offer("keep", f"Keep {given}" if suggested_shown else f"It is {given}", ("K",), "wide", named_as(given))
     for at, label in enumerate(named[:9]):
         keys = (str(at + 1),)
         if blind != "given" and tier == "correct":
             keys += ("A",) if label == suggested_shown else ("K",) if label == given else ()
         word = " (given)" if blind != "given" and label == given else ""
         offer(f"name-{at}", f"{label}{word}", keys, "plain", named_as(label))
-    offer("exclude", "Exclude", ("X",), "quiet", [(sample, "exclude", None)])
-    offer("unsure", "Unsure", ("N",), "quiet", [(sample, "unsure", None)])
+    offer("exclude", "Exclude", ("X",), "plain", [(sample, "exclude", None)])
+    offer("unsure", "Unsure", ("N",), "plain", [(sample, "unsure", None)])
     return Asked(
         _title(kind, given, suggested_shown, tier, blind),
         tuple(choices),
@@ -161,10 +193,10 @@ def about_group(
             offer(f"one-{at}", f"It is {label}", str(at + 1), one(label))
     all_kept = keeping.keep_all(samples, before)
     free = next((row for row in all_kept if row[1] == "keep"), None)
-    offer("all", "Keep all as they are", "K", all_kept)
-    offer("exclude", "Exclude all", "X", [(sample, "exclude", None) for sample in samples], "quiet")
+    offer("all", "Keep all as they are", "K", all_kept, "wide")
+    offer("exclude", "Exclude all", "X", [(sample, "exclude", None) for sample in samples])
     # On a copy where it hides no decision of another finding.
-    offer("unsure", "Unsure", "N", [(free[0], "unsure", None)] if free else all_kept[:1], "quiet")
+    offer("unsure", "Unsure", "N", [(free[0], "unsure", None)] if free else all_kept[:1])
     if len(labels) > 1:
         hint = "Choosing a label keeps one copy that carries it and excludes the others."
     else:

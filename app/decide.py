@@ -294,12 +294,10 @@ def buttons(
     key: str,
     then=None,
     asked=None,
-    digits: bool = False,
 ) -> None:
     """The choices on one sample: accept the suggestion, keep, another label, exclude, unsure.
 
-    `digits` shows up to nine other labels as buttons with the keys 1 to 9. The finding is a part of each key, so that a
-    late click of one question is never taken for a click of the next.
+    The finding is a part of each key, so that a late click on one sample is never taken for a click on the next.
     """
     given = loaded.samples.at[sample, "label"]
     key = f"{key}-{finding}"
@@ -325,19 +323,7 @@ def buttons(
     with right:
         press("Unsure", "unsure", "N", icon=":material/help:")
     others = [label for label in loaded.classes if label not in (given, suggested)]
-    if digits and 0 < len(others) <= 9:
-        st.caption("It is something else:")
-        with st.grid(3, min_column_width=120, gap="xsmall"):
-            for at, label in enumerate(others):
-                st.button(
-                    parts.md(label),
-                    key=f"{key}-other-{at}",
-                    width="stretch",
-                    shortcut=str(at + 1),
-                    on_click=store,
-                    args=(loaded, finding, [(sample, "relabel", label)], comment, then, asked),
-                )
-    elif others:
+    if others:
         another(loaded, finding, sample, others, key=key, comment=comment, then=then, asked=asked)
     comment_box(comment)
 

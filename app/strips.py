@@ -191,10 +191,6 @@ def actions(
     samples: list[int],
     *,
     key: str,
-    then=None,
-    asked=None,
-    shortcuts: bool = False,
-    comment: str | None = None,
     policy: str = "loss",
     value: np.ndarray | None = None,
     known: Said | None = None,
@@ -218,15 +214,14 @@ def actions(
         among = [other == label for other in of_each]
         return keeping.keep_one(samples, keeping.stays(samples, before, train, value, among), before)
 
-    def press(text: str, name: str, decisions: list, shortcut: str, icon: str, **style) -> None:
+    def press(text: str, name: str, decisions: list, icon: str, **style) -> None:
         st.button(
             text,
             key=f"{key}-{name}",
             icon=f":material/{icon}:",
             width="stretch",
             on_click=decide.store,
-            args=(loaded, group, decisions, comment, then, asked),
-            shortcut=shortcut if shortcuts else None,
+            args=(loaded, group, decisions),
             **style,
         )
 
@@ -234,13 +229,13 @@ def actions(
     free = next((one for one in all_kept if one[1] == "keep"), None)
     with st.grid(2, min_column_width=130, gap="xsmall"):
         if len(labels) == 1:
-            press("Keep one copy", "one", one(labels[0]), "A", "filter_1", type="primary")
+            press("Keep one copy", "one", one(labels[0]), "filter_1", type="primary")
         for at, label in enumerate(labels[:6] if len(labels) > 1 else []):
-            press(f"It is {parts.md(label)}", f"one-{at}", one(label), str(at + 1), "check")
-        press("Keep all", "all", all_kept, "K", "done_all")
-        press("Exclude all", "none", [(sample, "exclude", None) for sample in samples], "X", "block")
+            press(f"It is {parts.md(label)}", f"one-{at}", one(label), "check")
+        press("Keep all", "all", all_kept, "done_all")
+        press("Exclude all", "none", [(sample, "exclude", None) for sample in samples], "block")
         # On a copy where it hides no decision of another finding.
-        press("Unsure", "unsure", [(free[0], "unsure", None)] if free else all_kept[:1], "N", "help")
+        press("Unsure", "unsure", [(free[0], "unsure", None)] if free else all_kept[:1], "help")
     out = [one for one in samples if one in now and now[one]["decision"] == "exclude" and now[one]["finding"] != group]
     if out:
         names = " and ".join(dict.fromkeys(parts.md(now[one]["finding"]) for one in out[:3]))

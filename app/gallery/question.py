@@ -24,7 +24,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class Choice:
-    """An answer. `keys` take it by keyboard, the first is shown; `id` comes back. `kind`: main, plain or quiet."""
+    """An answer. `keys` take it by keyboard, the first is shown; `id` comes back. `kind`: main, wide or plain."""
 
     id: str
     text: str

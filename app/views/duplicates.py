@@ -5,11 +5,9 @@ import pandas as pd
 import streamlit as st
 
 from lossprint.app import browse, charts, data, decide, detail, grouping, keeping, parts, strips
-from lossprint.app.grouping import KINDS, Table
+from lossprint.app.grouping import Table
 from lossprint.app.keeping import POLICIES, Plan
-from lossprint.app.strips import BEST, MEMBERS, actions
-
-__all__ = ["KINDS", "MEMBERS", "actions", "groups", "render"]  # Review draws groups as this page does
+from lossprint.app.strips import BEST
 
 PER_PAGE = (8, 16, 32)
 FILES = 2_000  # images that are opened at most to find the largest of each group

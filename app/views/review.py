@@ -15,44 +15,10 @@ from lossprint.audit import queues
 from lossprint.audit.review import Conflict
 from lossprint.audit.types import LossprintError, Review
 
-QUEUES = {
-    "Everything": None,
-    "Labels": ("label_error",),
-    "Duplicates": queues.DUPLICATES,
-    "Outliers": ("outlier",),
-    "Video": ("sequence_label", "sequence_order"),
-    "Random audit": (queues.AUDIT,),
-}
-TIERS = {"": "All", "verify": "Verify", "correct": "Correct", "look": "Look closer"}
-AUDITED = 2000  # questions of the random audit that are there to be asked
 TRIES = 25  # questions that others hold, before it is said that nothing is free
 HOLD = 600.0  # seconds for which a question is one reviewer's
 AT, AFTER, SKIPPED, ASKED, SAID = "_review_at", "_review_after", "_review_skipped", "_review_asked", "_review_said"
 SESSION = "_review_session"
-
-
-def _items(loaded: data.Loaded) -> pd.DataFrame:
-    return queues.items(loaded.findings, loaded.scores)
-
-
-def _audit(loaded: data.Loaded) -> pd.DataFrame:
-    train = loaded.samples.index[(loaded.samples["split"] == "train").to_numpy(bool)].to_numpy()
-    flagged = loaded.findings["sample"].to_numpy()
-    seed = int(loaded.run.manifest.get("seed") or 0)
-    return queues.audit_items(queues.audit_order(train, flagged, seed)[:AUDITED])
-
-
-def _queue(loaded: data.Loaded, which: str, tier: str, mix: bool) -> pd.DataFrame:
-    """The questions of a queue in their order, with `number`, the place of each."""
-    kinds = QUEUES[which]
-    if kinds == (queues.AUDIT,):
-        return data.derived(loaded, _audit)
-    found = data.derived(loaded, _items)
-    if kinds is not None:
-        found = found[found["kind"].isin(kinds)]
-    if tier:
-        found = found[found["tier"] == tier]
-    return queues.mixed(found, data.derived(loaded, _audit)) if mix else found.reset_index(drop=True)
 
 
 def render(loaded: data.Loaded) -> None:
@@ -64,8 +30,8 @@ def render(loaded: data.Loaded) -> None:
 
 def _settings(loaded: data.Loaded) -> tuple[str, str, str, bool]:
     """Which queue, which tier, what is hidden, and whether the random audit is mixed in. All of it is in the URL."""
-    kinds = set(data.derived(loaded, _items)["kind"])
-    have = [name for name, of in QUEUES.items() if of is None or queues.AUDIT in of or kinds & set(of)]
+    kinds = set(data.derived(loaded, asking.items)["kind"])
+    have = [name for name, of in asking.QUEUES.items() if of is None or queues.AUDIT in of or kinds & set(of)]
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         which = st.segmented_control(
             "Queue",
@@ -77,18 +43,16 @@ def _settings(loaded: data.Loaded) -> tuple[str, str, str, bool]:
             label_visibility="collapsed",
             on_change=_forget,
         )
-        tier = ""
+        tier = "All tiers"
+        counts = asking.queue(loaded, which, "", False)["tier"].value_counts()
         if which != "Random audit":
-            counts = _queue(loaded, which, "", False)["tier"].value_counts()
-            able = [name for name in TIERS if not name or counts.get(name, 0)]
             tier = st.selectbox(
                 "Tier",
-                able,
+                [name for name, word in asking.TIERS.items() if not word or counts.get(word, 0)],
                 key="tier",
                 bind="query-params",
                 label_visibility="collapsed",
-                width=190,
-                format_func=lambda name: f"{TIERS[name]} ({counts.get(name, counts.sum()):,})" if name else "All tiers",
+                width=150,
                 help="**Verify**: one confident suggestion, yes or no. **Correct**: choose among a few likely labels. "
                 "**Look closer**: ambiguous, with the evidence open.",
                 on_change=_forget,
@@ -97,7 +61,6 @@ def _settings(loaded: data.Loaded) -> tuple[str, str, str, bool]:
             blind = st.radio(
                 "What you see before you answer",
                 list(asking.BLIND),
-                format_func=asking.BLIND.get,
                 key="blind",
                 bind="query-params",
                 help="A label that is shown pulls the answer towards it. Hiding one takes longer and tells more; what "
@@ -113,7 +76,11 @@ def _settings(loaded: data.Loaded) -> tuple[str, str, str, bool]:
                 on_change=_forget,
                 disabled=which == "Random audit",
             )
-    return which, tier, blind, mix and which != "Random audit"
+        if which != "Random audit":
+            st.caption(
+                " · ".join(f"{counts[word]:,} {name.lower()}" for name, word in asking.TIERS.items() if word in counts)
+            )
+    return which, asking.TIERS[tier], asking.BLIND[blind], mix and which != "Random audit"
 
 
 def _who(loaded: data.Loaded) -> None:
@@ -153,7 +120,7 @@ def _round(loaded: data.Loaded, which: str, tier: str, blind: str, mix: bool) ->
     """The question and all that depends on it: an answer draws this anew, and nothing else."""
     with guard.one_line():
         decide.tell()
-        items = data.derived(loaded, _queue, which, tier, mix)
+        items = data.derived(loaded, asking.queue, which, tier, mix)
         kept = data.reviews(loaded)
         history, assignments, who = kept.history(), kept.assignments(), decide.reviewer()
         open_now = queues.open_to(who, items["group"], history, assignments)
@@ -190,8 +157,8 @@ def _choose(loaded: data.Loaded, items: pd.DataFrame, open_now: np.ndarray, assi
 
 
 def _known(loaded: data.Loaded, items: pd.DataFrame, name: str) -> bool:
-    return bool((items["group"] == name).any() or (data.derived(loaded, _items)["group"] == name).any()) or (
-        name.startswith(f"{queues.AUDIT}:") and bool((data.derived(loaded, _audit)["group"] == name).any())
+    return bool((items["group"] == name).any() or (data.derived(loaded, asking.items)["group"] == name).any()) or (
+        name.startswith(f"{queues.AUDIT}:") and bool((data.derived(loaded, asking.audit)["group"] == name).any())
     )
 
 
@@ -205,7 +172,7 @@ def _claim(loaded: data.Loaded, name: str) -> str | None:
 
 
 def _item(loaded: data.Loaded, items: pd.DataFrame, name: str) -> pd.Series:
-    for table in (items, data.derived(loaded, _items), data.derived(loaded, _audit)):
+    for table in (items, data.derived(loaded, asking.items), data.derived(loaded, asking.audit)):
         found = table[table["group"] == name]
         if len(found):
             return found.iloc[0]
@@ -236,7 +203,7 @@ def _show(
             suggested=asked.suggested,
             about=_about(loaded, samples, len(samples) > 1, blind),
             hint=asked.hint,
-            notice=state["notice"] or _before(loaded, mine),
+            notice=state["notice"] or _before(loaded, name, mine, samples),
             said=st.session_state.pop(SAID, ""),
             coming=_coming(loaded, items, open_now, name, blind),
             done=done,
@@ -279,16 +246,24 @@ def _about(loaded: data.Loaded, samples: list[int], group: bool, blind: str) -> 
     return f"Sample {samples[0]}" if blind == "given" else f"Sample {samples[0]} · {path}"
 
 
-def _before(loaded: data.Loaded, mine: pd.DataFrame) -> str:
-    """What was said of this finding before: by this reviewer, or by anybody where it is not shared out."""
+def _before(loaded: data.Loaded, name: str, mine: pd.DataFrame, samples: list[int]) -> str:
+    """What to know first: what was said of this finding before, and what another finding left out.
+
+    Before: by this reviewer, or by anybody where the finding is not shared out for independent answers.
+    """
+    told = []
     standing = mine[mine["stands"]]
-    assigned = data.reviews(loaded).assignments()
-    if (assigned["finding"] == mine["finding"].iloc[0]).any() if len(mine) else False:
-        standing = standing[standing["reviewer"] == decide.reviewer()]
-    if standing.empty:
-        return ""
-    last = standing.iloc[-1]
-    return f"Answered before by {last['reviewer']}: {_said(last)}. A new answer replaces it."
+    if len(standing):
+        if (data.reviews(loaded).assignments()["finding"] == name).any():
+            standing = standing[standing["reviewer"] == decide.reviewer()]
+        if len(standing):
+            last = standing.iloc[-1]
+            told.append(f"Answered before by {last['reviewer']}: {_said(last)}. A new answer replaces it.")
+    out = decide.excluded_elsewhere(loaded, name, samples)
+    for sample, other in list(out.items())[:3]:
+        what = "“Keep all” leaves it out" if len(samples) > 1 else "deciding here brings it back, except by Exclude"
+        told.append(f"Sample {sample} is excluded in {other}; {what}.")
+    return " ".join(told)
 
 
 def _said(row: pd.Series | Review) -> str:
