@@ -3,89 +3,44 @@
 Rows are only ever inserted; taking a decision back appends a row as well. Plain portable SQL through SQLAlchemy Core.
 """
 
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
 from datetime import UTC, datetime
 from difflib import get_close_matches
-from functools import cached_property, lru_cache
-from pathlib import Path
-from time import sleep
+from functools import cached_property
+from time import time
 
 import numpy as np
 import pandas as pd
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    Engine,
-    Float,
-    ForeignKey,
-    Index,
-    Integer,
-    MetaData,
-    String,
-    Table,
-    Text,
-    create_engine,
-    event,
-    func,
-    insert,
-    inspect,
-    select,
-)
-from sqlalchemy.engine import URL, Connection, make_url
-from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, OperationalError, SQLAlchemyError
-from sqlalchemy.pool import NullPool
-from sqlalchemy.schema import CreateIndex, CreateTable
+from sqlalchemy import delete, func, insert, or_, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection
 
+from lossprint.audit.database import ASSIGNMENTS, CLAIMS, REVIEWS, SINCE_2, Database
+from lossprint.audit.resolve import LABELLED, resolve
 from lossprint.audit.store import Run
 from lossprint.audit.types import DECISIONS, KINDS, LossprintError, Review
 
-SCHEMA = 1
-WAIT = 20.0  # seconds that a writer waits for another writer's lock, or for a server to answer
 COLUMNS = tuple(field.name for field in fields(Review))
 CHOICES = tuple(name for name in DECISIONS if name != "undo")
-LABELLED = ("accept", "relabel")
-
-META = MetaData()
-REVIEWS = Table(
-    "reviews",
-    META,
-    Column("id", Integer, primary_key=True),
-    Column("run", Text, nullable=False),
-    Column("finding", Text, nullable=False),
-    Column("sample", BigInteger, nullable=False),
-    Column("decision", String(16), nullable=False),
-    Column("new_label", Text),
-    Column("reviewer", Text, nullable=False),
-    Column("at", String(40), nullable=False),
-    Column("comment", Text, nullable=False),
-    # Unique: whatever races, a decision is taken back at most once. NULLs do not collide in either database.
-    Column("undoes", Integer, ForeignKey("reviews.id"), unique=True),
-    Column("blind", String(16), nullable=False),
-    Column("seconds", Float),
-    Column("role", String(16), nullable=False),
-    Column("token", String(64), unique=True),
-    sqlite_autoincrement=True,
-)
-BY_RUN = Index("reviews_by_run", REVIEWS.c.run, REVIEWS.c.id)
-VERSIONS = Table(
-    "schema_version",
-    META,
-    Column("component", String(64), primary_key=True),
-    Column("version", Integer, nullable=False),
-)
+BLIND = ("", "given", "suggestion")
+ROLES = ("", "adjudication", "import")
+TEXT = ("finding", "decision", "reviewer", "at", "new_label", "comment", "blind", "role", "token")
 
 
-def open_reviews(run: Run) -> "Reviews":
-    """The decisions made on a run. Nothing is created before the first write, so a read-only run can be read.
+class Conflict(LossprintError):
+    """Somebody decided on the finding since the page was drawn; `row` is what was decided. Nothing was stored."""
+
+    def __init__(self, row: Review):
+        super().__init__(f"expected no newer decision on {row.finding}, found {row.decision} by {row.reviewer}")
+        self.row = row
+
+
+def open_reviews(run: Run, url: str | None = None) -> "Reviews":
+    """The decisions made on a run, in its own database or the one at `url`. Nothing is created before the first write.
 
     Raises LossprintError for a database URL that is not understood and for a missing database driver.
     """
-    return Reviews(run, _engine(run.reviews_url, WAIT))
+    return Reviews(run, Database(url or run.reviews_url))
 
 
 def run_key(run: Run) -> str:
@@ -97,11 +52,11 @@ def run_key(run: Run) -> str:
 class Reviews:
     """The decisions on one run. May be shared by threads; a fault of the database is a LossprintError, in one line."""
 
-    def __init__(self, run: Run, engine: Engine):
+    def __init__(self, run: Run, database: Database):
         self.run = run
         self.key = run_key(run)
-        self._db = engine
-        self._known: tuple | None = None
+        self.database = database
+        self._known: dict[str, tuple] = {}
 
     def __enter__(self) -> "Reviews":
         return self
@@ -111,7 +66,7 @@ class Reviews:
 
     def close(self) -> None:
         """Give back pooled connections. Using this object, or another one of the same database, opens new ones."""
-        self._db.dispose()
+        self.database.close()
 
     def add(
         self,
@@ -122,83 +77,95 @@ class Reviews:
         reviewer: str,
         new_label: str | None = None,
         comment: str = "",
+        **how,
     ) -> Review:
-        """Append a decision; it is on the disk when this returns.
+        """Append a decision; it is on the disk when this returns. `how`: blind, seconds, role, token, see Review.
 
         Raises LossprintError for a decision not in CHOICES, a sample or label that the run does not have, a label
         missing (accept, relabel) or given where none belongs, or an empty finding or reviewer.
         """
         one = {"finding": finding, "sample": sample, "decision": decision, "reviewer": reviewer}
-        return self.add_all([{**one, "new_label": new_label, "comment": comment}])[0]
+        return self.add_all([{**one, "new_label": new_label, "comment": comment, **how}])[0]
 
-    def add_all(self, decisions: list[dict]) -> list[Review]:
+    def add_all(self, decisions: list[dict], *, seen: dict[str, int] | None = None) -> list[Review]:
         """Append decisions, each the keywords of `add`, in one transaction: all are on the disk, or none.
 
-        They share `at`, which tells what was decided in one go. Raises LossprintError as `add` does.
+        They share `at`, which tells what was decided in one go. What has a token that is stored already is not stored
+        again; the stored row is returned. `seen` gives for a finding the highest id of its rows that the caller knew
+        of (0: none): Conflict where a newer decision stands by now, of the same reviewer, or of anybody unless the
+        finding is assigned to several reviewers, who are to answer independently. Raises LossprintError as `add` does.
         """
         at = _now()
-        return self._append([self._checked(at, **one) for one in decisions])
+        rows = [self._checked(at, **one) for one in decisions]
+        if not rows:
+            return []
+        with self.database.writing(self.key) as connection:
+            known = self._by_token(connection, [row.token for row in rows if row.token])
+            fresh = [row for row in rows if row.token not in known]
+            for finding, newest in (seen or {}).items() if fresh else ():
+                self._check_seen(connection, finding, newest, {row.reviewer for row in fresh})
+            stored = iter(self._insert(connection, fresh))
+            return [known[row.token] if row.token in known else next(stored) for row in rows]
 
     def undo(self, reviewer: str) -> Review | None:
         """Take back the reviewer's latest decision that still stands; repeat it to go further back.
 
         Returns the appended `undo` row (`undoes` says which decision), or None when nothing is left to take back.
         """
-        reviewer = reviewer.strip()
-        while True:
-            history = self.history()
-            standing = history[history["stands"] & (history["reviewer"] == reviewer)]
-            if standing.empty:
-                return None
-            last = standing.iloc[-1]
-            row = Review(last["finding"], int(last["sample"]), "undo", reviewer, _now(), undoes=int(last["id"]))
-            try:
-                return self._append([row])[0]
-            except IntegrityError:
-                continue  # another session of the same reviewer was faster: take back the one before it
+        mine = REVIEWS.c.reviewer == reviewer.strip()
+        taken = self._take_back(reviewer, self._standing(mine).order_by(REVIEWS.c.id.desc()).limit(1))
+        return taken[0] if taken else None
 
     def undo_ids(self, reviewer: str, ids: list[int]) -> list[Review]:
         """Take back those of these decisions that still stand and are the reviewer's, in one transaction.
 
         Returns the appended `undo` rows, none where nothing is left to take back.
         """
-        reviewer = reviewer.strip()
-        while True:
-            history = self.history()
-            mine = history[history["stands"] & (history["reviewer"] == reviewer) & history["id"].isin(ids)]
-            at = _now()
+        ids = [int(one) for one in ids]
+        if not ids:
+            return []
+        mine = REVIEWS.c.reviewer == reviewer.strip()
+        return self._take_back(reviewer, self._standing(mine, REVIEWS.c.id.in_(ids)).order_by(REVIEWS.c.id))
+
+    def _take_back(self, reviewer: str, which) -> list[Review]:
+        with self.database.reading() as reading:
+            if reading is None:
+                return []
+        at = _now()
+        with self.database.writing(self.key) as connection:
             rows = [
-                Review(row.finding, int(row.sample), "undo", reviewer, at, undoes=int(row.id))
-                for row in mine.itertuples()
+                Review(row.finding, row.sample, "undo", reviewer.strip(), at, undoes=row.id)
+                for row in connection.execute(which)
             ]
-            try:
-                return self._append(rows)
-            except IntegrityError:
-                continue  # another session took one of them back meanwhile: look again at what stands
+            return self._insert(connection, rows)
 
     def history(self) -> pd.DataFrame:
         """Every row of this run, oldest first: the columns of Review and `stands`, False for undos and undone ones."""
-        mine = REVIEWS.c.run == self.key
-        # Rows are only ever appended, so their number and the last id say whether there are new ones.
-        mark = self._read(select(func.max(REVIEWS.c.id), func.count()).where(mine))
-        if self._known is not None and self._known[0] == mark:
-            return self._known[1].copy()
-        columns = [REVIEWS.c[name] for name in COLUMNS]
-        rows = self._read(select(*columns).where(mine).order_by(REVIEWS.c.id))
-        text = dict.fromkeys(("finding", "decision", "reviewer", "at", "new_label", "comment", "blind", "role", "token"), "string")
-        frame = pd.DataFrame(rows, columns=list(COLUMNS))
-        frame = frame.astype({**text, "sample": "int64", "id": "int64", "undoes": "Int64", "seconds": "float64"})
-        undone = set(frame["undoes"].dropna())
-        frame["stands"] = ((frame["decision"] != "undo") & ~frame["id"].isin(undone)).astype(bool)
-        # A row written between the two reads is in `rows` already; the next mark then differs, and all is read again.
-        self._known = mark, frame
-        return frame.copy()
 
-    def current(self) -> pd.DataFrame:
-        """The latest decision that stands on each decided sample: the columns of Review, ordered by sample."""
-        history = self.history()
-        latest = history[history["stands"]].drop_duplicates("sample", keep="last")
-        return latest.sort_values("sample", ignore_index=True)[list(COLUMNS)]
+        def read(connection: Connection, version: str) -> pd.DataFrame:
+            here = [name for name in COLUMNS if version != "0001" or name not in SINCE_2]
+            rows = connection.execute(
+                select(*(REVIEWS.c[name] for name in here)).where(REVIEWS.c.run == self.key).order_by(REVIEWS.c.id)
+            )
+            return _typed(pd.DataFrame(rows.all(), columns=here))
+
+        # A row written between the two reads is in the table; the next mark then differs, and all is read again.
+        return self._memoised("history", REVIEWS, read, _typed(pd.DataFrame(columns=list(COLUMNS)))).copy()
+
+    def _memoised(self, name: str, table, read, empty: pd.DataFrame) -> pd.DataFrame:
+        """What `read` gives. Rows are only appended, so their number and last id say whether there are new ones."""
+        with self.database.reading() as reading:
+            if reading is None or (reading[1] == "0001" and table is not REVIEWS):
+                return empty
+            connection, version = reading
+            mark = connection.execute(select(func.max(table.c.id), func.count()).where(table.c.run == self.key)).one()
+            if name not in self._known or self._known[name][0] != mark:
+                self._known[name] = mark, read(connection, version)
+            return self._known[name][1]
+
+    def current(self, rule: str = "latest", reviewer: str | None = None) -> pd.DataFrame:
+        """The decision that holds for each decided sample by a rule of resolve.RULES: the columns of Review."""
+        return resolve(self.history(), rule, reviewer)[list(COLUMNS)]
 
     def progress(self, findings: pd.DataFrame) -> pd.DataFrame:
         """How far the review of a findings table is: one row a kind that it has, columns kind, of, reviewed, *CHOICES.
@@ -218,6 +185,94 @@ class Reviews:
                 by = {choice: int(counts.get(choice, 0)) for choice in CHOICES}
                 rows.append({"kind": kind, "of": int(mine.sum()), "reviewed": sum(by.values()), **by})
         return pd.DataFrame(rows, columns=["kind", "of", "reviewed", *CHOICES])
+
+    # Several reviewers ----------------------------------------------------------------------------------------
+
+    def assign(self, rows: list[tuple[str, str]], *, replace: bool = True) -> int:
+        """Say who is to answer what: (finding, reviewer) pairs, beside or instead of what was assigned before.
+
+        Returns how many were stored. Earlier assignments stay in the database, only the latest batch counts.
+        """
+        rows = list(dict.fromkeys((str(finding), str(reviewer).strip()) for finding, reviewer in rows))
+        for finding, reviewer in rows:
+            if not finding or not reviewer or "\0" in finding + reviewer or not _is_utf8(finding + reviewer):
+                raise LossprintError(f"expected a finding and a reviewer, found {finding!r} and {reviewer!r}")
+        with self.database.writing(self.key) as connection:
+            mine = ASSIGNMENTS.c.run == self.key
+            batch = connection.scalar(select(func.max(ASSIGNMENTS.c.batch)).where(mine)) or 0
+            shared = {"run": self.key, "batch": batch + 1 if replace or not batch else batch, "at": _now()}
+            if not replace:
+                here = select(ASSIGNMENTS.c.finding, ASSIGNMENTS.c.reviewer).where(mine, ASSIGNMENTS.c.batch == batch)
+                known = {tuple(row) for row in connection.execute(here)}
+                rows = [row for row in rows if row not in known]
+            # The first row says that there is a batch, also where nothing is assigned any more.
+            new = [{**shared, "finding": "", "reviewer": ""}] if replace else []
+            new += [{**shared, "finding": finding, "reviewer": reviewer} for finding, reviewer in rows]
+            if new:
+                connection.execute(insert(ASSIGNMENTS), new)
+        return len(rows)
+
+    def assignments(self) -> pd.DataFrame:
+        """Who is to answer what at present: finding, reviewer, at; a row a pair, in the order of assignment."""
+        columns = ["finding", "reviewer", "at"]
+
+        def read(connection: Connection, _: str) -> pd.DataFrame:
+            mine = ASSIGNMENTS.c.run == self.key
+            last = select(func.max(ASSIGNMENTS.c.batch)).where(mine).scalar_subquery()
+            rows = connection.execute(
+                select(*(ASSIGNMENTS.c[name] for name in columns))
+                .where(mine, ASSIGNMENTS.c.batch == last, ASSIGNMENTS.c.finding != "")
+                .order_by(ASSIGNMENTS.c.id)
+            )
+            return pd.DataFrame(rows.all(), columns=columns).astype("string")
+
+        return self._memoised("assignments", ASSIGNMENTS, read, pd.DataFrame(columns=columns).astype("string")).copy()
+
+    def claim(self, finding: str, reviewer: str, session: str, seconds: float = 600) -> str | None:
+        """Hold a finding for a session, for so long, and let go what it held before.
+
+        Returns None where it is held now, else the name of the reviewer who holds it. The same reviewer in another
+        session is not refused: a window that was closed must not lock its owner out.
+        """
+        now, reviewer = time(), reviewer.strip()
+        values = {"run": self.key, "finding": finding, "reviewer": reviewer, "session": session, "until": now + seconds}
+        with self.database.writing(self.key) as connection:
+            dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+            mine, free = CLAIMS.c.session == session, CLAIMS.c.until < now
+            connection.execute(delete(CLAIMS).where(or_(free, mine), CLAIMS.c.run == self.key))
+            connection.execute(
+                dialect.insert(CLAIMS)
+                .values(values)
+                .on_conflict_do_update(
+                    index_elements=["run", "finding"],
+                    set_={name: values[name] for name in ("reviewer", "session", "until")},
+                    where=CLAIMS.c.reviewer == reviewer,
+                )
+            )
+            held = select(CLAIMS.c.reviewer, CLAIMS.c.session).where(
+                CLAIMS.c.run == self.key, CLAIMS.c.finding == finding
+            )
+            holder, by = connection.execute(held).one()
+        return None if by == session else holder
+
+    def claims(self) -> pd.DataFrame:
+        """What is held at present: finding, reviewer, session, until (seconds since 1970)."""
+        columns = ["finding", "reviewer", "session", "until"]
+        with self.database.reading() as reading:
+            if reading is None or reading[1] == "0001":
+                return pd.DataFrame(columns=columns)
+            rows = reading[0].execute(
+                select(*(CLAIMS.c[name] for name in columns)).where(CLAIMS.c.run == self.key, CLAIMS.c.until >= time())
+            )
+            return pd.DataFrame(rows.all(), columns=columns)
+
+    def release(self, session: str) -> None:
+        """Let go all that a session holds."""
+        with self.database.reading() as reading:
+            if reading is None or reading[1] == "0001":
+                return
+        with self.database.writing(self.key) as connection:
+            connection.execute(delete(CLAIMS).where(CLAIMS.c.session == session))
 
     # Checks ---------------------------------------------------------------------------------------------------
 
@@ -241,9 +296,18 @@ class Reviews:
         reviewer: str,
         new_label: str | None = None,
         comment: str = "",
+        blind: str = "",
+        seconds: float | None = None,
+        role: str = "",
+        token: str | None = None,
     ) -> Review:
         if decision not in CHOICES:
             raise LossprintError(f"expected a decision of {', '.join(CHOICES)}, found {decision!r}")
+        for name, value, known in (("blind", blind, BLIND), ("role", role, ROLES)):
+            if value not in known:
+                raise LossprintError(f"expected {name} of {', '.join(map(repr, known))}, found {value!r}")
+        if seconds is not None and not 0 <= float(seconds) < float("inf"):
+            raise LossprintError(f"expected the seconds of a decision, found {seconds!r}")
         if decision in LABELLED:
             self._check_label(decision, new_label)
         elif new_label is not None:
@@ -256,7 +320,8 @@ class Reviews:
                 raise LossprintError(f"expected the {name} of a decision, found an empty text")
             if "\0" in text or not _is_utf8(text):
                 raise LossprintError(f"expected plain text as the {name} of a decision, found {text!r}")
-        return Review(sample=int(sample), decision=decision, new_label=new_label, at=at, **texts)
+        how = {"blind": blind, "seconds": None if seconds is None else float(seconds), "role": role, "token": token}
+        return Review(sample=int(sample), decision=decision, new_label=new_label, at=at, **texts, **how)
 
     def _check_label(self, decision: str, label: str | None) -> None:
         if label is None:
@@ -269,146 +334,56 @@ class Reviews:
 
     # The database ---------------------------------------------------------------------------------------------
 
-    def _append(self, reviews: list[Review]) -> list[Review]:
-        if not reviews:
-            return []
-        with self._told("written"), self._db.connect() as connection:
-            self._prepare(connection)
-            rows = [
-                {"run": self.key} | {name: value for name, value in asdict(review).items() if name != "id"}
-                for review in reviews
-            ]
-            keys = connection.scalars(insert(REVIEWS).returning(REVIEWS.c.id, sort_by_parameter_order=True), rows)
-            made = [replace(review, id=int(key)) for review, key in zip(reviews, keys, strict=True)]
-            connection.commit()
-        return made
+    def _standing(self, *where):
+        undone = select(REVIEWS.c.undoes).where(REVIEWS.c.run == self.key, REVIEWS.c.undoes.is_not(None))
+        return select(REVIEWS).where(
+            REVIEWS.c.run == self.key, REVIEWS.c.decision != "undo", REVIEWS.c.id.not_in(undone), *where
+        )
 
-    def _read(self, statement) -> list[tuple]:
-        with self._told("read"):
-            file = _file(self._db)
-            if file is not None and not file.exists():
-                return []
-            try:
-                return self._rows(self._db, statement)
-            except OperationalError:
-                if file is None or (os.access(file, os.W_OK) and os.access(file.parent, os.W_OK)):
-                    raise
-            # SQLite reads a WAL database only where it may keep its index file beside it. In a folder that cannot
-            # be written, a copy is read, together with the log of a session that did not end well.
-            with tempfile.TemporaryDirectory(prefix="lossprint-") as folder:
-                copy = Path(folder) / file.name
-                for suffix in ("", "-wal"):
-                    if Path(f"{file}{suffix}").exists():
-                        shutil.copyfile(f"{file}{suffix}", f"{copy}{suffix}")
-                return self._rows(_make_engine(f"sqlite:///{copy}", WAIT), statement)
-
-    def _rows(self, engine: Engine, statement) -> list[tuple]:
-        with engine.connect() as connection:
-            if self._version(connection) is None:
-                return []
-            return [tuple(row) for row in connection.execute(statement)]
-
-    def _version(self, connection: Connection) -> int | None:
-        """The schema's version, None where there is none yet. Its row is written last, so it says that all is there."""
-        if not inspect(connection).has_table(VERSIONS.name):
-            return None
-        wanted = VERSIONS.c.component == REVIEWS.name
-        found = connection.execute(select(VERSIONS.c.version).where(wanted)).scalar()
-        if found is not None and found > SCHEMA:
-            raise LossprintError(
-                f"expected reviews of schema {SCHEMA} or older, found schema {found} in {self._where}: "
-                "upgrade lossprint to open them"
-            )
+    def _by_token(self, connection: Connection, tokens: list[str]) -> dict[str, Review]:
+        found = {}
+        for at in range(0, len(tokens), 500):  # SQLite takes so many values a statement
+            rows = connection.execute(select(REVIEWS).where(REVIEWS.c.token.in_(tokens[at : at + 500])))
+            found |= {row.token: _review(row) for row in rows}
         return found
 
-    def _prepare(self, connection: Connection) -> None:
-        """Create the tables where they are missing; several processes may do so at once."""
-        for attempt in range(50):
-            try:
-                if self._version(connection) is not None:
-                    connection.commit()
-                    return
-                if connection.dialect.name == "sqlite":
-                    connection.exec_driver_sql("PRAGMA journal_mode=WAL")  # kept in the file from now on
-                connection.execute(CreateTable(REVIEWS, if_not_exists=True))
-                connection.execute(CreateIndex(BY_RUN, if_not_exists=True))
-                connection.execute(CreateTable(VERSIONS, if_not_exists=True))
-                connection.execute(insert(VERSIONS).values(component=REVIEWS.name, version=SCHEMA))
-                connection.commit()
-            except (IntegrityError, OperationalError) as error:
-                # Another process is creating them at this moment; what stays after some tries is a real fault.
-                connection.rollback()
-                if attempt == 49 or not (isinstance(error, IntegrityError) or "locked" in str(error.orig)):
-                    raise
-                sleep(0.02)
-
-    @property
-    def _where(self) -> str:
-        return str(_file(self._db) or self._db.url.render_as_string(hide_password=True))
-
-    @contextmanager
-    def _told(self, done: str) -> Iterator[None]:
-        """Turn a fault of the database into one line; a lost race for an undo passes through."""
-        try:
-            yield
-        except (SQLAlchemyError, OSError) as error:
-            cause = getattr(error, "orig", None) or error
-            if isinstance(error, IntegrityError) and "undoes" in str(cause):
-                raise
-            found = " ".join(str(cause).split())[:300]
-            raise LossprintError(
-                f"expected a review database that can be {done} at {self._where}, found: {found}"
-            ) from None
-
-
-@lru_cache(maxsize=16)
-def _engine(url: str, wait: float) -> Engine:
-    try:
-        return _make_engine(url, wait)
-    except (ArgumentError, NoSuchModuleError, ValueError):
-        # The URL may hold a password: it is not repeated.
-        raise LossprintError(
-            "expected sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME as LOSSPRINT_DATABASE_URL, "
-            "found something else there"
-        ) from None
-    except ImportError as error:
-        raise LossprintError(
-            f"expected the PostgreSQL driver for LOSSPRINT_DATABASE_URL, found no module {error.name}: "
-            "pip install 'psycopg[binary]'"
-        ) from None
-
-
-def _make_engine(url: str, wait: float) -> Engine:
-    prefix = "sqlite:///"
-    if url.startswith(prefix):
-        # All that follows is a path: parsing it as a URL would cut a folder's name at a question mark.
-        file = url.removeprefix(prefix)
-        if not file or ":memory:" in file:
-            raise ArgumentError("decisions must outlive the process")
-        # One connection a use, none kept: a forked process inherits none, and none writes on into a deleted file.
-        engine = create_engine(
-            URL.create("sqlite", database=str(Path(file).absolute())),
-            poolclass=NullPool,
-            connect_args={"timeout": wait},
+    def _check_seen(self, connection: Connection, finding: str, newest: int, reviewers: set[str]) -> None:
+        newer = self._standing(REVIEWS.c.finding == finding, REVIEWS.c.id > newest)
+        last = select(func.max(ASSIGNMENTS.c.batch)).where(ASSIGNMENTS.c.run == self.key).scalar_subquery()
+        shared_by = select(func.count(func.distinct(ASSIGNMENTS.c.reviewer))).where(
+            ASSIGNMENTS.c.run == self.key, ASSIGNMENTS.c.batch == last, ASSIGNMENTS.c.finding == finding
         )
-        event.listen(engine, "connect", _set_up_sqlite)
-        return engine
-    parsed = make_url(url)
-    if parsed.drivername in ("postgres", "postgresql"):
-        parsed = parsed.set(drivername="postgresql+psycopg")  # SQLAlchemy 2.0 and 2.1 differ in what they would take
-    if parsed.get_backend_name() != "postgresql":
-        raise ArgumentError("neither SQLite nor PostgreSQL")
-    return create_engine(parsed, pool_pre_ping=True, connect_args={"connect_timeout": max(2, int(wait))})
+        if connection.scalar(shared_by) > 1:
+            newer = newer.where(REVIEWS.c.reviewer.in_(reviewers))
+        row = connection.execute(newer.order_by(REVIEWS.c.id.desc()).limit(1)).first()
+        if row is not None:
+            raise Conflict(_review(row))
+
+    def _insert(self, connection: Connection, reviews: list[Review]) -> list[Review]:
+        if not reviews:
+            return []
+        rows = [
+            {"run": self.key} | {name: value for name, value in asdict(review).items() if name != "id"}
+            for review in reviews
+        ]
+        keys = connection.scalars(insert(REVIEWS).returning(REVIEWS.c.id, sort_by_parameter_order=True), rows)
+        return [replace(review, id=int(key)) for review, key in zip(reviews, keys, strict=True)]
 
 
-def _set_up_sqlite(connection, _record) -> None:
-    # FULL: a commit returns when it is on the disk, so that even a power cut loses no decision.
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("PRAGMA foreign_keys=ON")
+def _review(row) -> Review:
+    return Review(**{name: getattr(row, name) for name in COLUMNS})
 
 
-def _file(engine: Engine) -> Path | None:
-    return Path(engine.url.database) if engine.dialect.name == "sqlite" else None
+def _typed(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows of `reviews` with the columns of COLUMNS, their types, and `stands`."""
+    for name in SINCE_2:
+        if name not in frame:
+            frame[name] = "" if name in ("blind", "role") else None
+    frame = frame[list(COLUMNS)].astype({**dict.fromkeys(TEXT, "string"), "sample": "int64", "id": "int64"})
+    frame = frame.astype({"undoes": "Int64", "seconds": "float64"})
+    undone = set(frame["undoes"].dropna())
+    frame["stands"] = ((frame["decision"] != "undo") & ~frame["id"].isin(undone)).astype(bool)
+    return frame
 
 
 def _now() -> str:

@@ -13,9 +13,8 @@ from helpers import make_run
 from streamlit.testing.v1 import AppTest
 
 from lossprint.app import data, decide, detail, keeping, main, parts, story, suggest
-from lossprint.app.views import duplicates, review
+from lossprint.app.views import duplicates
 from lossprint.audit.review import open_reviews
-from lossprint.audit.store import open_run
 from lossprint.audit.types import SCORES, LossprintError
 
 NAMES = [page[0] for page in main.PAGES]
@@ -47,13 +46,6 @@ def open_page(name: str, runs, monkeypatch, **params) -> AppTest:
 def said(app: AppTest) -> str:
     parts = [*app.title, *app.markdown, *app.caption, *app.error, *app.warning, *app.subheader]
     return "\n".join(str(element.value) for element in parts)
-
-
-def press(app: AppTest, *names: str):
-    """The button of the question for one of these decisions; its key names the finding as well."""
-    found = [one for one in app.button if one.key.startswith("review-") and one.key.rpartition("-")[2] in names]
-    assert len(found) == 1
-    return found[0]
 
 
 def assert_whole(app: AppTest) -> None:
@@ -185,52 +177,9 @@ def test_a_review_database_that_cannot_be_read_is_one_line(run, monkeypatch):
     assert len(app.error) == 1 and "expected" in app.error[0].value
 
 
-def test_review_stores_at_once_moves_on_and_undoes(run, monkeypatch):
-    app = open_page("review", run.path, monkeypatch)
-    first = said(app)
-    press(app, "accept").click().run()
-    assert_whole(app)
-    stored = open_reviews(open_run(run.path)).current()
-    assert list(stored["decision"]) == ["accept"] and stored["finding"][0] == "label_error:4"
-    assert said(app) != first
-    app.button(key="review-undo").click().run()
-    assert open_reviews(open_run(run.path)).current().empty
-    assert "Sample 4" in said(app)
-
-
-def test_review_of_every_finding_ends(run, monkeypatch):
-    app = open_page("review", run.path, monkeypatch)
-    for _ in range(5):
-        press(app, "keep", "all").click().run()
-        assert_whole(app)
-    assert "All reviewed" in said(app)
-
-
-def test_undo_of_a_duplicate_group_takes_all_of_it_back(run, monkeypatch):
-    app = open_page("review", run.path, monkeypatch, queue="Duplicates")
-    press(app, "none").click().run()
-    assert len(open_reviews(open_run(run.path)).current()) == 2
-    app.button(key="review-undo").click().run()
-    assert open_reviews(open_run(run.path)).current().empty
-
-
-def test_review_opens_the_finding_of_a_link(run, monkeypatch):
-    assert "Sample 1 " in said(open_page("review", run.path, monkeypatch, finding="label_error:1"))
-    assert_whole(open_page("review", run.path, monkeypatch, finding="label_error:999"))
-
-
 @pytest.mark.parametrize("params", [{"page": 99}, {"open": "99999"}, {"open": "x"}, {"open": "-1"}])
 def test_odd_links_do_no_harm(params, run, monkeypatch):
     assert_whole(open_page("labels", run.path, monkeypatch, **params))
-
-
-def test_next_open_goes_round_and_returns_to_the_skipped():
-    names = ["a", "b", "c"]
-    assert review.next_open(names, set(), set(), None) == "a"
-    assert review.next_open(names, {"c"}, set(), "b") == "a"
-    assert review.next_open(names, {"a"}, {"b"}, "a") == "c"
-    assert review.next_open(names, {"a", "c"}, {"b"}, "c") == "b"
-    assert review.next_open(names, {"a", "b", "c"}, set(), "a") is None
 
 
 def keep_all(loaded, finding: str, members: list[int]) -> list[tuple]:
@@ -306,38 +255,6 @@ def test_a_duplicate_group_carries_on_what_other_findings_decided(tmp_path):
     assert keep_all(loaded, group, [3, 0])[1] == (0, "exclude", None)
     reviews.add(finding=group, sample=3, decision="exclude", reviewer="ann")  # the group itself changes its mind
     assert keep_one(loaded, group, [3, 0])[0] == (3, "relabel", given[0])
-
-
-def test_a_question_on_a_sample_that_is_excluded_elsewhere_says_so(run, monkeypatch):
-    open_reviews(run).add(finding="duplicate:31", sample=4, decision="exclude", reviewer="ann")
-    app = open_page("review", run.path, monkeypatch, finding="label_error:4")
-    told = [one.value.replace("\\", "") for one in app.warning]
-    assert any("Sample 4 is excluded in duplicate:31; deciding here brings it back" in one for one in told)
-
-
-def test_undo_in_a_new_session_takes_back_the_last_action_whole(run, monkeypatch):
-    reviews = open_reviews(run)
-    one = {"finding": "duplicate:0", "decision": "exclude", "reviewer": "ann"}
-    reviews.add_all([{**one, "sample": sample} for sample in (0, 3)])
-    reviews.add(finding="duplicate:0", sample=0, decision="unsure", reviewer="ann")
-    assert decide.last_action(reviews.history(), "ann") == [3]
-    app = open_page("review", run.path, monkeypatch)
-    assert app.text_input(key="reviewer").value == "ann"
-    for left in (2, 0):
-        app.button(key="review-undo").click().run()
-        assert len(reviews.current()) == left
-    app.button(key="review-undo").click().run()
-    assert_whole(app)
-
-
-def test_undo_takes_back_this_sessions_rows_and_no_other(run, monkeypatch):
-    app = open_page("review", run.path, monkeypatch)
-    press(app, "accept").click().run()
-    reviews = open_reviews(run)
-    me = reviews.current()["reviewer"].item()
-    reviews.add(finding="outlier:5", sample=5, decision="keep", reviewer=me)  # the same reviewer in another window
-    app.button(key="review-undo").click().run()
-    assert list(reviews.current()["finding"]) == ["outlier:5"]
 
 
 def test_the_same_answer_twice_is_one_row(run, monkeypatch):

@@ -265,15 +265,15 @@ def test_a_reload_keeps_the_question(page, base):
     caption(page, 29).wait_for()
 
 
-WATCH_KEYS = """() => { window.pressed = []; document.addEventListener("keydown", (event) => {
-    const line = [...document.querySelectorAll("p")].find((p) => /^Sample \\d+ ·/.test(p.innerText));
-    window.pressed.push([event.key, line && Number(line.innerText.match(/\\d+/)[0])]) }, true) }"""
+WATCH_KEYS = """(card) => { window.pressed = []; document.addEventListener("keydown", (event) => {
+    const line = card.querySelector(".about").textContent;
+    window.pressed.push([event.key, Number(line.match(/\\d+/)[0])]) }, true) }"""
 
 
 def test_quick_double_keys_never_decide_on_an_image_that_was_not_shown(page, base, runs):
     visit(page, f"{base}/review?run=hostile&queue=Labels", "Review")
     caption(page, 10).wait_for()
-    page.evaluate(WATCH_KEYS)
+    page.locator(".card").evaluate(WATCH_KEYS)
     for pause in (0, 20, 40, 60, 80, 100, 130, 160, 200, 250, 300, 400):
         page.keyboard.press("k")
         page.wait_for_timeout(pause)
@@ -295,13 +295,14 @@ def test_quick_double_keys_never_decide_on_an_image_that_was_not_shown(page, bas
 def test_keys_typed_into_a_comment_decide_nothing(page, base, runs):
     visit(page, f"{base}/review?run=plain&finding=label_error:26", "Review")
     before = current(runs)
-    box = page.get_by_placeholder("Comment (optional)")
-    box.click()
+    box = page.get_by_label("Comment")
+    caption(page, 26).wait_for()
+    page.keyboard.press("c")
     box.press_sequentially("ax sleeve unknown")
-    box.press("Tab")
+    box.press("Enter")
     idle(page)
     assert current(runs) == before
-    page.get_by_role("button", name="Keep ").click()
+    page.keyboard.press("k")
     caption(page, 27).wait_for()
     table = open_reviews(open_run(runs / "plain")).current()
     assert table.loc[table["sample"] == 26, "comment"].item() == "ax sleeve unknown"

@@ -1,0 +1,108 @@
+"""A real PostgreSQL for the tests: a server of their own in a temporary folder, run by an unprivileged user."""
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+PASSWORD = "a secret of the tests"
+
+
+def binaries() -> Path | None:
+    """The folder of Debian's or another PostgreSQL; the newest where there are several."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: float(path.parts[-3]))
+    if found:
+        return found[-1].parent
+    here = shutil.which("initdb")
+    return Path(here).resolve().parent if here else None
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextmanager
+def running_postgresql():
+    """Start a server and give its URL without a database's name; it and its files are gone afterwards."""
+    place = binaries()
+    if place is None:
+        raise FileNotFoundError("no PostgreSQL: apt install postgresql")
+    folder = Path(tempfile.mkdtemp(prefix="lossprint-pg-", dir="/tmp"))  # a short path: sockets have no long ones
+    data, secret, log = folder / "data", folder / "secret", folder / "log"
+    as_user = {}
+    if os.geteuid() == 0:  # PostgreSQL refuses to run as root
+        user = pwd.getpwnam("nobody")
+        as_user = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+    port = free_port()
+    try:
+        secret.write_text(PASSWORD)
+        data.mkdir(mode=0o700)
+        if as_user:
+            for path in (folder, data, secret):
+                os.chown(path, as_user["user"], as_user["group"])
+        options = ["-D", data, "-U", "lossprint", "-A", "scram-sha-256", f"--pwfile={secret}", "-E", "UTF8"]
+        subprocess.run(
+            [place / "initdb", *options, "--no-locale", "--no-instructions"],
+            check=True, capture_output=True, cwd=folder, **as_user,
+        )  # fmt: skip
+        server = subprocess.Popen(
+            [place / "postgres", "-D", data, "-p", str(port), "-k", folder, "-c", "listen_addresses=127.0.0.1"],
+            stdout=log.open("wb"), stderr=subprocess.STDOUT, cwd=folder, **as_user,
+        )  # fmt: skip
+        try:
+            _wait(place, port, server, log)
+            yield f"postgresql://lossprint:{PASSWORD.replace(' ', '%20')}@127.0.0.1:{port}"
+        finally:
+            server.terminate()  # "smart" would wait for clients
+            try:
+                server.wait(5)
+            except subprocess.TimeoutExpired:
+                server.kill()
+                server.wait()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _wait(place: Path, port: int, server: subprocess.Popen, log: Path) -> None:
+    deadline = time.monotonic() + 60
+    while subprocess.run([place / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]).returncode:
+        assert server.poll() is None and time.monotonic() < deadline, log.read_text()
+        time.sleep(0.05)
+
+
+def new_database(server: str) -> str:
+    """The URL of a fresh, empty database."""
+    import psycopg
+
+    name = f"test_{uuid4().hex}"
+    with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')
+    return f"{server}/{name}"
+
+
+@pytest.fixture(scope="module")
+def postgresql():
+    """A server for the tests of one file."""
+    if binaries() is None and os.environ.get("LOSSPRINT_NEED_POSTGRES") != "1":
+        pytest.skip("no PostgreSQL here (apt install postgresql)")
+    with running_postgresql() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request, monkeypatch):
+    """Decisions go to SQLite in the run folder, and then to a fresh database of a real PostgreSQL."""
+    monkeypatch.delenv("LOSSPRINT_DATABASE_URL", raising=False)
+    if request.param == "postgresql":
+        monkeypatch.setenv("LOSSPRINT_DATABASE_URL", new_database(request.getfixturevalue("postgresql")))
+    return request.param
