@@ -8,7 +8,7 @@ import pandas as pd
 
 from lossprint.app import data, keeping, parts
 from lossprint.app.gallery.question import Choice, Shown
-from lossprint.audit import queues
+from lossprint.audit import queues, strata
 
 BLIND = {"Both labels": "", "Given label hidden": "given", "Suggestion hidden": "suggestion"}  # as the URL has them
 QUEUES = {
@@ -18,6 +18,7 @@ QUEUES = {
     "Outliers": ("outlier",),
     "Video": ("sequence_label", "sequence_order"),
     "Random audit": (queues.AUDIT,),
+    "Spot check": ("label_error",),  # the label errors in a random order
 }
 TIERS = {"All tiers": "", "Verify": "verify", "Correct": "correct", "Look closer": "look"}  # as the URL has them
 AUDITED = 2000  # questions of the random audit that are there to be asked
@@ -54,10 +55,13 @@ def items(loaded: data.Loaded) -> pd.DataFrame:
 
 def audit(loaded: data.Loaded) -> pd.DataFrame:
     """The questions of the random audit, the first `AUDITED` of its order."""
+    return queues.audit_items(data.derived(loaded, strata_of).rest[:AUDITED].to_numpy())
+
+
+def strata_of(loaded: data.Loaded) -> strata.Asked:
+    """The queue of label errors and the rest, with the random order of each; see audit/strata.py."""
     train = loaded.samples.index[(loaded.samples["split"] == "train").to_numpy(bool)].to_numpy()
-    flagged = loaded.findings["sample"].to_numpy()
-    seed = int(loaded.run.manifest.get("seed") or 0)
-    return queues.audit_items(queues.audit_order(train, flagged, seed)[:AUDITED])
+    return strata.asked(loaded.findings, train, int(loaded.run.manifest.get("seed") or 0))
 
 
 def queue(loaded: data.Loaded, which: str, tier: str, mix: bool) -> pd.DataFrame:
@@ -68,6 +72,9 @@ def queue(loaded: data.Loaded, which: str, tier: str, mix: bool) -> pd.DataFrame
     found = data.derived(loaded, items)
     if kinds is not None:
         found = found[found["kind"].isin(kinds)]
+    if which == "Spot check":
+        of = data.derived(loaded, strata_of)
+        found = found.set_index("group", drop=False).loc[of.groups[of.spot]]
     if tier:
         found = found[found["tier"] == tier]
     return queues.mixed(found, data.derived(loaded, audit)) if mix else found.reset_index(drop=True)

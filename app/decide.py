@@ -8,6 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from lossprint.app import data, parts
+from lossprint.audit import exchange
 from lossprint.audit.types import LossprintError, Review
 
 SAID = {
@@ -110,6 +111,8 @@ def sentence(row: Mapping) -> str:
     what = SAID[str(row["decision"])]
     if str(row["decision"]) in LABELLED:
         what = f"Relabeled **{parts.md(row['new_label'])}**"
+    if row.get("role") == "adjudication":
+        what = f"Settled: {what[0].lower()}{what[1:]}"
     at = pd.Timestamp(row["at"]).strftime("%d %b %Y, %H\\:%M UTC")
     said = f":material/task_alt: {what} by {parts.md(row['reviewer'])}, {at}"
     comment = str(row["comment"])
@@ -267,7 +270,8 @@ def _take_back(kept, run) -> list[Review]:
     stack = st.session_state.setdefault(STACK, [])
     while stack:
         at, who, ids = stack.pop()
-        taken = kept.undo_ids(who, ids) if (at, who) == (run, reviewer()) else []
+        # An import stores decisions of several reviewers in one go; it is taken back in one go as well.
+        taken = exchange.take_back(kept, ids) if (at, who) == (run, reviewer()) else []
         if taken:
             return taken
     return kept.undo_ids(reviewer(), last_action(kept.history(), reviewer()))

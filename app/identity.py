@@ -25,14 +25,15 @@ export default function ({ data }) {
 
 def signed_in() -> str | None:
     """The name (else the e-mail address) of the user who signed in, where the server asks for a login."""
-    user = st.user.to_dict() if getattr(st.user, "is_logged_in", False) else {}
+    user = st.user.to_dict() if getattr(st.user, "is_logged_in", False) is True else {}
     name = str(user.get("name") or user.get("email") or "").strip()
     return name[:LONGEST] or None
 
 
 def remembered() -> str | None:
     """The name that this browser was given before."""
-    name = unquote(st.context.cookies.get(COOKIE) or "").strip()
+    found = st.context.cookies.get(COOKIE)
+    name = unquote(found).strip() if isinstance(found, str) else ""
     return name[:LONGEST] if name.isprintable() and name else None
 
 

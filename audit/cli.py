@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from lossprint.audit import cli_export, cli_reviewers  # heavy modules are imported by their calls
 from lossprint.audit.types import LossprintError
 
 
@@ -88,12 +89,19 @@ def build_parser() -> argparse.ArgumentParser:
     budget.add_argument("--per-class", type=_positive, metavar="K", help="samples of each class")
     coreset.add_argument("--seed", type=_seed, default=0)
     coreset.add_argument("--out", type=Path, required=True, metavar="FILE.csv")
-    cleaned = _command(exports, "cleaned", _export_cleaned, "what the experts decided, applied to the labels")
+    cleaned = _command(exports, "cleaned", cli_export.cleaned, "what the experts decided, applied to the labels")
     cleaned.add_argument("run", type=Path, metavar="RUN")
-    cleaned.add_argument("--out", type=Path, required=True, metavar="FILE.csv|DIR")
+    cleaned.add_argument("--out", type=Path, required=True, metavar="FILE.csv|FILE.parquet|DIR")
+    cli_export.add_rule(cleaned, link=True)
+    cli_export.add_exports(exports, _command)
     findings = _command(exports, "findings", _export_findings, "every finding as a CSV")
     findings.add_argument("run", type=Path, metavar="RUN")
     findings.add_argument("--out", type=Path, required=True, metavar="FILE.csv")
+
+    reviews = commands.add_parser("reviews", help="share the review out, see how far it is, bring decisions in")
+    kinds = reviews.add_subparsers(required=True, metavar="WHAT", parser_class=_Parser)
+    cli_reviewers.add(kinds, _command)
+    cli_export.add_import(kinds, _command)
     return parser
 
 
@@ -238,13 +246,6 @@ def _export_coreset(options) -> int:
     unscored = int(frame["score"].isna().sum())
     if unscored:
         print(f"{unscored:,} of them have no {options.method} score and were taken last, by id")
-    return 0
-
-
-def _export_cleaned(options) -> int:
-    from lossprint.audit import export, store
-
-    print(export.write_cleaned(store.open_run(options.run), options.out))
     return 0
 
 

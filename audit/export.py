@@ -8,25 +8,47 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
+from lossprint.audit import outfile
 from lossprint.audit.csvfile import csv_text, write_csv
+from lossprint.audit.outfile import PARQUET, save
+from lossprint.audit.resolve import outcome, resolve
 from lossprint.audit.review import LABELLED, Reviews, open_reviews
-from lossprint.audit.store import Run, how_far
+from lossprint.audit.store import Run, how_far, version
 from lossprint.audit.tables import FINDINGS
-from lossprint.audit.tree import dataset_root, write_tree
+from lossprint.audit.tree import write_tree
 from lossprint.audit.types import LossprintError
 from lossprint.scoring.coreset import select
 
+__all__ = ["changes", "cleaned", "cleanlab", "coreset", "csv_text", "findings", "save", "tally", "write_cleaned"]
+
 TRACE = ("reason", "reviewer", "at", "comment", "review")
-CHANGES = ("path", "split", "old", "new", "decision", "finding", *TRACE)
+CHANGES = ("path", "split", "old", "new", "decision", "finding", *TRACE, "blind", "role")
+CLEANLAB = (
+    "sample",
+    "path",
+    "split",
+    "given_label",
+    "predicted_label",
+    "is_label_issue",
+    "label_quality",
+    "cleaned_label",
+    "decision",
+    "reviewer",
+    "review",
+)
+UNSURE = ("keep", "drop")
+LEFT_UNSURE = "left as given, unsure in review of"
 
 
 @dataclass(frozen=True)
 class Cleaned:
     """What `write_cleaned` wrote: the manifest, the list of changes, and how many samples went which way.
 
-    `unreadable` images are in neither: the audit had left them out already, see `Run.unreadable`.
+    `unreadable` images are in neither: the audit had left them out already, see `Run.unreadable`. `unsure` of the
+    excluded samples were left out because their reviewers were unsure.
     """
 
     manifest: Path
@@ -35,12 +57,14 @@ class Cleaned:
     relabelled: int
     excluded: int
     unreadable: int
+    unsure: int = 0
 
     def __str__(self) -> str:
+        unsure = f" ({self.unsure:,} of them unsure)" if self.unsure else ""
         unreadable = f", {self.unreadable:,} unreadable images left out" if self.unreadable else ""
         return (
             f"{self.kept:,} samples written to {self.manifest}: {self.relabelled:,} relabelled, "
-            f"{self.excluded:,} excluded{unreadable}; every change and its reason in {self.changes}"
+            f"{self.excluded:,} excluded{unsure}{unreadable}; every change and its reason in {self.changes}"
         )
 
 
@@ -80,20 +104,45 @@ def coreset(
 
 
 # ------------------------------------------------------------------------------------------------- decisions, applied
+#
+# `apply` says whose decisions hold: a rule of `resolve.RULES`, or `reviewer:NAME`. `unsure` says whether samples that
+# were left unsure are kept as given (`keep`) or left out (`drop`).
 
 
-def cleaned(run: Run, reviews: Reviews | None = None) -> pd.DataFrame:
+def cleaned(run: Run, reviews: Reviews | None = None, *, apply: str = "latest", unsure: str = "keep") -> pd.DataFrame:
     """The dataset as decided: the samples of all splits that no expert excluded, in the dataset's order.
 
     Columns path, label (as decided), split, sequence and frame where the dataset has them, given_label, change
     (`relabelled` or empty), and for each reviewed sample, changed or not, reason, reviewer, at, comment, review (id).
     """
-    return _kept(_replay(run, reviews))
+    return _kept(applied(run, reviews, apply=apply, unsure=unsure))
 
 
-def changes(run: Run, reviews: Reviews | None = None) -> pd.DataFrame:
+def changes(run: Run, reviews: Reviews | None = None, *, apply: str = "latest", unsure: str = "keep") -> pd.DataFrame:
     """What was changed, a row a sample, columns CHANGES; `new` is the decided label, empty for an excluded sample."""
-    return _changed(_replay(run, reviews, decided_only=True))
+    return _changed(applied(run, reviews, apply=apply, unsure=unsure, decided_only=True))
+
+
+def cleanlab(run: Run, reviews: Reviews | None = None, *, apply: str = "latest", unsure: str = "keep") -> pd.DataFrame:
+    """Every sample as cleanlab's `find_label_issues` tells it, with what was decided: columns CLEANLAB, by sample.
+
+    `is_label_issue`: whether there is a label error finding. `label_quality` in [0, 1], low is suspect: 1 - severity,
+    empty where no score is known (validation and test samples). `predicted_label`: the suggested one, empty likewise.
+    `cleaned_label` is empty for an excluded sample.
+    """
+    table = applied(run, reviews, apply=apply, unsure=unsure)
+    scores = run.scores().set_index("sample").reindex(table["sample"])
+    found = run.findings()
+    severity = scores["label_error"].to_numpy(float) if "label_error" in scores else np.full(len(table), np.nan)
+    suggested = scores["suggested_label"] if "suggested_label" in scores else pd.Series(None, scores.index)
+    text = suggested.astype(object)
+    frame = table.assign(
+        predicted_label=pd.array(text.where(text.notna(), None).to_numpy(), dtype="string"),
+        is_label_issue=table["sample"].isin(found.loc[found["kind"] == "label_error", "sample"]).to_numpy(bool),
+        label_quality=np.round(np.clip(1.0 - severity, 0.0, 1.0), 6),
+        cleaned_label=table["label"].astype("string").mask(table["change"] == "excluded"),
+    )
+    return frame[list(CLEANLAB)]
 
 
 def write_cleaned(
@@ -103,86 +152,154 @@ def write_cleaned(
     link: str = "copy",
     reviews: Reviews | None = None,
     progress: Callable[[int, int], None] | None = None,
+    apply: str = "latest",
+    unsure: str = "keep",
 ) -> Cleaned:
-    """Write the dataset as decided, as a CSV or as a folder of images.
+    """Write the dataset as decided, as a CSV or Parquet file or as a folder of images, with a record of what was done.
 
-    FILE.csv becomes the table of `cleaned`, a manifest once it lies in the dataset's folder, to which its paths are
-    relative; FILE.changes.csv beside it has what was changed, the excluded samples among it. Any other name becomes a
-    folder OUT/split/label/image (see `tree.write_tree`) with labels.csv (the table of `cleaned` with the new paths, the
-    dataset's own as `source`) and changes.csv. `link="hardlink"` saves space, but whoever then edits an image in OUT
-    edits the dataset's as well; so the default is `copy`.
+    FILE.csv or FILE.parquet becomes the table of `cleaned`, a manifest once it lies in the dataset's folder, to which
+    its paths are relative; beside it lie FILE.changes.csv with what was changed, the excluded samples among it, and
+    FILE.json (see `record_of`). Any other name becomes a folder OUT/split/label/image (see `tree.write_tree`) with
+    labels.csv (the table of `cleaned` with the new paths, the dataset's own as `source`), changes.csv and export.json.
+    `link="hardlink"` saves space, but whoever then edits an image in OUT edits the dataset's as well; so the default is
+    `copy`.
 
-    Raises LossprintError as `save` and `write_tree` do.
+    Raises LossprintError as `save` and `write_tree` do, and where FILE.json is something else than an earlier record.
     """
     out = Path(out)
-    table = _replay(run, reviews)
+    table = applied(run, reviews, apply=apply, unsure=unsure)
     kept, changed = _kept(table), _changed(table)
-    if out.suffix.lower() == ".csv":
+    record = outfile.record_text(record_of(run, table, apply, unsure))
+    if out.suffix.lower() in (".csv", *PARQUET):
         files = out, out.with_name(f"{out.stem}.changes.csv")
-        for file, frame in zip(files, (kept, changed)):
-            _refuse_file(run, frame, file)
+        outfile.refuse_table(run, kept, files[0], (".csv", *PARQUET))
+        outfile.refuse_table(run, changed, files[1], (".csv",))
+        outfile.refuse_record(out)
         unreadable = len(run.unreadable())  # read before anything is written
         write_csv(changed, files[1])
-        write_csv(kept, files[0])
+        outfile.save_table(run, kept, out, (".csv", *PARQUET))
+        outfile.write(outfile.record_path(out), record.encode())
     else:
         files = out / "labels.csv", out / "changes.csv"
         images = table[table["change"] != "excluded"]
         unreadable = len(run.unreadable())
-        write_tree(run, images, {"labels.csv": kept, "changes.csv": changed}, out, link, progress)
+        texts = {"labels.csv": kept, "changes.csv": changed, outfile.TREE_RECORD: record}
+        write_tree(run, images, texts, out, link, progress)
     relabelled = int((kept["change"] == "relabelled").sum())
-    return Cleaned(*files, len(kept), relabelled, len(changed) - relabelled, unreadable)
+    left_out = int((changed["decision"] == "unsure").sum())
+    return Cleaned(*files, len(kept), relabelled, len(changed) - relabelled, unreadable, left_out)
 
 
-def save(run: Run, frame: pd.DataFrame, out: str | Path) -> Path:
-    """Write an exported table as CSV, whole or not at all; an earlier file there is replaced.
-
-    Raises LossprintError where it cannot be written, and where that would touch the source dataset: `out` is its
-    manifest, or a file in its folder that is no earlier export of the same columns.
-    """
+def write_table(run: Run, frame: pd.DataFrame, out: str | Path, apply: str, unsure: str, reviews=None) -> Path:
+    """Write `changes` or `cleanlab` of these options as FILE.csv, with the record FILE.json. Raises as `save` does."""
     out = Path(out)
-    _refuse_file(run, frame, out)
+    outfile.refuse_table(run, frame, out, (".csv",))
+    outfile.refuse_record(out)
+    record = record_of(run, applied(run, reviews, apply=apply, unsure=unsure), apply, unsure)
     write_csv(frame, out)
+    outfile.write(outfile.record_path(out), outfile.record_text(record).encode())
     return out
 
 
-def reason(decision: str, finding: str, old: str, new: str) -> str:
+def record_of(run: Run, table: pd.DataFrame, apply: str, unsure: str) -> dict:
+    """What was applied, for `outfile.record_text`: no clock, so that the same decisions give the same record.
+
+    table: `applied` of all samples. `samples` counts those that are left, `last_review` is the highest id of a decision
+    that holds, None where there is none.
+    """
+    reviewed = table["review"].dropna()
+    change = table["change"]
+    return {
+        "lossprint": version(),
+        "dataset": run.manifest["dataset"].get("source"),
+        "run": {
+            "name": run.name,
+            "path": str(run.path.resolve()),
+            "fingerprint": run.manifest["dataset"].get("fingerprint"),
+            "created": run.manifest.get("created"),
+        },
+        "rule": apply,
+        "unsure": unsure,
+        "samples": int((change != "excluded").sum()),
+        "relabelled": int((change == "relabelled").sum()),
+        "excluded": int((change == "excluded").sum()),
+        "decisions": len(reviewed),
+        "reviewers": sorted(set(table["reviewer"].dropna().astype(str))),
+        "last_review": int(reviewed.max()) if len(reviewed) else None,
+    }
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How many samples a rule relabels and leaves out; `unsure` of the latter because their reviewers were unsure."""
+
+    relabelled: int
+    excluded: int
+    unsure: int
+
+    @property
+    def changed(self) -> int:
+        return self.relabelled + self.excluded
+
+
+def tally(history: pd.DataFrame, given: pd.Series, *, apply: str = "latest", unsure: str = "keep") -> Tally:
+    """What the options would change, without the tables: history of `Reviews`, given labels indexed by sample."""
+    said = outcome(resolve(history, apply, given=given), given)
+    dropped = int((said == "unsure").sum()) if unsure == "drop" else 0
+    return Tally(int(said.str.startswith("label:").sum()), int((said == "exclude").sum()) + dropped, dropped)
+
+
+def reason(decision: str, finding: str, old: str, new: str, dropped: bool = False) -> str:
     """Why a sample is exported as it is, in words, such as `shirt -> coat: accepted suggestion of label_error:17`."""
     if decision == "exclude":
         return f"excluded in review of {finding}"
     if decision == "unsure":
-        return f"left as given, unsure in review of {finding}"
+        return f"left out, unsure in review of {finding}" if dropped else f"{LEFT_UNSURE} {finding}"
     if old == new:
         return f"given label confirmed in review of {finding}"
     how = "accepted suggestion of" if decision == "accept" else "relabelled in review of"
     return f"{old} -> {new}: {how} {finding}"
 
 
-def _replay(run: Run, reviews: Reviews | None, decided_only: bool = False) -> pd.DataFrame:
-    """Every sample (or only the decided ones), by id, with the decision that stands on it.
+def applied(
+    run: Run,
+    reviews: Reviews | None = None,
+    *,
+    apply: str = "latest",
+    unsure: str = "keep",
+    decided_only: bool = False,
+) -> pd.DataFrame:
+    """Every sample (or only the decided ones), by id, with the decision that holds for it.
 
-    Columns sample, decision, finding and those of `cleaned`.
-
-    `change` is relabelled, excluded or empty.
+    Columns of the run's samples with `given_label`, `label` (as decided), `change` (relabelled, excluded or empty) and
+    those of the decision's row, `review` being its id; missing without one. Raises LossprintError for unknown options.
     """
     _need_whole(run)
-    decided = (reviews or open_reviews(run)).current().rename(columns={"id": "review"})
-    samples = run.samples(decided["sample"].tolist() if decided_only else None)
-    samples = samples.sort_values("sample", ignore_index=True).rename(columns={"label": "given_label"})
+    if unsure not in UNSURE:
+        raise LossprintError(f"expected unsure to be one of {', '.join(UNSURE)}, found {unsure!r}")
+    history = (reviews or open_reviews(run)).history()
+    some = sorted(set(history.loc[history["stands"], "sample"].tolist())) if decided_only else None
+    samples = run.samples(some).sort_values("sample", ignore_index=True).rename(columns={"label": "given_label"})
+    decided = resolve(history, apply, given=samples.set_index("sample")["given_label"])
+    decided = decided.rename(columns={"id": "review"})
     lost = decided.loc[~decided["sample"].isin(samples["sample"])]
     if len(lost):
         raise LossprintError(
             f"expected decisions on the {len(samples)} samples of {run.path}, found review {lost['review'].iloc[0]} "
             f"of sample {lost['sample'].iloc[0]}"
         )
-    table = samples.merge(decided.drop(columns="undoes"), on="sample", how="left", validate="one_to_one")
+    table = samples.merge(decided.drop(columns=["undoes", "stands"]), on="sample", how="left", validate="one_to_one")
     table["review"] = table["review"].astype("Int64")
     decision = table["decision"].fillna("")
     table["label"] = table["given_label"].mask(decision.isin(LABELLED), table["new_label"])
     table["change"] = pd.Series("", table.index, dtype="string")
     table.loc[table["label"] != table["given_label"], "change"] = "relabelled"
-    table.loc[decision == "exclude", "change"] = "excluded"
-    rows = zip(decision, table["finding"], table["given_label"], table["label"])
-    table["reason"] = pd.array([reason(*row) if row[0] else None for row in rows], dtype="string")
+    dropped = (decision == "unsure") & (unsure == "drop")
+    table.loc[(decision == "exclude") | dropped, "change"] = "excluded"
+    table["reason"] = pd.Series(None, table.index, dtype="string")
+    some = np.flatnonzero(decision != "")
+    rows = zip(*(column.iloc[some] for column in (decision, table["finding"], table["given_label"], table["label"])))
+    table.loc[some, "reason"] = [reason(*row, gone) for row, gone in zip(rows, dropped.iloc[some])]
     return table
 
 
@@ -201,25 +318,3 @@ def _changed(table: pd.DataFrame) -> pd.DataFrame:
 def _need_whole(run: Run) -> None:
     if "find" not in run.stages:
         raise LossprintError(f"expected a whole run, found one half written at {run.path}: {how_far(run)}")
-
-
-def _refuse_file(run: Run, frame: pd.DataFrame, out: Path) -> None:
-    if out.suffix.lower() != ".csv":
-        raise LossprintError(f"expected a file name that ends in .csv, found {out}")
-    place = out.resolve()
-    if place.is_relative_to(run.path.resolve()) and not place.is_relative_to(run.exports.resolve()):
-        raise LossprintError(f"expected a file outside the run folder, or in its exports/, found {out}")
-    if not out.is_file():
-        return
-    source, root = run.manifest["dataset"].get("source"), dataset_root(run)
-    if source and out.resolve() == Path(source).resolve():
-        raise LossprintError(f"expected another file than the dataset's own manifest, found {out}")
-    header = csv_text(frame.iloc[:0]).encode()
-    if root and out.resolve().is_relative_to(root):
-        try:
-            with open(out, "rb") as file:
-                earlier = file.read(len(header)) == header
-        except OSError as error:
-            raise LossprintError(f"expected a readable file at {out}, found: {error.strerror}") from None
-        if not earlier:
-            raise LossprintError(f"expected a new file or an earlier export in the dataset's folder, found {out}")

@@ -77,10 +77,11 @@ def audit_order(train: np.ndarray, flagged: np.ndarray, seed: int) -> np.ndarray
     """The training samples that no finding names, in the order in which the random audit asks about them.
 
     train, flagged: sample ids. Any leading part of the order is a simple random sample without replacement of the rest
-    of the training split. The same ids and seed give the same order; it does not depend on the order of the ids.
+    of the training split. The same ids and seed give the same order, whatever the order of the ids. Where a new scoring
+    flags other samples, the rest keeps its order, so that what was checked by then still counts.
     """
-    rest = np.setdiff1d(train, flagged)
-    return np.random.default_rng([seed, 0xA0D17]).permutation(rest)
+    order = np.random.default_rng([seed, 0xA0D17]).permutation(np.unique(train))
+    return order[~np.isin(order, flagged)]
 
 
 def audit_items(order: np.ndarray) -> pd.DataFrame:

@@ -11,28 +11,35 @@ from lossprint.audit.types import LossprintError
 RULES = {
     "latest": "the latest decision on each sample, whoever made it",
     "majority": "what more than half of a sample's reviewers said, unsure ones not counted; else left as given",
-    "settled": "what two or more reviewers agree on, and what was adjudicated; the rest is left as given",
+    "settled": "what two or more reviewers agree on and none denies, and what was adjudicated; else left as given",
     "adjudicated": "only what was adjudicated; the rest is left as given",
     "reviewer": "what one reviewer said",
 }
 LABELLED = ("accept", "relabel")
 
 
-def votes(history: pd.DataFrame) -> pd.DataFrame:
+def votes(history: pd.DataFrame, given: pd.Series | None = None) -> pd.DataFrame:
     """What each reviewer says of each sample: rows of `Reviews.history`, with a further column `outcome`.
 
     `outcome` is `label:NAME`, `keep`, `exclude` or `unsure`, so that an accepted suggestion and the same label chosen
-    by hand count as one. Adjudications are left out. Ordered by sample, then by when it was said.
+    by hand count as one; with `given` (the given labels, indexed by sample) a choice of the given label is `keep`, as
+    who does not see the given label may choose it. Adjudications are left out. Ordered by sample, then by when it was
+    said.
     """
     mine = history[history["stands"] & (history["role"] != "adjudication")]
     mine = mine.drop_duplicates(["sample", "reviewer"], keep="last").sort_values(["sample", "id"], ignore_index=True)
-    return mine.assign(outcome=outcome(mine))
+    return mine.assign(outcome=outcome(mine, given))
 
 
-def outcome(rows: pd.DataFrame) -> pd.Series:
-    """What a decision comes to: `label:NAME`, `keep`, `exclude` or `unsure`."""
+def outcome(rows: pd.DataFrame, given: pd.Series | None = None) -> pd.Series:
+    """What a decision comes to: `label:NAME`, `keep`, `exclude` or `unsure`; `given` as in `votes`."""
     labelled = rows["decision"].isin(LABELLED)
-    return rows["decision"].astype(object).mask(labelled, "label:" + rows["new_label"].astype(object).fillna(""))
+    label = rows["new_label"].astype(object).where(rows["new_label"].notna(), "")
+    said = rows["decision"].astype(object).mask(labelled, "label:" + label)
+    if given is None:
+        return said
+    known = given.reindex(rows["sample"]).astype(object).to_numpy()
+    return said.mask(labelled & (label == known), "keep")
 
 
 def adjudications(history: pd.DataFrame) -> pd.DataFrame:
@@ -41,20 +48,26 @@ def adjudications(history: pd.DataFrame) -> pd.DataFrame:
     return found.drop_duplicates("sample", keep="last").sort_values("sample", ignore_index=True)
 
 
-def resolve(history: pd.DataFrame, rule: str = "latest", reviewer: str | None = None) -> pd.DataFrame:
+def resolve(
+    history: pd.DataFrame, rule: str = "latest", reviewer: str | None = None, given: pd.Series | None = None
+) -> pd.DataFrame:
     """The decision that holds for each sample under a rule of `RULES`: one row of the history a sample, by sample.
 
-    Samples without one are left out. Where several reviewers say the same, the row is that of the last of them. Raises
-    LossprintError for an unknown rule, and for a reviewer who decided nothing.
+    `rule` may also be `reviewer:NAME`. `given` as in `votes`. Samples without a decision are left out. Where several
+    reviewers say the same, the row is that of the last of them. `unsure` holds only where nobody said anything else.
+    Raises LossprintError for an unknown rule, and for a reviewer who decided nothing.
     """
+    if rule.startswith("reviewer:"):
+        rule, reviewer = "reviewer", rule.removeprefix("reviewer:")
     if rule not in RULES:
-        raise LossprintError(f"expected a rule of {', '.join(RULES)}, found {rule!r}")
+        known = ", ".join(name for name in RULES if name != "reviewer")
+        raise LossprintError(f"expected a rule of {known} or reviewer:NAME, found {rule!r}")
     settled = adjudications(history)
     if rule == "adjudicated":
         return settled
     if rule == "reviewer":
         return _of_one(history, reviewer)
-    said = votes(history)
+    said = votes(history, given)
     if rule == "latest":
         chosen = said.sort_values("id").drop_duplicates("sample", keep="last")
     else:
@@ -64,13 +77,14 @@ def resolve(history: pd.DataFrame, rule: str = "latest", reviewer: str | None = 
     return both.sort_values("sample", ignore_index=True)
 
 
-def disagreements(history: pd.DataFrame) -> pd.DataFrame:
+def disagreements(history: pd.DataFrame, given: pd.Series | None = None) -> pd.DataFrame:
     """The samples on which reviewers say different things, one row each, by sample.
 
     Columns sample, finding (that of the latest say), reviewers (how many said something), outcomes (how many different
-    ones) and adjudicated (whether an adjudication stands). `unsure` against a decision is a disagreement too.
+    ones) and adjudicated (whether an adjudication stands). `unsure` against a decision is a disagreement too. `given`
+    as in `votes`.
     """
-    said = votes(history)
+    said = votes(history, given)
     each = said.groupby("sample").agg(
         finding=("finding", "last"), reviewers=("reviewer", "size"), outcomes=("outcome", "nunique")
     )
@@ -88,7 +102,8 @@ def _of_one(history: pd.DataFrame, reviewer: str | None) -> pd.DataFrame:
 
 def _carried(said: pd.DataFrame, rule: str) -> pd.DataFrame:
     """The last say of the winning outcome of each sample that has one; unsure says neither yes nor no."""
-    said = said[said["outcome"] != "unsure"]
+    voted = said["outcome"] != "unsure"
+    said = said[voted | ~said["sample"].isin(said.loc[voted, "sample"])]
     counts = said.groupby(["sample", "outcome"])["id"].agg(["size", "max"]).reset_index()
     of = counts.groupby("sample")["size"].transform("sum")
     if rule == "majority":

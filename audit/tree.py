@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from lossprint.audit.atomic import write_text
 from lossprint.audit.csvfile import write_csv
 from lossprint.audit.store import Run
 from lossprint.audit.types import LossprintError
@@ -26,16 +27,16 @@ RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{port}{i}" for port in ("COM", "LPT"
 def write_tree(
     run: Run,
     table: pd.DataFrame,
-    tables: dict[str, pd.DataFrame],
+    tables: dict[str, pd.DataFrame | str],
     out: Path,
     link: str = "copy",
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Write the images of `table` (sample, path, label, split) as OUT/split/label/ID_NAME.EXT.
 
-    `tables` are CSV files to lie in OUT; a column `path` of `labels.csv` is replaced by the new paths and kept as
-    `source`. Files are copied byte by byte; `link="hardlink"` links them where the file system can. A torchvision
-    dataset has no files: its images are written as PNG. `progress` is told (images written, of).
+    `tables` are CSV files (or, given as str, texts) to lie in OUT; a column `path` of `labels.csv` is replaced by the
+    new paths and kept as `source`. Files are copied byte by byte; `link="hardlink"` links them where the file system
+    can. A torchvision dataset has no files: its images are written as PNG. `progress` is told (images written, of).
 
     Raises LossprintError where something else is at OUT, OUT lies among the dataset's own images, an image is gone, the
     run's dataset has no images, or nothing can be written there.
@@ -59,6 +60,9 @@ def write_tree(
             if progress:
                 progress(i + 1, len(places))
         for name, frame in tables.items():
+            if isinstance(frame, str):
+                write_text(part / name, frame)
+                continue
             write_csv(_moved(frame, places) if name == "labels.csv" else frame, part / name)
         if out.is_dir():
             out.rmdir()  # it is empty, and not every system renames onto an empty folder

@@ -85,6 +85,16 @@ def combined(parts: list[Callable[[float], Interval]], level: float = LEVEL) -> 
     return Interval(*(float(sum(getattr(one, name) for one in found)) for name in ("estimate", "low", "high")))
 
 
+def to_halve(population: int, sampled: int, errors: int, level: float = LEVEL) -> int:
+    """How many more things to draw for an interval of `count_left` half as wide, if errors go on at the same rate."""
+    target = count_left(population, sampled, errors, level).width / 2
+
+    def narrow(size: int) -> bool:
+        return count_left(population, size, round(errors * size / sampled), level).width <= target
+
+    return _first(narrow, sampled, population) - sampled
+
+
 def _check(errors: int, reviewed: int, level: float) -> None:
     if not 0 <= errors <= reviewed:
         raise ValueError(f"expected from 0 to {reviewed} errors, found {errors}")
@@ -132,7 +142,7 @@ def next_errors(severity: np.ndarray, error: np.ndarray, ahead: np.ndarray, leve
     16, 2001, recommend for its coverage), and the odds go on falling with the severity as among the nearest `TREND`
     (logistic regression with slope >= 0, the parameters integrated out over their posterior). The interval reaches from
     the least to the greatest end of both, the estimate lies halfway between: alone, the first held 16 to 95 % and the
-    second 40 to 96 % of the truths of ten simulated queues, together 93 to 100 % of those that do not break off. Where
+    second 40 to 95 % of the truths of ten simulated queues, together 93 to 100 % of those that do not break off. Where
     a yield breaks off at once, between two questions, no trend can tell.
     """
     severity, ahead, error = (np.asarray(one, float) for one in (severity, ahead, error))

@@ -45,8 +45,12 @@ PAGES = {
     "Sample": "sample",
     "Compare runs": "compare",
     "Review": "review",
+    "When to stop": "stop",
+    "Reviewers": "reviewers",
+    "Disagreements": "disagreements",
     "Coreset": "coreset",
     "Export": "export",
+    "Before & after": "loop",
     "Help": "help",
 }
 WAIT = 20_000

@@ -194,7 +194,7 @@ def test_the_csv_is_a_manifest_with_its_changes_beside_it_and_the_same_bytes_twi
     assert "52 samples written to" in str(done) and "2 relabelled, 2 excluded" in str(done)
     first = digests(root)
     assert {name: first[name] for name in before} == before
-    assert sorted(set(first) - set(before)) == ["cleaned.changes.csv", "cleaned.csv"]
+    assert sorted(set(first) - set(before)) == ["cleaned.changes.csv", "cleaned.csv", "cleaned.json"]
 
     dataset = open_dataset(root / "cleaned.csv")
     kept = export.cleaned(run)
@@ -239,11 +239,11 @@ def test_an_export_never_overwrites_what_the_dataset_has(run):
 
 
 def test_decisions_of_another_dataset_are_refused(run):
+    open_reviews(run).add(finding="outlier:5", sample=5, decision="keep", reviewer="ann")
+
     class Foreign:
-        def current(self):
-            frame = open_reviews(run).current()
-            frame.loc[0] = dict.fromkeys(frame) | {"sample": 999, "id": 7, "decision": "keep"}
-            return frame
+        def history(self):
+            return open_reviews(run).history().assign(sample=999, id=7)
 
     with pytest.raises(
         LossprintError, match=r"expected decisions on the 54 samples of .*, found review 7 of sample 999"

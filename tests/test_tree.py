@@ -60,7 +60,7 @@ def test_the_folder_holds_each_image_under_its_decided_label(run, tmp_path):
     out = tmp_path / "out"
     assert done.manifest == out / "labels.csv" and done.changes == out / "changes.csv"
     assert told == [(i, 52) for i in range(1, 53)]
-    assert sorted(os.listdir(out)) == ["changes.csv", "labels.csv", "test", "train", "val"]
+    assert sorted(os.listdir(out)) == ["changes.csv", "export.json", "labels.csv", "test", "train", "val"]
     rows = read_csv(done.manifest)
     assert list(rows[0])[:4] == ["path", "label", "split", "source"]
     for row, kept in zip(rows, export.cleaned(run).itertuples()):

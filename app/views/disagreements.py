@@ -1,7 +1,354 @@
-"""Disagreements."""
+"""Disagreements: where do reviewers differ, and what holds?"""
 
-from lossprint.app import data, parts
+from contextlib import suppress
+from uuid import uuid4
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from lossprint.app import asking, data, decide, detail, differing, guard, parts
+from lossprint.app.gallery.question import Question, question
+from lossprint.audit import queues, resolve
+from lossprint.audit.review import Conflict
+from lossprint.audit.types import LossprintError, Review
+
+ANY = "Anybody"
+LISTED = 1000  # rows of the list
+AT, AFTER, SKIPPED, ASKED, SAID = (f"_settle_{name}" for name in ("at", "after", "skipped", "asked", "said"))
+HIDDEN = {"given": "given label hidden", "suggestion": "suggestion hidden"}
 
 
 def render(loaded: data.Loaded) -> None:
-    parts.header("Disagreements", "")
+    parts.header("Disagreements", "Where do reviewers differ, and what holds?")
+    rows, said = differing.rows(loaded)
+    if rows.empty:
+        _nothing(loaded)
+        return
+    _round(loaded, *_filters(rows, said))
+
+
+def _nothing(loaded: data.Loaded) -> None:
+    history = data.reviews(loaded).history()
+    names = history.loc[history["stands"] & (history["role"] != "adjudication"), "reviewer"].nunique()
+    if names < 2:
+        parts.empty(
+            "Nobody to differ with",
+            ("One reviewer has" if names else "Nobody has")
+            + " answered so far. Share out a queue among two or more, with an overlap: where they differ, it is "
+            "settled here.",
+            "group",
+        )
+    else:
+        parts.empty(
+            "No disagreements",
+            "Wherever two reviewers answered about the same sample, they say the same. If few samples are shared, "
+            "that says little: see the page Reviewers.",
+        )
+    with st.container(horizontal=True, horizontal_alignment="center"):
+        parts.link("reviewers", "Reviewers", "group")
+        parts.link("review", "Review", "rule")
+
+
+# ---------------------------------------------------------------------------------------------- which ones
+
+
+def _filters(rows: pd.DataFrame, said: pd.DataFrame) -> tuple[str, str, str]:
+    """Whose, of which given label, of which kind. All of it is in the URL."""
+    people = sorted(said["reviewer"].astype(object).unique())
+    labels = sorted(one for one in rows["given"].unique() if isinstance(one, str))
+    kinds = sorted(rows["kind"].unique())
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        shared = {"bind": "query-params", "width": 190, "on_change": _forget}
+        who = st.selectbox("Reviewer", [ANY, *people], key="who", **shared) if len(people) > 2 else ANY
+        of = st.selectbox("Given label", ["All labels", *labels], key="class", **shared) if len(labels) > 1 else ""
+        kind = "All kinds"
+        if len(kinds) > 1:
+            kind = st.selectbox("Kind", ["All kinds", *kinds], key="kind", format_func=differing.kind_title, **shared)
+    return who, "" if of == "All labels" else of, "" if kind == "All kinds" else kind
+
+
+def _forget() -> None:
+    for name in (AT, AFTER, ASKED):
+        st.session_state.pop(name, None)
+
+
+def _chosen(rows: pd.DataFrame, said: pd.DataFrame, who: str, of: str, kind: str) -> pd.DataFrame:
+    keep = np.ones(len(rows), bool)
+    if who != ANY:
+        keep &= rows["sample"].isin(said.loc[said["reviewer"] == who, "sample"]).to_numpy(bool)
+    if of:
+        keep &= (rows["given"] == of).to_numpy(bool)
+    if kind:
+        keep &= (rows["kind"] == kind).to_numpy(bool)
+    return rows[keep].reset_index(drop=True)
+
+
+# ---------------------------------------------------------------------------------------------- one at a time
+
+
+@st.fragment
+def _round(loaded: data.Loaded, who: str, of: str, kind: str) -> None:
+    with guard.one_line():
+        decide.tell()
+        rows, said = differing.rows(loaded)
+        mine = _chosen(rows, said, who, of, kind)
+        sample = _which(rows, mine)
+        parts.write_url("sample", None if sample is None else str(sample))
+        if sample is None:
+            _all_settled(loaded, mine)
+        else:
+            row = rows[rows["sample"] == sample].iloc[0]
+            votes = said[said["sample"] == sample]
+            _said_by(votes)
+            _show(loaded, row, votes, mine)
+            _evidence(loaded, row)
+        _list(mine, said)
+
+
+def _which(rows: pd.DataFrame, mine: pd.DataFrame) -> int | None:
+    """The one that a link or the list names, the one on the screen, or the next open one."""
+    known = set(rows["sample"].tolist())
+    linked = parts.url_asks("sample") or ""
+    if linked.isascii() and linked.isdigit() and len(linked) < 19 and int(linked) in known:
+        st.session_state[AT] = int(linked)
+    if st.session_state.get(AT) in known:
+        return st.session_state[AT]
+    names = [str(sample) for sample in mine["sample"]]
+    open_now = ~mine["adjudicated"].to_numpy(bool)
+    after = queues.next_open(names, open_now, st.session_state.get(SKIPPED, set()), st.session_state.get(AFTER))
+    if not after:
+        return None
+    st.session_state[AT] = int(after[0])
+    return st.session_state[AT]
+
+
+def _said_by(votes: pd.DataFrame) -> None:
+    """What each reviewer said, when, how long it took, and what was hidden."""
+    grid = st.grid(min(4, len(votes)), min_column_width=230, gap="small")
+    for _, row in votes.iterrows():
+        with grid.container(border=True, gap="xxsmall", height="stretch"):
+            st.markdown(f"**{parts.md(row['reviewer'])}** {_badge(row)}")
+            told = [pd.Timestamp(row["at"]).strftime("%d %b %Y, %H\\:%M UTC")]
+            if pd.notna(row["seconds"]):
+                told.append(f"{row['seconds']:.0f} s")
+            told.append(HIDDEN.get(str(row["blind"]), "both labels in view"))
+            if row["role"] == "import":
+                told = [told[0], "imported"]
+            st.caption(" · ".join(told))
+            if row["comment"]:
+                st.markdown(f"“{parts.md(row['comment'])}”")
+
+
+def _badge(row: pd.Series) -> str:
+    outcome = str(row["outcome"])
+    if outcome.startswith("label:"):
+        return f":violet-badge[{parts.md(differing.short(outcome))}]"
+    if outcome == "keep":
+        return ":blue-badge[keeps the label]"
+    return f":orange-badge[{'excludes it' if outcome == 'exclude' else 'unsure'}]"
+
+
+def _show(loaded: data.Loaded, row: pd.Series, votes: pd.DataFrame, mine: pd.DataFrame) -> None:
+    sample, finding = int(row["sample"]), str(row["finding"])
+    history = data.reviews(loaded).history()
+    about = history[history["finding"] == finding]
+    suggested = differing.suggestion(loaded, sample, finding)
+    choices, means = differing.choices(loaded, sample, suggested, votes)
+    state = st.session_state.get(ASKED)
+    if state is None or state["sample"] != sample:
+        state = {"token": uuid4().hex, "sample": sample, "notice": ""}
+        st.session_state[ASKED] = state
+    # Read by the answer's callback, which runs before the page is drawn again.
+    seen = int(about["id"].max()) if len(about) else 0
+    state |= {"finding": finding, "means": means, "seen": seen, "suggested": suggested}
+    done = int(mine["adjudicated"].sum())
+    few = len(loaded.classes) <= 1
+    question(
+        Question(
+            token=state["token"],
+            title="Which answer holds?",
+            images=asking.images(loaded, [sample]),
+            choices=choices,
+            labels=() if few else tuple(loaded.classes),
+            given=str(loaded.samples.at[sample, "label"]),
+            suggested=suggested or "",
+            about=f"Sample {sample} · {loaded.samples.at[sample, 'path']} · {finding}",
+            notice=state["notice"] or differing.notice(history, sample, votes),
+            said=st.session_state.pop(SAID, ""),
+            coming=_coming(loaded, mine, sample),
+            done=done,
+            of=len(mine),
+            left=f"{done:,} of {len(mine):,} settled",
+        ),
+        key="settle",
+        on_answer=lambda answer: _answer(loaded, answer),
+        on_skip=_skip,
+        on_undo=lambda: decide.undo(loaded, _back),
+    )
+
+
+def _coming(loaded: data.Loaded, mine: pd.DataFrame, sample: int) -> tuple:
+    """The image of the next one, to be there before it is asked for."""
+    names = [str(one) for one in mine["sample"]]
+    skipped = st.session_state.get(SKIPPED, set())
+    following = queues.next_open(names, ~mine["adjudicated"].to_numpy(bool), skipped, str(sample))
+    following = next((one for one in following if one != str(sample)), None)
+    return asking.images(loaded, [int(following)]) if following is not None else ()
+
+
+# ---------------------------------------------------------------------------------------------- answers (callbacks)
+
+
+def _answer(loaded: data.Loaded, answer: dict) -> None:
+    state = st.session_state.get(ASKED)
+    if state is None or answer.get("token") != state["token"]:
+        return  # a late key: it meant the question before
+    sample, finding, choice = state["sample"], state["finding"], str(answer.get("choice"))
+    decisions = state["means"].get(choice)
+    label = choice.removeprefix("label:")
+    if label != choice and label in loaded.classes:
+        given = str(loaded.samples.at[sample, "label"])
+        decisions = asking.decide_label(sample, label, given, state["suggested"])
+    if not decisions:
+        return
+    seconds = None
+    with suppress(TypeError, ValueError):
+        seconds = min(3600.0, max(0.0, round(float(answer.get("seconds")), 2)))
+    try:
+        _check_settled(loaded, sample, state["seen"])
+        decide.answer(
+            loaded,
+            finding,
+            decisions,
+            token=state["token"],
+            seen=state["seen"],
+            seconds=seconds,
+            comment=str(answer.get("comment") or ""),
+            role="adjudication",
+        )
+    except Conflict as conflict:
+        row = conflict.row
+        did = "settled" if row.role == "adjudication" else "answered"
+        said = differing.in_words({"decision": row.decision, "new_label": row.new_label})
+        notice = f"{row.reviewer} {did} this meanwhile: {said}. Answer again to add yours, or skip (S)."
+        st.session_state[ASKED] = {**state, "token": uuid4().hex, "notice": notice}
+        return
+    except LossprintError as error:
+        st.session_state[ASKED] = {**state, "token": uuid4().hex, "notice": f"The answer was not stored: {error}"}
+        return
+    st.session_state[SAID] = f"Settled: {decide.in_words(decisions)}. U takes it back."
+    _onward(sample)
+
+
+def _check_settled(loaded: data.Loaded, sample: int, seen: int) -> None:
+    """Conflict where somebody settled the sample since the page was drawn, under whichever finding."""
+    history = data.reviews(loaded).history()
+    found = resolve.adjudications(history[(history["sample"] == sample) & (history["id"] > seen)])
+    if len(found):
+        row = found.iloc[-1]
+        names = ("finding", "decision", "reviewer", "at", "role")
+        label = row["new_label"] if isinstance(row["new_label"], str) else None
+        raise Conflict(Review(sample=sample, new_label=label, **{name: str(row[name]) for name in names}))
+
+
+def _onward(sample: int) -> None:
+    st.session_state[AFTER] = str(sample)
+    st.session_state.pop(ASKED, None)
+    st.session_state.pop(AT, None)
+
+
+def _skip(token: str) -> None:
+    state = st.session_state.get(ASKED)
+    if state is None or token != state["token"]:
+        return
+    st.session_state.setdefault(SKIPPED, set()).add(str(state["sample"]))
+    _onward(state["sample"])
+
+
+def _back(row: Review) -> None:
+    st.session_state.pop(ASKED, None)
+    st.session_state[AT] = int(row.sample)
+
+
+# ---------------------------------------------------------------------------------------------- around the question
+
+
+def _all_settled(loaded: data.Loaded, mine: pd.DataFrame) -> None:
+    if mine.empty:
+        parts.empty("None of these", "No disagreement fits what is chosen above. Choose another reviewer or label.")
+    else:
+        parts.empty(
+            "All settled",
+            f"{parts.plural(len(mine), 'disagreement')} settled. The export takes what was settled before what each "
+            "reviewer said.",
+        )
+    with st.container(horizontal=True, horizontal_alignment="center"):
+        parts.link("export", "Export the cleaned dataset", "download")
+        parts.link("reviewers", "Reviewers", "group")
+        st.button(
+            "Undo my last decision",
+            icon=":material/undo:",
+            shortcut="U",
+            key="settled-undo",
+            on_click=decide.undo,
+            args=(loaded, _back),
+        )
+
+
+def _evidence(loaded: data.Loaded, row: pd.Series) -> None:
+    sample = int(row["sample"])
+    box = st.expander(
+        "Evidence: why it was asked, loss print, scores and neighbours",
+        icon=":material/show_chart:",
+        key="settle-evidence",
+        on_change="rerun",
+    )
+    with box:
+        if not box.open:
+            return
+        detail.why(loaded, sample)
+        left, right = st.columns(2, gap="large")
+        with left:
+            detail.loss_chart(loaded, sample, "settle-loss", height=260)
+            detail.scores_chart(loaded, sample, "settle-scores")
+        with right:
+            if loaded.samples.at[sample, "split"] == "train":
+                detail.partner_strip(loaded, sample, "class", "settle-partners")
+            detail.copies(loaded, sample, "settle")
+            detail.decisions(loaded, sample)
+
+
+def _list(mine: pd.DataFrame, said: pd.DataFrame) -> None:
+    if mine.empty:
+        return
+    with st.expander(f"All {len(mine):,} of them", icon=":material/list:", key="settle-list"):
+        shown = mine.head(LISTED)
+        words = differing.sentences(said[said["sample"].isin(shown["sample"])])
+        kinds = shown["kind"].map(differing.kind_title)
+        shown = shown.assign(words=shown["sample"].map(words), kind=kinds)
+
+        def picked() -> None:
+            at = st.session_state["settle-rows"].selection.rows
+            if at:
+                st.session_state.pop(ASKED, None)
+                st.session_state[AT] = int(shown["sample"].iloc[at[0]])
+
+        st.dataframe(
+            shown[["sample", "given", "kind", "words", "adjudicated"]],
+            hide_index=True,
+            key="settle-rows",
+            on_select=picked,
+            selection_mode="single-row",
+            height=min(420, 38 + 35 * len(shown)),
+            alt="The disagreements, a row a sample; choosing one shows it",
+            column_config={
+                "sample": st.column_config.NumberColumn("Sample", format="%d"),
+                "given": "Given label",
+                "kind": "Kind",
+                "words": "Who said what",
+                "adjudicated": "Settled",
+            },
+        )
+        if len(mine) > LISTED:
+            st.caption(f"The first {LISTED:,} of {len(mine):,}; choose a reviewer, a label or a kind to see others.")

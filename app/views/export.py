@@ -7,11 +7,20 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from lossprint.app import data, decide, parts
-from lossprint.audit import export
+from lossprint.app import bring, data, decide, parts
+from lossprint.audit import export, labelstudio, manifests, outfile
+from lossprint.audit.resolve import RULES
 from lossprint.audit.types import LossprintError
 
 PREVIEW = 200
+NAMES = {
+    "latest": "The latest decision",
+    "majority": "What the majority said",
+    "settled": "What is settled",
+    "adjudicated": "Only what was adjudicated",
+    "reviewer": "One reviewer",
+}
+UNSURE = {"keep": "Keep them with their given label", "drop": "Leave them out"}
 
 
 def render(loaded: data.Loaded) -> None:
@@ -19,22 +28,79 @@ def render(loaded: data.Loaded) -> None:
         "Export", "What changes when the decisions are applied, and where should it go? The source stays as it is."
     )
     reviews = data.reviews(loaded)
-    _cleaned(loaded, export.changes(loaded.run, reviews))
+    history = reviews.history()
+    options = _options(loaded, history[history["stands"]])
+    _cleaned(loaded, export.changes(loaded.run, reviews, **options), options)
     _rest(loaded)
+    bring.render(loaded)
 
 
-def _cleaned(loaded: data.Loaded, changed: pd.DataFrame) -> None:
+def _options(loaded: data.Loaded, standing: pd.DataFrame) -> dict[str, str]:
+    """Whose decisions are applied; asked only where that makes a difference."""
+    people = sorted(set(standing["reviewer"].astype(str)))
+    asks_rule = len(people) > 1 or bool((standing["role"] == "adjudication").any())
+    asks_unsure = bool((standing["decision"] == "unsure").any())
+    options = {"apply": "latest", "unsure": "keep"}
+    if not (asks_rule or asks_unsure):
+        return options
+    with st.container(border=True, key="export-options"):
+        left, right = st.columns([3, 2], gap="medium") if asks_rule and asks_unsure else (st.container(),) * 2
+        if asks_unsure:  # drawn on the right, asked first: it changes what the rules change
+            with right:
+                options["unsure"] = st.radio(
+                    "Samples left as unsure",
+                    list(UNSURE),
+                    format_func=UNSURE.get,
+                    key="unsure",
+                    bind="query-params",
+                )
+        if asks_rule:
+            with left:
+                options["apply"] = _rule(loaded, standing, people, options["unsure"])
+    return options
+
+
+def _rule(loaded: data.Loaded, standing: pd.DataFrame, people: list[str], unsure: str) -> str:
+    def changes(rule: str) -> str:
+        found = export.tally(standing, loaded.samples["label"], apply=rule, unsure=unsure)
+        return f"changes {parts.plural(found.changed, 'sample')}"
+
+    told = [
+        f"{text[0].upper()}{text[1:]}" + (f": {changes(rule)}." if rule != "reviewer" else ".")
+        for rule, text in RULES.items()
+    ]
+    rule = st.radio(
+        "Whose decisions are applied?",
+        list(NAMES),
+        format_func=NAMES.get,
+        captions=told,
+        key="apply",
+        bind="query-params",
+    )
+    if rule != "reviewer":
+        return rule
+    who = st.selectbox("Reviewer", people, key="of", bind="query-params", width=320)
+    st.caption(f"{parts.md(who)} {changes(f'reviewer:{who}')}.")
+    return f"reviewer:{who}"
+
+
+def _cleaned(loaded: data.Loaded, changed: pd.DataFrame, options: dict[str, str]) -> None:
     st.subheader("Cleaned dataset", anchor=False)
-    excluded = int((changed["decision"] == "exclude").sum())
-    relabeled = len(changed) - excluded
+    excluded = int(changed["new"].eq("").sum())
     kept = len(loaded.samples) - excluded
-    reviewed = len(decide.decided(loaded))
     grid = st.grid(4, min_column_width=150, gap="small")
     grid.metric("Samples exported", f"{kept:,}", border=True, help="All splits, without the excluded ones.")
-    grid.metric("Labels changed", f"{relabeled:,}", border=True)
+    grid.metric("Labels changed", f"{len(changed) - excluded:,}", border=True)
     grid.metric("Excluded", f"{excluded:,}", border=True)
+    reviewed = len(decide.decided(loaded))
     grid.metric("Decisions", f"{reviewed:,}", border=True, help="Samples with a standing decision, changed or not.")
-    if changed.empty:
+    if changed.empty and reviewed:
+        parts.empty(
+            "Nothing changes",
+            "The decisions that apply confirm the given labels, so the export would repeat the dataset.",
+            "rule",
+        )
+    elif changed.empty:
         parts.empty(
             "No changes yet",
             "Nothing was relabeled or excluded so far, so the export would repeat the dataset. Decide on some first.",
@@ -42,27 +108,60 @@ def _cleaned(loaded: data.Loaded, changed: pd.DataFrame) -> None:
         )
         parts.link("review", "Start the review", "rule")
     else:
-        st.markdown("**What changes, and who decided it**")
-        st.dataframe(
-            changed.head(PREVIEW),
-            hide_index=True,
-            height=min(420, 38 + 35 * min(len(changed), PREVIEW)),
-            column_order=["path", "split", "old", "new", "decision", "reviewer", "at", "comment", "finding"],
-            alt="The changes, a row a sample",
-        )
-        if len(changed) > PREVIEW:
-            st.caption(f"The first {PREVIEW} of {len(changed):,} changes; the file has all.")
+        _changes(changed)
+    run, reviews = loaded.run, data.reviews(loaded)
+    cleaned = partial(export.cleaned, run, reviews, **options)
     with st.container(horizontal=True, gap="small"):
-        cleaned = partial(export.cleaned, loaded.run, data.reviews(loaded))
-        _download("Cleaned labels (CSV)", "cleaned.csv", cleaned, primary=True)
-        _download("Changes only (CSV)", "changes.csv", lambda: changed)
-    _folder(loaded, kept)
+        _download("Cleaned labels (CSV)", "cleaned.csv", lambda: _csv(cleaned()), primary=True)
+        if _manifest(loaded):
+            name = f"corrected{_manifest(loaded).suffix.lower()}"
+            corrected = partial(manifests.corrected, run, reviews, **options)
+            _download("Corrected manifest", name, corrected, help="Your own file: its columns, order and row format.")
+        _download("Changes only (CSV)", "changes.csv", lambda: _csv(changed))
+    _folder(loaded, kept, options)
+    _other_tools(loaded, cleaned, options)
 
 
-def _folder(loaded: data.Loaded, count: int) -> None:
+def _changes(changed: pd.DataFrame) -> None:
+    st.markdown("**What changes, and who decided it**")
+    at = changed["at"].astype(object).head(PREVIEW)
+    st.dataframe(
+        changed.head(PREVIEW).assign(at=[str(one)[:16].replace("T", " ") for one in at]),
+        hide_index=True,
+        height=min(420, 38 + 35 * min(len(changed), PREVIEW)),
+        column_order=["path", "split", "old", "new", "decision", "reviewer", "at", "comment", "finding", "review"],
+        column_config={
+            "reviewer": "who",
+            "at": "when (UTC)",
+            "review": st.column_config.NumberColumn("review", help="The number of the decision."),
+        },
+        alt="The changes, a row a sample",
+    )
+    if len(changed) > PREVIEW:
+        st.caption(f"The first {PREVIEW} of {len(changed):,} changes; the file has all.")
+
+
+def _manifest(loaded: data.Loaded) -> Path | None:
+    """The dataset's own manifest, if it has one that is still there."""
+    try:
+        path = manifests.original(loaded.run)
+        return path if path.is_file() else None
+    except (LossprintError, OSError):
+        return None
+
+
+def _folder(loaded: data.Loaded, count: int, options: dict[str, str]) -> None:
     with st.expander("Write it as a folder of images on this machine", icon=":material/folder_copy:"):
-        st.caption("The images are copied to FOLDER/split/label/, with labels.csv and changes.csv beside them.")
+        st.caption(
+            "The images are copied to FOLDER/split/label/, with labels.csv, changes.csv and, with what was "
+            "applied, export.json beside them."
+        )
         out = st.text_input("Folder", value=str(loaded.run.exports / "cleaned"), key="export-folder")
+        linked = st.checkbox(
+            "Link the images instead of copying them",
+            key="export-link",
+            help="Takes no further space, but whoever then edits an image there edits the dataset's own as well.",
+        )
         if not st.button("Write the folder", key="export-write", icon=":material/save:", disabled=not out.strip()):
             return
         bar = st.progress(0.0, text="Copying images …")
@@ -71,20 +170,48 @@ def _folder(loaded: data.Loaded, count: int) -> None:
             if of and (done == of or done % max(1, of // 100) == 0):
                 bar.progress(min(1.0, done / of), text=f"Copied {done:,} of {of:,} images")
 
+        place = Path(out.strip()).expanduser()
+        how = {"link": "hardlink" if linked else "copy", "progress": told, **options}
         try:
-            made = export.write_cleaned(
-                loaded.run, Path(out.strip()).expanduser(), reviews=data.reviews(loaded), progress=told
-            )
+            made = export.write_cleaned(loaded.run, place, reviews=data.reviews(loaded), **how)
         except LossprintError as error:
             bar.empty()
             st.error(parts.md(error), icon=":material/error:")
             return
         bar.empty()
         st.success(
-            f"{made.kept:,} of {count:,} samples written to {parts.md(Path(out.strip()).expanduser())}: "
+            f"{made.kept:,} of {count:,} samples written to {parts.md(place)}: "
             f"{made.relabelled:,} with a changed label, {made.excluded:,} left out.",
             icon=":material/check_circle:",
         )
+
+
+def _other_tools(loaded: data.Loaded, cleaned: Callable[[], pd.DataFrame], options: dict[str, str]) -> None:
+    run, reviews = loaded.run, data.reviews(loaded)
+    with st.expander("Files for other tools", icon=":material/swap_horiz:"):
+        st.markdown(
+            "**Label Studio**: the flagged and the reviewed samples as tasks, with the suggested labels as predictions "
+            "and each reviewer's decision as an annotation. Paste the interface under *Settings, Labeling Interface* "
+            "first, then import the tasks."
+        )
+        with st.container(horizontal=True, gap="small"):
+            tasks = partial(labelstudio.tasks_bytes, run, reviews)
+            _download("Label Studio tasks (JSON)", "label-studio.json", tasks)
+            _download("Labeling interface (XML)", "label-studio.xml", lambda: labelstudio.config(run.classes).encode())
+        st.markdown(
+            "**cleanlab** has every sample with its label quality (0 is suspect), the suggested and the decided label; "
+            "**Parquet** is the cleaned table for pandas, DuckDB or Spark; the **record** says what was applied."
+        )
+        with st.container(horizontal=True, gap="small"):
+            as_cleanlab = partial(export.cleanlab, run, reviews, **options)
+            _download("cleanlab (CSV)", "cleanlab.csv", lambda: _csv(as_cleanlab()))
+            _download("Cleaned labels (Parquet)", "cleaned.parquet", lambda: outfile.parquet_bytes(cleaned()))
+            _download("Record (JSON)", "cleaned.json", partial(_record, run, reviews, options))
+
+
+def _record(run, reviews, options: dict[str, str]) -> bytes:
+    record = export.record_of(run, export.applied(run, reviews, **options), **options)
+    return outfile.record_text(record).encode()
 
 
 def _rest(loaded: data.Loaded) -> None:
@@ -94,22 +221,30 @@ def _rest(loaded: data.Loaded) -> None:
         counts = loaded.findings.drop_duplicates("group")["kind"].value_counts()
         said = ", ".join(f"{number:,} {kind.replace('_', ' ')}" for kind, number in counts.items()) or "none"
         st.markdown(f"Everything that was flagged, a row a sample: {said}.")
-        _download("Findings (CSV)", "findings.csv", lambda: export.findings(loaded.run))
+        _download("Findings (CSV)", "findings.csv", lambda: _csv(export.findings(loaded.run)))
     with right, st.container(border=True, height="stretch"):
         st.markdown("#### Coreset")
         st.markdown("A smaller training set, chosen by a method and a fraction that you can look at first.")
         parts.link("coreset", "Choose a coreset", "filter_alt")
 
 
-def _download(label: str, name: str, frame: Callable[[], pd.DataFrame], primary: bool = False) -> None:
+def _csv(frame: pd.DataFrame) -> bytes:
+    return export.csv_text(frame).encode("utf-8")
+
+
+def _download(
+    label: str, name: str, content: Callable[[], bytes], primary: bool = False, help: str | None = None
+) -> None:
     """A download button; the file is made when it is clicked."""
+    kinds = {".csv": "text/csv", ".json": "application/json", ".xml": "application/xml"}
     st.download_button(
         label,
-        lambda: export.csv_text(frame()).encode("utf-8"),
+        content,
         name,
-        "text/csv",
+        kinds.get(Path(name).suffix, "application/octet-stream"),
         key=f"download-{name}",
         on_click="ignore",
         icon=":material/download:",
         type="primary" if primary else "secondary",
+        help=help,
     )

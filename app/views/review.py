@@ -32,6 +32,7 @@ def _settings(loaded: data.Loaded) -> tuple[str, str, str, bool]:
     """Which queue, which tier, what is hidden, and whether the random audit is mixed in. All of it is in the URL."""
     kinds = set(data.derived(loaded, asking.items)["kind"])
     have = [name for name, of in asking.QUEUES.items() if of is None or queues.AUDIT in of or kinds & set(of)]
+    chance = ("Random audit", "Spot check")
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         which = st.segmented_control(
             "Queue",
@@ -45,7 +46,7 @@ def _settings(loaded: data.Loaded) -> tuple[str, str, str, bool]:
         )
         tier = "All tiers"
         counts = asking.queue(loaded, which, "", False)["tier"].value_counts()
-        if which != "Random audit":
+        if which not in chance:
             tier = st.selectbox(
                 "Tier",
                 [name for name, word in asking.TIERS.items() if not word or counts.get(word, 0)],
@@ -74,13 +75,13 @@ def _settings(loaded: data.Loaded) -> tuple[str, str, str, bool]:
                 help=f"Each {queues.EVERY}th question is then a training sample that nothing flagged, drawn at random. "
                 "From them the page **When to stop** estimates how many errors are left.",
                 on_change=_forget,
-                disabled=which == "Random audit",
+                disabled=which in chance,
             )
-        if which != "Random audit":
+        if which not in chance:
             st.caption(
                 " · ".join(f"{counts[word]:,} {name.lower()}" for name, word in asking.TIERS.items() if word in counts)
             )
-    return which, asking.TIERS[tier], asking.BLIND[blind], mix and which != "Random audit"
+    return which, asking.TIERS[tier], asking.BLIND[blind], mix and which not in chance
 
 
 def _who(loaded: data.Loaded) -> None:

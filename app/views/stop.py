@@ -1,7 +1,167 @@
-"""When to stop."""
+"""When to stop: what did the review find, what do the next questions hold, and what is left?"""
 
-from lossprint.app import data, parts
+import html
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from lossprint.app import asking, charts_stop, data, parts
+from lossprint.audit import stopping
+from lossprint.audit.strata import ENOUGH
+
+AUDIT = {"queue": "Random audit"}
+RULES = {
+    "latest": "latest decision",
+    "majority": "majority of reviewers",
+    "settled": "agreed or adjudicated",
+    "adjudicated": "adjudicated only",
+}
+HOW = """
+**A question is answered** when a decision stands on its sample; *accept*, *relabel* and *exclude* mean that the label
+was an error, *keep* that it was right, *unsure* leaves it open.
+
+**Reviewed suggestions.** The interval is for suggestions like those reviewed: what one would find if the same kind of
+samples came again (Clopper & Pearson, 1934). It says nothing of suggestions further down the queue, which are worse.
+
+**The next hundred** are predicted from the answers before: at the least the yield goes on falling with the severity as
+it did, at most it stays as it was. In simulated reviews the interval held the truth in over 90 % of the cases, except
+where a queue's yield broke off from one question to the next, which nothing announces.
+
+**What nobody flagged** is judged from random checks alone: a simple random sample, inverted exactly (hypergeometric).
+No model, no trend: it holds whatever the ranking missed. Checks that were skipped count against it at both ends.
+
+**Reviewers err.** The intervals cover what these reviewers would say of all samples. Where few labels are wrong, slips
+outweigh errors: a reviewer who calls 3 in 100 right labels wrong finds 100 errors too many among 3,300. So have the
+errors that random checks found looked at again.
+"""
 
 
 def render(loaded: data.Loaded) -> None:
-    parts.header("When to stop", "")
+    parts.header("When to stop", "What did the review find, what do the next questions hold, and what is left?")
+    history = data.reviews(loaded).history()
+    of = data.derived(loaded, asking.strata_of)
+    found = stopping.so_far(of, history, rule=_rule(history))
+    if not found.flagged and not found.rest:
+        parts.empty("Nothing to review", "This run has no training samples with findings or without.", "info")
+        return
+    _sentences(found)
+    if found.answered:
+        left, right = st.columns(2, gap="large")
+        with left:
+            _curve(found)
+        with right:
+            _tenths(found)
+    elif found.flagged:
+        parts.empty(
+            "No suggestion reviewed yet",
+            "Answer some questions of the queue, most suspicious first: the yield curve is drawn here as you go.",
+            "rule",
+        )
+        parts.link("review", "Review the suggested labels", "rule", {"queue": "Labels"})
+    _audit(found)
+    if found.answered:
+        _classes(found)
+
+
+def _rule(history: pd.DataFrame) -> str:
+    """Whose decisions count; asked only where several reviewers decided."""
+    if history.loc[history["stands"], "reviewer"].nunique() < 2:
+        return "latest"
+    return st.selectbox(
+        "What counts",
+        list(RULES),
+        key="rule",
+        bind="query-params",
+        format_func=lambda rule: RULES[rule].capitalize(),
+        width=240,
+        help="Where several reviewers decided on a sample, which of their decisions is the answer.",
+    )
+
+
+def _sentences(found: stopping.Stopping) -> None:
+    with st.container(border=True, gap="small"):
+        lines = "".join(
+            f'<p style="font-size:1.3rem;line-height:1.45;margin:0 0 .55rem">{html.escape(one)}</p>'
+            for one in stopping.findings_in_words(found)
+        )
+        st.html(f'<div class="sentences">{lines}</div>')
+        for note in stopping.notes(found):
+            st.caption(parts.md(note))
+        with st.expander("How this is worked out", icon=":material/help:"):
+            st.markdown(HOW)
+
+
+def _curve(found: stopping.Stopping) -> None:
+    st.subheader("Yield", anchor=False)
+    st.caption("Errors found against suggestions reviewed, in the order of the answers. Flat: little more to be found.")
+    figure = charts_stop.yield_curve(found.curve, found.ahead, found.coming, dark=parts.dark())
+    alt = f"Errors found against suggestions reviewed: {found.errors} of {found.answered}"
+    parts.chart(figure, alt, "stop-yield")
+
+
+def _tenths(found: stopping.Stopping) -> None:
+    st.subheader("Down the queue", anchor=False)
+    st.caption("Share of errors in each tenth of the queue, most suspicious first. Pale: less than half reviewed.")
+    figure = charts_stop.tenths(found.tenths, dark=parts.dark())
+    parts.chart(figure, "Share of errors in each tenth of the queue, with 90 % intervals", "stop-tenths")
+
+
+def _audit(found: stopping.Stopping) -> None:
+    if not found.rest:
+        return
+    st.subheader("Random checks", anchor=False)
+    st.caption("Training samples that nothing flagged, drawn at random: the only way to know what the ranking missed.")
+    need = min(ENOUGH, found.rest)
+    goal = need if found.audited < need else min(found.rest, found.audited + (found.to_halve or 0))
+    words = f"{found.audited:,} of {goal:,} answered, {found.audit_errors:,} wrong"
+    if found.audited >= need and goal > found.audited:
+        words += f" · at {goal:,} the interval is half as wide"
+    st.progress(found.audited / max(1, goal), text=words)
+    if found.audited + found.audit_open < found.rest:
+        parts.link("review", f"Check {min(20, found.rest - found.audited)} at random", "casino", AUDIT)
+    if found.answered + found.unsure < found.flagged:
+        parts.link("review", "Check flagged ones at random", "shuffle", {"queue": "Spot check"})
+
+
+def _classes(found: stopping.Stopping) -> None:
+    table = found.classes
+    if table.empty:
+        return
+    st.subheader("By class", anchor=False)
+    still = bool(table["open"].any())
+    first = "where most errors are expected among the open suggestions first" if still else "all reviewed"
+    st.caption(f"By given label, {first}.")
+    shown = pd.DataFrame(
+        {
+            "class": table["label"].astype(str),
+            "share": 100 * table["share"],
+            **{name: table[name] for name in ("errors", "reviewed", "open")},
+            "expected": np.round(table["expected"].astype(float)),
+        }
+    )
+    if not still:
+        shown = shown.drop(columns=["open", "expected"])
+    number = st.column_config.NumberColumn
+    st.dataframe(
+        shown,
+        hide_index=True,
+        column_config={
+            "class": st.column_config.TextColumn("Given label", pinned=True, width=130),
+            "share": st.column_config.ProgressColumn(
+                "Errors", min_value=0, max_value=100, format="%.0f %%", width=120, help="Share among those reviewed"
+            ),
+            "errors": number("Errors found", format="localized", width=90),
+            "reviewed": number("Reviewed", format="localized", width=80),
+            "open": number("Open", format="localized", width=70),
+            "expected": number(
+                "Expected in open",
+                format="localized",
+                width=110,
+                help="The trend of the whole queue, times how this class compares with it so far. A rough figure.",
+            ),
+        },
+        height="content" if len(shown) <= 12 else 460,
+        placeholder="–",
+        alt="Suggestions reviewed, errors found and expected, by given label",
+    )

@@ -1,0 +1,386 @@
+"""Decisions made in another tool, brought into a run: Label Studio's JSON, cleanlab-style CSV, our own exports.
+
+A file is read and checked as a whole (`plan`) before anything is stored, and is stored as a whole or not at all.
+"""
+
+import csv
+import hashlib
+import io
+import json
+import os
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import pandas as pd
+
+from lossprint.audit import labelstudio
+from lossprint.audit.csvfile import unguard
+from lossprint.audit.export import LEFT_UNSURE
+from lossprint.audit.images import EXTENSIONS
+from lossprint.audit.labelstudio import Said
+from lossprint.audit.queues import AUDIT
+from lossprint.audit.resolve import LABELLED, adjudications, outcome, votes
+from lossprint.audit.review import CHOICES, Reviews, open_reviews, run_key
+from lossprint.audit.store import Run
+from lossprint.audit.types import KINDS, LossprintError, Review
+
+LABELS = ("new", "new_label", "cleaned_label", "corrected_label", "label")  # the first that a file has counts
+PATHS = ("path", "image", "file", "filename")
+REVIEWERS = ("reviewer", "annotator", "completed_by", "who")
+DECIDED = re.compile(r" ?\[decided [^\]]*\]$")
+UPLOAD = re.compile(r"^/data/upload/.*/[0-9a-f]{8}-")  # what Label Studio calls an uploaded file
+SHOWN = 80  # characters of a hostile text in a message
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What importing a file would store: `decisions`, the keywords of `Reviews.add`.
+
+    `rows` counts what the file says; `nothing` rows say nothing (no label, skipped, not reviewed), `known` ones are
+    stored already. `counts` splits `decisions`: accept, relabel, keep, exclude, unsure.
+    """
+
+    name: str
+    rows: int
+    nothing: int
+    known: int
+    decisions: list[dict] = field(repr=False)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        found = Counter(one["decision"] for one in self.decisions)
+        return {choice: found[choice] for choice in CHOICES if found[choice]}
+
+    @property
+    def reviewers(self) -> list[str]:
+        return sorted({one["reviewer"] for one in self.decisions})
+
+    def __str__(self) -> str:
+        counts = ", ".join(f"{count:,} {choice}" for choice, count in self.counts.items()) or "none"
+        passed = [(self.known, "stored already"), (self.nothing, "that say nothing")]
+        others = "".join(f"; {count:,} rows {what}" for count, what in passed if count)
+        return f"{len(self.decisions):,} decisions from {self.name}: {counts}{others}"
+
+
+def import_file(run: Run, path: str | Path, reviewer: str | None = None, reviews: Reviews | None = None) -> Plan:
+    """Store the decisions of a file; `reviewer` decided where the file names nobody. Returns what was stored.
+
+    Storing the same file again stores nothing twice. Raises LossprintError as `plan` does, and nothing is stored then.
+    """
+    path = Path(path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise LossprintError(f"expected a readable file at {path}, found: {error.strerror or error}") from None
+    reviews = reviews or open_reviews(run)
+    made = plan(run, content, path.name, reviewer, reviews)
+    reviews.add_all(made.decisions)
+    return made
+
+
+def take_back(reviews: Reviews, ids: list[int]) -> list[Review]:
+    """Take back those of these decisions that still stand, whoever's they are: an import is often of several reviewers.
+
+    Returns the appended `undo` rows.
+    """
+    history = reviews.history()
+    mine = history[history["stands"] & history["id"].isin(ids)]
+    taken = []
+    for who, rows in mine.groupby("reviewer"):
+        taken += reviews.undo_ids(str(who), rows["id"].astype(int).tolist())
+    return taken
+
+
+def plan(run: Run, content: bytes, name: str, reviewer: str | None = None, reviews: Reviews | None = None) -> Plan:
+    """What a file says about the run's samples; nothing is stored.
+
+    content: Label Studio's JSON or JSON-MIN, or CSV text (comma, semicolon or tab) with a column `path` or `sample` and
+    a label column of LABELS or a column `decision`; also reviewer and comment. Images are matched by path, by the only
+    path that ends in it (or that it ends in), else by sample id. The given label again is `keep`, the suggested one
+    `accept`, another one `relabel`. A row without a label, and in our own exports a row without a review, says nothing;
+    so does a cleanlab row that is flagged as no issue and keeps its label. The time of the decision is kept in the
+    comment.
+
+    Raises LossprintError, in one line with counts and the first example, for unknown or ambiguous images, unknown
+    labels, two decisions of one reviewer on a sample, and where nobody is named as the reviewer.
+    """
+    said, nothing = _read(run, content, name)
+    decisions = _decisions(run, said, name, reviewer)
+    fresh = _fresh(run, decisions, content, reviews or open_reviews(run))
+    return Plan(name, len(said) + nothing, nothing, len(decisions) - len(fresh), fresh)
+
+
+# ------------------------------------------------------------------------------------------------------ reading a file
+
+
+def _read(run: Run, content: bytes, name: str) -> tuple[list[Said], int]:
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise LossprintError(f"expected UTF-8 text in {name}, found the byte 0x{content[error.start]:02x}") from None
+    if not text.strip():
+        raise LossprintError(f"expected decisions in {name}, found an empty file")
+    if text.lstrip()[0] not in "[{":
+        return _read_csv(text, name)
+    try:
+        return labelstudio.read(json.loads(text), run.classes)
+    except (ValueError, RecursionError) as error:
+        raise LossprintError(f"expected JSON in {name}, found: {' '.join(str(error).split())[:200]}") from None
+    except LossprintError as error:
+        raise LossprintError(f"{error} (in {name})") from None
+
+
+def _read_csv(text: str, name: str) -> tuple[list[Said], int]:
+    rows, lines = _rows(text, name)
+    header = [unguard(cell).strip().lower() for cell in rows[0]]
+
+    def column(*names: str) -> int | None:
+        found = next((one for one in names if one in header), None)
+        if found is not None and header.count(found) > 1:
+            raise LossprintError(f"expected one column {found!r} in {name}, found {header.count(found)}")
+        return None if found is None else header.index(found)
+
+    moved = {"source", "given_label", "change"} <= set(header)  # labels.csv of an exported folder: the dataset's path
+    places = {"path": column("source") if moved else column(*PATHS)}
+    places |= {"sample": column("sample"), "label": column(*LABELS)}
+    places |= {"decision": column("decision"), "reviewer": column(*REVIEWERS), "comment": column("comment")}
+    places |= {"finding": column("finding"), "at": column("at", "updated_at", "created_at"), "role": column("role")}
+    places |= {"review": column("review"), "reason": column("reason"), "issue": column("is_label_issue")}
+    places |= {"blind": column("blind"), "given": column("given_label")}
+    if (places["path"] is None and places["sample"] is None) or (
+        places["label"] is None and places["decision"] is None
+    ):
+        raise LossprintError(
+            f"expected a column path or sample and a column {', '.join(LABELS)} or decision in {name}, "
+            f"found {', '.join(map(repr, header))[:300]}"
+        )
+    said, nothing = [], 0
+    for row, line in zip(rows[1:], lines[1:]):
+        if len(row) != len(header):
+            raise LossprintError(f"expected {len(header)} cells in {line} of {name}, found {len(row)}")
+        cells = {key: "" if at is None else unguard(row[at]) for key, at in places.items()}
+        one = _said(cells, line, name, reviewed="review" in header)
+        said += [one] if one else []
+        nothing += one is None
+    return said, nothing
+
+
+def _rows(text: str, name: str) -> tuple[list[list[str]], list[str]]:
+    """The rows of a CSV text that are not empty, and what to call each in a message."""
+    rows, lines = [], []
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
+    try:
+        for row in reader:
+            if row:
+                rows.append(row)
+                lines.append(f"line {reader.line_num}")
+    except csv.Error as error:
+        raise LossprintError(f"expected a CSV file, found in line {reader.line_num} of {name}: {error}") from None
+    return rows, lines
+
+
+def _delimiter(text: str) -> str:
+    """What the first line is split by: a comma, a semicolon or a tab, as spreadsheets of some countries write."""
+    head = text.lstrip("\r\n").splitlines()[0]
+    return max((",", ";", "\t"), key=head.count)
+
+
+def _said(cells: dict[str, str], line: str, name: str, reviewed: bool) -> Said | None:
+    """What a row says, None where it says nothing."""
+    decision, label = cells["decision"].strip().lower(), cells["label"] or None
+    if reviewed and not cells["review"].strip():
+        return None
+    if not decision and cells["reason"].startswith(LEFT_UNSURE):
+        decision = "unsure"
+    if decision and decision not in CHOICES:
+        shown = cells["decision"][:SHOWN]
+        raise LossprintError(f"expected a decision of {', '.join(CHOICES)}, found {shown!r} in {line} of {name}")
+    no_issue = cells["issue"].strip().lower() in ("false", "0", "no")
+    if not decision and (label is None or (no_issue and label == (cells["given"] or label))):
+        return None
+    if decision in LABELLED and label is None:
+        raise LossprintError(f"expected a label with {decision!r}, found none in {line} of {name}")
+    verdict = decision if decision in (*labelstudio.VERDICTS, "keep") else None
+    meta = {key: cells[key] for key in ("finding", "role", "blind", "review") if cells[key]}
+    meta |= {"decision": decision} if decision else {}
+    data = {"path": cells["path"], "sample": cells["sample"]}
+    reviewer = cells["reviewer"].strip() or None
+    return Said(line, data, label, verdict, reviewer, cells["comment"], cells["at"].strip(), meta or None)
+
+
+# --------------------------------------------------------------------------------------------------- about the samples
+
+
+def _decisions(run: Run, said: list[Said], name: str, reviewer: str | None) -> list[dict]:
+    """What is said as the keywords of `Reviews.add`, in the order in which it was said."""
+    samples = run.samples()
+    given = dict(zip(samples["sample"], samples["label"]))
+    found = _Finder(samples)
+    suggested, findings = _suggested(run), _findings(run)
+    faults: dict[str, list[str]] = {}
+    made, seen = [], {}
+    classes = set(run.classes)
+    for one in said:
+        sample, fault = found(one.data)
+        label = one.label if one.label is None or one.label in classes else one.label.strip()
+        who = one.reviewer or (reviewer or "").strip()
+        meta = one.meta or {}
+        role = "adjudication" if one.truth or meta.get("role") == "adjudication" else "import"
+        if fault is None and label is not None and one.verdict not in labelstudio.VERDICTS and label not in classes:
+            fault = "an unknown label", one.label
+        if fault is None and one.verdict == "keep" and label not in (None, given[sample]):
+            fault = "keep and yet another label than the given one", label
+        if fault is None and not who:
+            fault = "no reviewer, in the file or named beside it", f"sample {sample}"
+        if fault is None:
+            first = seen.setdefault((sample, who, role), one.place)
+            fault = None if first == one.place else ("a second decision of one reviewer", f"sample {sample}")
+        if fault is not None:
+            faults.setdefault(fault[0], []).append(f"{fault[1][:SHOWN]!r} in {one.place}")
+            continue
+        decision = one.verdict or ("keep" if label == given[sample] else "relabel")
+        if decision == "relabel" and meta.get("decision", "accept") == "accept" and label in suggested.get(sample, ()):
+            decision = "accept"
+        made.append(
+            {
+                "finding": _finding(findings, sample, meta.get("finding")),
+                "sample": sample,
+                "decision": decision,
+                "new_label": label if decision in LABELLED else None,
+                "reviewer": who,
+                "comment": _comment(one),
+                "role": role,
+                "blind": meta["blind"] if meta.get("blind") in ("given", "suggestion") else "",
+                "_order": (one.at, int(meta["review"]) if str(meta.get("review", "")).isdigit() else 0, len(made)),
+            }
+        )
+    if faults:
+        told = "; ".join(f"{len(rows):,} with {what} (the first: {rows[0]})" for what, rows in faults.items())
+        many = f"{len(said):,} decision{'s' if len(said) != 1 else ''}"
+        raise LossprintError(f"expected {many} on samples of {run.name} in {name}, found {told}")
+    if all(one["_order"][0] for one in made):
+        made.sort(key=lambda one: one["_order"])
+    return [{key: value for key, value in one.items() if key != "_order"} for one in made]
+
+
+class _Finder:
+    """The sample that an image's path means: the same path, or the only one with the same ending."""
+
+    def __init__(self, samples: pd.DataFrame):
+        self.paths = dict(zip(samples["path"], samples["sample"].tolist()))
+        self.ids = set(self.paths.values())
+        self._samples = samples
+        self._by_name: dict[str, list[str]] | None = None
+
+    def __call__(self, data: dict) -> tuple[int | None, tuple[str, str] | None]:
+        """The sample, or what is wrong and with which text."""
+        texts = {key: value for key, value in data.items() if isinstance(value, str) and value.strip()}
+        images = [value for value in texts.values() if os.path.splitext(value.lower())[1] in EXTENSIONS]
+        path = next((texts[key] for key in PATHS if key in texts), images[0] if len(images) == 1 else None)
+        if path is None:
+            number = str(data.get("sample", "")).strip()
+            if number.isascii() and number.isdigit() and len(number) < 19 and int(number) in self.ids:
+                return int(number), None
+            return None, ("no known path or sample id", number)
+        if path in self.paths:
+            return self.paths[path], None
+        found = self._ending(path)
+        if len(found) == 1:
+            return self.paths[found[0]], None
+        return None, ("an ambiguous path" if found else "an unknown path", path)
+
+    def _ending(self, path: str) -> list[str]:
+        wanted = _plain(path)
+        if self._by_name is None:
+            self._by_name = {}
+            for known in self.paths:
+                self._by_name.setdefault(known.rsplit("/", 1)[-1], []).append(known)
+        near = self._by_name.get(wanted.rsplit("/", 1)[-1], [])
+        longer = [known for known in near if known == wanted or known.endswith("/" + wanted)]
+        if longer:
+            return longer
+        shorter = [known for known in near if wanted.endswith("/" + _plain(known))]
+        longest = max(map(len, shorter), default=0)
+        return [known for known in shorter if len(known) == longest]
+
+
+def _plain(path: str) -> str:
+    """A path without what surrounds it in a URL, in Label Studio's local and uploaded files, or on another system."""
+    if UPLOAD.match(path):
+        return unquote(UPLOAD.sub("", path))
+    parts = urlsplit(path) if "://" in path or path.startswith("/data/local-files/") else None
+    if parts is not None:
+        path = parse_qs(parts.query).get("d", [""])[0] or unquote(parts.path)
+    return os.path.normpath(str(PurePosixPath(path.replace("\\", "/")))).replace(os.sep, "/").lstrip("/")
+
+
+def _suggested(run: Run) -> dict[int, set[str]]:
+    """The labels that are suggested for a sample, by its score or by one of its findings."""
+    tables = [table for table in (run.scores(), run.findings()) if "suggested_label" in table]
+    both = pd.concat([table[["sample", "suggested_label"]] for table in tables]).dropna()
+    named: dict[int, set[str]] = {}
+    for sample, label in zip(both["sample"].tolist(), both["suggested_label"].astype(str)):
+        named.setdefault(sample, set()).add(label)
+    return named
+
+
+def _findings(run: Run) -> dict[int, list[str]]:
+    """The names of each sample's findings, in the order of KINDS."""
+    found = run.findings()
+    found = found.assign(place=found["kind"].map({kind: at for at, kind in enumerate(KINDS)}))
+    named: dict[int, list[str]] = {}
+    for row in found.sort_values(["place", "rank"], kind="stable").itertuples():
+        named.setdefault(int(row.sample), []).append(str(row.group))
+    return named
+
+
+def _finding(findings: dict[int, list[str]], sample: int, said: object) -> str:
+    """The finding that a decision answers: the one that the file names, if the run asks it of this sample."""
+    mine = findings.get(sample, [])
+    if said in mine or (not mine and said == f"{AUDIT}:{sample}"):
+        return str(said)
+    return mine[0] if mine else f"import:{sample}"  # not `audit:`: it was not drawn by chance
+
+
+def _comment(one: Said) -> str:
+    """The comment with the time of the decision at its end; one that has it from an earlier import stays as it is."""
+    if not one.at or DECIDED.search(one.comment):
+        return one.comment
+    return f"{one.comment} [decided {one.at[:40].replace(']', ')')}]".lstrip()
+
+
+# ------------------------------------------------------------------------------------------------------- stored already
+
+
+def _fresh(run: Run, decisions: list[dict], content: bytes, reviews: Reviews) -> list[dict]:
+    """Without the decisions that stand already, each with the token that keeps it from being stored twice.
+
+    A token names the file's content and the decision; after an import was taken back, the next one gets new tokens.
+    """
+    history = reviews.history()
+    standing = set(history.loc[history["stands"], "token"].dropna())
+    used = set(history["token"].dropna())
+    said = {
+        (sample, who, role == "adjudication"): what
+        for rows in (votes(history), adjudications(history))
+        for sample, who, role, what in zip(rows["sample"], rows["reviewer"], rows["role"], outcome(rows))
+    }
+    digest = hashlib.sha256(content).hexdigest()
+    mine = outcome(pd.DataFrame(decisions, columns=["decision", "new_label"]))
+    fresh = []
+    for at, (one, what) in enumerate(zip(decisions, mine)):
+        attempt = 0
+        while (token := _token(run, digest, at, one, attempt)) in used and token not in standing:
+            attempt += 1
+        key = one["sample"], one["reviewer"], one["role"] == "adjudication"
+        if token not in standing and said.get(key) != what:
+            fresh.append({**one, "token": token})
+    return fresh
+
+
+def _token(run: Run, digest: str, at: int, one: dict, attempt: int) -> str:
+    text = "\0".join(map(str, (run_key(run), digest, at, one["sample"], one["reviewer"], one["decision"], attempt)))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

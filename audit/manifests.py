@@ -1,0 +1,203 @@
+"""A corrected copy of the manifest that a run was made from: its own columns, row order, quoting and line ends.
+
+Only the label cells of changed samples differ, and the rows of excluded samples are gone; every other byte of a CSV is
+as it was. A label is spelled as the manifest itself spells it where it first has it.
+"""
+
+import csv
+import io
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from lossprint.audit import outfile
+from lossprint.audit.csvfile import QUOTED, guard, unguard
+from lossprint.audit.export import applied, record_of
+from lossprint.audit.review import Reviews
+from lossprint.audit.store import Run
+from lossprint.audit.types import LossprintError
+
+BOM = "\ufeff"
+CLOSED = re.compile(r'"(?:[^"]|"")*"')
+
+
+def original(run: Run) -> Path:
+    """The manifest that the run's dataset was read from. Raises LossprintError where the dataset has none."""
+    dataset = run.manifest["dataset"]
+    kind, source = dataset.get("kind"), dataset.get("source")
+    if kind != "manifest" or not source:
+        what = {"folder": "a folder of class folders", "torchvision": "a torchvision dataset"}.get(kind, "none")
+        raise LossprintError(
+            f"expected a dataset with a CSV or Parquet manifest, found {what} in run {run.path}: export the cleaned "
+            "dataset instead"
+        )
+    return Path(source)
+
+
+def corrected(run: Run, reviews: Reviews | None = None, *, apply: str = "latest", unsure: str = "keep") -> bytes:
+    """The manifest as decided, as the bytes of a file of its own kind; options as for `export.cleaned`.
+
+    Rows of images that could not be read stay as they are. Raises LossprintError where the dataset has no manifest, or
+    where it is not the one that was audited: another path or label in some row.
+    """
+    path = original(run)
+    return _corrected(path, applied(run, reviews, apply=apply, unsure=unsure))
+
+
+def write_manifest(
+    run: Run, out: str | Path, *, reviews: Reviews | None = None, apply: str = "latest", unsure: str = "keep"
+) -> tuple[Path, dict]:
+    """Write `corrected` to `out`, which ends as the manifest's name does, and what was applied to FILE.json beside it.
+
+    Returns the file and the record. Raises LossprintError as `corrected` does, and where `out` cannot be written or is
+    the dataset's own manifest or another file of its folder that is no earlier export.
+    """
+    out = Path(out)
+    path = original(run)
+    same_kind = outfile.PARQUET if path.suffix.lower() in outfile.PARQUET else (".csv",)
+    outfile.refuse(run, out, same_kind, lambda file: outfile.read_record(file) is not None)
+    outfile.refuse_record(out)
+    table = applied(run, reviews, apply=apply, unsure=unsure)
+    content, record = _corrected(path, table), record_of(run, table, apply, unsure)
+    outfile.write(out, content)
+    outfile.write(outfile.record_path(out), outfile.record_text(record).encode())
+    return out, record
+
+
+def _corrected(path: Path, table: pd.DataFrame) -> bytes:
+    return (_parquet if path.suffix.lower() in outfile.PARQUET else _csv)(path, table)
+
+
+def _changed(path: Path, where: str, expected: str, found: str) -> LossprintError:
+    return LossprintError(
+        f"expected the manifest {path} as it was audited, with {expected!r} in {where}, found {found!r}: audit it again"
+    )
+
+
+# ------------------------------------------------------------------------------------------------------------- CSV
+
+
+def _csv(path: Path, table: pd.DataFrame) -> bytes:
+    rows = _records(path)
+    header = next((cells for cells, _, _ in rows if cells), [])
+    names = [name.strip() for name in header]
+    if "path" not in names or "label" not in names:
+        raise LossprintError(f"expected the columns path and label in {path}, found {', '.join(names)[:200] or 'none'}")
+    at_path, at_label = names.index("path"), names.index("label")
+    known = dict(zip(table["sample"], zip(table["path"], table["given_label"], table["label"], table["change"])))
+    new = set(table.loc[table["change"] == "relabelled", "label"])
+    spelled: dict[str, str] = {}
+    body: list[tuple[str, str | None]] = []  # the raw record, and the label that it is to have
+    sample, headed = 0, False
+    for cells, raw, line in rows:
+        if not cells or not headed:
+            headed = headed or bool(cells)
+            body.append((raw, None))
+            continue
+        if len(cells) != len(header):
+            raise LossprintError(f"expected {len(header)} cells in line {line} of {path}, found {len(cells)}")
+        label = unguard(cells[at_label])
+        if label in new and label not in spelled:
+            spelled[label] = _raw_cells(raw)[at_label]
+        expected = known.get(sample)
+        sample += 1
+        if expected is None:  # an image that could not be read
+            body.append((raw, None))
+            continue
+        for cell, wanted in ((unguard(cells[at_path]), expected[0]), (label, expected[1])):
+            if cell != wanted:
+                raise _changed(path, f"line {line}", wanted, cell)
+        if expected[3] != "excluded":
+            body.append((raw, expected[2] if expected[3] == "relabelled" else None))
+    if sample <= table["sample"].max():
+        raise LossprintError(f"expected the manifest {path} as it was audited, found only {sample:,} rows")
+    text = "".join(raw if label is None else _with_label(raw, at_label, spelled, label) for raw, label in body)
+    return outfile.encoded((BOM if path.read_bytes()[:3] == BOM.encode() else "") + text, str(path))
+
+
+def _records(path: Path) -> list[tuple[list[str], str, int]]:
+    """Each record of a CSV file: its cells, its raw text with the line end, and its last line's number."""
+    try:
+        text = path.read_bytes().decode("utf-8").removeprefix(BOM)
+        lines = list(io.StringIO(text, newline=""))
+        reader, found, done = csv.reader(lines, strict=True), [], 0
+        for cells in reader:
+            found.append((cells, "".join(lines[done : reader.line_num]), reader.line_num))
+            done = reader.line_num
+    except OSError as error:
+        raise LossprintError(f"expected the run's manifest, found {str(error.strerror).lower()} at {path}") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise LossprintError(f"expected the manifest {path} as it was audited, found: {error}") from None
+    return found
+
+
+def _raw_cells(raw: str) -> list[str]:
+    """The cells of a raw record as they are spelled there, with their quotes; without the line end."""
+    record, cells, at = raw.rstrip("\r\n"), [], 0
+    while True:
+        closed = CLOSED.match(record, at)
+        end = closed.end() if closed else record.find(",", at)
+        end = len(record) if end < 0 else end
+        cells.append(record[at:end])
+        if end >= len(record):
+            return cells
+        at = end + 1
+
+
+def _with_label(raw: str, at: int, spelled: dict[str, str], label: str) -> str:
+    cells = _raw_cells(raw)
+    cell = guard(label)
+    cells[at] = spelled.get(label) or (f'"{cell.replace(chr(34), chr(34) * 2)}"' if QUOTED.search(cell) else cell)
+    return ",".join(cells) + raw[len(raw.rstrip("\r\n")) :]
+
+
+# --------------------------------------------------------------------------------------------------------- Parquet
+
+
+def _parquet(path: Path, table: pd.DataFrame) -> bytes:
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        whole = pq.read_table(path, partitioning=None).unify_dictionaries()
+        paths, labels = (_text(whole[name]) for name in ("path", "label"))
+    except (pa.ArrowException, OSError, KeyError) as error:
+        detail = " ".join(str(error).split())[:200]
+        raise LossprintError(f"expected the run's manifest, a Parquet file, at {path}, found: {detail}") from None
+    rows = table["sample"].to_numpy()
+    if len(rows) and rows.max() >= len(paths):
+        raise LossprintError(f"expected the manifest {path} as it was audited, found only {len(paths):,} rows")
+    for found, name in ((paths, "path"), (labels, "given_label")):
+        wanted = table[name].to_numpy(object)
+        other = np.flatnonzero(found[rows] != wanted)
+        if len(other):
+            at = other[0]
+            raise _changed(path, f"row {rows[at] + 1}", wanted[at], found[rows[at]])
+    # Taking the cell of a row that has the label keeps the column's type, whatever it is.
+    source = np.arange(len(paths))
+    relabelled = table[table["change"] == "relabelled"]
+    first = pd.Series(source, index=labels)
+    first = first[~first.index.duplicated()].reindex(relabelled["label"])
+    if first.isna().any():
+        raise LossprintError(f"expected the label {first.index[first.isna()][0]!r} in {path}, found no row that has it")
+    source[relabelled["sample"].to_numpy()] = first.to_numpy(np.int64)
+    stays = np.ones(len(paths), bool)
+    stays[table.loc[table["change"] == "excluded", "sample"].to_numpy()] = False
+    at = whole.column_names.index("label")
+    fixed = whole.set_column(at, whole.schema.field(at), whole["label"].take(pa.array(source))).filter(pa.array(stays))
+    buffer = io.BytesIO()
+    pq.write_table(fixed, buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def _text(column):
+    """A column as `sources.read_manifest` reads it: text, empty where missing."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_floating(column.type):
+        column = pc.if_else(pc.is_nan(column), None, column)
+    return np.array([cell or "" for cell in column.cast(pa.string()).to_pylist()], dtype=object)
