@@ -15,7 +15,9 @@ from lossprint.audit.types import LossprintError
 RUNS = "LOSSPRINT_RUNS"
 NO_RUN = "_no_run"  # a run that a link asked for and that is not there
 # Streamlit writes white on the primary colour. One that can be read on a dark page is too light for that.
-DARK_BUTTONS = '[data-testid^="stBaseButton-primary"] { color: #0f151b }'
+DARK_BUTTONS = (
+    '[data-testid^="stBaseButton-primary"], [data-testid="stMultiSelect"] span[title] { color: #0f151b !important }'
+)
 LOADED = (
     pd,
     go,
