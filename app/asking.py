@@ -23,6 +23,7 @@ QUEUES = {
 TIERS = {"All tiers": "", "Verify": "verify", "Correct": "correct", "Look closer": "look"}  # as the URL has them
 AUDITED = 2000  # questions of the random audit that are there to be asked
 SIDE = 900  # pixels of the longer side of an image
+DIGITS = "1234567890"  # the keys of labels; with more classes than that, labels are searched for
 MEMBERS = 8  # images of a group that are shown
 
 Decisions = list[tuple[int, str, str | None]]  # sample, decision, new label
@@ -109,7 +110,7 @@ def about_label(
     `likely`: labels, most likely first. `blind` leaves out the given label or the suggestion: then every label that is
     offered could be either, and none stands out.
     """
-    few = len(classes) <= 9
+    few = len(classes) <= len(DIGITS)
     if blind == "suggestion" or suggested == given:
         suggested_shown, first = None, []
     else:
@@ -139,8 +140,8 @@ def about_label(
         if suggested_shown:
             offer("accept", f"It is {suggested_shown}", ("A",), "main", named_as(suggested_shown))
         offer("keep", f"Keep {given}" if suggested_shown else f"It is {given}", ("K",), "wide", named_as(given))
-    for at, label in enumerate(named[:9]):
-        keys = (str(at + 1),)
+    for at, label in enumerate(named[: len(DIGITS)]):
+        keys = (DIGITS[at],)
         if blind != "given" and tier == "correct":
             keys += ("A",) if label == suggested_shown else ("K",) if label == given else ()
         word = " (given)" if blind != "given" and label == given else ""
