@@ -73,6 +73,13 @@ GLOSSARY = {
     "Severity": "How bad a finding looks, from 0 to 1, comparable between classes. A reading order, not a probability.",
     "Triage": "A first sorting. *Wrong*: one other label was ahead steadily and with confidence. *Ambiguous*: ahead, "
     "but not so. *Hard*: the given label was ahead, with less than half of the probability.",
+    "Tier": "How much a question asks. *Verify*: one confident suggestion, yes or no. *Correct*: choose among a few "
+    "likely labels. *Look closer*: ambiguous, or a group of images.",
+    "Blind": "A question that hides the given label or the suggestion, since what is shown pulls the answer towards it.",
+    "Random audit": "Questions on samples that nothing flagged, picked by chance: they tell what the ranking missed.",
+    "Reviewer agreement": "How often reviewers say the same. *Kappa* and *alpha* take off what chance alone would give: "
+    "1 is full agreement, 0 that of coin tosses.",
+    "Adjudication": "A decision that settles a disagreement. It outweighs what the reviewers said.",
     "Rank confidence": "In how many of 100 trials, with the checkpoints drawn anew, a sample stays among the flagged.",
     "Memorised": "Learned by heart: the loss is low although nothing general was learned. Wrong labels often end so.",
 }
@@ -89,8 +96,10 @@ KEYS = (
     ("Deciding", "K", "keep the given label; of duplicates: keep all"),
     ("Deciding", "X", "exclude from the cleaned dataset"),
     ("Deciding", "N", "not sure: leave it to somebody else"),
-    ("Deciding", "1 to 9", "one of the other labels"),
-    ("Review", "S", "skip to the next question"),
+    ("Deciding", "1 to 9, 0", "one of the other labels; of duplicates: which stays"),
+    ("Review", "/, C", "search a label, write a comment; Enter leaves it"),
+    ("Review", "S, Z", "skip to the next question; enlarge the image"),
+    ("Disagreements", "1 to 9, K, X, N", "settle it: what a reviewer said, keep, exclude, unsure"),
     ("Anywhere one decides", "U", "undo your last decision"),
 )
 # title, what, page, the words of its link, icon
