@@ -75,9 +75,9 @@ GLOSSARY = {
     "but not so. *Hard*: the given label was ahead, with less than half of the probability.",
     "Tier": "How much a question asks. *Verify*: one confident suggestion, yes or no. *Correct*: choose among a few "
     "likely labels. *Look closer*: ambiguous, or a group of images.",
-    "Blind": "A question that hides the given label or the suggestion, since what is shown pulls the answer towards it.",
+    "Blind": "A question that hides the given label or the suggestion, since what is shown pulls answers to it.",
     "Random audit": "Questions on samples that nothing flagged, picked by chance: they tell what the ranking missed.",
-    "Reviewer agreement": "How often reviewers say the same. *Kappa* and *alpha* take off what chance alone would give: "
+    "Reviewer agreement": "How often reviewers say the same. *Kappa* and *alpha* take off what chance would give: "
     "1 is full agreement, 0 that of coin tosses.",
     "Adjudication": "A decision that settles a disagreement. It outweighs what the reviewers said.",
     "Rank confidence": "In how many of 100 trials, with the checkpoints drawn anew, a sample stays among the flagged.",
