@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from time import sleep
 from zlib import crc32
 
@@ -34,6 +35,7 @@ from lossprint.audit.types import LossprintError
 
 WAIT = 20.0  # seconds that a writer waits for another writer's lock
 CONNECT = 5  # seconds in which a server has to answer
+UPGRADING = Lock()  # Alembic keeps what it works on in module globals: one upgrade a process at a time
 VERSION_TABLE = "lossprint_version"  # of our own: a team's database may hold other programs' Alembic versions
 HEAD = "0002"  # the newest file of migrations/versions
 FIRST = "schema_version"  # the table in which the first release kept its version, always 1
@@ -93,7 +95,9 @@ class Database:
     @property
     def where(self) -> str:
         """The database in words, without its password."""
-        return str(self.file or self.engine.url.render_as_string(hide_password=True))
+        if self.file is not None:
+            return str(self.file)
+        return self.engine.url.set(query={}).render_as_string(hide_password=True)  # a query may hold one as well
 
     def close(self) -> None:
         """Give back pooled connections; the next use opens new ones."""
@@ -125,7 +129,7 @@ class Database:
         """Turn a fault of the database into one line."""
         try:
             yield
-        except (SQLAlchemyError, OSError) as error:
+        except (SQLAlchemyError, OSError, UnicodeError) as error:
             cause = getattr(error, "orig", None) or error
             found = " ".join(str(cause).split())[:300]
             raise LossprintError(
@@ -154,8 +158,8 @@ class Database:
                 self._refuse(found)
             if found is not None:
                 return found
-        if not tables.has_table(FIRST):
-            return None
+        if not tables.has_table(FIRST) or "component" not in {one["name"] for one in tables.get_columns(FIRST)}:
+            return None  # other programs (Flyway) call a table of theirs so, too
         found = connection.execute(
             text(f"SELECT version FROM {FIRST} WHERE component = :name"), {"name": REVIEWS.name}
         ).scalar()
@@ -177,7 +181,7 @@ class Database:
         connection.rollback()
         if connection.dialect.name == "sqlite":
             _use_wal(connection)
-        with _alone(connection, "schema"):
+        with UPGRADING, _alone(connection, "schema"):
             found = self._version(connection)
             if found == HEAD:
                 return
@@ -223,6 +227,7 @@ def _alone(connection: Connection, what: str) -> Iterator[None]:
         if connection.dialect.name == "sqlite":
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         else:
+            connection.execute(text(f"SET LOCAL lock_timeout = {int(WAIT * 1000)}"))
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": crc32(f"lossprint {what}".encode())})
         yield
         connection.commit()
@@ -277,7 +282,16 @@ def _make_engine(url: str) -> Engine:
         parsed = parsed.set(drivername="postgresql+psycopg")  # SQLAlchemy 2.0 and 2.1 differ in what they would take
     if parsed.get_backend_name() != "postgresql":
         raise ArgumentError("neither SQLite nor PostgreSQL")
-    return create_engine(parsed, pool_pre_ping=True, connect_args={"connect_timeout": CONNECT})
+    if "@" in (parsed.host or ""):
+        raise ArgumentError("an @ in the password, to be written %40: what follows it would be told as the host")
+    # A line that went dead is noticed after a while, too; what the URL itself says comes first.
+    waits = {"connect_timeout": CONNECT, "tcp_user_timeout": 2000 * CONNECT}
+    return create_engine(
+        parsed,
+        pool_pre_ping=True,
+        isolation_level="READ COMMITTED",  # who waited for the lock sees what was written meanwhile
+        connect_args={name: value for name, value in waits.items() if name not in parsed.query},
+    )
 
 
 def _set_up_sqlite(connection, _record) -> None:

@@ -7,11 +7,12 @@ from dataclasses import asdict, fields, replace
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from functools import cached_property
+from numbers import Real
 from time import time
 
 import numpy as np
 import pandas as pd
-from sqlalchemy import delete, func, insert, or_, select
+from sqlalchemy import delete, exists, func, insert, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
@@ -24,6 +25,8 @@ COLUMNS = tuple(field.name for field in fields(Review))
 CHOICES = tuple(name for name in DECISIONS if name != "undo")
 BLIND = ("", "given", "suggestion")
 ROLES = ("", "adjudication", "import")
+LONGEST_TOKEN = 80
+AT_ONCE = 500  # values that one statement takes: databases have limits
 TEXT = ("finding", "decision", "reviewer", "at", "new_label", "comment", "blind", "role", "token")
 
 
@@ -92,18 +95,21 @@ class Reviews:
 
         They share `at`, which tells what was decided in one go. What has a token that is stored already is not stored
         again; the stored row is returned. `seen` gives for a finding the highest id of its rows that the caller knew
-        of (0: none): Conflict where a newer decision stands by now, of the same reviewer, or of anybody unless the
-        finding is assigned to several reviewers, who are to answer independently. Raises LossprintError as `add` does.
+        of (0: none): Conflict where a newer decision stands by now. Where the finding is assigned to several reviewers,
+        who are to answer independently, only one's own newer decision counts, except for an adjudication: it settles
+        what was there to be seen. Raises LossprintError as `add` does, and for a token given twice.
         """
         at = _now()
         rows = [self._checked(at, **one) for one in decisions]
         if not rows:
             return []
+        tokens = [row.token for row in rows if row.token is not None]
+        if len(set(tokens)) < len(tokens):
+            raise LossprintError("expected a token of its own for each decision, found one twice")
         with self.database.writing(self.key) as connection:
-            known = self._by_token(connection, [row.token for row in rows if row.token])
+            known = self._by_token(connection, tokens)
             fresh = [row for row in rows if row.token not in known]
-            for finding, newest in (seen or {}).items() if fresh else ():
-                self._check_seen(connection, finding, newest, {row.reviewer for row in fresh})
+            self._check_seen(connection, fresh, seen or {})
             stored = iter(self._insert(connection, fresh))
             return [known[row.token] if row.token in known else next(stored) for row in rows]
 
@@ -113,7 +119,7 @@ class Reviews:
         Returns the appended `undo` row (`undoes` says which decision), or None when nothing is left to take back.
         """
         mine = REVIEWS.c.reviewer == reviewer.strip()
-        taken = self._take_back(reviewer, self._standing(mine).order_by(REVIEWS.c.id.desc()).limit(1))
+        taken = self._take_back(reviewer, [self._standing(mine).order_by(REVIEWS.c.id.desc()).limit(1)])
         return taken[0] if taken else None
 
     def undo_ids(self, reviewer: str, ids: list[int]) -> list[Review]:
@@ -121,36 +127,41 @@ class Reviews:
 
         Returns the appended `undo` rows, none where nothing is left to take back.
         """
-        ids = [int(one) for one in ids]
-        if not ids:
-            return []
         mine = REVIEWS.c.reviewer == reviewer.strip()
-        return self._take_back(reviewer, self._standing(mine, REVIEWS.c.id.in_(ids)).order_by(REVIEWS.c.id))
+        parts = [REVIEWS.c.id.in_(part) for part in _parts(sorted({int(one) for one in ids}))]
+        return self._take_back(reviewer, [self._standing(mine, part).order_by(REVIEWS.c.id) for part in parts])
 
-    def _take_back(self, reviewer: str, which) -> list[Review]:
+    def _take_back(self, reviewer: str, which: list) -> list[Review]:
         with self.database.reading() as reading:
-            if reading is None:
+            if reading is None or not which:
                 return []
         at = _now()
         with self.database.writing(self.key) as connection:
             rows = [
                 Review(row.finding, row.sample, "undo", reviewer.strip(), at, undoes=row.id)
-                for row in connection.execute(which)
+                for statement in which
+                for row in connection.execute(statement)
             ]
             return self._insert(connection, rows)
 
     def history(self) -> pd.DataFrame:
         """Every row of this run, oldest first: the columns of Review and `stands`, False for undos and undone ones."""
 
-        def read(connection: Connection, version: str) -> pd.DataFrame:
+        def read(connection: Connection, version: str, mark: tuple) -> pd.DataFrame:
             here = [name for name in COLUMNS if version != "0001" or name not in SINCE_2]
-            rows = connection.execute(
-                select(*(REVIEWS.c[name] for name in here)).where(REVIEWS.c.run == self.key).order_by(REVIEWS.c.id)
-            )
-            return _typed(pd.DataFrame(rows.all(), columns=here))
+            mine = select(*(REVIEWS.c[name] for name in here)).where(REVIEWS.c.run == self.key).order_by(REVIEWS.c.id)
+            known = self._known["history"][1] if "history" in self._known else empty
+            if len(known):
+                more = _typed(_read(connection, mine.where(REVIEWS.c.id >= int(known["id"].iloc[-1])), here))
+                both = _typed(pd.concat([known.iloc[:-1], more], ignore_index=True))
+                # All of it is read where the last known row is another one: the database was put back from a copy.
+                if (int(both["id"].max()), len(both)) == mark and more["at"].iloc[0] == known["at"].iloc[-1]:
+                    return both
+            return _typed(_read(connection, mine, here))
 
-        # A row written between the two reads is in the table; the next mark then differs, and all is read again.
-        return self._memoised("history", REVIEWS, read, _typed(pd.DataFrame(columns=list(COLUMNS)))).copy()
+        # A row written between the two reads is in the table; the next mark then differs, and there is another look.
+        empty = _typed(pd.DataFrame(columns=list(COLUMNS)))
+        return self._memoised("history", REVIEWS, read, empty).copy()
 
     def _memoised(self, name: str, table, read, empty: pd.DataFrame) -> pd.DataFrame:
         """What `read` gives. Rows are only appended, so their number and last id say whether there are new ones."""
@@ -158,10 +169,11 @@ class Reviews:
             if reading is None or (reading[1] == "0001" and table is not REVIEWS):
                 return empty
             connection, version = reading
-            mark = connection.execute(select(func.max(table.c.id), func.count()).where(table.c.run == self.key)).one()
-            if name not in self._known or self._known[name][0] != mark:
-                self._known[name] = mark, read(connection, version)
-            return self._known[name][1]
+            marks = select(func.max(table.c.id), func.count()).where(table.c.run == self.key)
+            mark, known = tuple(connection.execute(marks).one()), self._known.get(name)
+            if known is None or known[0] != mark:
+                self._known[name] = known = mark, read(connection, version, mark)
+            return known[1]
 
     def current(self, rule: str = "latest", reviewer: str | None = None) -> pd.DataFrame:
         """The decision that holds for each decided sample by a rule of resolve.RULES: the columns of Review."""
@@ -195,7 +207,7 @@ class Reviews:
         """
         rows = list(dict.fromkeys((str(finding), str(reviewer).strip()) for finding, reviewer in rows))
         for finding, reviewer in rows:
-            if not finding or not reviewer or "\0" in finding + reviewer or not _is_utf8(finding + reviewer):
+            if not finding or not reviewer or not _is_plain(finding + reviewer):
                 raise LossprintError(f"expected a finding and a reviewer, found {finding!r} and {reviewer!r}")
         with self.database.writing(self.key) as connection:
             mine = ASSIGNMENTS.c.run == self.key
@@ -216,15 +228,12 @@ class Reviews:
         """Who is to answer what at present: finding, reviewer, at; a row a pair, in the order of assignment."""
         columns = ["finding", "reviewer", "at"]
 
-        def read(connection: Connection, _: str) -> pd.DataFrame:
+        def read(connection: Connection, _version: str, _mark: tuple) -> pd.DataFrame:
             mine = ASSIGNMENTS.c.run == self.key
             last = select(func.max(ASSIGNMENTS.c.batch)).where(mine).scalar_subquery()
-            rows = connection.execute(
-                select(*(ASSIGNMENTS.c[name] for name in columns))
-                .where(mine, ASSIGNMENTS.c.batch == last, ASSIGNMENTS.c.finding != "")
-                .order_by(ASSIGNMENTS.c.id)
-            )
-            return pd.DataFrame(rows.all(), columns=columns).astype("string")
+            rows = select(*(ASSIGNMENTS.c[name] for name in columns)).order_by(ASSIGNMENTS.c.id)
+            rows = rows.where(mine, ASSIGNMENTS.c.batch == last, ASSIGNMENTS.c.finding != "")
+            return _read(connection, rows, columns).astype("string")
 
         return self._memoised("assignments", ASSIGNMENTS, read, pd.DataFrame(columns=columns).astype("string")).copy()
 
@@ -261,10 +270,9 @@ class Reviews:
         with self.database.reading() as reading:
             if reading is None or reading[1] == "0001":
                 return pd.DataFrame(columns=columns)
-            rows = reading[0].execute(
-                select(*(CLAIMS.c[name] for name in columns)).where(CLAIMS.c.run == self.key, CLAIMS.c.until >= time())
-            )
-            return pd.DataFrame(rows.all(), columns=columns)
+            rows = select(*(CLAIMS.c[name] for name in columns))
+            rows = rows.where(CLAIMS.c.run == self.key, CLAIMS.c.until >= time()).order_by(CLAIMS.c.finding)
+            return _read(reading[0], rows, columns)
 
     def release(self, session: str) -> None:
         """Let go all that a session holds."""
@@ -306,8 +314,10 @@ class Reviews:
         for name, value, known in (("blind", blind, BLIND), ("role", role, ROLES)):
             if value not in known:
                 raise LossprintError(f"expected {name} of {', '.join(map(repr, known))}, found {value!r}")
-        if seconds is not None and not 0 <= float(seconds) < float("inf"):
+        if seconds is not None and not (isinstance(seconds, Real) and 0 <= seconds < float("inf")):
             raise LossprintError(f"expected the seconds of a decision, found {seconds!r}")
+        if token is not None and not (isinstance(token, str) and 0 < len(token) <= LONGEST_TOKEN and _is_plain(token)):
+            raise LossprintError(f"expected a token of 1 to {LONGEST_TOKEN} characters, found {token!r}")
         if decision in LABELLED:
             self._check_label(decision, new_label)
         elif new_label is not None:
@@ -318,7 +328,7 @@ class Reviews:
         for name, text in texts.items():
             if not text and name != "comment":
                 raise LossprintError(f"expected the {name} of a decision, found an empty text")
-            if "\0" in text or not _is_utf8(text):
+            if not _is_plain(text):
                 raise LossprintError(f"expected plain text as the {name} of a decision, found {text!r}")
         how = {"blind": blind, "seconds": None if seconds is None else float(seconds), "role": role, "token": token}
         return Review(sample=int(sample), decision=decision, new_label=new_label, at=at, **texts, **how)
@@ -335,29 +345,42 @@ class Reviews:
     # The database ---------------------------------------------------------------------------------------------
 
     def _standing(self, *where):
-        undone = select(REVIEWS.c.undoes).where(REVIEWS.c.run == self.key, REVIEWS.c.undoes.is_not(None))
-        return select(REVIEWS).where(
-            REVIEWS.c.run == self.key, REVIEWS.c.decision != "undo", REVIEWS.c.id.not_in(undone), *where
-        )
+        undo = REVIEWS.alias()  # looked up by `undoes`, which has an index as it is unique
+        undone = exists().where(undo.c.undoes == REVIEWS.c.id)
+        return select(REVIEWS).where(REVIEWS.c.run == self.key, REVIEWS.c.decision != "undo", ~undone, *where)
 
     def _by_token(self, connection: Connection, tokens: list[str]) -> dict[str, Review]:
         found = {}
-        for at in range(0, len(tokens), 500):  # SQLite takes so many values a statement
-            rows = connection.execute(select(REVIEWS).where(REVIEWS.c.token.in_(tokens[at : at + 500])))
-            found |= {row.token: _review(row) for row in rows}
+        for part in _parts(tokens):
+            mine = select(REVIEWS).where(REVIEWS.c.token.in_(part), REVIEWS.c.run == self.key)
+            found |= {row.token: _review(row) for row in connection.execute(mine)}
         return found
 
-    def _check_seen(self, connection: Connection, finding: str, newest: int, reviewers: set[str]) -> None:
-        newer = self._standing(REVIEWS.c.finding == finding, REVIEWS.c.id > newest)
-        last = select(func.max(ASSIGNMENTS.c.batch)).where(ASSIGNMENTS.c.run == self.key).scalar_subquery()
-        shared_by = select(func.count(func.distinct(ASSIGNMENTS.c.reviewer))).where(
-            ASSIGNMENTS.c.run == self.key, ASSIGNMENTS.c.batch == last, ASSIGNMENTS.c.finding == finding
-        )
-        if connection.scalar(shared_by) > 1:
-            newer = newer.where(REVIEWS.c.reviewer.in_(reviewers))
-        row = connection.execute(newer.order_by(REVIEWS.c.id.desc()).limit(1)).first()
-        if row is not None:
-            raise Conflict(_review(row))
+    def _check_seen(self, connection: Connection, fresh: list[Review], seen: dict[str, int]) -> None:
+        """Conflict with the latest of the newer decisions; see add_all."""
+        newer = []
+        for part in _parts(sorted({row.finding for row in fresh} & seen.keys())):
+            since = min(seen[finding] for finding in part)
+            rows = connection.execute(self._standing(REVIEWS.c.finding.in_(part), REVIEWS.c.id > since))
+            newer += [row for row in rows if row.id > seen[row.finding]]
+        shared = self._shared(connection, sorted({row.finding for row in newer}))
+        own = {(row.finding, row.reviewer) for row in fresh}
+        settled = {row.finding for row in fresh if row.role == "adjudication"}
+        for row in sorted(newer, key=lambda row: row.id, reverse=True):
+            if row.finding not in shared or row.finding in settled or (row.finding, row.reviewer) in own:
+                raise Conflict(_review(row))
+
+    def _shared(self, connection: Connection, findings: list[str]) -> set[str]:
+        """Those of these findings that are assigned to several reviewers."""
+        mine, found = ASSIGNMENTS.c.run == self.key, set()
+        last = select(func.max(ASSIGNMENTS.c.batch)).where(mine).scalar_subquery()
+        for part in _parts(findings):
+            here = select(ASSIGNMENTS.c.finding).where(
+                mine, ASSIGNMENTS.c.batch == last, ASSIGNMENTS.c.finding.in_(part)
+            )
+            several = func.count(func.distinct(ASSIGNMENTS.c.reviewer)) > 1
+            found |= set(connection.scalars(here.group_by(ASSIGNMENTS.c.finding).having(several)))
+        return found
 
     def _insert(self, connection: Connection, reviews: list[Review]) -> list[Review]:
         if not reviews:
@@ -390,9 +413,17 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
-def _is_utf8(text: str) -> bool:
+def _is_plain(text: str) -> bool:
+    """Whether both databases can keep a text: without NUL and lone surrogates."""
     try:
-        text.encode("utf-8")
+        return b"\0" not in text.encode("utf-8")
     except UnicodeEncodeError:
         return False
-    return True
+
+
+def _parts(values: list) -> list[list]:
+    return [values[at : at + AT_ONCE] for at in range(0, len(values), AT_ONCE)]
+
+
+def _read(connection: Connection, statement, columns: list[str]) -> pd.DataFrame:
+    return pd.DataFrame([tuple(row) for row in connection.execute(statement)], columns=columns)

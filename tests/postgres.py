@@ -1,10 +1,13 @@
 """A real PostgreSQL for the tests: a server of their own in a temporary folder, run by an unprivileged user."""
 
+import ctypes
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from contextlib import contextmanager
@@ -29,6 +32,12 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def _end_with_the_tests() -> None:
+    """In the server's process: Linux stops it also where the tests are killed and can stop nothing themselves."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGQUIT)  # PR_SET_PDEATHSIG
 
 
 @contextmanager
@@ -57,15 +66,15 @@ def running_postgresql():
         )  # fmt: skip
         server = subprocess.Popen(
             [place / "postgres", "-D", data, "-p", str(port), "-k", folder, "-c", "listen_addresses=127.0.0.1"],
-            stdout=log.open("wb"), stderr=subprocess.STDOUT, cwd=folder, **as_user,
+            stdout=log.open("wb"), stderr=subprocess.STDOUT, cwd=folder, preexec_fn=_end_with_the_tests, **as_user,
         )  # fmt: skip
         try:
             _wait(place, port, server, log)
             yield f"postgresql://lossprint:{PASSWORD.replace(' ', '%20')}@127.0.0.1:{port}"
         finally:
-            server.terminate()  # "smart" would wait for clients
+            server.send_signal(signal.SIGQUIT)  # others wait for clients, or write all to the disk first
             try:
-                server.wait(5)
+                server.wait(20)
             except subprocess.TimeoutExpired:
                 server.kill()
                 server.wait()
@@ -81,13 +90,13 @@ def _wait(place: Path, port: int, server: subprocess.Popen, log: Path) -> None:
 
 
 def new_database(server: str) -> str:
-    """The URL of a fresh, empty database."""
+    """The URL of a fresh, empty schema: to its user a database, without the 300 files of one."""
     import psycopg
 
     name = f"test_{uuid4().hex}"
     with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
-    return f"{server}/{name}"
+        connection.execute(f"CREATE SCHEMA {name}")
+    return f"{server}/postgres?options=-csearch_path%3D{name}"
 
 
 @pytest.fixture(scope="module")
@@ -101,8 +110,13 @@ def postgresql():
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request, monkeypatch):
-    """Decisions go to SQLite in the run folder, and then to a fresh database of a real PostgreSQL."""
+    """Decisions go to SQLite in the run folder, and then to a fresh database of a real PostgreSQL.
+
+    The value is its URL, None for the run's own: what `open_reviews(run, database)` takes, and is without it.
+    """
     monkeypatch.delenv("LOSSPRINT_DATABASE_URL", raising=False)
-    if request.param == "postgresql":
-        monkeypatch.setenv("LOSSPRINT_DATABASE_URL", new_database(request.getfixturevalue("postgresql")))
-    return request.param
+    if request.param == "sqlite":
+        return None
+    url = new_database(request.getfixturevalue("postgresql"))
+    monkeypatch.setenv("LOSSPRINT_DATABASE_URL", url)
+    return url

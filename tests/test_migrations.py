@@ -1,17 +1,15 @@
 """Schema versions of the decisions: what the first release kept comes along whole, in both databases."""
 
-import multiprocessing
-import os
 import shutil
-import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+import threading
 from pathlib import Path
 
 import pytest
 from helpers import make_run
 from postgres import database, postgresql  # noqa: F401 (fixtures)
+from processes import at_once
 from sqlalchemy import text
 
 from lossprint.audit.database import HEAD, VERSION_TABLE, Database
@@ -91,25 +89,51 @@ def test_decisions_of_the_first_release_are_read_as_they_are_and_upgraded_by_the
     assert open_reviews(run).undo("ann").undoes == 2
 
 
-def _upgrade(path: str, name: str, start) -> None:
-    run = open_run(path)
-    start.wait()
-    open_reviews(run).add(finding="outlier:5", sample=5, decision="keep", reviewer=name)
+def _say(reviews, name: str) -> None:
+    reviews.add(finding="outlier:5", sample=5, decision="keep", reviewer=name)
 
 
-def test_several_processes_upgrade_at_once_and_none_loses_its_decision(run):
+def test_several_processes_upgrade_at_once_and_none_loses_its_decision(run, database):  # noqa: F811
     plant_first_release(run)
-    context = multiprocessing.get_context("spawn")
-    start = context.Barrier(4)
-    workers = [context.Process(target=_upgrade, args=(str(run.path), f"reviewer {at}", start)) for at in range(4)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(60)
-    assert [worker.exitcode for worker in workers] == [0] * 4
+    at_once(run, database, _say, [f"reviewer {at}" for at in range(4)])
     history = open_reviews(run).history()
     assert len(history) == 8 and history["reviewer"].tolist()[:4] == ["ann"] * 4
     assert set(history["reviewer"][4:]) == {f"reviewer {at}" for at in range(4)}
+
+
+def test_threads_of_one_process_create_their_databases_at_once(made, tmp_path):
+    """Two people decide first on two runs that one app shows; Alembic keeps its state in module globals."""
+    start, said = threading.Barrier(6), []
+
+    def create(at: int) -> None:
+        reviews = open_reviews(made, f"sqlite:///{tmp_path / f'{at}.db'}")
+        start.wait()
+        _say(reviews, "ann")
+        said.append(len(reviews.history()))
+
+    threads = [threading.Thread(target=create, args=(at,)) for at in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert said == [1] * 6
+
+
+AT_HEAD = """
+import sys
+from lossprint.audit.review import open_reviews
+from lossprint.audit.store import open_run
+reviews = open_reviews(open_run(sys.argv[1]))
+reviews.add(finding="outlier:5", sample=5, decision="keep", reviewer="ann")
+print(len(reviews.history()), "alembic" in sys.modules)
+"""
+
+
+def test_alembic_is_loaded_only_where_the_schema_has_to_change(made, tmp_path):
+    run = open_run(shutil.copytree(made.path, tmp_path / "run"))
+    command = [sys.executable, "-c", AT_HEAD, str(run.path)]
+    said = [subprocess.run(command, capture_output=True, text=True, check=True).stdout.split() for _ in range(2)]
+    assert said == [["1", "True"], ["2", "False"]]
 
 
 KILLED = """
@@ -153,6 +177,26 @@ def test_a_newer_schema_is_refused_and_left_alone(run, found):
         assert "\n" not in str(error.value) and "secret" not in str(error.value)
 
 
+def test_a_newer_schema_in_the_first_releases_own_table_is_refused(run):
+    plant_first_release(run)
+    with Database(run.reviews_url).engine.connect() as connection:
+        connection.execute(text("UPDATE schema_version SET version = 2"))
+        connection.commit()
+    for act in (open_reviews(run).history, lambda: _say(open_reviews(run), "ann")):
+        with pytest.raises(LossprintError, match=r"or older, found schema 2 in .*: upgrade lossprint"):
+            act()
+
+
+def test_another_programs_table_of_the_same_name_is_not_taken_for_ours(run):
+    with Database(run.reviews_url).engine.connect() as connection:
+        connection.execute(text("CREATE TABLE schema_version (installed_rank INTEGER, version VARCHAR(50))"))
+        connection.execute(text("INSERT INTO schema_version VALUES (1, '7')"))
+        connection.commit()
+    assert open_reviews(run).history().empty
+    _say(open_reviews(run), "ann")
+    assert version(run) == HEAD and len(open_reviews(run).history()) == 1
+
+
 def test_other_programs_alembic_version_is_not_touched(run):
     with Database(run.reviews_url).engine.connect() as connection:
         connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)"))
@@ -161,18 +205,3 @@ def test_other_programs_alembic_version_is_not_touched(run):
         open_reviews(run).add(finding="outlier:5", sample=5, decision="keep", reviewer="ann")
         assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == "theirs"
     assert version(run) == HEAD
-
-
-@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="needs POSIX permissions")
-def test_an_old_database_in_a_read_only_folder_is_read(made, tmp_path):
-    run = open_run(shutil.copytree(made.path, tmp_path / "run"))
-    file = run.path / "reviews.db"
-    with closing(sqlite3.connect(file)) as connection:
-        connection.executescript(FIRST_RELEASE.format(serial=SERIAL["sqlite"]))
-        connection.execute(
-            "INSERT INTO reviews (run, finding, sample, decision, reviewer, at, comment) VALUES (?,?,?,?,?,?,?)",
-            (run_key(run), "outlier:5", 5, "keep", "ann", "2026-01-01", ""),
-        )
-        connection.commit()
-    file.chmod(0o444)
-    assert open_reviews(run).current()["sample"].tolist() == [5]

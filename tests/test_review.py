@@ -1,6 +1,5 @@
 """Decisions are kept, in SQLite and in PostgreSQL: appended only, durable, whole under several writers."""
 
-import multiprocessing
 import os
 import shutil
 import signal
@@ -12,6 +11,7 @@ import pandas as pd
 import pytest
 from helpers import make_run
 from postgres import database, postgresql  # noqa: F401 (fixtures)
+from processes import at_once
 
 from lossprint.audit.review import CHOICES, COLUMNS, open_reviews
 from lossprint.audit.store import open_run
@@ -145,24 +145,15 @@ def test_a_decision_that_makes_no_sense_is_refused_in_one_line(run, change, says
 # ------------------------------------------------------------------------------------------------- many writers
 
 
-def _write(path: str, name: str, start) -> None:
-    run = open_run(path)
-    start.wait()
+def _write(reviews, name: str) -> None:
     for i in range(50):
-        with open_reviews(run) as reviews:
+        with reviews:
             reviews.add(finding=f"label_error:{i}", sample=i % 30, decision="keep", reviewer=name, comment=str(i))
 
 
-def test_four_processes_lose_and_double_nothing(run):
-    context = multiprocessing.get_context("spawn")
-    start = context.Barrier(4)  # all four find no database and create it at once
+def test_four_processes_lose_and_double_nothing(run, database):  # noqa: F811
     names = [f"reviewer {i}" for i in range(4)]
-    workers = [context.Process(target=_write, args=(str(run.path), name, start)) for name in names]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(60)
-    assert [worker.exitcode for worker in workers] == [0, 0, 0, 0]
+    at_once(run, database, _write, names)  # all four find no database and create it
     history = open_reviews(run).history()
     assert history["id"].is_unique and len(history) == 200
     for name in names:
@@ -189,6 +180,29 @@ def test_given_decisions_are_taken_back_where_they_stand_and_are_ones_own(run):
     assert reviews.undo_ids("ann", mine[:2]) == []
     history = reviews.history()
     assert history.loc[history["stands"], "id"].tolist() == [mine[2], other]
+
+
+def test_more_decisions_are_taken_back_at_once_than_a_statement_takes_values(run):
+    reviews = open_reviews(run)
+    mine = [keep(reviews, sample).id for sample in (1, 2, 3)]
+    assert [row.undoes for row in reviews.undo_ids("ann", list(range(70_000, 0, -1)))] == mine
+
+
+def test_what_is_read_piece_by_piece_is_what_is_read_whole(run):
+    one, other = open_reviews(run), open_reviews(run)
+    for act in (
+        lambda: keep(other, 1),
+        lambda: [keep(one, 2), keep(other, 3, "bob")],
+        lambda: other.undo("ann"),
+        lambda: one.add(finding="x:1", sample=1, decision="accept", reviewer="cay", new_label="coat", seconds=1.5),
+        lambda: one.undo_ids("bob", [3]),
+        lambda: None,
+    ):
+        act()
+        known = one.history()
+        pd.testing.assert_frame_equal(known, open_reviews(run).history())
+        known["stands"] = False  # the caller's own
+    assert one.history()["stands"].tolist() == [True, False, False, False, True, False]
 
 
 def test_threads_may_share_one_object_and_race_for_an_undo(run):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from helpers import make_run
+from test_migrations import plant_first_release
 
 from lossprint.audit import database
 from lossprint.audit.review import open_reviews
@@ -103,6 +104,29 @@ def test_a_locked_database_is_one_line_and_loses_nothing(run, monkeypatch):
     assert keep(open_reviews(run), 2).id == 2
 
 
+def test_a_database_that_was_put_back_from_a_copy_is_read_anew(run):
+    reviews, file = open_reviews(run), run.path / "reviews.db"
+    keep(reviews, 1)
+    shutil.copyfile(file, run.path / "copy")
+    keep(reviews, 2), keep(reviews, 3)
+    assert reviews.history()["sample"].tolist() == [1, 2, 3]
+    (run.path / "copy").replace(file)
+    for sample in (4, 5, 6):
+        keep(open_reviews(run), sample)
+    assert reviews.history()["sample"].tolist() == [1, 4, 5, 6]
+
+
+def test_what_is_damaged_is_one_line(run):
+    file = run.path / "reviews.db"
+    for _ in range(40):
+        keep(open_reviews(run), 1)
+    file.write_bytes(file.read_bytes()[:4096] + b"\xff" * (file.stat().st_size - 4096))
+    for act in (open_reviews(run).history, lambda: keep(open_reviews(run), 1)):
+        with pytest.raises(LossprintError, match="malformed") as error:
+            act()
+        assert "\n" not in str(error.value)
+
+
 def test_what_is_no_database_is_one_line(run):
     (run.path / "reviews.db").write_bytes(b"not a database" * 100)
     for act in (open_reviews(run).history, lambda: keep(open_reviews(run), 1)):
@@ -110,7 +134,17 @@ def test_what_is_no_database_is_one_line(run):
             act()
 
 
-@pytest.mark.parametrize("url", ["mysql://u:secret@h/d", "nonsense", "sqlite://", "sqlite:///:memory:", "bad://secret"])
+URLS = [
+    "mysql://u:secret@h/d",
+    "nonsense",
+    "sqlite://",
+    "sqlite:///:memory:",
+    "bad://secret",
+    "postgresql://u:a@secret@h/d",
+]
+
+
+@pytest.mark.parametrize("url", URLS)
 def test_a_url_that_is_not_understood_is_one_line_without_its_password(run, monkeypatch, url):
     monkeypatch.setenv("LOSSPRINT_DATABASE_URL", url)
     with pytest.raises(LossprintError) as error:
@@ -156,14 +190,17 @@ except LossprintError as error:
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="needs POSIX permissions")
-@pytest.mark.parametrize("state", ["no database", "closed", "log left behind"])
+@pytest.mark.parametrize("state", ["no database", "closed", "log left behind", "first release"])
 def test_a_read_only_folder_is_read_and_refuses_a_decision_in_one_line(run, made, state):
     """Permissions do not bind root: as root, the process becomes `nobody` once all its modules are loaded."""
     folder = Path(tempfile.mkdtemp(dir="/tmp"))  # pytest's own folders may not be entered by others
     try:
         frozen = open_run(shutil.copytree(made.path, folder / "run"))
         expected, holder = [], None
-        if state != "no database":
+        if state == "first release":
+            plant_first_release(frozen)  # not upgraded, and read all the same
+            expected = [0, 1]
+        elif state != "no database":
             keep(open_reviews(frozen), 1)
             expected = [1]
         if state == "log left behind":

@@ -1,16 +1,19 @@
 """Several sessions at once, in SQLite and in PostgreSQL: conflicts, repeated answers, assignments, claims."""
 
-import multiprocessing
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
 
 import pytest
 from helpers import make_run
-from postgres import database, free_port, postgresql  # noqa: F401 (fixtures)
+from postgres import PASSWORD, database, free_port, new_database, postgresql  # noqa: F401 (fixtures)
+from processes import at_once
+from sqlalchemy import text
 
+from lossprint.audit import database as module
 from lossprint.audit.review import Conflict, open_reviews
 from lossprint.audit.store import open_run
 from lossprint.audit.types import LossprintError
@@ -65,6 +68,32 @@ def test_independent_answers_are_no_conflict_but_ones_own_other_window_is(run):
         say(reviews, "ann", finding="outlier:5", seen=0)
 
 
+def test_an_adjudication_is_told_of_every_newer_answer(run):
+    """Two who settle the same disagreement, and an answer that was not there yet when it was looked at."""
+    reviews = open_reviews(run)
+    reviews.assign([(FINDING, "ann"), (FINDING, "bob")])
+    last = [say(reviews, who, seen=0).id for who in ("ann", "bob")][-1]
+    settled = say(reviews, "cay", "exclude", seen=last, role="adjudication")
+    with pytest.raises(Conflict) as told:
+        say(reviews, "dan", seen=last, role="adjudication")
+    assert told.value.row == settled
+    with pytest.raises(Conflict) as told:
+        say(reviews, "dan", seen=1, role="adjudication")
+    assert told.value.row == settled  # the latest of what was not seen
+    assert say(reviews, "dan", seen=0).id == 4  # an independent answer is not told what was settled
+
+
+def test_many_findings_are_checked_at_once_and_all_or_none_is_stored(run):
+    reviews = open_reviews(run)
+    names = [f"label_error:{at}" for at in range(1200)]  # more than one statement takes
+    rows = [{"finding": name, "sample": 4, "decision": "keep", "reviewer": "ann"} for name in names]
+    made = reviews.add_all(rows, seen=dict.fromkeys(names, 0))
+    assert reviews.add_all(rows, seen={row.finding: row.id for row in made})[0].id == 1201
+    with pytest.raises(Conflict) as told:
+        reviews.add_all(rows[:700], seen={name: 1200 if name == names[650] else 9999 for name in names})
+    assert told.value.row.finding == names[650] and len(reviews.history()) == 2400
+
+
 def test_an_answer_that_is_sent_again_is_stored_once(run):
     reviews = open_reviews(run)
     first = say(reviews, "ann", seen=0, token="t:0")
@@ -74,6 +103,10 @@ def test_an_answer_that_is_sent_again_is_stored_once(run):
     reviews.add_all([{**row, "token": f"u:{at}"} for at, row in enumerate(rows[:1])])
     made = reviews.add_all([{**row, "token": f"u:{at}"} for at, row in enumerate(rows)])
     assert [row.id for row in made] == [2, 3] and len(reviews.history()) == 3
+    say(reviews, "bob", seen=first.id)
+    assert say(reviews, "ann", seen=0, token="t:0") == first  # it came through before; now is no conflict
+    with pytest.raises(LossprintError, match="a token of its own for each decision, found one twice"):
+        reviews.add_all([{**row, "token": "v"} for row in rows])
 
 
 def test_many_tokens_at_once(run):
@@ -99,6 +132,10 @@ def test_many_tokens_at_once(run):
         ({"role": "boss"}, "expected role of"),
         ({"seconds": -1}, "expected the seconds of a decision, found -1"),
         ({"seconds": float("nan")}, "expected the seconds of a decision"),
+        ({"seconds": "soon"}, "expected the seconds of a decision, found 'soon'"),
+        ({"token": ""}, "expected a token of 1 to 80 characters"),
+        ({"token": "x" * 81}, "expected a token of 1 to 80 characters"),
+        ({"token": "a\0b"}, "expected a token of 1 to 80 characters"),
     ],
 )
 def test_how_a_decision_came_about_is_checked(run, change, says):
@@ -107,25 +144,16 @@ def test_how_a_decision_came_about_is_checked(run, change, says):
     assert says in str(error.value)
 
 
-def _race(path: str, name: str, start, queue) -> None:
-    reviews = open_reviews(open_run(path))
-    start.wait()
+def _race(reviews, name: str) -> str:
     try:
         say(reviews, name, seen=0)
-        queue.put(name)
     except Conflict as conflict:
-        queue.put(f"told of {conflict.row.reviewer}")
+        return f"told of {conflict.row.reviewer}"
+    return name
 
 
-def test_of_eight_processes_that_answer_the_same_question_one_wins_and_seven_are_told(run):
-    context = multiprocessing.get_context("spawn")
-    start, queue = context.Barrier(8), context.Queue()
-    workers = [context.Process(target=_race, args=(str(run.path), f"r{at}", start, queue)) for at in range(8)]
-    for worker in workers:
-        worker.start()
-    said = [queue.get(timeout=60) for _ in workers]
-    for worker in workers:
-        worker.join(60)
+def test_of_eight_processes_that_answer_the_same_question_one_wins_and_seven_are_told(run, database):  # noqa: F811
+    said = at_once(run, database, _race, [f"r{at}" for at in range(8)])
     won = [one for one in said if not one.startswith("told")]
     assert len(won) == 1 and said.count(f"told of {won[0]}") == 7
     assert open_reviews(run).history()["reviewer"].tolist() == won
@@ -196,37 +224,79 @@ def test_a_claim_is_one_sessions_until_it_moves_on_or_time_is_up(run):
     assert reviews.claims()["finding"].tolist() == ["a:1"]
 
 
+def _claim(reviews, name: str) -> str:
+    return reviews.claim("a:1", name, f"session of {name}") or name
+
+
+def test_of_eight_processes_that_claim_the_same_finding_one_gets_it(run, database):  # noqa: F811
+    said = at_once(run, database, _claim, [f"r{at}" for at in range(8)])
+    assert len(set(said)) == 1 and open_reviews(run).claims()["reviewer"].tolist() == said[:1]
+
+
+def test_a_name_that_no_database_can_keep_is_one_line(run):
+    reviews = open_reviews(run)
+    for act in (lambda: reviews.claim("a:1", "\udc80", "s"), lambda: (say(reviews, "ann"), reviews.undo("\udc80"))):
+        with pytest.raises(LossprintError, match="that can be written") as error:
+            act()
+        assert "\n" not in str(error.value)
+
+
 # ------------------------------------------------------------------------------------------- PostgreSQL's own faults
 
 
-def test_a_server_that_does_not_answer_is_one_line_soon(made, monkeypatch):
-    monkeypatch.setenv("LOSSPRINT_DATABASE_URL", f"postgresql://ann:hush@127.0.0.1:{free_port()}/team")
-    began = time.monotonic()
+def told(made, url: str, monkeypatch) -> list[str]:
+    """What reading and writing say of a server that is not as it should be."""
+    monkeypatch.setenv("LOSSPRINT_DATABASE_URL", url)
+    said = []
     for act in (lambda: open_reviews(made).history(), lambda: say(open_reviews(made), "ann")):
         with pytest.raises(LossprintError, match=r"expected a review database that can be (read|written) at") as error:
             act()
         assert "\n" not in str(error.value) and "hush" not in str(error.value)
-    assert time.monotonic() - began < 15
+        said.append(str(error.value))
+    return said
+
+
+def test_a_server_that_is_not_there_is_one_line_soon(made, monkeypatch):
+    began = time.monotonic()
+    told(made, f"postgresql://ann:hush@127.0.0.1:{free_port()}/team", monkeypatch)
+    told(made, f"postgresql://127.0.0.1:{free_port()}/team?user=ann&password=hush", monkeypatch)
+    assert time.monotonic() - began < module.CONNECT
+
+
+def test_a_server_that_says_nothing_is_one_line_soon(made, monkeypatch):
+    monkeypatch.setattr(module, "CONNECT", 2)  # the least that the driver takes
+    began = time.monotonic()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        reviews = open_reviews(made, f"postgresql://ann:hush@127.0.0.1:{silent.getsockname()[1]}/team")
+        with pytest.raises(LossprintError, match=r"can be read at .*timeout expired") as error:
+            reviews.history()
+    assert time.monotonic() - began < 10 and "\n" not in str(error.value) and "hush" not in str(error.value)
+
+
+def test_a_writer_waits_for_a_stuck_one_no_longer_than_it_said(made, postgresql, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(module, "WAIT", 0.2)
+    reviews = open_reviews(made, new_database(postgresql))
+    say(reviews, "ann")
+    with (
+        reviews.database.writing(reviews.key),
+        pytest.raises(LossprintError, match="canceling statement due to lock timeout"),
+    ):
+        say(reviews, "bob")
+    assert say(reviews, "bob").id == 2
 
 
 def test_a_wrong_password_is_one_line_without_it(made, postgresql, monkeypatch):  # noqa: F811
-    wrong = postgresql.replace("a%20secret%20of%20the%20tests", "hush")
-    monkeypatch.setenv("LOSSPRINT_DATABASE_URL", f"{wrong}/postgres")
-    with pytest.raises(LossprintError, match="password authentication failed") as error:
-        open_reviews(made).history()
-    assert "hush" not in str(error.value) and "\n" not in str(error.value)
+    wrong = postgresql.replace(PASSWORD.replace(" ", "%20"), "hush")
+    assert wrong != postgresql
+    assert all("password authentication failed" in one for one in told(made, f"{wrong}/postgres", monkeypatch))
 
 
-def test_a_server_that_was_restarted_is_written_to_again(made):
+def test_a_server_that_dropped_its_connections_is_written_to_again(made, postgresql):  # noqa: F811
     """The pool's old connection is dead by then: it is noticed before a decision is given to it."""
-    from postgres import new_database, running_postgresql
-    from sqlalchemy import text
-
-    with running_postgresql() as server:
-        reviews = open_reviews(made, new_database(server))
-        say(reviews, "ann", seen=0)
-        with reviews.database.engine.connect() as connection:
-            others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
-            connection.execute(text(others + " AND datname = current_database()"))
-        say(reviews, "ann", finding="outlier:5", seen=0)
-        assert len(reviews.history()) == 2
+    reviews = open_reviews(made, new_database(postgresql))
+    say(reviews, "ann", seen=0)
+    with reviews.database.engine.connect() as connection:
+        others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+        connection.execute(text(others + " AND datname = current_database()"))
+    say(reviews, "ann", finding="outlier:5", seen=0)
+    assert len(reviews.history()) == 2

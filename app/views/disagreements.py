@@ -235,7 +235,7 @@ def _answer(loaded: data.Loaded, answer: dict) -> None:
         st.session_state[ASKED] = {**state, "token": uuid4().hex, "notice": notice}
         return
     except LossprintError as error:
-        st.session_state[ASKED] = {**state, "token": uuid4().hex, "notice": f"The answer was not stored: {error}"}
+        st.session_state[ASKED] = {**state, "notice": f"The answer was not stored: {error}"}  # see review._answer
         return
     st.session_state[SAID] = f"Settled: {decide.in_words(decisions)}. U takes it back."
     _onward(sample)

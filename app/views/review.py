@@ -329,8 +329,8 @@ def _answer(loaded: data.Loaded, answer: dict) -> None:
         st.session_state[ASKED] = {**state, "token": uuid4().hex, "notice": notice}
         return
     except LossprintError as error:
-        notice = f"The answer was not stored: {error}"
-        st.session_state[ASKED] = {**state, "token": uuid4().hex, "notice": notice}
+        # The token stays: if only the word that it was stored got lost, a second answer is not stored again.
+        st.session_state[ASKED] = {**state, "notice": f"The answer was not stored: {error}"}
         return
     st.session_state[SAID] = f"Stored: {decide.in_words(decisions)}. U takes it back."
     _onward(item["group"])

@@ -128,6 +128,9 @@ def _agreement(found: assigning.Agreement, history: pd.DataFrame) -> None:
     )
     st.markdown(" ".join(parts.md(one) for one in found.words))
     _seen_labels(found, history)
+    if len(found.reviewers) < 3:  # one pair, which the figures above are about
+        _tables(found)
+        return
     left, right = st.columns(2, gap="large")
     with left:
         _pairs(found)
@@ -158,8 +161,6 @@ def _seen_labels(found: assigning.Agreement, history: pd.DataFrame) -> None:
 
 
 def _pairs(found: assigning.Agreement) -> None:
-    if len(found.reviewers) < 3:
-        return
     st.markdown("**Each two reviewers**")
     if len(found.reviewers) <= DRAWN:
         parts.chart(

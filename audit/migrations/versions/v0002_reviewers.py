@@ -13,6 +13,7 @@ def upgrade() -> None:
     op.add_column("reviews", sa.Column("role", sa.String(16), nullable=False, server_default=""))
     op.add_column("reviews", sa.Column("token", sa.String(80)))
     op.create_index("reviews_by_token", "reviews", ["token"], unique=True)
+    op.create_index("reviews_by_finding", "reviews", ["run", "finding"])
     op.create_table(
         "assignments",
         sa.Column("id", sa.Integer, primary_key=True),
@@ -23,7 +24,7 @@ def upgrade() -> None:
         sa.Column("at", sa.String(40), nullable=False),
         sqlite_autoincrement=True,
     )
-    op.create_index("assignments_by_run", "assignments", ["run", "batch", "id"])
+    op.create_index("assignments_by_run", "assignments", ["run", "batch", "finding"])
     op.create_table(
         "claims",
         sa.Column("run", sa.Text, primary_key=True),
