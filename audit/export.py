@@ -159,19 +159,19 @@ def write_cleaned(
 
     FILE.csv or FILE.parquet becomes the table of `cleaned`, a manifest once it lies in the dataset's folder, to which
     its paths are relative; beside it lie FILE.changes.csv with what was changed, the excluded samples among it, and
-    FILE.json (see `record_of`). Any other name becomes a folder OUT/split/label/image (see `tree.write_tree`) with
+    FILE.csv.json (see `record_of`). Any other name becomes a folder OUT/split/label/image (see `tree.write_tree`) with
     labels.csv (the table of `cleaned` with the new paths, the dataset's own as `source`), changes.csv and export.json.
     `link="hardlink"` saves space, but whoever then edits an image in OUT edits the dataset's as well; so the default is
     `copy`.
 
-    Raises LossprintError as `save` and `write_tree` do, and where FILE.json is something else than an earlier record.
+    Raises LossprintError as `save` and `write_tree` do, and where its record would replace another file.
     """
     out = Path(out)
     table = applied(run, reviews, apply=apply, unsure=unsure)
     kept, changed = _kept(table), _changed(table)
     record = outfile.record_text(record_of(run, table, apply, unsure))
     if out.suffix.lower() in (".csv", *PARQUET):
-        files = out, out.with_name(f"{out.stem}.changes.csv")
+        files = out, out.with_name(f"{out.stem if out.suffix.lower() == '.csv' else out.name}.changes.csv")
         outfile.refuse_table(run, kept, files[0], (".csv", *PARQUET))
         outfile.refuse_table(run, changed, files[1], (".csv",))
         outfile.refuse_record(out)
@@ -191,7 +191,7 @@ def write_cleaned(
 
 
 def write_table(run: Run, frame: pd.DataFrame, out: str | Path, apply: str, unsure: str, reviews=None) -> Path:
-    """Write `changes` or `cleanlab` of these options as FILE.csv, with the record FILE.json. Raises as `save` does."""
+    """Write `changes` or `cleanlab` of these options as FILE.csv, with a record. Raises as `save` does."""
     out = Path(out)
     outfile.refuse_table(run, frame, out, (".csv",))
     outfile.refuse_record(out)

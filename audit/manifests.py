@@ -48,7 +48,7 @@ def corrected(run: Run, reviews: Reviews | None = None, *, apply: str = "latest"
 def write_manifest(
     run: Run, out: str | Path, *, reviews: Reviews | None = None, apply: str = "latest", unsure: str = "keep"
 ) -> tuple[Path, dict]:
-    """Write `corrected` to `out`, which ends as the manifest's name does, and what was applied to FILE.json beside it.
+    """Write `corrected` to `out`, which ends as the manifest's name does, and its record beside it.
 
     Returns the file and the record. Raises LossprintError as `corrected` does, and where `out` cannot be written or is
     the dataset's own manifest or another file of its folder that is no earlier export.

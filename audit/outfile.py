@@ -1,6 +1,6 @@
 """Where an export may be written and how: whole or not at all, and never over anything of the source dataset.
 
-Beside a file or in a folder with applied decisions lies a record of what was applied: FILE.json, or FOLDER/export.json.
+Beside a file or in a folder with applied decisions lies a record of them: FILE.csv.json, or FOLDER/export.json.
 """
 
 import io
@@ -123,8 +123,8 @@ def parquet_bytes(frame: pd.DataFrame) -> bytes:
 
 
 def record_path(out: Path) -> Path:
-    """Where the record of an export lies: FILE.json for FILE.csv and FILE.parquet, export.json in a folder."""
-    return out.with_suffix(".json") if out.suffix.lower() in (".csv", *PARQUET) else out / TREE_RECORD
+    """Where the record of an export lies: FILE.csv.json for FILE.csv, the same for Parquet, export.json in a folder."""
+    return out.with_name(f"{out.name}.json") if out.suffix.lower() in (".csv", *PARQUET) else out / TREE_RECORD
 
 
 def record_text(record: dict) -> str:

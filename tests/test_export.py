@@ -194,7 +194,7 @@ def test_the_csv_is_a_manifest_with_its_changes_beside_it_and_the_same_bytes_twi
     assert "52 samples written to" in str(done) and "2 relabelled, 2 excluded" in str(done)
     first = digests(root)
     assert {name: first[name] for name in before} == before
-    assert sorted(set(first) - set(before)) == ["cleaned.changes.csv", "cleaned.csv", "cleaned.json"]
+    assert sorted(set(first) - set(before)) == ["cleaned.changes.csv", "cleaned.csv", "cleaned.csv.json"]
 
     dataset = open_dataset(root / "cleaned.csv")
     kept = export.cleaned(run)

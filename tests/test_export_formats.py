@@ -121,10 +121,10 @@ def test_the_record_says_what_was_applied_without_a_clock(run, tmp_path):
 
 
 def test_another_file_in_the_place_of_the_record_is_left_alone(run, tmp_path):
-    (tmp_path / "c.json").write_text('{"mine": 1}')
+    (tmp_path / "c.csv.json").write_text('{"mine": 1}')
     with pytest.raises(LossprintError, match=r"expected no file or an earlier record of c\.csv, found"):
         export.write_cleaned(run, tmp_path / "c.csv")
-    assert (tmp_path / "c.json").read_text() == '{"mine": 1}' and not (tmp_path / "c.csv").exists()
+    assert (tmp_path / "c.csv.json").read_text() == '{"mine": 1}' and not (tmp_path / "c.csv").exists()
 
 
 def test_parquet_is_a_manifest_and_the_same_table_as_the_csv(run):
