@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from lossprint.audit import cli_export, cli_reviewers  # heavy modules are imported by their calls
+from lossprint.audit import cli_export, cli_loop, cli_report, cli_reviewers  # heavy modules are imported by their calls
 from lossprint.audit.types import LossprintError
 
 
@@ -51,8 +51,9 @@ def build_parser() -> argparse.ArgumentParser:
     _server(demo)
 
     audit = _command(commands, "audit", _audit, "train a proxy, record every sample's loss, score and find")
-    audit.add_argument("dataset", metavar="DATASET", help=DATASET)
+    audit.add_argument("dataset", metavar="DATASET", nargs="?", help=f"{DATASET}; not with --from")
     audit.add_argument("--out", type=Path, required=True, metavar="RUN", help="the run folder to write")
+    cli_loop.add(audit)
     audit.add_argument("--model", help="small (the default) or a torchvision classifier, such as resnet18")
     audit.add_argument("--epochs", type=_positive, help="default: 24")
     audit.add_argument("--seed", type=_seed, help="default: 0")
@@ -98,6 +99,7 @@ def build_parser() -> argparse.ArgumentParser:
     findings.add_argument("run", type=Path, metavar="RUN")
     findings.add_argument("--out", type=Path, required=True, metavar="FILE.csv")
 
+    cli_report.add(commands, _command)
     reviews = commands.add_parser("reviews", help="share the review out, see how far it is, bring decisions in")
     kinds = reviews.add_subparsers(required=True, metavar="WHAT", parser_class=_Parser)
     cli_reviewers.add(kinds, _command)
@@ -176,6 +178,10 @@ def _demo(options) -> int:
 
 
 def _audit(options) -> int:
+    if options.cleaned is not None:
+        return cli_loop.compare(options)
+    if options.dataset is None:
+        raise LossprintError("expected a DATASET, or --from CLEANED, found neither (see lossprint audit --help)")
     from lossprint.audit.workflow import audit
 
     run = audit(

@@ -90,6 +90,13 @@ class Run:
         except (FileNotFoundError, pa.ArrowInvalid, OSError) as error:
             raise LossprintError(f"expected a readable {name} in run {self.path}, found: {_one_line(error)}") from None
 
+    def comparison(self) -> pd.DataFrame | None:
+        """What training on cleaned labels changed, see `loop`; None where that was not tried."""
+        return self._table("comparison.parquet") if (self.path / "comparison.parquet").exists() else None
+
+    def write_comparison(self, frame: pd.DataFrame) -> None:
+        write_frame(self.path / "comparison.parquet", frame)
+
     # Further trainings ------------------------------------------------------------------------------------------
 
     def member(self, name: str) -> "Run":

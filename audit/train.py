@@ -46,6 +46,11 @@ class Recipe:
         batch = min(self.batch, max(8, 2 ** int(math.log2(max(n // 16, 1)))))
         return replace(self, batch=batch, rate=self.rate * batch / self.batch)
 
+    def steps(self, n: int) -> int:
+        """Steps of an epoch of n samples. Batches are this size or more: a last one of a few images would make batch
+        norm's statistics a lottery, so they differ by one image at most."""
+        return max(n // self.batch, 1)
+
     def rate_at(self, step: int, steps: int) -> float:
         """One cycle: a cosine rise from a tenth over the warm-up, then a cosine fall to a thousandth of the peak."""
         rise = max(self.warmup * steps, 1)
@@ -155,17 +160,7 @@ def train(
     """
     run, rows = recorder.run, inputs.rows("train") if rows is None else rows
     recipe = replace(recipe or Recipe(), epochs=epochs).for_size(len(rows))
-    torch.manual_seed(seed)
-    torch.backends.cudnn.deterministic = True
-    torch.backends.cudnn.benchmark = False
-    network = build_model(model, inputs.classes, inputs.size).to(device)
-    optimizer = torch.optim.SGD(
-        network.parameters(),
-        lr=recipe.rate,
-        momentum=recipe.momentum,
-        weight_decay=recipe.weight_decay,
-        nesterov=True,
-    )
+    network, optimizer = _start(inputs, model, recipe, seed, device)
     done = _restore(run, network, optimizer)
     run.drop_parts_after(done)
     record_rows = np.concatenate([inputs.rows("val"), rows]) if recorded is None else recorded
@@ -184,6 +179,36 @@ def train(
                 run.write_checkpoint(epoch, {name: t.cpu() for name, t in network.state_dict().items()})
             run.write_state(epoch, _state(network, optimizer))
     return network
+
+
+def fit(
+    inputs: Inputs, rows: np.ndarray, *, model: str, recipe: Recipe, steps: int, seed: int, device: str, bar: tqdm
+) -> nn.Module:
+    """A network trained on `rows` for exactly `steps` steps of the optimizer; nothing is recorded.
+
+    With the steps of `train`, and its recipe made for the size, it is the network that `train` returns. `bar` counts
+    steps. Raises LossprintError where training diverges.
+    """
+    network, optimizer = _start(inputs, model, recipe, seed, device)
+    for epoch in range(1, -(-steps // recipe.steps(len(rows))) + 1):
+        _epoch(network, optimizer, recipe, inputs, rows, seed, epoch, device, _Steps(bar), steps)
+    _estimate_statistics(network, inputs, rows, recipe.statistics, device)
+    return network
+
+
+@dataclass(frozen=True)
+class _Steps:
+    bar: tqdm
+
+    def update(self, _: int) -> None:
+        self.bar.update()
+
+
+@torch.inference_mode()
+def predict(network: nn.Module, inputs: Inputs, rows: np.ndarray, device: str) -> np.ndarray:
+    """The class index (R,) of the largest logit for each of the rows, in eval mode."""
+    network.eval()
+    return np.concatenate([network(images).argmax(1).cpu().numpy() for _, images, _ in inputs.batches(rows, device)])
 
 
 def fold_of(inputs: Inputs, folds: int, seed: int) -> np.ndarray:
@@ -247,18 +272,36 @@ def bar_style() -> dict:
     return {"mininterval": 0.2 if terminal else 15, "dynamic_ncols": terminal, "smoothing": 0.1, "unit_scale": True}
 
 
-def _epoch(network, optimizer, recipe, inputs, rows, seed, epoch, device, bar) -> tuple[float, float]:
-    """One epoch; mean training loss and images a second."""
+def _start(inputs: Inputs, model: str, recipe: Recipe, seed: int, device: str) -> tuple[nn.Module, torch.optim.SGD]:
+    torch.manual_seed(seed)
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
+    network = build_model(model, inputs.classes, inputs.size).to(device)
+    optimizer = torch.optim.SGD(
+        network.parameters(),
+        lr=recipe.rate,
+        momentum=recipe.momentum,
+        weight_decay=recipe.weight_decay,
+        nesterov=True,
+    )
+    return network, optimizer
+
+
+def _epoch(network, optimizer, recipe, inputs, rows, seed, epoch, device, bar, steps=None) -> tuple[float, float]:
+    """One epoch of a training of `steps` steps (those of the recipe's epochs), cut short where it reaches them.
+
+    Returns the mean training loss and images a second.
+    """
     generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
     torch.manual_seed(seed * 1_000_003 + epoch)  # for dropout, where a network has it
     order = rows[torch.randperm(len(rows), generator=generator).numpy()]
-    # A last batch of a few images would make batch norm's statistics a lottery: batches differ by one image at most.
-    parts = np.array_split(order, max(len(order) // recipe.batch, 1))
-    steps = len(parts)
+    each = recipe.steps(len(rows))
+    first, steps = (epoch - 1) * each, steps or recipe.epochs * each
+    parts = np.array_split(order, each)[: steps - first]
     network.train()
     total, seen, began = 0.0, 0, time.perf_counter()
     for step, (at, images) in enumerate(inputs.raw(parts)):
-        rate = recipe.rate_at((epoch - 1) * steps + step, recipe.epochs * steps)
+        rate = recipe.rate_at(first + step, steps)
         for group in optimizer.param_groups:
             group["lr"] = rate
         images = _shifted(images, max(round(recipe.shift * inputs.size), 1), generator)
