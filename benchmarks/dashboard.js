@@ -31,6 +31,7 @@
       return mine.height > 0 && middle > box.top && middle < box.bottom
     })
   }
+  const card = () => all(".card[data-token]").at(-1)
   const ids = () => all(".tile").map((tile) => tile.dataset.id).join()
   const idle = () => document.querySelector("[data-testid=stApp]")?.dataset.testScriptState === "notRunning"
     && !document.querySelector("[data-stale=true], [data-testid=stSkeleton]")
@@ -57,6 +58,10 @@
       return images.length > 0 && images.every(loaded)
         && all(".js-plotly-plot .main-svg .scatterlayer .trace", "[role=dialog]").length > 0
     },
+    question: (before) => {
+      images = [...(card()?.querySelectorAll(".pictures img") ?? [])]
+      return images.length > 0 && card().dataset.token !== before && images.every(loaded)
+    },
     pictures: (before) => {
       images = inside()
       return images.every(loaded) && images.some((image) => !before.includes(image.src))
@@ -75,7 +80,8 @@
     requestAnimationFrame(look)
   })
   let pressed = null, end = null
-  document.addEventListener("pointerdown", () => { pressed = performance.now() }, true)
+  for (const press of ["pointerdown", "keydown"])
+    document.addEventListener(press, () => { pressed = performance.now() }, true)
   window.bench = {
     ids, idle, until,
     pictures: () => inside().map((image) => image.src),

@@ -122,9 +122,9 @@ def ours(run: Path):
     return serving(command, port, "_stcore/health")
 
 
-def empty(folder: str):
+def empty(folder: str, app: str = EMPTY):
     script, port = Path(folder) / "empty.py", free_port()
-    script.write_text(EMPTY)
+    script.write_text(app)
     return serving([sys.executable, "-c", SERVE_EMPTY, str(script), str(port)], port, "_stcore/health")
 
 
@@ -154,7 +154,7 @@ def went(page, url: str, *checks: str) -> list[float]:
 
 
 def pressed(page, act: Callable[[], object], check: str, argument=None) -> float:
-    """Milliseconds from the press of the pointer within `act` until the check holds and is painted."""
+    """Milliseconds from the press of the pointer or a key within `act` until the check holds and is painted."""
     page.bring_to_front()  # Chromium draws a page in the background once a second
     page.evaluate("([check, argument]) => bench.arm(check, argument)", [check, argument])
     page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")

@@ -1,0 +1,171 @@
+"""What a report is made of: one reading of a run and its decisions. Knows no HTML."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from lossprint.audit import assigning, export, stopping
+from lossprint.audit.resolve import RULES
+from lossprint.audit.review import Reviews
+from lossprint.audit.store import Run
+from lossprint.audit.types import SCORES, SPLITS
+
+WORST = 12  # findings of a kind that are shown with pictures
+MEMBERS = 4  # images of a group that are shown
+ROWS = 200  # changes that are listed
+FEATURES = ("suggested_probability", "triage", "rank_confidence")
+
+
+@dataclass(frozen=True)
+class Prints:
+    """Loss trajectories: checkpoints (E,), losses (E,) by sample, means (E,) by given label; `of` says whose means."""
+
+    checkpoints: list[int]
+    losses: dict[int, np.ndarray]
+    means: dict[str, np.ndarray]
+    of: str
+
+
+@dataclass(frozen=True, eq=False)
+class Facts:
+    """A run and its decisions under a rule of `resolve.RULES`.
+
+    samples: path, label, split, indexed by sample. counts: samples by label (rows) and split (columns). worst: the rows
+    of findings that are shown. scores: names of the scores that the run has. accuracy: of the validation samples at the
+    last checkpoint, in [0, 1], None where unknown. history, progress: as of `Reviews`; standing: what stands of the
+    history. reviewed: rows of `export.applied` for samples with a decision under the rule, indexed by sample; changed:
+    those of them that differ from the dataset.
+    """
+
+    run: Run
+    rule: str
+    samples: pd.DataFrame
+    counts: pd.DataFrame
+    unreadable: pd.DataFrame
+    findings: pd.DataFrame
+    worst: pd.DataFrame
+    scores: tuple[str, ...]
+    prints: Prints | None
+    accuracy: float | None
+    history: pd.DataFrame
+    standing: pd.DataFrame
+    progress: pd.DataFrame
+    reviewed: pd.DataFrame
+    changed: pd.DataFrame
+    stop: stopping.Stopping
+    agreement: assigning.Agreement
+    comparison: pd.DataFrame | None
+
+    @property
+    def reviewers(self) -> list[str]:
+        return sorted(set(self.standing["reviewer"].astype(str)))
+
+    @property
+    def date(self) -> str:
+        """When the state was reached that the report tells: the last row of the history, else the run's creation."""
+        return str(self.history["at"].iloc[-1]) if len(self.history) else str(self.run.manifest.get("created", ""))
+
+    @property
+    def rule_words(self) -> str:
+        if self.rule.startswith("reviewer:"):
+            return f"what {self.rule.removeprefix('reviewer:').strip()} said"
+        return RULES[self.rule]
+
+
+def gather(run: Run, reviews: Reviews, rule: str = "latest") -> Facts:
+    """Read all of it. Raises LossprintError for an unknown rule, and where the run is damaged or half written."""
+    history = reviews.history()
+    decided = export.applied(run, reviews, apply=rule, decided_only=True)  # first: a wrong rule costs no time
+    decided = decided[decided["decision"].notna()].set_index("sample")
+    samples = run.samples().set_index("sample")[["path", "label", "split"]]
+    findings = run.findings()
+    counts = pd.crosstab(samples["label"].astype(object), samples["split"].astype(object))
+    train = samples.index[(samples["split"] == "train").to_numpy(bool)].to_numpy()
+    worst = findings[findings["rank"] <= WORST]
+    worst, scores = _with_scores(run, worst)
+    alone = worst.loc[worst["kind"].isin(("label_error", "outlier")), "sample"].tolist()
+    return Facts(
+        run=run,
+        rule=rule,
+        samples=samples,
+        counts=counts.reindex(columns=[one for one in SPLITS if one in counts], fill_value=0),
+        unreadable=run.unreadable(),
+        findings=findings,
+        worst=worst,
+        scores=scores,
+        prints=_prints(run, samples, alone),
+        accuracy=_accuracy(run, samples),
+        history=history,
+        standing=history[history["stands"]],
+        progress=reviews.progress(findings),
+        reviewed=decided,
+        changed=decided[decided["change"] != ""],
+        stop=_stop(findings, train, history, int(run.manifest.get("seed") or 0), rule),
+        agreement=assigning.agreement(history, samples["label"]),
+        comparison=run.comparison(),
+    )
+
+
+def _stop(findings: pd.DataFrame, train: np.ndarray, history: pd.DataFrame, seed: int, rule: str) -> stopping.Stopping:
+    if rule.startswith("reviewer:"):  # one who decided on other kinds of finding only is no fault here
+        who = rule.removeprefix("reviewer:").strip()
+        history, rule = history[(history["reviewer"] == who).to_numpy(bool)], "latest"
+    return stopping.stopping(findings, train, history, seed, rule=rule)
+
+
+def digest(history: pd.DataFrame) -> str:
+    """A sha256 over what was decided, by whom and when: another one means other decisions."""
+    names = ["id", "finding", "sample", "decision", "new_label", "reviewer", "at", "comment", "undoes", "role"]
+    text = history[names].to_csv(index=False, lineterminator="\n")
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+
+
+def _with_scores(run: Run, worst: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """`worst` with FEATURES, missing where the run has none, and the names of the scores that it has."""
+    table = run.scores()
+    has = tuple(one for one in SCORES if one in table and table[one].notna().any())
+    features = [one for one in FEATURES if one in table]
+    mine = table.loc[table["sample"].isin(worst["sample"]), ["sample", *features]]
+    return worst.merge(mine, on="sample", how="left").reindex(columns=[*worst.columns, *FEATURES]), has
+
+
+def _prints(run: Run, samples: pd.DataFrame, wanted: list[int]) -> Prints | None:
+    """Loss prints of some training samples, one checkpoint in memory at a time."""
+    checkpoints = run.recorded("train")
+    if not checkpoints or not wanted:
+        return None
+    losses = {int(sample): np.full(len(checkpoints), np.nan) for sample in wanted}
+    labels = sorted(set(samples.loc[wanted, "label"].astype(object)))
+    split = "val" if run.recorded("val") == checkpoints else "train"
+    code = pd.Series(pd.Index(labels).get_indexer(samples["label"].astype(object)), index=samples.index)
+    means = np.full((len(labels), len(checkpoints)), np.nan)
+    for at, checkpoint in enumerate(checkpoints):
+        ids, values = _column(run, "train", checkpoint, "loss")
+        mine = np.isin(ids, wanted)
+        for sample, value in zip(ids[mine].tolist(), values[mine].tolist()):
+            losses[sample][at] = value
+        if split == "val":
+            ids, values = _column(run, "val", checkpoint, "loss")
+        of = code.reindex(ids).to_numpy()
+        known = np.isfinite(values) & (of >= 0)
+        number = np.bincount(of[known].astype(int), minlength=len(labels))
+        sums = np.bincount(of[known].astype(int), values[known], minlength=len(labels))
+        means[:, at] = np.where(number > 0, sums / np.maximum(number, 1), np.nan)
+    return Prints(checkpoints, losses, dict(zip(labels, means)), {"val": "validation", "train": "training"}[split])
+
+
+def _accuracy(run: Run, samples: pd.DataFrame) -> float | None:
+    checkpoints = run.recorded("val")
+    if not checkpoints:
+        return None
+    ids, predicted = _column(run, "val", checkpoints[-1], "predicted")
+    given = pd.Index(run.classes).get_indexer(samples["label"].reindex(ids).astype(object))
+    known = predicted >= 0
+    return float((predicted == given)[known].mean()) if known.any() else None
+
+
+def _column(run: Run, split: str, checkpoint: int, name: str) -> tuple[np.ndarray, np.ndarray]:
+    part = run.part(split, checkpoint)
+    return part["sample"].to_numpy(), part[name].to_numpy()

@@ -1,0 +1,45 @@
+"""Two reviewers at once in real browser sessions, the server killed in the middle: nothing lost, nothing doubled.
+
+benchmarks/review.py has the long version: four reviewers, 200 decisions each, two kills.
+"""
+
+import importlib
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from browser import flag_many
+from helpers import make_run
+from postgres import database, postgresql  # noqa: F401 (fixtures)
+
+from lossprint.audit.review import open_reviews
+from lossprint.audit.store import open_run
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+DECISIONS = 12  # of each; 34 questions are there
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(os.environ.get("LOSSPRINT_NO_BROWSER") == "1", reason="LOSSPRINT_NO_BROWSER=1"),
+]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    run = make_run(tmp_path_factory.mktemp("sessions"), train=30, held_out=6)
+    flag_many(run)
+    return run
+
+
+def test_two_reviewers_lose_and_double_nothing_while_the_server_is_killed(made, tmp_path, database, monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    bench = importlib.import_module("review_sessions")
+    run = Path(shutil.copytree(made.path, tmp_path / "run"))
+    with ThreadPoolExecutor(1) as pool:  # a thread has no event loop yet, whatever ran before in this one
+        accounts, _ = pool.submit(bench.run_sessions, run, database, 2, DECISIONS, 1).result()
+    history = open_reviews(open_run(run), database).history()
+    assert {name: len(one.stored) for name, one in accounts.items()} == {"Ann": DECISIONS, "Bo Æ.": DECISIONS}
+    assert not {name: which for name, which in bench.faults(accounts, history).items() if which}, accounts
+    assert set(history["reviewer"]) == set(accounts)
