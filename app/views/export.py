@@ -31,7 +31,7 @@ def render(loaded: data.Loaded) -> None:
     history = reviews.history()
     options = _options(loaded, history[history["stands"]])
     _cleaned(loaded, export.changes(loaded.run, reviews, **options), options)
-    _rest(loaded)
+    _rest(loaded, options)
     bring.render(loaded)
 
 
@@ -214,18 +214,28 @@ def _record(run, reviews, options: dict[str, str]) -> bytes:
     return outfile.record_text(record).encode()
 
 
-def _rest(loaded: data.Loaded) -> None:
-    left, right = st.columns(2, gap="medium")
+def _rest(loaded: data.Loaded, options: dict[str, str]) -> None:
+    left, middle, right = st.columns(3, gap="medium")
     with left, st.container(border=True, height="stretch"):
         st.markdown("#### Findings")
         counts = loaded.findings.drop_duplicates("group")["kind"].value_counts()
         said = ", ".join(f"{number:,} {kind.replace('_', ' ')}" for kind, number in counts.items()) or "none"
         st.markdown(f"Everything that was flagged, a row a sample: {said}.")
         _download("Findings (CSV)", "findings.csv", lambda: _csv(export.findings(loaded.run)))
+    with middle, st.container(border=True, height="stretch"):
+        st.markdown("#### Report")
+        st.markdown("What was audited, found, decided by whom, and what is left: one page to read, print or file.")
+        _download("Report (HTML)", "report.html", partial(_report, loaded, options["apply"]))
     with right, st.container(border=True, height="stretch"):
         st.markdown("#### Coreset")
         st.markdown("A smaller training set, chosen by a method and a fraction that you can look at first.")
         parts.link("coreset", "Choose a coreset", "filter_alt")
+
+
+def _report(loaded: data.Loaded, rule: str) -> bytes:
+    from lossprint.audit.report import report_bytes
+
+    return report_bytes(loaded.run, rule=rule, reviews=data.reviews(loaded))
 
 
 def _csv(frame: pd.DataFrame) -> bytes:
@@ -236,7 +246,7 @@ def _download(
     label: str, name: str, content: Callable[[], bytes], primary: bool = False, help: str | None = None
 ) -> None:
     """A download button; the file is made when it is clicked."""
-    kinds = {".csv": "text/csv", ".json": "application/json", ".xml": "application/xml"}
+    kinds = {".csv": "text/csv", ".json": "application/json", ".xml": "application/xml", ".html": "text/html"}
     st.download_button(
         label,
         content,
