@@ -19,6 +19,7 @@ TRIES = 25  # questions that others hold, before it is said that nothing is free
 HOLD = 600.0  # seconds for which a question is one reviewer's
 AT, AFTER, SKIPPED, ASKED, SAID = "_review_at", "_review_after", "_review_skipped", "_review_asked", "_review_said"
 SESSION = "_review_session"
+HELD = "_review_mine"  # the question that the queue handed out, and under which name
 
 
 def render(loaded: data.Loaded) -> None:
@@ -141,8 +142,10 @@ def _choose(loaded: data.Loaded, items: pd.DataFrame, open_now: np.ndarray, assi
     linked = parts.url_asks("finding")
     if linked and _known(loaded, items, linked):
         st.session_state[AT] = linked
-    at = st.session_state.get(AT)
-    if at is not None and _known(loaded, items, at):
+    at, who = st.session_state.get(AT), decide.reviewer()
+    held, holder = st.session_state.get(HELD, (None, who))
+    renamed = at == held and holder != who  # handed out under another name: somebody else may have that question
+    if at is not None and not renamed and _known(loaded, items, at):
         return at
     names = list(items["group"])
     after, skipped = st.session_state.get(AFTER), st.session_state.get(SKIPPED, set())
@@ -150,11 +153,17 @@ def _choose(loaded: data.Loaded, items: pd.DataFrame, open_now: np.ndarray, assi
     st.session_state["_review_held"] = None
     for name in queues.next_open(names, open_now, skipped, after)[:TRIES]:
         holder = None if name in mine else _claim(loaded, name)
-        if holder is None:
-            st.session_state[AT] = name
+        if holder is not None:
+            st.session_state["_review_held"] = holder
+        elif _still_open(loaded, name):  # who held it a moment ago may have answered it
+            st.session_state[AT], st.session_state[HELD] = name, (name, who)
             return name
-        st.session_state["_review_held"] = holder
     return None
+
+
+def _still_open(loaded: data.Loaded, name: str) -> bool:
+    kept = data.reviews(loaded)
+    return bool(queues.open_to(decide.reviewer(), pd.Series([name]), kept.history(), kept.assignments())[0])
 
 
 def _known(loaded: data.Loaded, items: pd.DataFrame, name: str) -> bool:
@@ -186,12 +195,9 @@ def _show(
     name, samples = item["group"], item["samples"]
     mine = history[history["finding"] == name]
     asked = _asked(loaded, item, history, blind)
-    state = st.session_state.get(ASKED)
-    if state is None or state["finding"] != name or state["blind"] != blind:
-        state = {"token": uuid4().hex, "finding": name, "blind": blind, "notice": ""}
-        st.session_state[ASKED] = state
+    state = _asking(name, blind, mine)
     # Read by the answer's callback, which runs before the page is drawn again.
-    state |= {"asked": asked, "item": item, "seen": int(mine["id"].max()) if len(mine) else 0}
+    state |= {"asked": asked, "item": item}
     done = len(items) - int(open_now.sum())
     question(
         Question(
@@ -216,6 +222,24 @@ def _show(
         on_skip=_skip,
         on_undo=lambda: decide.undo(loaded, _back),
     )
+
+
+def _asking(name: str, blind: str, mine: pd.DataFrame) -> dict:
+    """The state of this asking, anew for another question, and where somebody answered it since it was drawn.
+
+    A key that is under way then meant the page without that notice: its token is an old one, and it is dropped.
+    """
+    state = st.session_state.get(ASKED)
+    seen, last = (int(mine["id"].iloc[-1]), str(mine["token"].iloc[-1])) if len(mine) else (0, "")
+    if (
+        state is None
+        or (state["finding"], state["blind"]) != (name, blind)
+        or (state["seen"] != seen and not last.startswith(state["token"]))
+    ):
+        state = {"token": uuid4().hex, "finding": name, "blind": blind, "notice": ""}
+        st.session_state[ASKED] = state
+    state["seen"] = seen
+    return state
 
 
 def _asked(loaded: data.Loaded, item: pd.Series, history: pd.DataFrame, blind: str) -> asking.Asked:
@@ -326,7 +350,7 @@ def _answer(loaded: data.Loaded, answer: dict) -> None:
         who = "You, in another window," if row.reviewer == decide.reviewer() else row.reviewer
         verb = "have" if who.startswith("You") else "has"
         notice = f"{who} {verb} answered this meanwhile: {_said(row)}. Answer again to add yours, or skip (S)."
-        st.session_state[ASKED] = {**state, "token": uuid4().hex, "notice": notice}
+        st.session_state[ASKED] = {**state, "token": uuid4().hex, "notice": notice, "seen": row.id}
         return
     except LossprintError as error:
         # The token stays: if only the word that it was stored got lost, a second answer is not stored again.
