@@ -125,7 +125,9 @@ def _left(of: Facts) -> str:
         said = span(stop.left, "90 % interval ")
         return f"{said[0].upper()}{said[1:]} in the training images that were not reviewed."
     parts = []
-    if stop.queue_left is not None and stop.answered < stop.flagged:
+    if stop.flagged and stop.answered == stop.flagged:
+        parts.append("none among the flagged labels, all of which were reviewed")
+    elif stop.queue_left is not None and stop.flagged:
         parts.append(f"{span(stop.queue_left)} among the flagged labels that were not reviewed")
     if stop.rest_left is not None:
         parts.append(f"{span(stop.rest_left)} among the images that nothing flagged")

@@ -21,6 +21,7 @@ from lossprint.audit.report_parts import (
     path,
     percent,
     plural,
+    prose,
     section,
     table,
     text,
@@ -265,7 +266,7 @@ def _why(row) -> str:
 def agreement(of: Facts) -> str:
     """The section on reviewer agreement."""
     found = of.agreement
-    said = [text(one, 600) for one in measures.words(found.raw, found.alpha, thing="image")]
+    said = [prose(one) for one in measures.words(found.raw, found.alpha, thing="image")]
     if not len(found.samples):
         more = "" if len(of.reviewers) < 2 else "Where two reviewers answer the same questions, it is told here."
         one = "What a single reviewer decides rests on that reviewer alone." if len(of.reviewers) == 1 else ""

@@ -6,7 +6,20 @@ import pandas as pd
 
 from lossprint.audit import loop, stopping
 from lossprint.audit.report_facts import Facts
-from lossprint.audit.report_parts import DASH, NBSP, bullets, command, name, p, percent, plural, section, table, text
+from lossprint.audit.report_parts import (
+    DASH,
+    NBSP,
+    bullets,
+    command,
+    name,
+    p,
+    percent,
+    plural,
+    prose,
+    section,
+    table,
+    text,
+)
 from lossprint.audit.report_svg import accuracies, yield_curve
 from lossprint.audit.strata import ENOUGH
 from lossprint.scoring.intervals import Interval
@@ -19,7 +32,7 @@ SPLITS = {"val": "Validation", "test": "Test"}
 def left(of: Facts) -> str:
     """The section on how many errors were found and how many are left, with 90 % intervals."""
     stop = of.stop
-    said = [text(one, 600) for one in stopping.findings_in_words(stop)]
+    said = [prose(one) for one in stopping.findings_in_words(stop)]
     return section(
         "left",
         "Errors found, and errors left",
@@ -32,7 +45,7 @@ def left(of: Facts) -> str:
         _audit(of),
         _curve(stop),
         _tenths(stop),
-        _notes([text(one, 600) for one in stopping.notes(stop)]),
+        _notes([prose(one) for one in stopping.notes(stop)]),
     )
 
 
@@ -189,10 +202,10 @@ def comparison(of: Facts, cleaned: str, compare: str) -> str:
         "comparison",
         title,
         p(about, _stale(of, data)),
-        bullets(text(one, 600) for one in loop.sentences(data)),
+        bullets(prose(one) for one in loop.sentences(data)),
         f'<figure class="drawing">{drawn}<figcaption class="key">{key}</figcaption></figure>',
         _accuracies(found),
-        _by_class(data, found[0]),
+        _by_class(found[0], of.run.classes),
     )
 
 
@@ -218,7 +231,7 @@ def _accuracies(found: list[loop.Summary]) -> str:
                 [
                     f"{ARMS.get(arm, arm)}",
                     _judged(one),
-                    f"{one.samples:,}",
+                    f"{len(one.truth):,}",
                     f"{100 * one.accuracy[arm].mean():.1f}{NBSP}%",
                     DASH if gain is None else f"{gain.mean:+.1f}",
                     DASH if gain is None or gain.low is None else f"{gain.low:+.1f} to {gain.high:+.1f}",
@@ -228,8 +241,8 @@ def _accuracies(found: list[loop.Summary]) -> str:
     return table("Accuracy, mean over the seeds", head, lines, "wide")
 
 
-def _by_class(data: pd.DataFrame, first: loop.Summary) -> str:
-    each = loop.by_class(data, first.split, first.labels)
+def _by_class(first: loop.Summary, classes: list[str]) -> str:
+    each = loop.by_class(first, classes)
     if len(each) < 2:
         return ""
     most = each.reindex(each["change"].abs().sort_values(ascending=False, kind="stable").index).head(MOST)

@@ -34,6 +34,11 @@ def path(value: object, most: int = 90) -> str:
     return f"<bdi class='path'>{text(shown, most)}</bdi>"
 
 
+def prose(sentence: str) -> str:
+    """A sentence of ours as HTML, without a line break between a number and its sign."""
+    return text(sentence, 800).replace(" %", f"{NBSP}%")
+
+
 def css_string(value: str, most: int = 80) -> str:
     """Foreign text as a string in a style sheet: everything but letters and digits is escaped."""
     plain = _UNFIT.sub("\ufffd", " ".join(value.split()))[:most]

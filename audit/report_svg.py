@@ -67,7 +67,7 @@ def accuracies(rows: Sequence[tuple[str, np.ndarray]]) -> str:
     low, high = float(values.min()), float(values.max())
     margin = max(0.15 * (high - low), 0.25)
     low, high = max(0.0, low - margin), min(100.0, high + margin)
-    width, left, step = 560, 130, 46
+    width, left, step = 560, 156, 46
     height = step * len(rows) + 44
 
     def across(value: float) -> float:

@@ -94,6 +94,11 @@ class Run:
         """What training on cleaned labels changed, see `loop`; None where that was not tried."""
         return self._table("comparison.parquet") if (self.path / "comparison.parquet").exists() else None
 
+    def comparison_stamp(self) -> int | None:
+        """When the comparison was written, in nanoseconds; it changes while a comparison goes on."""
+        file = self.path / "comparison.parquet"
+        return file.stat().st_mtime_ns if file.exists() else None
+
     def write_comparison(self, frame: pd.DataFrame) -> None:
         write_frame(self.path / "comparison.parquet", frame)
 

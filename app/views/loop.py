@@ -27,10 +27,15 @@ well; whoever cleaned those by looking at a model's suggestions favours the clea
 """
 
 
+def _summed(loaded: data.Loaded, _stamp: int | None):
+    """The comparison and what it says, anew whenever its file is another one."""
+    table = loaded.run.comparison()
+    return table, [] if table is None else loop.summaries(table)
+
+
 def render(loaded: data.Loaded) -> None:
     parts.header("Before & after", "Does the cleaned data train a better model than the given data?")
-    table = loaded.run.comparison()
-    found = [] if table is None else loop.summaries(table)
+    table, found = data.derived(loaded, _summed, loaded.run.comparison_stamp())
     if not found:
         _empty(loaded, table)
         return
