@@ -1,7 +1,9 @@
 """Several processes at once, forked from one that has the modules loaded already: seconds less than starting each."""
 
 import multiprocessing
+import sys
 from pathlib import Path
+from types import ModuleType
 
 from lossprint.audit.review import open_reviews
 from lossprint.audit.store import open_run
@@ -17,8 +19,13 @@ def at_once(run, url: str | None, act, names: list[str]) -> list:
     """
     start, queue = CONTEXT.Barrier(len(names)), CONTEXT.Queue()
     workers = [CONTEXT.Process(target=_one, args=(run.path, url, act, name, start, queue)) for name in names]
-    for worker in workers:
-        worker.start()
+    # A process first runs its parent's main file again. Streamlit's AppTest leaves a script there that is gone by now.
+    main, sys.modules["__main__"] = sys.modules["__main__"], ModuleType("__main__")
+    try:
+        for worker in workers:
+            worker.start()
+    finally:
+        sys.modules["__main__"] = main
     try:
         said = dict(queue.get(timeout=60) for _ in workers)
     finally:
