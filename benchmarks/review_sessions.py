@@ -44,6 +44,12 @@ CHANGES = """(card, [token, notice, ms]) => new Promise((done) => {
       || performance.now() - began > ms ? done() : setTimeout(look, 20)
   look()
 })"""
+# The token that is on the card at the moment of the next key: a redraw may have renewed it since the card was looked at
+NOTES = """(card) => {
+  window.lossprintPressed = null
+  const note = () => (window.lossprintPressed = card.dataset.token)
+  document.addEventListener("keydown", note, { capture: true, once: true })
+}"""
 
 
 @dataclass
@@ -131,10 +137,14 @@ async def review(context, url: str, name: str, decisions: int, account: Account,
             await page.keyboard.press("s")
         else:
             choice, key = seen["choices"][random.integers(len(seen["choices"]))]
-            account.again += seen["token"] == given
-            given = seen["token"]
-            account.pressed.setdefault(given, choice)  # the first press is what a repeated one repeats
+            with suppress(Exception):  # the card went away meanwhile
+                await card.evaluate(NOTES, timeout=1000 * PATIENT)
             await page.keyboard.press(key.lower())
+            pressed = await page.evaluate("window.lossprintPressed") or seen["token"]
+            account.again += pressed == given
+            given = pressed
+            # The first press is what a repeated one repeats. On a renewed card the key may have meant something else.
+            account.pressed.setdefault(given, choice if pressed == seen["token"] else "")
         before = seen["token"]
         with suppress(Exception):  # the card went away meanwhile
             await card.evaluate(CHANGES, [before, seen["notice"], 1000 * PATIENT], timeout=2000 * PATIENT)
