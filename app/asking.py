@@ -8,17 +8,17 @@ import pandas as pd
 
 from lossprint.app import data, keeping, parts
 from lossprint.app.gallery.question import Choice, Shown
-from lossprint.audit import queues, strata
+from lossprint.audit import assigning, queues, strata
 
 BLIND = {"Both labels": "", "Given label hidden": "given", "Suggestion hidden": "suggestion"}  # as the URL has them
 QUEUES = {
     "Everything": None,
-    "Labels": ("label_error",),
-    "Duplicates": queues.DUPLICATES,
-    "Outliers": ("outlier",),
-    "Video": ("sequence_label", "sequence_order"),
+    "Labels": assigning.QUEUES["labels"],
+    "Duplicates": assigning.QUEUES["duplicates"],
+    "Outliers": assigning.QUEUES["outliers"],
+    "Video": assigning.QUEUES["video"],
     "Random audit": (queues.AUDIT,),
-    "Spot check": ("label_error",),  # the label errors in a random order
+    "Spot check": assigning.QUEUES["labels"],  # the label errors in a random order
 }
 TIERS = {"All tiers": "", "Verify": "verify", "Correct": "correct", "Look closer": "look"}  # as the URL has them
 AUDITED = 2000  # questions of the random audit that are there to be asked

@@ -2,6 +2,7 @@
 
 import getpass
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from threading import Lock
 
 import pandas as pd
@@ -9,6 +10,7 @@ import streamlit as st
 
 from lossprint.app import data, parts
 from lossprint.audit import exchange
+from lossprint.audit.resolve import LABELLED, resolve
 from lossprint.audit.types import LossprintError, Review
 
 SAID = {
@@ -25,7 +27,6 @@ BADGE = {
     "exclude": ("excluded", "bad"),
     "unsure": ("unsure", "warn"),
 }
-LABELLED = ("accept", "relabel")
 LONGEST = 500  # characters of a comment
 STORING = Lock()
 STACK = "_stored"  # what this session stored and may take back: run, reviewer, ids of the rows
@@ -89,13 +90,10 @@ def reviewed_groups(loaded: data.Loaded) -> set[str]:
 
 def excluded_elsewhere(loaded: data.Loaded, finding: str, samples: Sequence[int]) -> dict[int, str]:
     """The samples that are out at present by a decision on another finding, and which finding that is."""
-    now = decided(loaded)
-    rows = [now[sample] for sample in samples if sample in now]
-    return {
-        int(row["sample"]): str(row["finding"])
-        for row in rows
-        if row["decision"] == "exclude" and row["finding"] != finding
-    }
+    history = data.reviews(loaded).history()
+    now = resolve(history[history["sample"].isin(samples)]).set_index("sample")
+    out = now.loc[(now["decision"] == "exclude") & (now["finding"] != finding), "finding"].to_dict()
+    return {int(sample): str(out[sample]) for sample in samples if sample in out}
 
 
 def badge(row: Mapping | None) -> dict:
@@ -190,7 +188,7 @@ def answer(
     *,
     token: str,
     seen: int | None = None,
-    seconds: float | None = None,
+    seconds: object = None,
     blind: str = "",
     comment: str = "",
     role: str = "",
@@ -198,11 +196,11 @@ def answer(
     """Append the answer to one asked question; undo takes it back. It is on the disk when this returns.
 
     `token` names the asking: the same answer sent twice is stored once. `seen` is the highest id of the decisions on
-    this finding that the page knew of. Raises Conflict where another session has answered since, LossprintError where
-    nothing could be stored.
+    this finding that the page knew of. `seconds` may be whatever a browser sent. Raises Conflict where another session
+    has answered since, LossprintError where nothing could be stored.
     """
     shared = {"finding": finding, "reviewer": reviewer(), "comment": comment.strip()[:LONGEST]}
-    shared |= {"blind": blind, "seconds": seconds, "role": role}
+    shared |= {"blind": blind, "seconds": looked(seconds), "role": role}
     rows = [
         {**shared, "sample": int(sample), "decision": decision, "new_label": label, "token": f"{token}:{at}"}
         for at, (sample, decision, label) in enumerate(decisions)
@@ -211,6 +209,18 @@ def answer(
     with STORING:
         made = data.reviews(loaded).add_all(rows, seen=None if seen is None else {finding: seen})
         stack.append((loaded.run.path, shared["reviewer"], [row.id for row in made]))
+
+
+def looked(seconds: object) -> float | None:
+    """How long a question was looked at, from what a browser sent: at most an hour, None where that is no number."""
+    with suppress(TypeError, ValueError):
+        return min(3600.0, max(0.0, round(float(seconds), 2)))
+    return None
+
+
+def one_in_words(decision: str, label: object) -> str:
+    """A single decision in lower case, with its label, as plain text."""
+    return SAID[str(decision)].lower() + (f" ({label})" if isinstance(label, str) else "")
 
 
 def in_words(decisions: Sequence[tuple[int, str, str | None]]) -> str:
@@ -287,6 +297,18 @@ def last_action(history: pd.DataFrame, who: str) -> list[int]:
 
 
 # ---------------------------------------------------------------------------------------------- buttons
+
+
+def undo_button(loaded: data.Loaded, then, *, key: str) -> None:
+    """Where all is answered: the way back. `then(row)` as in `undo`."""
+    st.button(
+        "Undo my last decision",
+        icon=":material/undo:",
+        shortcut="U",
+        key=key,
+        on_click=undo,
+        args=(loaded, then),
+    )
 
 
 def buttons(

@@ -127,6 +127,29 @@ def partner_strip(loaded: data.Loaded, sample: int, scope: str, key: str) -> Non
         parts.chart(figure, f"Loss of sample {sample} and of its closest partners", f"{key}-curves")
 
 
+def folded(
+    loaded: data.Loaded, sample: int, key: str, title: str, *, box: str, expanded: bool = False, more=None
+) -> None:
+    """The evidence beside a question, folded: drawn once it is opened. `more()` draws below the partners.
+
+    `title` says whether it is or was asked; `box` is the key of the fold, which stays open as its user left it.
+    """
+    fold = st.expander(title, icon=":material/show_chart:", expanded=expanded, key=box, on_change="rerun")
+    with fold:
+        if not fold.open:
+            return
+        why(loaded, sample)
+        left, right = st.columns(2, gap="large")
+        with left:
+            loss_chart(loaded, sample, f"{key}-loss", height=260)
+            scores_chart(loaded, sample, f"{key}-scores")
+        with right:
+            if loaded.samples.at[sample, "split"] == "train":
+                partner_strip(loaded, sample, "class", f"{key}-partners")
+            if more is not None:
+                more()
+
+
 def copies(loaded: data.Loaded, sample: int, key: str) -> bool:
     """The duplicates of a sample, with their similarity; False where it has none."""
     pairs = loaded.duplicates

@@ -1,7 +1,5 @@
 """What reviewers who differ said, and what settling it stores. Draws nothing."""
 
-from collections.abc import Mapping
-
 import pandas as pd
 
 from lossprint.app import asking, data, decide, parts, story
@@ -89,13 +87,8 @@ def notice(history: pd.DataFrame, sample: int, votes: pd.DataFrame) -> str:
     settled = resolve.adjudications(history[history["sample"] == sample])
     if len(settled):
         last = settled.iloc[-1]
-        told.append(f"Settled by {last['reviewer']}: {in_words(last)}. A new answer replaces it.")
+        held = decide.one_in_words(last["decision"], last["new_label"])
+        told.append(f"Settled by {last['reviewer']}: {held}. A new answer replaces it.")
     if decide.reviewer() in set(votes["reviewer"].astype(str)):
         told.append("You are one of those who differ here: if you can, let somebody else settle it.")
     return " ".join(told)
-
-
-def in_words(row: Mapping) -> str:
-    """A decision in lower case, with its label."""
-    label = row["new_label"]
-    return decide.SAID[str(row["decision"])].lower() + (f" ({label})" if isinstance(label, str) else "")

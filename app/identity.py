@@ -3,24 +3,15 @@
 A cookie, since a session's state is gone once the server was restarted: decisions would then go on under another name.
 """
 
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 import streamlit as st
+
+from lossprint.app import parts
 
 COOKIE = "lossprint_reviewer"
 LONGEST = 60
 NAMED = "_named"  # whether somebody typed or picked the name in this session
-
-_COOKIE = st.components.v2.component(
-    "lossprint_identity",
-    html="<span></span>",
-    css=":host { display: none }",
-    js="""
-export default function ({ data }) {
-  document.cookie = `${data.cookie}=${data.value}; path=/; max-age=31536000; samesite=lax`
-}
-""",
-)
 
 
 def signed_in() -> str | None:
@@ -51,4 +42,4 @@ def remember(name: str) -> None:
     """Let the browser keep the name; nothing is sent where it has it already."""
     name = (name or "").strip()
     if name and name != remembered() and not signed_in():
-        _COOKIE(key="identity", data={"cookie": COOKIE, "value": quote(name)})
+        parts.keep_cookie(COOKIE, name, key="identity")

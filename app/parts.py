@@ -3,6 +3,7 @@
 import html
 import re
 from time import monotonic
+from urllib.parse import quote
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -93,6 +94,24 @@ def link(page: str, label: str, icon: str = "arrow_forward", params: dict | None
         if "run" in st.session_state:
             params = {"run": st.session_state["run"], **params}
         st.page_link(target, label=label, icon=f":material/{icon}:", query_params=params or None)
+
+
+# Python can read cookies and not write them. This element does, and nothing else.
+_COOKIE = st.components.v2.component(
+    "lossprint_cookie",
+    html="",
+    css=":host { display: none }",
+    js="""export default function ({ data }) {
+  try {
+    document.cookie = `${data.name}=${data.value}; path=/; max-age=31536000; samesite=lax`
+  } catch (error) { void error }
+}""",
+)
+
+
+def keep_cookie(name: str, value: str, key: str) -> None:
+    """Let the browser keep a value for a year, for this site; nothing happens where cookies are off."""
+    _COOKIE(key=key, data={"name": name, "value": quote(value)}, height="content")
 
 
 # ---------------------------------------------------------------------------------------------- images

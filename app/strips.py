@@ -6,7 +6,7 @@ import streamlit as st
 
 from lossprint.app import data, decide, detail, grouping, keeping, parts, story
 from lossprint.app.gallery import gallery
-from lossprint.app.grouping import KINDS, Edges, Table
+from lossprint.app.grouping import Edges, Table
 from lossprint.app.keeping import Said
 
 MEMBERS = 24  # tiles a group
@@ -26,6 +26,11 @@ def value_of(loaded: data.Loaded, table: Table, frame: pd.DataFrame, policy: str
     if policy == "largest":
         sizes = [data.thumb(loaded, sample) for sample in ids.tolist()]
         return np.array([-found.width * found.height if found else np.nan for found in sizes], float)
+    return losses(loaded, ids)
+
+
+def losses(loaded: data.Loaded, ids: np.ndarray) -> np.ndarray:
+    """The mean loss of each sample, NaN where unknown: what the policy `loss` goes by."""
     if "csl" not in loaded.scores:
         return np.full(len(ids), np.nan)
     at = loaded.scores.index.get_indexer(ids)
@@ -191,19 +196,14 @@ def actions(
     samples: list[int],
     *,
     key: str,
-    policy: str = "loss",
-    value: np.ndarray | None = None,
-    known: Said | None = None,
+    policy: str,
+    value: np.ndarray,
+    known: Said,
 ) -> None:
     """The choices on a duplicate group: one copy with one of its labels, all, none, unsure.
 
-    `value` is what the policy goes by, one a sample; `known` what was decided on the samples. Both are read if missing.
+    `value` is what the policy goes by, one a sample; `known` what was decided on the samples.
     """
-    if known is None:
-        known = keeping.said(data.reviews(loaded).history(), samples)
-    if value is None:
-        frame = pd.DataFrame({"kind": [KINDS[0]], "start": [0], "size": [len(samples)]})
-        value = value_of(loaded, Table(frame, np.asarray(samples), len(samples)), frame, policy)
     before, now = known.before(group), known.now()
     rows = loaded.samples.loc[samples]
     train = (rows["split"] == "train").to_numpy(bool)

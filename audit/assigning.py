@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from lossprint.audit import resolve
+from lossprint.audit import queues, resolve
 from lossprint.audit.types import LossprintError
 from lossprint.scoring import reviewers as measures
 from lossprint.scoring.reviewers import Estimate
 
 QUEUES: dict[str, tuple[str, ...] | None] = {
     "labels": ("label_error",),
-    "duplicates": ("duplicate", "near_duplicate"),
+    "duplicates": queues.DUPLICATES,
     "outliers": ("outlier",),
     "video": ("sequence_label", "sequence_order"),
     "all": None,

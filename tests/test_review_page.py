@@ -32,7 +32,7 @@ class Reviewer:
             name = review._choose(self.loaded, items, open_now, assignments)
             if name is not None:
                 item = review._item(self.loaded, items, name)
-                review._show(self.loaded, item, items, open_now, kept.history(), blind)
+                review._show(self.loaded, item, items, open_now, kept.history(), assignments, blind)
             return name
 
     def answer(self, key: str, token: str | None = None, **more) -> None:
@@ -155,7 +155,8 @@ def test_what_another_finding_left_out_is_said_first(run, monkeypatch):
     ann = Reviewer(run, monkeypatch)
     with ann:
         data.reviews(ann.loaded).add(finding="duplicate:31", sample=4, decision="exclude", reviewer="bob")
-        told = review._before(ann.loaded, "label_error:4", stored(run).iloc[:0], [4])
+        assignments = data.reviews(ann.loaded).assignments()
+        told = review._before(ann.loaded, "label_error:4", stored(run).iloc[:0], [4], assignments)
     assert "Sample 4 is excluded in duplicate:31; deciding here brings it back" in told
 
 
@@ -171,4 +172,4 @@ def test_an_unknown_choice_or_label_stores_nothing(run, monkeypatch):
 
 @pytest.mark.parametrize("value, known", [(2.345, 2.35), ("x", None), (None, None), (-1, 0.0), (1e9, 3600.0)])
 def test_seconds_from_a_browser_are_a_number_or_unknown(value, known):
-    assert review._seconds(value) == known
+    assert decide.looked(value) == known

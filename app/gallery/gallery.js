@@ -4,13 +4,6 @@ const MOVES = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: "down", ArrowUp: "up", 
 const ACTIONS = { a: "accept", k: "keep", x: "exclude", n: "unsure", u: "undo" }
 const SAID = { accept: "As suggested", keep: "Keep label", exclude: "Exclude", unsure: "Unsure" }
 
-function element(tag, className, text) {
-  const node = document.createElement(tag)
-  if (className) node.className = className
-  if (text !== undefined) node.textContent = text
-  return node
-}
-
 function picture(tile, pickable) {
   const frame = element("div", "frame")
   if (tile.src) {

@@ -40,7 +40,7 @@ _GRID = st.components.v2.component(
     "lossprint_gallery",
     html='<div class="bar" role="toolbar" aria-label="Decide on the selected" hidden></div><div class="grid"></div>',
     css=part("gallery.css"),
-    js=part("gallery.js"),
+    js=part("dom.js") + part("gallery.js"),
 )
 
 

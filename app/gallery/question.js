@@ -5,13 +5,6 @@
 
 const PATIENCE = 6000 // ms without an answer from the server after which the same question may be answered again
 
-function element(tag, className, text) {
-  const node = document.createElement(tag)
-  if (className) node.className = className
-  if (text !== undefined) node.textContent = text
-  return node
-}
-
 function figure(image, src) {
   const box = element("figure")
   const frame = element("div", "frame")

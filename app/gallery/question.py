@@ -88,7 +88,9 @@ _HTML = """
   </div>
 </div>
 """
-_CARD = st.components.v2.component("lossprint_question", html=_HTML, css=part("question.css"), js=part("question.js"))
+_CARD = st.components.v2.component(
+    "lossprint_question", html=_HTML, css=part("question.css"), js=part("dom.js") + part("question.js")
+)
 _SENT = "_question_sent"  # ids of the images that this session's browser holds
 HELD = 12  # as many as question.js keeps
 

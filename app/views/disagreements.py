@@ -1,6 +1,5 @@
 """Disagreements: where do reviewers differ, and what holds?"""
 
-from contextlib import suppress
 from uuid import uuid4
 
 import numpy as np
@@ -212,9 +211,6 @@ def _answer(loaded: data.Loaded, answer: dict) -> None:
         decisions = asking.decide_label(sample, label, given, state["suggested"])
     if not decisions:
         return
-    seconds = None
-    with suppress(TypeError, ValueError):
-        seconds = min(3600.0, max(0.0, round(float(answer.get("seconds")), 2)))
     try:
         _check_settled(loaded, sample, state["seen"])
         decide.answer(
@@ -223,14 +219,14 @@ def _answer(loaded: data.Loaded, answer: dict) -> None:
             decisions,
             token=state["token"],
             seen=state["seen"],
-            seconds=seconds,
+            seconds=answer.get("seconds"),
             comment=str(answer.get("comment") or ""),
             role="adjudication",
         )
     except Conflict as conflict:
         row = conflict.row
         did = "settled" if row.role == "adjudication" else "answered"
-        said = differing.in_words({"decision": row.decision, "new_label": row.new_label})
+        said = decide.one_in_words(row.decision, row.new_label)
         notice = f"{row.reviewer} {did} this meanwhile: {said}. Answer again to add yours, or skip (S)."
         st.session_state[ASKED] = {**state, "token": uuid4().hex, "notice": notice}
         return
@@ -286,37 +282,18 @@ def _all_settled(loaded: data.Loaded, mine: pd.DataFrame) -> None:
     with st.container(horizontal=True, horizontal_alignment="center"):
         parts.link("export", "Export the cleaned dataset", "download")
         parts.link("reviewers", "Reviewers", "group")
-        st.button(
-            "Undo my last decision",
-            icon=":material/undo:",
-            shortcut="U",
-            key="settled-undo",
-            on_click=decide.undo,
-            args=(loaded, _back),
-        )
+        decide.undo_button(loaded, _back, key="settled-undo")
 
 
 def _evidence(loaded: data.Loaded, row: pd.Series) -> None:
     sample = int(row["sample"])
-    box = st.expander(
-        "Evidence: why it was asked, loss print, scores and neighbours",
-        icon=":material/show_chart:",
-        key="settle-evidence",
-        on_change="rerun",
-    )
-    with box:
-        if not box.open:
-            return
-        detail.why(loaded, sample)
-        left, right = st.columns(2, gap="large")
-        with left:
-            detail.loss_chart(loaded, sample, "settle-loss", height=260)
-            detail.scores_chart(loaded, sample, "settle-scores")
-        with right:
-            if loaded.samples.at[sample, "split"] == "train":
-                detail.partner_strip(loaded, sample, "class", "settle-partners")
-            detail.copies(loaded, sample, "settle")
-            detail.decisions(loaded, sample)
+
+    def more() -> None:
+        detail.copies(loaded, sample, "settle")
+        detail.decisions(loaded, sample)
+
+    title = "Evidence: why it was asked, loss print, scores and neighbours"
+    detail.folded(loaded, sample, "settle", title, box="settle-evidence", more=more)
 
 
 def _list(mine: pd.DataFrame, said: pd.DataFrame) -> None:

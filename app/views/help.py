@@ -139,14 +139,6 @@ STEPS = (
 )
 COOKIE = "lossprint_tour"
 TOUR = "_tour"  # `closed` or `open`; unset: as the browser's cookie says
-# Python can read cookies and not write them. This element does, and nothing else.
-_REMEMBER = st.components.v2.component(
-    "lossprint_remember",
-    html="",
-    js="""export default function ({ data }) {
-  try { document.cookie = data.cookie + "=closed; path=/; max-age=31536000; SameSite=Lax" } catch (error) { void error }
-}""",
-)
 
 
 # ---------------------------------------------------------------------------------------------- beside a score
@@ -186,7 +178,7 @@ def tour(loaded: data.Loaded) -> None:
     """
     state = st.session_state.get(TOUR)
     if state == "closed":
-        _REMEMBER(key="tour-remember", data={"cookie": COOKIE}, height="content")
+        parts.keep_cookie(COOKIE, "closed", key="tour-remember")
         return
     if state is None and (st.context.cookies.get(COOKIE) == "closed" or decide.decided(loaded)):
         return

@@ -1,6 +1,5 @@
 """Review: one question at a time, stored at once."""
 
-from contextlib import suppress
 from uuid import uuid4
 
 import numpy as np
@@ -9,8 +8,7 @@ import streamlit as st
 
 from lossprint.app import asking, data, decide, detail, guard, identity, parts
 from lossprint.app.gallery.question import Question, question
-from lossprint.app.grouping import Table
-from lossprint.app.strips import value_of
+from lossprint.app.strips import losses
 from lossprint.audit import queues
 from lossprint.audit.review import Conflict
 from lossprint.audit.types import LossprintError, Review
@@ -132,7 +130,7 @@ def _round(loaded: data.Loaded, which: str, tier: str, blind: str, mix: bool) ->
             _done(loaded, which, items, open_now)
             return
         item = _item(loaded, items, name)
-        _show(loaded, item, items, open_now, history, blind)
+        _show(loaded, item, items, open_now, history, assignments, blind)
         if not blind and item["kind"] not in queues.DUPLICATES:
             _evidence(loaded, item)
 
@@ -140,12 +138,12 @@ def _round(loaded: data.Loaded, which: str, tier: str, blind: str, mix: bool) ->
 def _choose(loaded: data.Loaded, items: pd.DataFrame, open_now: np.ndarray, assignments: pd.DataFrame) -> str | None:
     """The finding to ask about: the one that a link or an undo names, the one on the screen, or the next open one."""
     linked = parts.url_asks("finding")
-    if linked and _known(loaded, items, linked):
+    if linked and _item(loaded, items, linked) is not None:
         st.session_state[AT] = linked
     at, who = st.session_state.get(AT), decide.reviewer()
     held, holder = st.session_state.get(HELD, (None, who))
     renamed = at == held and holder != who  # handed out under another name: somebody else may have that question
-    if at is not None and not renamed and _known(loaded, items, at):
+    if at is not None and not renamed and _item(loaded, items, at) is not None:
         return at
     names = list(items["group"])
     after, skipped = st.session_state.get(AFTER), st.session_state.get(SKIPPED, set())
@@ -166,12 +164,6 @@ def _still_open(loaded: data.Loaded, name: str) -> bool:
     return bool(queues.open_to(decide.reviewer(), pd.Series([name]), kept.history(), kept.assignments())[0])
 
 
-def _known(loaded: data.Loaded, items: pd.DataFrame, name: str) -> bool:
-    return bool((items["group"] == name).any() or (data.derived(loaded, asking.items)["group"] == name).any()) or (
-        name.startswith(f"{queues.AUDIT}:") and bool((data.derived(loaded, asking.audit)["group"] == name).any())
-    )
-
-
 def _claim(loaded: data.Loaded, name: str) -> str | None:
     """Hold a question for this session, so that nobody else is handed it; who holds it already, if anybody does."""
     session = st.session_state.setdefault(SESSION, uuid4().hex)
@@ -181,16 +173,23 @@ def _claim(loaded: data.Loaded, name: str) -> str | None:
         return None  # where nothing can be written nothing can be decided either; that is said when it is tried
 
 
-def _item(loaded: data.Loaded, items: pd.DataFrame, name: str) -> pd.Series:
+def _item(loaded: data.Loaded, items: pd.DataFrame, name: str) -> pd.Series | None:
+    """The question of a name, of this queue or another one; None where the run has none such."""
     for table in (items, data.derived(loaded, asking.items), data.derived(loaded, asking.audit)):
         found = table[table["group"] == name]
         if len(found):
             return found.iloc[0]
-    raise LossprintError(f"expected a finding of this run, found {name!r}")
+    return None
 
 
 def _show(
-    loaded, item: pd.Series, items: pd.DataFrame, open_now: np.ndarray, history: pd.DataFrame, blind: str
+    loaded: data.Loaded,
+    item: pd.Series,
+    items: pd.DataFrame,
+    open_now: np.ndarray,
+    history: pd.DataFrame,
+    assignments: pd.DataFrame,
+    blind: str,
 ) -> None:
     name, samples = item["group"], item["samples"]
     mine = history[history["finding"] == name]
@@ -210,7 +209,7 @@ def _show(
             suggested=asked.suggested,
             about=_about(loaded, samples, len(samples) > 1, blind),
             hint=asked.hint,
-            notice=state["notice"] or _before(loaded, name, mine, samples),
+            notice=state["notice"] or _before(loaded, name, mine, samples, assignments),
             said=st.session_state.pop(SAID, ""),
             coming=_coming(loaded, items, open_now, name, blind),
             done=done,
@@ -245,9 +244,7 @@ def _asking(name: str, blind: str, mine: pd.DataFrame) -> dict:
 def _asked(loaded: data.Loaded, item: pd.Series, history: pd.DataFrame, blind: str) -> asking.Asked:
     samples = item["samples"]
     if item["kind"] in queues.DUPLICATES:
-        frame = pd.DataFrame({"kind": [queues.DUPLICATES[0]], "start": [0], "size": [len(samples)]})
-        value = value_of(loaded, Table(frame, np.asarray(samples), len(samples)), frame, "loss")
-        return asking.about_group(loaded, item["group"], samples, value, history)
+        return asking.about_group(loaded, item["group"], samples, losses(loaded, np.asarray(samples)), history)
     sample = int(samples[0])
     likely = data.derived(loaded, asking.likely).get(sample, []) if item["kind"] == "label_error" else []
     return asking.about_label(
@@ -271,7 +268,7 @@ def _about(loaded: data.Loaded, samples: list[int], group: bool, blind: str) -> 
     return f"Sample {samples[0]}" if blind == "given" else f"Sample {samples[0]} · {path}"
 
 
-def _before(loaded: data.Loaded, name: str, mine: pd.DataFrame, samples: list[int]) -> str:
+def _before(loaded: data.Loaded, name: str, mine: pd.DataFrame, samples: list[int], assignments: pd.DataFrame) -> str:
     """What to know first: what was said of this finding before, and what another finding left out.
 
     Before: by this reviewer, or by anybody where the finding is not shared out for independent answers.
@@ -279,22 +276,17 @@ def _before(loaded: data.Loaded, name: str, mine: pd.DataFrame, samples: list[in
     told = []
     standing = mine[mine["stands"]]
     if len(standing):
-        if (data.reviews(loaded).assignments()["finding"] == name).any():
+        if (assignments["finding"] == name).any():
             standing = standing[standing["reviewer"] == decide.reviewer()]
         if len(standing):
             last = standing.iloc[-1]
-            told.append(f"Answered before by {last['reviewer']}: {_said(last)}. A new answer replaces it.")
+            said = decide.one_in_words(last["decision"], last["new_label"])
+            told.append(f"Answered before by {last['reviewer']}: {said}. A new answer replaces it.")
     out = decide.excluded_elsewhere(loaded, name, samples)
     for sample, other in list(out.items())[:3]:
         what = "“Keep all” leaves it out" if len(samples) > 1 else "deciding here brings it back, except by Exclude"
         told.append(f"Sample {sample} is excluded in {other}; {what}.")
     return " ".join(told)
-
-
-def _said(row: pd.Series | Review) -> str:
-    get = row.get if isinstance(row, pd.Series) else lambda name: getattr(row, name)
-    label = get("new_label")
-    return decide.SAID[str(get("decision"))].lower() + (f" ({label})" if isinstance(label, str) else "")
 
 
 def _coming(loaded, items: pd.DataFrame, open_now: np.ndarray, name: str, blind: str) -> tuple:
@@ -341,7 +333,7 @@ def _answer(loaded: data.Loaded, answer: dict) -> None:
             decisions,
             token=state["token"],
             seen=state["seen"],
-            seconds=_seconds(answer.get("seconds")),
+            seconds=answer.get("seconds"),
             blind=state["blind"],
             comment=str(answer.get("comment") or ""),
         )
@@ -349,7 +341,8 @@ def _answer(loaded: data.Loaded, answer: dict) -> None:
         row = conflict.row
         who = "You, in another window," if row.reviewer == decide.reviewer() else row.reviewer
         verb = "have" if who.startswith("You") else "has"
-        notice = f"{who} {verb} answered this meanwhile: {_said(row)}. Answer again to add yours, or skip (S)."
+        said = decide.one_in_words(row.decision, row.new_label)
+        notice = f"{who} {verb} answered this meanwhile: {said}. Answer again to add yours, or skip (S)."
         st.session_state[ASKED] = {**state, "token": uuid4().hex, "notice": notice, "seen": row.id}
         return
     except LossprintError as error:
@@ -358,12 +351,6 @@ def _answer(loaded: data.Loaded, answer: dict) -> None:
         return
     st.session_state[SAID] = f"Stored: {decide.in_words(decisions)}. U takes it back."
     _onward(item["group"])
-
-
-def _seconds(value) -> float | None:
-    with suppress(TypeError, ValueError):
-        return min(3600.0, max(0.0, round(float(value), 2)))
-    return None
 
 
 def _onward(name: str) -> None:
@@ -408,32 +395,15 @@ def _done(loaded: data.Loaded, which: str, items: pd.DataFrame, open_now: np.nda
     with st.container(horizontal=True, horizontal_alignment="center"):
         parts.link("stop", "When to stop", "flag")
         parts.link("export", "Export the cleaned dataset", "download")
-        st.button(
-            "Undo my last decision",
-            icon=":material/undo:",
-            shortcut="U",
-            key="done-undo",
-            on_click=decide.undo,
-            args=(loaded, _back),
-        )
+        decide.undo_button(loaded, _back, key="done-undo")
 
 
 def _evidence(loaded: data.Loaded, item: pd.Series) -> None:
-    sample = int(item["samples"][0])
-    box = st.expander(
+    detail.folded(
+        loaded,
+        int(item["samples"][0]),
+        "review",
         "Evidence: why it is asked, loss print, scores and neighbours",
-        icon=":material/show_chart:",
+        box=f"review-evidence-{item['tier']}",
         expanded=item["tier"] == "look",
-        key=f"review-evidence-{item['tier']}",
-        on_change="rerun",
     )
-    with box:
-        if not box.open:
-            return
-        detail.why(loaded, sample)
-        left, right = st.columns(2, gap="large")
-        with left:
-            detail.loss_chart(loaded, sample, "review-loss", height=260)
-            detail.scores_chart(loaded, sample, "review-scores")
-        with right:
-            detail.partner_strip(loaded, sample, "class", "review-partners")
