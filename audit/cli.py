@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from lossprint.audit import cli_export, cli_loop, cli_report, cli_reviewers  # heavy modules are imported by their calls
+from lossprint.audit.cli_arguments import folds, fraction, natural, positive, seed
 from lossprint.audit.types import LossprintError
 
 
@@ -55,15 +56,13 @@ def build_parser() -> argparse.ArgumentParser:
     audit.add_argument("--out", type=Path, required=True, metavar="RUN", help="the run folder to write")
     cli_loop.add(audit)
     audit.add_argument("--model", help="small (the default) or a torchvision classifier, such as resnet18")
-    audit.add_argument("--epochs", type=_positive, help="default: 24")
-    audit.add_argument("--seed", type=_seed, help="default: 0")
+    audit.add_argument("--epochs", type=positive, help="default: 24")
+    audit.add_argument("--seed", type=seed, help="default: 0")
     audit.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    audit.add_argument("--curvature-checkpoints", type=_natural, metavar="K", help="default: 10; 0 measures none")
-    audit.add_argument("--val-fraction", type=_fraction, metavar="F", help="drawn from train without a val split; 0.1")
-    audit.add_argument(
-        "--seeds", type=_positive, metavar="S", help="trainings for a steadier label ranking; default: 1"
-    )
-    audit.add_argument("--folds", type=_folds, metavar="K", help="rank labels by K-fold out-of-sample losses")
+    audit.add_argument("--curvature-checkpoints", type=natural, metavar="K", help="default: 10; 0 measures none")
+    audit.add_argument("--val-fraction", type=fraction, metavar="F", help="drawn from train without a val split; 0.1")
+    audit.add_argument("--seeds", type=positive, metavar="S", help="trainings for a steadier label ranking; default: 1")
+    audit.add_argument("--folds", type=folds, metavar="K", help="rank labels by K-fold out-of-sample losses")
     audit.add_argument("--resume", action="store_true", help="continue a run that was cut off")
     audit.add_argument("--quiet", action="store_true", help="no progress bars")
 
@@ -87,8 +86,8 @@ def build_parser() -> argparse.ArgumentParser:
     coreset.add_argument("--method", required=True, metavar="M", help="a name such as cld, csl_easy or random")
     budget = coreset.add_mutually_exclusive_group(required=True)
     budget.add_argument("--fraction", type=float, metavar="F", help="of the training samples, in proportion to classes")
-    budget.add_argument("--per-class", type=_positive, metavar="K", help="samples of each class")
-    coreset.add_argument("--seed", type=_seed, default=0)
+    budget.add_argument("--per-class", type=positive, metavar="K", help="samples of each class")
+    coreset.add_argument("--seed", type=seed, default=0)
     coreset.add_argument("--out", type=Path, required=True, metavar="FILE.csv")
     cleaned = _command(exports, "cleaned", cli_export.cleaned, "what the experts decided, applied to the labels")
     cleaned.add_argument("run", type=Path, metavar="RUN")
@@ -118,7 +117,7 @@ def _command(commands, name: str, call, text: str) -> argparse.ArgumentParser:
 
 def _server(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1", metavar="H", help="default: %(default)s, this machine only")
-    parser.add_argument("--port", type=_positive, default=8501, metavar="P", help="default: %(default)s")
+    parser.add_argument("--port", type=positive, default=8501, metavar="P", help="default: %(default)s")
     parser.add_argument("--no-browser", action="store_true", help="do not open a browser window")
 
 
@@ -130,40 +129,6 @@ class _Version(argparse.Action):
 
         print(f"lossprint {version()}")
         parser.exit()
-
-
-def _natural(text: str) -> int:
-    if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"expected a whole number of 0 or more, found {text!r}")
-    return int(text)
-
-
-def _folds(text: str) -> int:
-    if not text.isdigit() or int(text) == 1:
-        raise argparse.ArgumentTypeError(f"expected 2 folds or more, or 0 for none, found {text!r}")
-    return int(text)
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of 1 or more, found {text!r}")
-    return int(text)
-
-
-def _seed(text: str) -> int:
-    if not text.isdigit() or int(text) >= 2**32:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 0 to {2**32 - 1}, found {text!r}")
-    return int(text)
-
-
-def _fraction(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"expected a number between 0 and 1, found {text!r}")
-    return value
 
 
 # ---------------------------------------------------------------------------------------------- one call each

@@ -32,7 +32,7 @@ def compare(options) -> int:
 
     run = store.open_run(options.out)
     source = run.manifest["dataset"].get("source")
-    if options.dataset is not None and workflow._absolute(options.dataset) != source:
+    if options.dataset is not None and workflow.absolute(options.dataset) != source:
         raise LossprintError(f"expected no DATASET with --from, or {source} of {run.path}, found {options.dataset}")
     table = loop.compare(
         run,

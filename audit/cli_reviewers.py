@@ -1,9 +1,9 @@
 """`lossprint reviews assign` and `lossprint reviews status`: who is asked what, and how far everybody is."""
 
-import argparse
 import sys
 from pathlib import Path
 
+from lossprint.audit.cli_arguments import positive, seed, share
 from lossprint.audit.types import LossprintError
 
 QUEUES = ("labels", "duplicates", "outliers", "video", "all")  # those of assigning.QUEUES, which is imported late
@@ -14,42 +14,20 @@ def add(reviews, command) -> None:
     assign = command(reviews, "assign", _assign, "share a queue out among reviewers")
     assign.add_argument("run", type=Path, metavar="RUN")
     assign.add_argument("--reviewers", required=True, metavar="A,B,...", help="their names, with commas between them")
-    assign.add_argument("--overlap", type=_number, default=1, metavar="N", help="reviewers a finding; default: 1")
+    assign.add_argument("--overlap", type=positive, default=1, metavar="N", help="reviewers a finding; default: 1")
     assign.add_argument(
         "--share",
-        type=_share,
+        type=share,
         metavar="F",
         help="give only this share of the findings to N reviewers, and the rest to one; default: all of them",
     )
     assign.add_argument("--queue", choices=QUEUES, default="all", help="default: %(default)s")
-    assign.add_argument("--seed", type=_seed, default=0, metavar="S", help="of who gets what; default: 0")
+    assign.add_argument("--seed", type=seed, default=0, metavar="S", help="of who gets what; default: 0")
     assign.add_argument(
         "--extend", action="store_true", help="whoever has a question keeps it; deal out only what is missing"
     )
     status = command(reviews, "status", _status, "who has answered how much, and how far they agree")
     status.add_argument("run", type=Path, metavar="RUN")
-
-
-def _number(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of 1 or more, found {text!r}")
-    return int(text)
-
-
-def _seed(text: str) -> int:
-    if not text.isdigit() or int(text) >= 2**32:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 0 to {2**32 - 1}, found {text!r}")
-    return int(text)
-
-
-def _share(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not 0 < value <= 1:
-        raise argparse.ArgumentTypeError(f"expected a number over 0 and up to 1, found {text!r}")
-    return value
 
 
 def _assign(options) -> int:

@@ -158,7 +158,7 @@ def _inputs(data: Cleaned, asked: dict, quiet: bool):
     """The dataset, decoded once; labels and splits are the run's, rows are those of `data`."""
     from lossprint.audit import datasets, train, workflow
 
-    loaded, size = workflow._load(asked, quiet)
+    loaded, size = workflow.load(asked, quiet)
     there = loaded.dataset.samples
     ids = data.samples["sample"].to_numpy(np.int64)
     at = pd.Index(there["sample"]).get_indexer(ids)

@@ -50,7 +50,7 @@ def audit(
     to the same bytes.
     """
     given = {
-        "dataset": _absolute(dataset),
+        "dataset": absolute(dataset),
         "model": model,
         "epochs": epochs,
         "seed": seed,
@@ -68,11 +68,11 @@ def audit(
         run = store.open_run(out, need=None)
         if run.stages == list(store.STAGES):
             return run
-    loaded, size = _load(asked, quiet)
+    loaded, size = load(asked, quiet)
     _refuse_inside(Path(out), loaded.dataset)
     models.build_model(asked["model"], len(loaded.dataset.classes), size)  # one that does not fit leaves no run behind
     recorder = Recorder(out, loaded.dataset, asked=asked, seed=asked["seed"], resume=resume)
-    inputs = _inputs(loaded, size)
+    inputs = inputs_of(loaded, size)
     run = recorder.run
     if "record" not in run.stages:
         began = time.perf_counter()
@@ -104,9 +104,9 @@ def import_losses(losses: str | Path, dataset: str, out: str | Path, quiet: bool
     """A run from losses that the user recorded: everything but curvature, embedding and what rests on them."""
     if (Path(out) / "run.json").exists():
         raise LossprintError(f"expected a new folder for the run, found a run at {out}: choose another --out")
-    loaded, _ = _load({"dataset": dataset, "model": "small", "val_fraction": 0.1, "seed": 0}, quiet)
+    loaded, _ = load({"dataset": dataset, "model": "small", "val_fraction": 0.1, "seed": 0}, quiet)
     parts = list(read_losses(losses, loaded.dataset.samples, loaded.dataset.classes))
-    asked = {"dataset": _absolute(dataset), "losses": _absolute(losses)}
+    asked = {"dataset": absolute(dataset), "losses": absolute(losses)}
     recorder = Recorder(out, loaded.dataset, recording="imported", asked=asked)
     for split, checkpoint, table in sorted(parts, key=lambda part: (part[0], part[1])):
         recorder.run.write_part(split, checkpoint, table)
@@ -128,7 +128,7 @@ def score(path: str | Path) -> store.Run:
 def _look_for_duplicates(run: store.Run) -> None:
     """Duplicates among the images of a run whose losses came from the user's own loop, if they are still there."""
     try:
-        loaded, _ = _load({**DEFAULTS, "dataset": run.manifest["dataset"]["source"]}, quiet=True)
+        loaded, _ = load({**DEFAULTS, "dataset": run.manifest["dataset"]["source"]}, quiet=True)
     except LossprintError as error:
         warnings.warn(f"duplicates were not looked for: {error}", stacklevel=3)
         return
@@ -211,7 +211,7 @@ def _pair_frame(first: np.ndarray, second: np.ndarray, kind: str, similarity: np
 # ---------------------------------------------------------------------------------------------- data
 
 
-def _load(asked: dict, quiet: bool) -> tuple[datasets.Loaded, int]:
+def load(asked: dict, quiet: bool) -> tuple[datasets.Loaded, int]:
     """Open and decode the dataset once; the side in pixels at which the network sees it."""
     from lossprint.audit.models import proxy_size
 
@@ -231,7 +231,8 @@ def _refuse_inside(out: Path, dataset: datasets.Dataset) -> None:
         raise LossprintError(f"expected a place outside the dataset's folder {dataset.root} for the run, found {out}")
 
 
-def _inputs(loaded: datasets.Loaded, size: int):
+def inputs_of(loaded: datasets.Loaded, size: int):
+    """What the training takes: ids, class indices, splits and pixels, with the channels' statistics of `train`."""
     from lossprint.audit import train
 
     samples = loaded.dataset.samples
@@ -300,5 +301,6 @@ def _asked(out: Path, given: dict, resume: bool) -> dict:
     return {name: DEFAULTS.get(name) if value is None else value for name, value in given.items()}
 
 
-def _absolute(source: str | Path) -> str:
+def absolute(source: str | Path) -> str:
+    """A DATASET as run.json names it."""
     return str(source) if str(source).startswith("torchvision:") else str(Path(source).expanduser().absolute())

@@ -145,7 +145,7 @@ def main() -> None:
             quiet=True,
         )
         asked = run.manifest["asked"]
-        inputs = workflow._inputs(*workflow._load(asked, quiet=True))
+        inputs = workflow.inputs_of(*workflow.load(asked, quiet=True))
         rows = inputs.rows("train")
         rows = rows[np.unique(np.linspace(0, len(rows) - 1, options.images).astype(np.int64))]
         measured = measure(run, inputs, rows, options.epochs, asked["model"], options.reference, options.seed)

@@ -56,7 +56,7 @@ def ours(folder: Path, run: str | None):
     if run:
         ids, vectors = open_run(run).embeddings()
     yield
-    loaded, _ = workflow._load({**workflow.DEFAULTS, "dataset": str(folder / "labels.csv")}, quiet=True)
+    loaded, _ = workflow.load({**workflow.DEFAULTS, "dataset": str(folder / "labels.csv")}, quiet=True)
     rows = loaded.dataset.samples["sample"].to_numpy()
     if vectors is not None and not np.array_equal(ids, rows):
         raise SystemExit(f"expected a run of {folder}, found other samples in {run}")

@@ -69,7 +69,7 @@ def load(source: Path, images: int, val: int, seed: int):
         pool, val_pool = np.split(np.random.default_rng(seed).permutation(len(labels)), [len(labels) // 2])
     else:
         asked = {**workflow.DEFAULTS, "dataset": str(source)}
-        whole = workflow._inputs(*workflow._load(asked, quiet=True))
+        whole = workflow.inputs_of(*workflow.load(asked, quiet=True))
         pixels, labels = whole.pixels, whole.labels
         random = np.random.default_rng(seed)
         pool, val_pool = (random.permutation(whole.rows(split)) for split in ("train", "val"))

@@ -325,9 +325,9 @@ def _state_of(run, dataset, folder):
     from lossprint.audit import train, workflow
     from lossprint.audit.record import Recorder
 
-    loaded, size = workflow._load(run.manifest["asked"], True)
+    loaded, size = workflow.load(run.manifest["asked"], True)
     recorder = Recorder(folder / "again", loaded.dataset, seed=0)
-    train.train(recorder, workflow._inputs(loaded, size), model="small", epochs=4, seed=0, device="cpu", quiet=True)
+    train.train(recorder, workflow.inputs_of(loaded, size), model="small", epochs=4, seed=0, device="cpu", quiet=True)
     return folder / "again" / "resume.safetensors"
 
 
