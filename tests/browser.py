@@ -4,7 +4,6 @@ import io
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from helpers import make_run
+from helpers import free_port, make_run
 
 from lossprint.audit.review import open_reviews
 from lossprint.audit.store import Run, open_run
@@ -34,6 +33,10 @@ FLAGS = [
 HOSTILE = '<img src=x onerror="window.hacked=1">'
 # Streamlit's page looks for its server below the path of a deep link first, and finds it at the root afterwards.
 PROBE = re.compile(r"/[a-z]+/_stcore/(health|host-config)$")
+MARKS = [
+    pytest.mark.browser,
+    pytest.mark.skipif(os.environ.get("LOSSPRINT_NO_BROWSER") == "1", reason="LOSSPRINT_NO_BROWSER=1"),
+]
 PAGES = {
     "Mislabeled": "labels",
     "Duplicates": "duplicates",
@@ -92,12 +95,6 @@ def serving(path: Path, port: int):
                 server.wait(20)
             except subprocess.TimeoutExpired:
                 server.kill()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from browser import base, chromium, page, runs  # noqa: F401 (fixtures of all browser tests)
+from postgres import database, postgresql  # noqa: F401 (fixtures of all tests of the decisions)
 
 DEMO = Path(__file__).parent.parent / "assets" / "demo"
 

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import socket
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,12 @@ from lossprint.audit.tables import PAIRS
 from lossprint.audit.types import SCORES, Finding
 
 CLASSES = ("bag", "coat", "shirt")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def make_run(

@@ -5,7 +5,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from helpers import free_port
 
 PASSWORD = "a secret of the tests"
 
@@ -26,12 +26,6 @@ def binaries() -> Path | None:
         return found[-1].parent
     here = shutil.which("initdb")
     return Path(here).resolve().parent if here else None
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def _end_with_the_tests() -> None:

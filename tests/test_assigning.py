@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from helpers import make_run
 
-from lossprint.audit import assigning, cli, cli_reviewers, queues
+from lossprint.audit import assigning, cli, cli_arguments, cli_reviewers, queues
 from lossprint.audit.review import open_reviews
 from lossprint.audit.types import LossprintError
 
@@ -309,9 +309,9 @@ def test_names_cannot_draw_on_the_terminal(tmp_path, capsys):
     assert "\x1b" not in capsys.readouterr().out
     assert call("status", run.path) == 0
     assert "?[31mann" in capsys.readouterr().out
-    assert isinstance(cli_reviewers._number("3"), int)
+    assert isinstance(cli_arguments.positive("3"), int)
     with pytest.raises(argparse.ArgumentTypeError):
-        cli_reviewers._share("x")
+        cli_arguments.share("x")
 
 
 def test_a_large_queue_is_planned_at_once():

@@ -4,26 +4,22 @@ Chromium is LOSSPRINT_CHROMIUM, else the system's, else Playwright's own. Withou
 only where LOSSPRINT_NO_BROWSER=1 says so.
 """
 
-import os
 import re
 
 import pytest
-from browser import (  # noqa: F401 (fixtures)
+from browser import (
     HOSTILE,
+    MARKS,
     PAGES,
     address,
-    base,
     caption,
     check_access,
-    chromium,
     come_into_view,
     current,
     download,
     eventually,
     free_port,
     idle,
-    page,
-    runs,
     serving,
     visit,
     watched,
@@ -32,10 +28,7 @@ from browser import (  # noqa: F401 (fixtures)
 from lossprint.audit.review import open_reviews
 from lossprint.audit.store import open_run
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(os.environ.get("LOSSPRINT_NO_BROWSER") == "1", reason="LOSSPRINT_NO_BROWSER=1"),
-]
+pytestmark = MARKS
 # ---------------------------------------------------------------------------------------------- pages
 
 

@@ -1,28 +1,22 @@
 """Classes, Compare runs and Help in a real browser: real links, clicks and keys."""
 
-import os
 import re
 
 import pytest
-from browser import (  # noqa: F401 (fixtures)
+from browser import (
     HOSTILE,
+    MARKS,
     address,
-    chromium,
     eventually,
     flag_many,
     free_port,
     idle,
-    page,
     serving,
     visit,
-    watched,
 )
 from helpers import make_run
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(os.environ.get("LOSSPRINT_NO_BROWSER") == "1", reason="LOSSPRINT_NO_BROWSER=1"),
-]
+pytestmark = MARKS
 
 
 @pytest.fixture(scope="module")

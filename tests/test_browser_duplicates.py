@@ -1,22 +1,26 @@
 """The duplicates page in a real browser: order, threshold, keep-one policy, deciding on many groups, links."""
 
-import os
 import re
 
 import numpy as np
 import pandas as pd
 import pytest
-from browser import address, base, caption, chromium, current, eventually, idle, page, visit, watched  # noqa: F401 (fixtures)
+from browser import (
+    MARKS,
+    address,
+    current,
+    eventually,
+    idle,
+    visit,
+    watched,
+)
 from helpers import make_run
 
 from lossprint.audit import find
 from lossprint.audit.review import open_reviews
 from lossprint.audit.store import open_run
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(os.environ.get("LOSSPRINT_NO_BROWSER") == "1", reason="LOSSPRINT_NO_BROWSER=1"),
-]
+pytestmark = MARKS
 CHAIN, CONFLICT, LEAK, PLAIN = "near_duplicate-10", "duplicate-0", "near_duplicate-20", "duplicate-30"
 
 

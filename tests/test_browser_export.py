@@ -1,28 +1,19 @@
 """The export page in a real Chromium: whose decisions apply, decisions brought in and taken back."""
 
-import os
-
-import pytest
-from browser import (  # noqa: F401 (fixtures)
+from browser import (
+    MARKS,
     address,
-    base,
-    chromium,
     current,
     download,
     eventually,
     idle,
-    page,
-    runs,
     visit,
 )
 
 from lossprint.audit.review import open_reviews
 from lossprint.audit.store import open_run
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(os.environ.get("LOSSPRINT_NO_BROWSER") == "1", reason="LOSSPRINT_NO_BROWSER=1"),
-]
+pytestmark = MARKS
 
 
 def metrics(page) -> list[str]:

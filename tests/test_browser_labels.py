@@ -1,26 +1,16 @@
 """The mislabeled gallery in a real Chromium: selecting many, deciding by key and by button, undo, filters as a link."""
 
-import os
-
-import pytest
-from browser import (  # noqa: F401 (fixtures)
+from browser import (
+    MARKS,
     address,
-    base,
-    caption,
-    chromium,
     current,
     eventually,
     idle,
-    page,
-    runs,
     visit,
     watched,
 )
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(os.environ.get("LOSSPRINT_NO_BROWSER") == "1", reason="LOSSPRINT_NO_BROWSER=1"),
-]
+pytestmark = MARKS
 
 
 def tiles(page) -> list[int]:

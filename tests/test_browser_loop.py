@@ -1,29 +1,19 @@
 """Before & after in a real Chromium: nothing decided, not compared yet, and a comparison that was planted."""
 
-import os
-
 import numpy as np
 import pandas as pd
-import pytest
-from browser import (  # noqa: F401 (fixtures)
-    base,
+from browser import (
+    MARKS,
     check_access,
-    chromium,
     idle,
-    page,
-    runs,
     visit,
-    watched,
 )
 
 from lossprint.audit import loop
 from lossprint.audit.review import open_reviews
 from lossprint.audit.store import open_run
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(os.environ.get("LOSSPRINT_NO_BROWSER") == "1", reason="LOSSPRINT_NO_BROWSER=1"),
-]
+pytestmark = MARKS
 
 
 def plant(run, arms: dict[str, float]) -> None:

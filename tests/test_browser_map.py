@@ -1,18 +1,13 @@
 """The triage map in a real Chromium: drag a box, draw a lasso, choose by keys, zones, links."""
 
-import os
 import re
 
 import numpy as np
-import pytest
-from browser import (  # noqa: F401 (fixtures)
+from browser import (
+    MARKS,
     address,
-    base,
-    chromium,
     eventually,
     idle,
-    page,
-    runs,
     visit,
     watched,
 )
@@ -20,10 +15,7 @@ from browser import (  # noqa: F401 (fixtures)
 from lossprint.app import zones
 from lossprint.audit.store import open_run
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(os.environ.get("LOSSPRINT_NO_BROWSER") == "1", reason="LOSSPRINT_NO_BROWSER=1"),
-]
+pytestmark = MARKS
 TITLE = "Triage map"
 
 

@@ -1,27 +1,19 @@
 """Aligned and conflicting in a real browser: a query by path, by click and by link, its partners and their curves."""
 
-import os
 import re
 
-import pytest
-from browser import (  # noqa: F401 (fixtures)
+from browser import (
+    MARKS,
     address,
-    base,
     caption,
-    chromium,
     eventually,
     idle,
-    page,
-    runs,
     visit,
 )
 
 from lossprint.audit.store import open_run
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(os.environ.get("LOSSPRINT_NO_BROWSER") == "1", reason="LOSSPRINT_NO_BROWSER=1"),
-]
+pytestmark = MARKS
 TITLE = "Aligned & conflicting"
 
 

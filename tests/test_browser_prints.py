@@ -1,26 +1,20 @@
 """Loss prints in a real Chromium: shapes and heat-map rows filter the gallery, and a link repeats the view."""
 
-import os
 from urllib.parse import parse_qs, urlsplit
 
 import pandas as pd
 import pytest
-from browser import (  # noqa: F401 (fixtures)
+from browser import (
+    MARKS,
     address,
-    base,
     caption,
-    chromium,
     eventually,
     idle,
-    page,
     visit,
 )
 from helpers import make_run
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(os.environ.get("LOSSPRINT_NO_BROWSER") == "1", reason="LOSSPRINT_NO_BROWSER=1"),
-]
+pytestmark = MARKS
 
 PLANTED = {  # from the first sample on, so many of each; the rest falls early
     "Rises again": (5, [1.9, 0.2, 0.2, 1.8, 0.2, 0.1]),

@@ -1,19 +1,21 @@
 """The report in a real Chromium, from the disk: it loads nothing, can be read by all, fits a telephone, and prints."""
 
-import os
 import re
 
 import pytest
-from browser import HOSTILE, check_access, chromium, flag_many, watched  # noqa: F401 (fixtures)
+from browser import (
+    HOSTILE,
+    MARKS,
+    check_access,
+    flag_many,
+    watched,
+)
 from helpers import make_run
 
 from lossprint.audit.report import write_report
 from lossprint.audit.review import open_reviews
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(os.environ.get("LOSSPRINT_NO_BROWSER") == "1", reason="LOSSPRINT_NO_BROWSER=1"),
-]
+pytestmark = MARKS
 LONG = "a-very-long-name-without-any-place-to-break-it-" * 2
 
 

@@ -1,19 +1,14 @@
 """The review page in a real Chromium: two reviewers at once, blind mode, search, images that are there in time."""
 
-import os
 import re
 
-import pytest
-from browser import (  # noqa: F401 (fixtures)
+from browser import (
+    MARKS,
     address,
-    base,
     caption,
-    chromium,
     current,
     eventually,
     idle,
-    page,
-    runs,
     visit,
     watched,
 )
@@ -21,10 +16,7 @@ from browser import (  # noqa: F401 (fixtures)
 from lossprint.audit.review import open_reviews
 from lossprint.audit.store import open_run
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(os.environ.get("LOSSPRINT_NO_BROWSER") == "1", reason="LOSSPRINT_NO_BROWSER=1"),
-]
+pytestmark = MARKS
 
 
 def history(runs, name: str = "plain"):

@@ -1,18 +1,12 @@
 """Sharing out a queue, and settling what two reviewers differ on, in a real Chromium."""
 
-import os
-
-import pytest
-from browser import (  # noqa: F401 (fixtures)
+from browser import (
     HOSTILE,
+    MARKS,
     address,
-    base,
     check_access,
-    chromium,
     eventually,
     idle,
-    page,
-    runs,
     visit,
     watched,
 )
@@ -21,10 +15,7 @@ from lossprint.audit import export, resolve
 from lossprint.audit.review import open_reviews
 from lossprint.audit.store import open_run
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(os.environ.get("LOSSPRINT_NO_BROWSER") == "1", reason="LOSSPRINT_NO_BROWSER=1"),
-]
+pytestmark = MARKS
 
 
 def plant(runs, name: str, rows: list[tuple]) -> None:

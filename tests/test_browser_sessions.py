@@ -4,15 +4,16 @@ benchmarks/review.py has the long version: four reviewers, 200 decisions each, t
 """
 
 import importlib
-import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from browser import flag_many
+from browser import (
+    MARKS,
+    flag_many,
+)
 from helpers import make_run
-from postgres import database, postgresql  # noqa: F401 (fixtures)
 
 from lossprint.audit.review import open_reviews
 from lossprint.audit.store import open_run
@@ -20,10 +21,7 @@ from lossprint.audit.store import open_run
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 DECISIONS = 12  # of each; 34 questions are there
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(os.environ.get("LOSSPRINT_NO_BROWSER") == "1", reason="LOSSPRINT_NO_BROWSER=1"),
-]
+pytestmark = MARKS
 
 
 @pytest.fixture(scope="module")

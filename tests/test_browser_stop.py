@@ -1,28 +1,18 @@
 """When to stop in a real Chromium: empty, after a review, and on to the random checks."""
 
-import os
-
-import pytest
-from browser import (  # noqa: F401 (fixtures)
-    base,
+from browser import (
+    MARKS,
     check_access,
-    chromium,
     eventually,
     idle,
-    page,
-    runs,
     visit,
-    watched,
 )
 
 from lossprint.audit.review import open_reviews
 from lossprint.audit.stopping import asked
 from lossprint.audit.store import open_run
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(os.environ.get("LOSSPRINT_NO_BROWSER") == "1", reason="LOSSPRINT_NO_BROWSER=1"),
-]
+pytestmark = MARKS
 
 
 def test_what_is_known_is_said_and_the_random_checks_are_one_click_away(page, base, runs):

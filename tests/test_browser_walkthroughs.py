@@ -1,32 +1,24 @@
 """The three walk-throughs of the README, step by step as a person would go, in a real Chromium."""
 
 import io
-import os
 import re
 from pathlib import Path
 
 import pandas as pd
-import pytest
-from browser import (  # noqa: F401 (fixtures)
+from browser import (
+    MARKS,
     address,
-    base,
     caption,
-    chromium,
     current,
     eventually,
     idle,
-    page,
-    runs,
     visit,
     watched,
 )
 
 from lossprint.audit.store import open_run
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(os.environ.get("LOSSPRINT_NO_BROWSER") == "1", reason="LOSSPRINT_NO_BROWSER=1"),
-]
+pytestmark = MARKS
 
 
 def go(page, title: str) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from helpers import make_run
-from postgres import database, postgresql  # noqa: F401 (fixtures)
 from processes import at_once
 from sqlalchemy import text
 
@@ -35,7 +34,7 @@ def made(tmp_path_factory):
 
 
 @pytest.fixture
-def run(made, tmp_path, database):  # noqa: F811
+def run(made, tmp_path, database):
     return open_run(shutil.copytree(made.path, tmp_path / "run"))
 
 
@@ -93,7 +92,7 @@ def _say(reviews, name: str) -> None:
     reviews.add(finding="outlier:5", sample=5, decision="keep", reviewer=name)
 
 
-def test_several_processes_upgrade_at_once_and_none_loses_its_decision(run, database):  # noqa: F811
+def test_several_processes_upgrade_at_once_and_none_loses_its_decision(run, database):
     plant_first_release(run)
     at_once(run, database, _say, [f"reviewer {at}" for at in range(4)])
     history = open_reviews(run).history()

@@ -10,7 +10,6 @@ import threading
 import pandas as pd
 import pytest
 from helpers import make_run
-from postgres import database, postgresql  # noqa: F401 (fixtures)
 from processes import at_once
 
 from lossprint.audit.review import CHOICES, COLUMNS, open_reviews
@@ -24,7 +23,7 @@ def made(tmp_path_factory):
 
 
 @pytest.fixture
-def run(made, tmp_path, database):  # noqa: F811
+def run(made, tmp_path, database):
     return open_run(shutil.copytree(made.path, tmp_path / "run"))
 
 
@@ -151,7 +150,7 @@ def _write(reviews, name: str) -> None:
             reviews.add(finding=f"label_error:{i}", sample=i % 30, decision="keep", reviewer=name, comment=str(i))
 
 
-def test_four_processes_lose_and_double_nothing(run, database):  # noqa: F811
+def test_four_processes_lose_and_double_nothing(run, database):
     names = [f"reviewer {i}" for i in range(4)]
     at_once(run, database, _write, names)  # all four find no database and create it
     history = open_reviews(run).history()

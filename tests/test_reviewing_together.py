@@ -9,7 +9,7 @@ import time
 
 import pytest
 from helpers import make_run
-from postgres import PASSWORD, database, free_port, new_database, postgresql  # noqa: F401 (fixtures)
+from postgres import PASSWORD, free_port, new_database
 from processes import at_once
 from sqlalchemy import text
 
@@ -27,7 +27,7 @@ def made(tmp_path_factory):
 
 
 @pytest.fixture
-def run(made, tmp_path, database):  # noqa: F811
+def run(made, tmp_path, database):
     return open_run(shutil.copytree(made.path, tmp_path / "run"))
 
 
@@ -152,7 +152,7 @@ def _race(reviews, name: str) -> str:
     return name
 
 
-def test_of_eight_processes_that_answer_the_same_question_one_wins_and_seven_are_told(run, database):  # noqa: F811
+def test_of_eight_processes_that_answer_the_same_question_one_wins_and_seven_are_told(run, database):
     said = at_once(run, database, _race, [f"r{at}" for at in range(8)])
     won = [one for one in said if not one.startswith("told")]
     assert len(won) == 1 and said.count(f"told of {won[0]}") == 7
@@ -228,7 +228,7 @@ def _claim(reviews, name: str) -> str:
     return reviews.claim("a:1", name, f"session of {name}") or name
 
 
-def test_of_eight_processes_that_claim_the_same_finding_one_gets_it(run, database):  # noqa: F811
+def test_of_eight_processes_that_claim_the_same_finding_one_gets_it(run, database):
     said = at_once(run, database, _claim, [f"r{at}" for at in range(8)])
     assert len(set(said)) == 1 and open_reviews(run).claims()["reviewer"].tolist() == said[:1]
 
@@ -273,7 +273,7 @@ def test_a_server_that_says_nothing_is_one_line_soon(made, monkeypatch):
     assert time.monotonic() - began < 10 and "\n" not in str(error.value) and "hush" not in str(error.value)
 
 
-def test_a_writer_waits_for_a_stuck_one_no_longer_than_it_said(made, postgresql, monkeypatch):  # noqa: F811
+def test_a_writer_waits_for_a_stuck_one_no_longer_than_it_said(made, postgresql, monkeypatch):
     monkeypatch.setattr(module, "WAIT", 0.2)
     reviews = open_reviews(made, new_database(postgresql))
     say(reviews, "ann")
@@ -285,13 +285,13 @@ def test_a_writer_waits_for_a_stuck_one_no_longer_than_it_said(made, postgresql,
     assert say(reviews, "bob").id == 2
 
 
-def test_a_wrong_password_is_one_line_without_it(made, postgresql, monkeypatch):  # noqa: F811
+def test_a_wrong_password_is_one_line_without_it(made, postgresql, monkeypatch):
     wrong = postgresql.replace(PASSWORD.replace(" ", "%20"), "hush")
     assert wrong != postgresql
     assert all("password authentication failed" in one for one in told(made, f"{wrong}/postgres", monkeypatch))
 
 
-def test_a_server_that_dropped_its_connections_is_written_to_again(made, postgresql):  # noqa: F811
+def test_a_server_that_dropped_its_connections_is_written_to_again(made, postgresql):
     """The pool's old connection is dead by then: it is noticed before a decision is given to it."""
     reviews = open_reviews(made, new_database(postgresql))
     say(reviews, "ann", seen=0)
