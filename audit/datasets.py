@@ -102,8 +102,9 @@ def open_dataset(
     """Open a folder of class folders, a CSV or Parquet manifest, or torchvision:NAME:ROOT.
 
     Without validation samples, about `val_fraction` of each class's training samples is drawn, at least one, and at
-    least one is left: the same ones for the same paths and seed. With `check` every image is decoded once to find those
-    that cannot be read; without, only missing files are found, and `load` finds the rest.
+    least one is left; of video frames, whole sequences: the same ones for the same paths (or names) and seed. With
+    `check` every image is decoded once to find those that cannot be read; without, only missing files are found, and
+    `load` finds the rest.
 
     Raises LossprintError, in one line, where there is no dataset or nothing can be learnt from it: no image that can be
     read, fewer than two classes, a class with fewer than two samples in train and val.
@@ -172,10 +173,9 @@ def _assemble(origin: Source, faults: dict[int, str], val_fraction: float, seed:
         notes.append(f"{len(unreadable):,} of {len(origin.rows):,} images could not be read")
     _refuse_unfit(samples, origin.name)
     if not (samples["split"] == "val").any():
-        rows = _draw(samples, val_fraction, seed)
-        given = int((samples["split"] == "train").sum())
+        rows, said = _draw(samples, val_fraction, seed, origin.name)
         samples.loc[rows, "split"] = "val"
-        notes.append(f"drew {len(rows):,} of {given:,} training samples for validation (stratified, seed {seed})")
+        notes.append(said)
     classes = sorted(set(samples["label"]))
     for split, lack in (("train", "cannot be learnt"), ("val", "get no CLD")):
         without = [name for name in classes if name not in set(samples.loc[samples["split"] == split, "label"])]
@@ -218,19 +218,52 @@ def _some(labels: list[str], most: int = 5) -> str:
     return ("class " if len(labels) == 1 else "classes ") + ", ".join(map(repr, labels[:most])) + more
 
 
-def _draw(samples: pd.DataFrame, fraction: float, seed: int) -> list[int]:
-    """Rows of the training samples to validate on, ascending.
+def _draw(samples: pd.DataFrame, fraction: float, seed: int, name: str) -> tuple[list[int], str]:
+    """Rows of the training samples to validate on, ascending, and how many of what they are, in words.
 
-    Each path gets a pseudo-random rank of its own, so that images which come, go or cannot be read do not reshuffle the
-    others.
+    Video frames are drawn by whole sequences, other images a class at a time. Each path (or sequence) gets a
+    pseudo-random rank of its own, so that images which come, go or cannot be read do not reshuffle the others.
     """
     train = samples[samples["split"] == "train"]
-    ranks = [blake2b(f"{seed}:{path}".encode(), digest_size=8).digest() for path in train["path"]]
-    drawn = []
-    for _, rows in pd.Series(ranks, index=train.index).groupby(train["label"]):
+    frames, plain = train[train["sequence"].notna()], train[train["sequence"].isna()]
+    ranks = pd.Series([_chance(path, seed) for path in plain["path"]], index=plain.index)
+    drawn, words = [], []
+    for _, rows in ranks.groupby(plain["label"]):
         count = min(max(int(len(rows) * fraction + 0.5), 1), len(rows) - 1)
         drawn += rows.sort_values(kind="stable").index[:count].tolist()
-    return sorted(drawn)
+    if len(plain):
+        words.append(f"{len(drawn):,} of {len(plain):,} training samples")
+    if len(frames):
+        names = sorted(frames["sequence"].unique(), key=lambda one: _chance(one, seed))
+        if len(names) < 2 and not drawn:
+            raise LossprintError(
+                f"expected at least two sequences in train of {name}, to draw one for validation, found only "
+                f"{names[0]!r}"
+            )
+        chosen = _draw_sequences(frames, names, fraction)
+        rows = frames.index[frames["sequence"].isin(chosen)].tolist()
+        drawn += rows
+        words.append(f"{len(chosen):,} of {len(names):,} training sequences ({len(rows):,} frames)")
+    how = "stratified, " if len(plain) else ""
+    return sorted(drawn), f"drew {' and '.join(words)} for validation ({how}seed {seed})"
+
+
+def _draw_sequences(frames: pd.DataFrame, names: list[str], fraction: float) -> list[str]:
+    """About `fraction` of the sequences, the first of `names`; one that alone has a class only where none is left."""
+    has = {one: set(labels) for one, labels in frames.groupby("sequence")["label"]}
+    left = pd.Series([label for one in names for label in has[one]]).value_counts().to_dict()
+    count = min(max(int(len(names) * fraction + 0.5), 1), len(names) - 1)
+    chosen: list[str] = []
+    for one in names:
+        if len(chosen) < count and all(left[label] > 1 for label in has[one]):
+            chosen.append(one)
+            for label in has[one]:
+                left[label] -= 1
+    return chosen + [one for one in names if one not in chosen][: count - len(chosen)]
+
+
+def _chance(text: str, seed: int) -> bytes:
+    return blake2b(f"{seed}:{text}".encode(), digest_size=8).digest()
 
 
 # ------------------------------------------------------------------------------------------------ decoding

@@ -225,7 +225,8 @@ def _hint(root: Path) -> str:
 def read_manifest(path: Path) -> Source:
     """A CSV or Parquet manifest: path, label and, if there, split, sequence and frame; paths relative to the manifest.
 
-    Sample ids are row positions. Labels are text, whatever they look like. A missing split column means train.
+    Sample ids are row positions. Labels are text, whatever they look like. A missing split column means train. Frames
+    of a sequence are ordered by their numbers; see `_check_sequences` for what is refused and what is noted.
     """
     columns, lines = _csv_columns(path) if path.suffix.lower() == ".csv" else _parquet_columns(path)
     if not lines:
@@ -244,8 +245,69 @@ def read_manifest(path: Path) -> Source:
         splits = [_split(cell, line, path) for cell, line in zip(columns["split"], lines)]
     sequences = [cell or None for cell in columns["sequence"]] if "sequence" in columns else None
     frames = [_frame(cell, line, path) for cell, line in zip(columns["frame"], lines)] if "frame" in columns else None
+    notes = []
+    if sequences and any(sequences):
+        notes = _check_sequences(path, lines, splits, sequences, frames or [None] * len(lines))
     rows = tabulate(columns["path"], columns["label"], splits, sequences, frames)
-    return _of_files("manifest", path, path.parent, rows, [f", in {line} of {path.name}" for line in lines])
+    return _of_files("manifest", path, path.parent, rows, [f", in {line} of {path.name}" for line in lines], notes)
+
+
+def _check_sequences(path: Path, lines: list[str], splits: list[str], sequences: list, frames: list) -> list[str]:
+    """Notes on the frames of sequences. Raises LossprintError where one is in two splits or has a frame twice.
+
+    Neighbouring frames are nearly the same image: a sequence in two splits would be validated on what was trained on.
+    """
+    table = pd.DataFrame({"sequence": sequences, "frame": frames, "split": splits, "line": lines})
+    table = table[table["sequence"].notna()]
+    first = table.drop_duplicates("sequence").set_index("sequence")
+    other = table[table["split"].to_numpy() != first["split"].reindex(table["sequence"]).to_numpy()]
+    if len(other):
+        name, split, line = other.iloc[0][["sequence", "split", "line"]]
+        raise LossprintError(
+            f"expected each sequence in one split, found {name!r} in {first.at[name, 'split']} "
+            f"({first.at[name, 'line']}) and in {split} ({line}) of {path}"
+        )
+    numbered = table[table["frame"].notna()].astype({"frame": "int64"})
+    again = numbered[numbered.duplicated(["sequence", "frame"])]
+    if len(again):
+        name, frame, line = again.iloc[0][["sequence", "frame", "line"]]
+        same = numbered[(numbered["sequence"] == name) & (numbered["frame"] == frame)]
+        raise LossprintError(
+            f"expected each frame of a sequence once, found frame {frame} of {name!r} in {same['line'].iloc[0]} and in "
+            f"{line} of {path}"
+        )
+    notes = []
+    if len(numbered) < len(table):
+        at = table[table["frame"].isna()].iloc[0]
+        notes.append(
+            f"{len(table) - len(numbered):,} frames of sequences without a number, such as in {at['line']} "
+            f"({at['sequence']!r}): they have no place in time"
+        )
+    steps = numbered.groupby("sequence", sort=False)["frame"].diff()
+    back = numbered[(steps < 0).to_numpy()]
+    if len(back):
+        name, frame, line = back.iloc[0][["sequence", "frame", "line"]]
+        notes.append(
+            f"rows that are not in the order of their frames, such as frame {frame} of {name!r} in {line}: the numbers "
+            "count, not the rows"
+        )
+    return [*notes, *_gaps(numbered)]
+
+
+def _gaps(numbered: pd.DataFrame) -> list[str]:
+    """A note on missing frames: steps longer than the sequence's usual one, its median."""
+    ordered = numbered.sort_values(["sequence", "frame"], kind="stable")
+    steps = ordered.groupby("sequence")["frame"].diff()
+    usual = steps.groupby(ordered["sequence"]).transform("median")
+    gaps = ordered[(steps > usual).to_numpy()]
+    if gaps.empty:
+        return []
+    name, frame = gaps.iloc[0][["sequence", "frame"]]
+    before = frame - int(steps[gaps.index[0]])
+    return [
+        f"{len(gaps):,} gaps between frames, such as from {before} to {frame} of {name!r} (every "
+        f"{usual[gaps.index[0]]:g} is usual there)"
+    ]
 
 
 def _csv_columns(path: Path) -> tuple[dict[str, list[str]], list[str]]:

@@ -197,8 +197,12 @@ def _write_duplicates(run: store.Run, loaded: datasets.Loaded, vectors: np.ndarr
     near = duplicates.near_pairs(vectors, _grey(_thumbs(loaded)))
     frames.append(_pair_frame(ids[near.first], ids[near.second], "near", near.similarity))
     pairs = pd.concat(frames, ignore_index=True).sort_values(["sample", "partner", "kind"])
-    known = run.samples()["sample"]
-    pairs = pairs[pairs["sample"].isin(known) & pairs["partner"].isin(known)]
+    known = run.samples().set_index("sample")
+    pairs = pairs[pairs["sample"].isin(known.index) & pairs["partner"].isin(known.index)]
+    if "sequence" in known:  # neighbouring frames of a video are alike, and that is no fault
+        first, second = (known["sequence"].reindex(pairs[name]).to_numpy(object) for name in ("sample", "partner"))
+        same = np.array([isinstance(one, str) and one == other for one, other in zip(first, second)], bool)
+        pairs = pairs[~same]
     # What is identical is near as well: keep the stronger word, which sorts first.
     run.write_duplicates(pairs.drop_duplicates(["sample", "partner"]).reset_index(drop=True))
 
@@ -249,6 +253,7 @@ def inputs_of(loaded: datasets.Loaded, size: int):
         mean,
         std,
         len(index),
+        samples["sequence"].fillna("").to_numpy(str) if samples["sequence"].notna().any() else None,
     )
 
 

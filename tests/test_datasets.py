@@ -44,6 +44,30 @@ def test_the_draw_is_really_random(tmp_path):
     assert often.min() > 0.1 and often.max() < 0.9
 
 
+def frames(tmp_path, sequences, each=6, lone=None):
+    """A manifest without splits: every sequence shows x and y in turn, and `lone` shows z as well."""
+    rows = [(name, at, "z" if name == lone and at > 3 else "xy"[at % 2]) for name in sequences for at in range(each)]
+    lines = [f"{name}-{at}.png,{label},{name},{at}" for name, at, label in rows]
+    names = [f"{name}-{at}" for name, at, _ in rows]
+    return manifest(tmp_path, "\n".join(["path,label,sequence,frame", *lines]) + "\n", names)
+
+
+def test_whole_sequences_are_drawn_for_validation(tmp_path):
+    path = frames(tmp_path, "abcdefgh", lone="c")
+    for seed in range(20):
+        dataset = open_dataset(path, 0.3, seed, check=False)
+        assert (dataset.samples.groupby("sequence")["split"].nunique() == 1).all()
+        assert dataset.notes[0] == f"drew 2 of 8 training sequences (12 frames) for validation (seed {seed})"
+        assert "z" in set(dataset.samples.loc[dataset.samples["split"] == "train", "label"])
+    drawn = {tuple(open_dataset(path, 0.3, seed, check=False).samples["split"]) for seed in range(20)}
+    assert len(drawn) > 5
+
+
+def test_one_sequence_cannot_be_split(tmp_path):
+    found = message(frames(tmp_path, "a"))
+    assert "expected at least two sequences in train" in found and "found only 'a'" in found
+
+
 def test_a_given_validation_split_is_left_alone(tmp_path):
     text = "path,label,split\na.png,x,train\nb.png,x,val\nc.png,y,train\nd.png,y,train\n"
     dataset = open_dataset(manifest(tmp_path, text))

@@ -77,14 +77,14 @@ def test_classes_are_sorted_as_imagefolder_sorts_them(tmp_path):
 
 
 def test_manifest_columns(tmp_path):
-    text = "\ufefflabel,extra,path,frame,split,sequence\n007,!,a.png,3,Training,s 1\n007,!,b.png,4.0,VALID,s 1\n"
+    text = "\ufefflabel,extra,path,frame,split,sequence\n007,!,a.png,3,Training,s 1\n007,!,b.png,4.0,VALID,s 3\n"
     text += "NA,!,c.png,,train,\n\nNA,!,./d.png,-2,validation,s 2\n"
     dataset = open_dataset(manifest(tmp_path, text))
     assert dataset.kind == "manifest" and dataset.root == tmp_path
     assert dataset.samples["path"].tolist() == ["a.png", "b.png", "c.png", "./d.png"]
     assert dataset.samples["label"].tolist() == ["007", "007", "NA", "NA"]
     assert dataset.samples["split"].tolist() == ["train", "val", "train", "val"]
-    assert dataset.samples["sequence"].fillna("-").tolist() == ["s 1", "s 1", "-", "s 2"]
+    assert dataset.samples["sequence"].fillna("-").tolist() == ["s 1", "s 3", "-", "s 2"]
     assert dataset.samples["frame"].fillna(-9).tolist() == [3, 4, -9, -2]
     assert dataset.classes == ["007", "NA"]
 
@@ -112,6 +112,24 @@ def test_a_csv_of_ours_comes_back_as_it_was(tmp_path):
     assert samples["path"].tolist() == names
     assert samples["label"].tolist() == frame["label"].tolist()
     assert samples["sequence"].fillna("").tolist() == ["+1", "", "'", "''=a"]
+
+
+def test_frames_missing_doubled_and_out_of_order_are_said(tmp_path):
+    rows = [("u", 0), ("u", 2), ("u", 4), ("u", 10), ("v", 5), ("v", 3), ("v", 4), ("v", "")]
+    text = "path,label,split,sequence,frame\n"
+    split = {"u": "train", "v": "val"}
+    text += "".join(f"{at}.png,{'xy'[at % 2]},{split[name]},{name},{frame}\n" for at, (name, frame) in enumerate(rows))
+    notes = open_dataset(manifest(tmp_path, text, "01234567")).notes
+    assert notes == [
+        "1 frames of sequences without a number, such as in line 9 ('v'): they have no place in time",
+        "rows that are not in the order of their frames, such as frame 3 of 'v' in line 7: the numbers count, not the "
+        "rows",
+        "1 gaps between frames, such as from 4 to 10 of 'u' (every 2 is usual there)",
+    ]
+    twice = message(manifest(tmp_path, text.replace("v,4", "v,5")))
+    assert "expected each frame of a sequence once, found frame 5 of 'v' in line 6 and in line 8" in twice
+    torn = message(manifest(tmp_path, text.replace("3.png,y,train", "3.png,y,val")))
+    assert "expected each sequence in one split, found 'u' in train (line 2) and in val (line 5)" in torn
 
 
 # ------------------------------------------------------------------------------------------------- bad input

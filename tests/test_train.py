@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -137,6 +138,17 @@ def test_folds_are_even_in_every_class_and_split():
         for label in range(3):
             counts = np.bincount(fold[(data.split == split) & (data.labels == label)], minlength=4)
             assert counts.max() - counts.min() <= 1
+
+
+def test_a_sequence_is_left_out_whole():
+    names = np.repeat(["a", "b", "c", "d", "e", "v", "w"], [12, 6, 6, 3, 3, 5, 5])
+    data = replace(inputs(), sequence=names)
+    fold = train.fold_of(data, 3, 0)
+    assert all(len(set(fold[names == name])) == 1 for name in "abcde")
+    assert set(fold[data.split == "val"]) == {0, 1, 2}  # never trained on, and each fold's network needs some
+    assert sorted(np.bincount(fold[data.split == "train"])) == [9, 9, 12]  # 30 frames: a alone, b and c with one each
+    with pytest.raises(LossprintError, match="at least 6 training sequences for --folds 6, found 5"):
+        train.fold_of(data, 6, 0)
 
 
 def test_half_precision_steps_train_and_leave_float32():

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import cut_demo
+from PIL import Image
 
 from lossprint.audit import LossprintError, Recorder, open_run
 from lossprint.audit.find import rank_labels
@@ -79,8 +80,6 @@ def test_scoring_again_gives_the_same_bytes(audited, tmp_path):
 
 def test_planted_faults_are_found(tmp_path):
     """Ten swapped labels among 300 easy images, one exact copy and one copy that is shifted by a pixel."""
-    from PIL import Image
-
     manifest = cut_demo(tmp_path / "data", 100, 15, ("bag", "trouser", "sandal"))
     table = pd.read_csv(manifest, dtype=str)
     truth = pd.read_csv("assets/demo/truth.csv", dtype=str, keep_default_na=False).set_index("path")
@@ -257,6 +256,47 @@ def test_a_recorders_run_gets_its_duplicates_when_it_is_scored(tmp_path):
         recorder.end_checkpoint(epoch)
     recorder.finish()
     assert {"images/copy.png", table["path"][4]} in groups(score(tmp_path / "run").findings(), "duplicate")
+
+
+def test_frames_are_audited_out_of_fold_by_whole_sequences(tmp_path):
+    """One sequence is drawn for validation, fewer than there are folds, and each fold's network is validated all the
+    same; every sequence's losses come from the one network that did not see it."""
+    random, rows = np.random.default_rng(0), ["path,label,sequence,frame"]
+    for sequence in "abcde":
+        for frame in range(8):
+            pixels = random.integers(0, 80, (28, 28, 3), dtype=np.uint8)
+            pixels[8:20, 8:20] += 150 * (frame >= 4)
+            Image.fromarray(pixels).save(tmp_path / f"{sequence}{frame}.png")
+            rows.append(f"{sequence}{frame}.png,{'xy'[frame >= 4]},{sequence},{frame}")
+    (tmp_path / "labels.csv").write_text("\n".join(rows) + "\n")
+    options = {"epochs": 3, "folds": 2, "curvature_checkpoints": 1, "quiet": True}
+    run = audit(str(tmp_path / "labels.csv"), tmp_path / "run", **options)
+    samples = run.samples().set_index("sample")
+    assert samples.groupby("sequence")["split"].first().value_counts().to_dict() == {"train": 4, "val": 1}
+    left_out = [
+        set(samples.loc[fold.part("train", 3)["sample"].to_numpy(), "sequence"]) for fold in run.members("fold")
+    ]
+    assert [len(names) for names in left_out] == [2, 2] and not left_out[0] & left_out[1]
+    assert all(len(fold.part("val", 3)) == 4 for fold in run.members("fold"))
+    assert run.scores()["label_error"].notna().all()
+
+
+def test_frames_of_one_sequence_are_no_duplicates_of_each_other(tmp_path):
+    """Both sequences of train stand still, and a frame of one is in the other: only that is worth a look."""
+    noise = np.random.default_rng(0).integers(0, 256, (3, 28, 28, 3), dtype=np.uint8)
+    shows = {"a": [0, 0, 0, 0], "b": [1, 1, 1, 0], "v": [2, 2, 2, 2]}
+    rows = ["path,label,split,sequence,frame"]
+    for sequence, pictures in shows.items():
+        for frame, which in enumerate(pictures):
+            Image.fromarray(noise[which]).save(tmp_path / f"{sequence}{frame}.png")
+            split = "val" if sequence == "v" else "train"
+            rows.append(f"{sequence}{frame}.png,{'xy'[frame % 2]},{split},{sequence},{frame}")
+    (tmp_path / "labels.csv").write_text("\n".join(rows) + "\n")
+    losses = {"train_losses": np.ones((8, 3)), "val_losses": np.ones((4, 3))}
+    np.savez(tmp_path / "losses.npz", **losses, train_samples=np.arange(8), val_samples=np.arange(8, 12))
+    run = import_losses(tmp_path / "losses.npz", tmp_path / "labels.csv", tmp_path / "run", quiet=True)
+    pairs = run.duplicates()
+    assert sorted(zip(pairs["sample"], pairs["partner"])) == [(at, 7) for at in range(4)]
 
 
 @pytest.mark.parametrize("name", ["curvature/checkpoint=00003/rank-0.parquet", "embeddings.safetensors"])
