@@ -18,8 +18,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lossprint.audit.atomic import sweep, write_bytes, write_frame, write_table, write_text
+from lossprint.audit.atomic import sweep, write_frame, write_table, write_text
 from lossprint.audit.tables import CURVATURE, OPTIONAL, PAIRS, PART, findings_table, read_part
+from lossprint.audit.tensors import TensorFiles, one_line
 from lossprint.audit.types import Finding, LossprintError, Trajectory
 
 FORMAT = 1
@@ -33,7 +34,7 @@ def version() -> str:
 
 
 @dataclass(frozen=True)
-class Run:
+class Run(TensorFiles):
     """An opened run folder. `manifest` is run.json as it was when the run was opened or last written."""
 
     path: Path
@@ -88,7 +89,7 @@ class Run:
         try:
             return pq.read_table(path, filters=filters, columns=columns).to_pandas()
         except (FileNotFoundError, pa.ArrowInvalid, OSError) as error:
-            raise LossprintError(f"expected a readable {name} in run {self.path}, found: {_one_line(error)}") from None
+            raise LossprintError(f"expected a readable {name} in run {self.path}, found: {one_line(error)}") from None
 
     def comparison(self) -> pd.DataFrame | None:
         """What training on cleaned labels changed, see `loop`; None where that was not tried."""
@@ -131,7 +132,7 @@ class Run:
             tables = [read_part(file) for file in files]
             return pa.concat_tables(tables, promote_options="default")
         except (pa.ArrowInvalid, OSError) as error:
-            raise LossprintError(f"expected readable Parquet parts in {folder}, found: {_one_line(error)}") from None
+            raise LossprintError(f"expected readable Parquet parts in {folder}, found: {one_line(error)}") from None
 
     def trajectory(self, split: str = "train", losses_only: bool = False) -> Trajectory:
         """The whole loss trajectories of a split, in memory: O(E N); a quarter of it with the losses only."""
@@ -212,75 +213,10 @@ class Run:
             tables = [pq.read_table(file, schema=CURVATURE, partitioning=None) for file in files]
         except (pa.ArrowInvalid, OSError) as error:
             raise LossprintError(
-                f"expected readable Parquet parts in {self.path / 'curvature'}, found: {_one_line(error)}"
+                f"expected readable Parquet parts in {self.path / 'curvature'}, found: {one_line(error)}"
             ) from None
         table = pa.concat_tables(tables) if tables else CURVATURE.empty_table()
         return table.to_pandas().astype(dict.fromkeys(CURVATURE.names[1:], np.float64)).groupby("sample").mean()
-
-    # Weights and embeddings (torch or numpy tensors through safetensors) -----------------------------------------
-
-    def saved_checkpoints(self) -> list[int]:
-        return sorted(int(path.stem) for path in (self.path / "checkpoints").glob("[0-9]*.safetensors"))
-
-    def write_checkpoint(self, checkpoint: int, tensors: dict) -> None:
-        from safetensors.torch import save
-
-        data = save({name: tensor.contiguous() for name, tensor in tensors.items()})
-        write_bytes(self.path / "checkpoints" / f"{checkpoint:05d}.safetensors", data)
-
-    def read_checkpoint(self, checkpoint: int) -> dict:
-        return self._tensors(self.path / "checkpoints" / f"{checkpoint:05d}.safetensors")
-
-    def write_state(self, checkpoint: int, tensors: dict) -> None:
-        """What training needs to go on after `checkpoint` (weights, statistics, momentum); replaces the last one."""
-        from safetensors.torch import save
-
-        tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
-        write_bytes(self.path / "resume.safetensors", save(tensors, metadata={"checkpoint": str(checkpoint)}))
-
-    def read_state(self) -> tuple[int, dict] | None:
-        """The checkpoint after which training goes on and its tensors, or None where nothing was saved."""
-        from safetensors import safe_open
-
-        path = self.path / "resume.safetensors"
-        if not path.exists():
-            return None
-        tensors = self._tensors(path)
-        with safe_open(path, framework="pt") as file:
-            return int(file.metadata()["checkpoint"]), tensors
-
-    def drop_state(self) -> None:
-        (self.path / "resume.safetensors").unlink(missing_ok=True)
-
-    def _tensors(self, path: Path) -> dict:
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        try:
-            return load_file(path)
-        except (SafetensorError, OSError) as error:
-            raise LossprintError(f"expected weights in {path}, found: {_one_line(error)}") from None
-
-    def write_embeddings(self, samples: np.ndarray, vectors: np.ndarray) -> None:
-        """Save samples (N,) int64 and their embedding (N, D) float32."""
-        from safetensors.numpy import save
-
-        data = save({"samples": samples.astype(np.int64), "vectors": np.ascontiguousarray(vectors, np.float32)})
-        write_bytes(self.path / "embeddings.safetensors", data)
-
-    def embeddings(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """Samples (N,) and vectors (N, D), or None in a run without a model, such as one of imported losses."""
-        from safetensors import SafetensorError
-        from safetensors.numpy import load_file
-
-        path = self.path / "embeddings.safetensors"
-        if not path.exists():
-            return None
-        try:
-            tensors = load_file(path)
-            return tensors["samples"], tensors["vectors"]
-        except (SafetensorError, OSError, KeyError) as error:
-            raise LossprintError(f"expected embeddings in {path}, found: {_one_line(error)}") from None
 
     def write_duplicates(self, frame: pd.DataFrame) -> None:
         """Save duplicate pairs: sample < partner (int64), kind (exact / near), similarity in [0, 1]."""
@@ -358,7 +294,7 @@ def create_run(path: str | Path, asked: dict, dataset: dict, seed: int, recordin
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise LossprintError(f"expected a place for a new run folder, found at {path}: {_one_line(error)}") from None
+        raise LossprintError(f"expected a place for a new run folder, found at {path}: {one_line(error)}") from None
     manifest = {
         "format": FORMAT,
         "lossprint": version(),
@@ -390,7 +326,7 @@ def open_run(path: str | Path, need: str | None = "find") -> Run:
         manifest = json.loads(file.read_text(encoding="utf-8"))
         number = int(manifest["format"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise LossprintError(f"expected a readable run.json, found in {file}: {_one_line(error)}") from None
+        raise LossprintError(f"expected a readable run.json, found in {file}: {one_line(error)}") from None
     if number > FORMAT:
         raise LossprintError(
             f"expected a run of format {FORMAT} or older, found format {number} (written by lossprint "
@@ -443,8 +379,3 @@ def _numbered(folder: Path, prefix: str) -> list[int]:
         if any(child.glob("rank-*.parquet")):
             found.append(int(child.name.removeprefix(prefix)))
     return sorted(found)
-
-
-def _one_line(error: Exception) -> str:
-    text = str(error).strip() or type(error).__name__
-    return " ".join(text.split())[:300]
