@@ -15,6 +15,7 @@ from PIL import Image
 
 from lossprint.audit.csvfile import write_csv
 from lossprint.audit.types import LossprintError
+from lossprint.scoring.sequences import bounds_of
 
 SIDE = 32  # px of a frame
 SPRITE = 14  # px of the picture that moves in it
@@ -43,13 +44,14 @@ class Video:
 class Planted:
     """A damaged annotation: frame i of the manifest shows picture `shown[i]` (T,) under `labels[i]` (T,).
 
-    `wrong` (T,) says which frames the error touches: one stretch, frames start to end, both inclusive.
+    The error touches the frames start to stop, stop excluded; none where the two are equal.
     """
 
     kind: str
     labels: np.ndarray
     shown: np.ndarray
-    wrong: np.ndarray
+    start: int
+    stop: int
 
 
 @dataclass(frozen=True)
@@ -110,8 +112,8 @@ def plant(video: Video, kind: str, random: np.random.Generator) -> Planted:
     are not. moved: two neighbouring phases, pictures and labels, are exchanged in time.
     """
     labels, shown = video.labels.copy(), np.arange(len(video.labels))
-    starts = np.flatnonzero(np.r_[True, labels[1:] != labels[:-1]])
-    ends = np.r_[starts[1:], len(labels)]
+    bounds = bounds_of(labels)
+    starts, ends = bounds[:-1], bounds[1:]
     at = int(random.integers(len(starts)))
     if kind in ("phase", "window"):
         first, last = int(starts[at]), int(ends[at])
@@ -137,9 +139,7 @@ def plant(video: Video, kind: str, random: np.random.Generator) -> Planted:
             labels = labels[shown]
     else:
         raise LossprintError(f"expected an error of {', '.join(ERRORS)}, found {kind!r}")
-    wrong = np.zeros(len(labels), bool)
-    wrong[first:last] = True
-    return Planted(kind, labels, shown, wrong)
+    return Planted(kind, labels, shown, first, last)
 
 
 def make_videos(
@@ -163,7 +163,7 @@ def make_videos(
         name = f"video{number:03d}"
         video = film(random, sprites, length)
         count = len(video.labels)
-        plain = Planted("", video.labels, np.arange(count), np.zeros(count, bool))
+        plain = Planted("", video.labels, np.arange(count), 0, 0)
         planted = plant(video, errors[number], random) if number in errors else plain
         (out / name).mkdir(parents=True)
         paths = [f"{name}/{frame:05d}.png" for frame in range(count)]
@@ -178,13 +178,12 @@ def make_videos(
                     "label": planted.labels,
                     "true_label": video.labels[planted.shown],
                     "true_frame": planted.shown,
-                    "error": np.where(planted.wrong, planted.kind, ""),
+                    "error": [planted.kind if planted.start <= frame < planted.stop else "" for frame in range(count)],
                 }
             )
         )
         if planted.kind:
-            touched = np.flatnonzero(planted.wrong)
-            spans.append((name, planted.kind, int(touched[0]), int(touched[-1])))
+            spans.append((name, planted.kind, planted.start, planted.stop - 1))
     frames = pd.concat(tables, ignore_index=True)
     write_csv(frames[["path", "label", "sequence", "frame"]], out / "labels.csv")
     return Truth(out / "labels.csv", frames, pd.DataFrame(spans, columns=["sequence", "error", "start", "end"]))

@@ -38,8 +38,7 @@ def temporal_scores(manifest: Path, seed: int) -> tuple[pd.DataFrame, np.ndarray
     table = pd.read_csv(manifest)
     shape = (temporal.SIDE, temporal.SIDE)
     thumbs = [np.asarray(Image.open(manifest.parent / path).resize(shape, Image.BOX)) for path in table["path"]]
-    names = table["sequence"].to_numpy(str)
-    bounds = np.r_[0, np.flatnonzero(names[1:] != names[:-1]) + 1, len(names)]
+    bounds = sequences.bounds_of(table["sequence"].to_numpy(str))
     classes, labels = np.unique(table["label"], return_inverse=True)
     features = temporal.frame_features(np.stack(thumbs), bounds)
     held = temporal.held_out(features, labels, bounds, np.arange(len(bounds) - 1) % 4, len(classes), seed=seed)
@@ -55,7 +54,7 @@ def temporal_scores(manifest: Path, seed: int) -> tuple[pd.DataFrame, np.ndarray
 
 
 def measure(folder: Path, seed: int, count: int, epochs: int, only: str | None) -> dict:
-    """{(score, kind): (AUROC, AP)} and {(what, ""): (recall, precision)} of one seed."""
+    """{(score, kind): (AUROC, AP)} and of the spans {(what, which figures): the two} of one seed."""
     truth = procedural.make_videos(folder / "videos", sequences=count, seed=seed)
     scores, bounds = temporal_scores(truth.manifest, seed)
     found = sequences.spans(
@@ -75,14 +74,13 @@ def measure(folder: Path, seed: int, count: int, epochs: int, only: str | None) 
     stop = start + (truth.spans["end"] - truth.spans["start"] + 1).to_numpy()
     # A swap shows as two spans, one a phase, to this detector: it knows labels, not yet order.
     label = ~truth.spans["error"].isin(procedural.ORDER).to_numpy()
-    clean = np.array([(error[one:other] == "").all() for one, other in zip(found.start, found.stop)], bool)
     in_order = np.isin(error, procedural.ORDER)
     ours = ~np.array([in_order[one:other].any() for one, other in zip(found.start, found.stop)], bool)
     kept = sequences.Spans(found.start[ours], found.stop[ours], found.severity[ours])
     hit, right = sequences.matched(kept, start[label], stop[label])
     table["spans of wrong labels", "recall, precision"] = hit.mean(), right.mean() if len(right) else 0.0
     untouched = [not (error[a:b] != "").any() for a, b in itertools.pairwise(bounds)]
-    of = np.searchsorted(bounds, found.start[clean], side="right") - 1
+    of = np.searchsorted(bounds, found.start, side="right") - 1
     false = int(np.isin(of, np.flatnonzero(untouched)).sum())
     table["false spans a clean video", "(twice the same)"] = (false / max(sum(untouched), 1),) * 2
     return table

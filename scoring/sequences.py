@@ -18,6 +18,11 @@ class Spans:
     severity: np.ndarray
 
 
+def bounds_of(names: np.ndarray) -> np.ndarray:
+    """The bounds (S + 1,) of the S stretches of equal neighbours in `names` (N,)."""
+    return np.r_[0, np.flatnonzero(names[1:] != names[:-1]) + 1, len(names)]
+
+
 def smoothed(values: np.ndarray, bounds: np.ndarray, width: int) -> np.ndarray:
     """Centred moving mean (N,) over `width` frames (odd) of values (N,), within each sequence, NaN left out.
 
@@ -27,15 +32,9 @@ def smoothed(values: np.ndarray, bounds: np.ndarray, width: int) -> np.ndarray:
     """
     if width < 1 or width % 2 == 0:
         raise ValueError(f"expected an odd width of 1 or more, found {width}")
-    values, half = np.asarray(values, float), width // 2
-    known = np.isfinite(values)
-    total = np.r_[0.0, np.cumsum(np.where(known, values, 0.0))]
-    count = np.r_[0, np.cumsum(known)]
     first, last = _reach(bounds, len(values))
-    rows = np.arange(len(values))
-    low, high = np.maximum(rows - half, first), np.minimum(rows + half + 1, last)
-    here = count[high] - count[low]
-    return np.where(here > 0, (total[high] - total[low]) / np.maximum(here, 1), np.nan)
+    rows, half = np.arange(len(values)), width // 2
+    return _means(values, np.maximum(rows - half, first), np.minimum(rows + half + 1, last))
 
 
 def spans(values: np.ndarray, bounds: np.ndarray, *, high: float, low: float, gap: int = 0, shortest: int = 1) -> Spans:
@@ -58,9 +57,7 @@ def spans(values: np.ndarray, bounds: np.ndarray, *, high: float, low: float, ga
     peak = np.maximum.reduceat(values[rows], begins)
     keep = (peak >= high) & (stop - start >= shortest)
     start, stop = start[keep], stop[keep]
-    known = np.isfinite(values)
-    total, count = np.r_[0.0, np.cumsum(np.where(known, values, 0.0))], np.r_[0, np.cumsum(known)]
-    return Spans(start, stop, (total[stop] - total[start]) / np.maximum(count[stop] - count[start], 1))
+    return Spans(start, stop, _means(values, start, stop))
 
 
 def matched(found: Spans, start: np.ndarray, stop: np.ndarray, overlap: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
@@ -80,6 +77,16 @@ def matched(found: Spans, start: np.ndarray, stop: np.ndarray, overlap: float = 
         if not hit[truth] and not right[one]:
             hit[truth] = right[one] = True
     return hit, right
+
+
+def _means(values: np.ndarray, start: np.ndarray, stop: np.ndarray) -> np.ndarray:
+    """Means (K,) of the known among the values start to stop (K,), stop excluded; NaN where none is known."""
+    values = np.asarray(values, float)
+    known = np.isfinite(values)
+    total = np.r_[0.0, np.cumsum(np.where(known, values, 0.0))]
+    count = np.r_[0, np.cumsum(known)]
+    here = count[stop] - count[start]
+    return np.where(here > 0, (total[stop] - total[start]) / np.maximum(here, 1), np.nan)
 
 
 def _reach(bounds: np.ndarray, rows: int) -> tuple[np.ndarray, np.ndarray]:
