@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lossprint.audit.atomic import sweep, write_frame, write_table, write_text
-from lossprint.audit.tables import CURVATURE, OPTIONAL, PAIRS, PART, findings_table, read_part
+from lossprint.audit.tables import CURVATURE, FRAMES, OPTIONAL, PAIRS, PART, SPANS, findings_table, read_part
 from lossprint.audit.tensors import TensorFiles, one_line
 from lossprint.audit.types import Finding, LossprintError, Trajectory
 
@@ -79,6 +79,21 @@ class Run(TensorFiles):
     def pairs_path(self) -> Path:
         """The file of `pairs`, sorted by sample, for reading it piece by piece."""
         return self.path / "pairs.parquet"
+
+    def frames(self) -> pd.DataFrame | None:
+        """What is known of every frame of a sequence, columns `FRAMES`; None where nothing was looked at over time."""
+        return self._table("frames.parquet") if (self.path / "frames.parquet").exists() else None
+
+    def spans(self) -> pd.DataFrame:
+        """The findings of video sequences as stretches of frames, columns `SPANS`; a relabel has no middle."""
+        if not (self.path / "spans.parquet").exists():
+            return SPANS.empty_table().to_pandas()
+        return self._table("spans.parquet").astype({"middle": "Int64"})
+
+    def write_frames(self, frames: pd.DataFrame, spans: pd.DataFrame) -> None:
+        for name, schema, frame in (("spans", SPANS, spans), ("frames", FRAMES, frames)):
+            table = pa.Table.from_pandas(frame[schema.names], schema=schema, preserve_index=False)
+            write_table(self.path / f"{name}.parquet", table)
 
     def unreadable(self) -> pd.DataFrame:
         """The images that could not be read: path, reason."""

@@ -14,6 +14,37 @@ CURVATURE = pa.schema(
     [("sample", pa.int64()), ("curvature", pa.float32()), ("trace", pa.float32()), ("gradient_norm", pa.float32())]
 )
 FINDINGS = ("kind", "sample", "path", "label", "suggested_label", "severity", "rank", "group")
+FRAMES = pa.schema(  # one row a frame of a sequence, of all splits, in the order of sequence and frame
+    [
+        ("sample", pa.int64()),
+        ("sequence", pa.string()),
+        ("frame", pa.int64()),
+        ("split", pa.string()),
+        ("label", pa.string()),  # as given
+        ("suggested_label", pa.string()),  # of the model over time, held out; as given where no other is clearly ahead
+        ("suggested_frame", pa.int64()),  # where the frame belongs by the findings of order, else its own number
+        ("p_given", pa.float32()),  # probability of the given label by the model over time, held out
+        ("frame_csl", pa.float32()),  # nats, mean over checkpoints, of the model of single frames, held out
+        ("temporal_csl", pa.float32()),  # the same of the model over time
+        ("sequence_label", pa.float32()),  # severity, 0 to 1, that the label is wrong
+        ("sequence_order", pa.float32()),  # severity, 0 to 1, that the frame stands in the wrong place
+    ]
+)
+SPANS = pa.schema(  # one row a finding of a stretch of frames, the most severe first
+    [
+        ("span", pa.string()),  # the finding's name, kind:SAMPLE with the smallest sample id of the stretch
+        ("kind", pa.string()),  # sequence_label or sequence_order
+        ("how", pa.string()),  # what mends it: relabel, swap (exchange two labels) or move (exchange two blocks)
+        ("sequence", pa.string()),
+        ("start", pa.int64()),  # first frame number
+        ("middle", pa.int64()),  # first frame number of the second block; missing for relabel
+        ("end", pa.int64()),  # last frame number, inclusive
+        ("frames", pa.int64()),  # how many frames
+        ("severity", pa.float64()),
+        ("label", pa.string()),  # as given in most frames; of the first block for swap and move
+        ("suggested_label", pa.string()),  # for relabel the label it should have; for swap and move the second block's
+    ]
+)
 PAIRS = ("sample", "partner", "partner_split", "correlation", "side", "rank", "scope")
 
 

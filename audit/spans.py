@@ -1,0 +1,84 @@
+"""A finding of a stretch of video frames -> the decisions on its frames, whatever ends an expert gave it."""
+
+import numpy as np
+import pandas as pd
+
+from lossprint.audit.types import LossprintError
+
+HOW = ("relabel", "swap", "move")
+
+
+def mend(
+    frames: pd.DataFrame, how: str, start: int, end: int, middle: int | None = None, label: str | None = None
+) -> pd.DataFrame:
+    """What accepting a span says of each of its frames: sample, decision, new_label, new_frame; a row a changed frame.
+
+    frames: of the one sequence, columns sample, frame (numbers, none twice), label. start, middle and end are frame
+    numbers, end inclusive. `relabel` gives all of them `label`. The other two take two neighbouring blocks, start to
+    before middle and middle to end: `swap` exchanges their labels (of most frames each), `move` their places in time
+    (decision `reorder`: the same frame numbers, dealt anew). Raises LossprintError where the ends hold no frame, or a
+    block is empty.
+    """
+    rows = frames.sort_values("frame")
+    number = rows["frame"].to_numpy(np.int64)
+    inside = (number >= start) & (number <= end)
+    if not inside.any():
+        raise LossprintError(f"expected frames from {start} to {end}, found none")
+    rows, number = rows[inside], number[inside]
+    given = rows["label"].astype(object).to_numpy()
+    if how == "relabel":
+        return _rows(rows, "relabel", np.full(len(rows), label, object), None, given != label)
+    first = number < (start if middle is None else middle)
+    if how not in HOW:
+        raise LossprintError(f"expected how to be one of {', '.join(HOW)}, found {how!r}")
+    if not first.any() or first.all():
+        raise LossprintError(f"expected frames on both sides of {middle}, found none on one, from {start} to {end}")
+    if how == "swap":
+        new = np.where(first, most(given[~first]), most(given[first]))
+        return _rows(rows, "relabel", new, None, given != new)
+    size = int(first.sum())
+    return _rows(rows, "reorder", None, np.r_[number[len(number) - size :], number[: len(number) - size]])
+
+
+def decide(
+    frames: pd.DataFrame,
+    span: pd.Series,
+    accepted: bool,
+    *,
+    start: int | None = None,
+    end: int | None = None,
+    middle: int | None = None,
+    label: str | None = None,
+) -> pd.DataFrame:
+    """The decisions on a row of `Run.spans`: sample, decision, new_label, new_frame. None stands for the span's own.
+
+    Rejected, all its frames are kept. Accepted with other ends, its frames that are left as they were are kept.
+    """
+    frames = frames[frames["sequence"] == span["sequence"]]
+    own = frames.loc[frames["frame"].between(span["start"], span["end"]), "sample"].to_numpy()
+    kept = pd.DataFrame({"sample": own, "decision": "keep", "new_label": None, "new_frame": None})
+    if not accepted:
+        return kept
+    given = {"start": start, "end": end, "middle": middle, "label": label}
+    own_values = {
+        "start": int(span["start"]),
+        "end": int(span["end"]),
+        "middle": None if pd.isna(span["middle"]) else int(span["middle"]),
+        "label": span["suggested_label"],
+    }
+    changed = mend(frames, span["how"], **{name: own_values[name] if v is None else v for name, v in given.items()})
+    left = kept[~kept["sample"].isin(changed["sample"])]
+    return pd.concat([changed.astype(object), left.astype(object)], ignore_index=True)
+
+
+def most(labels: np.ndarray) -> str:
+    """The most frequent of the labels (N,), the first in the alphabet of several."""
+    names, counts = np.unique(labels.astype(str), return_counts=True)
+    return str(names[counts.argmax()])
+
+
+def _rows(rows: pd.DataFrame, decision: str, labels, numbers, changed=None) -> pd.DataFrame:
+    frame = pd.DataFrame(
+        {"sample": rows["sample"].to_numpy(), "decision": decision, "new_label": labels, "new_frame": numbers}
+    )
+    return frame if changed is None else frame[changed].reset_index(drop=True)
