@@ -4,11 +4,13 @@ Needs neither the images nor the network: all that they give lies in the run fol
 `Evidence` to findings; `FINDERS` is the list of them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import pandas as pd
 
+from lossprint.audit import frames
+from lossprint.audit.spans import mend
 from lossprint.audit.store import Run
 from lossprint.audit.types import SPLITS, Finding, LossprintError, Trajectory
 from lossprint.scoring import labels as label_scores
@@ -60,6 +62,7 @@ def score_run(run: Run) -> Run:
     frame["forgetting"] = _forgetting(train)
     frame["el2n"] = np.nan if train.norms is None else trajectory.el2n(train.norms)
     frame["p_mean"], frame["p_std"] = trajectory.data_map(train.losses)
+    frame = _over_time(run, frame)
     run.write_scores(frame)
     run.write_pairs(_pairs(train, val))
     counts = np.bincount(val.labels, minlength=classes)
@@ -68,6 +71,17 @@ def score_run(run: Run) -> Run:
         undefined_cld={name: int(count) for name, count in vars(undefined).items() if count},
         few_validation={run.classes[c]: int(counts[c]) for c in np.flatnonzero(counts < FEW)},
     )
+
+
+def _over_time(run: Run, scores: pd.DataFrame) -> pd.DataFrame:
+    """Write the tables of frames and spans, where videos were looked at over time; the scores with theirs."""
+    seen = run.timeline()
+    if seen is None:
+        return scores
+    columns = [field.name for field in fields(frames.Timeline)]
+    table, spans = frames.tables(run, frames.Timeline(*(seen[name] for name in columns)))
+    run.write_frames(table, spans)
+    return scores.join(table.set_index("sample")[["sequence_label", "sequence_order"]], on="sample")
 
 
 def _counted(recorded: Trajectory) -> Trajectory:
@@ -185,18 +199,22 @@ def _side(train: Trajectory, val: Trajectory, found: Partners, side: str, scope:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the finders see: scores and samples, both indexed by sample id, and the duplicate pairs."""
+    """What the finders see: scores and samples, both indexed by sample id, the duplicate pairs, the tables of frames
+    (None without any) and of spans."""
 
     scores: pd.DataFrame
     samples: pd.DataFrame
     duplicates: pd.DataFrame
+    frames: pd.DataFrame | None = None
+    spans: pd.DataFrame | None = None
 
 
 def find_run(run: Run) -> Run:
     """Turn the stored scores into ranked findings."""
     run = run.reopen("find")
     samples = run.samples()
-    evidence = Evidence(run.scores().set_index("sample"), samples.set_index("sample"), run.duplicates())
+    scores = run.scores().set_index("sample")
+    evidence = Evidence(scores, samples.set_index("sample"), run.duplicates(), run.frames(), run.spans())
     findings = [finding for finder in FINDERS for finding in finder(evidence)]
     run.write_findings(findings, samples)
     kinds = pd.Series([finding.kind for finding in findings], dtype=object).value_counts()
@@ -204,8 +222,13 @@ def find_run(run: Run) -> Run:
 
 
 def label_errors(evidence: Evidence) -> list[Finding]:
-    """Samples for which another label was ahead of the given one, by the counted checkpoints: severity over 0.5."""
+    """Samples for which another label was ahead of the given one, by the counted checkpoints: severity over 0.5.
+
+    Not frames that were looked at over time: a label of theirs is wrong for a stretch, see `spans`.
+    """
     scores = evidence.scores
+    if evidence.frames is not None:
+        scores = scores.drop(evidence.frames["sample"], errors="ignore")
     return [
         Finding("label_error", (int(row.Index),), float(row.label_error), _text(row.suggested_label))
         for row in scores[scores["label_error"] > 0.5].itertuples()
@@ -234,7 +257,30 @@ def near_duplicates(evidence: Evidence) -> list[Finding]:
     return [group for group in near if set(group.samples) != exact.get(group.name.partition(":")[2])]
 
 
-FINDERS = (label_errors, duplicates, near_duplicates, outlier_samples)
+def spans(evidence: Evidence) -> list[Finding]:
+    """Stretches of frames with a wrong label or in a wrong place, each with all of its frames in order."""
+    found = []
+    if evidence.frames is None:
+        return found
+    by_sequence = dict(list(evidence.frames.groupby("sequence", sort=False)))
+    for span in evidence.spans.itertuples():
+        rows = by_sequence[span.sequence]
+        inside = rows.loc[rows["frame"].between(span.start, span.end), "sample"]
+        middle = None if pd.isna(span.middle) else int(span.middle)
+        new = mend(rows, span.how, span.start, span.end, middle, span.suggested_label)
+        labels = new.set_index("sample")["new_label"].reindex(inside)
+        found.append(
+            Finding(
+                span.kind,
+                tuple(inside.tolist()),
+                float(span.severity),
+                labels=tuple(label if isinstance(label, str) else None for label in labels),
+            )
+        )
+    return found
+
+
+FINDERS = (label_errors, duplicates, near_duplicates, spans, outlier_samples)
 
 
 def _groups(evidence: Evidence, kind: str, pairs: pd.DataFrame) -> list[Finding]:

@@ -108,8 +108,8 @@ def plant(video: Video, kind: str, random: np.random.Generator) -> Planted:
     """One error of a kind of `ERRORS` in a video's annotation.
 
     phase: a whole phase has the label of a phase that looks otherwise. window: a third to two thirds of one has.
-    boundary: a phase goes on for 6 to 12 frames too long. swap: the labels of clip and cut are exchanged, the pictures
-    are not. moved: two neighbouring phases, pictures and labels, are exchanged in time.
+    boundary: a phase goes on for 6 to 12 frames too long, into one that looks otherwise. swap: the labels of clip and
+    cut are exchanged, the pictures are not. moved: two neighbouring phases, pictures and labels, are exchanged in time.
     """
     labels, shown = video.labels.copy(), np.arange(len(video.labels))
     bounds = bounds_of(labels)
@@ -125,7 +125,9 @@ def plant(video: Video, kind: str, random: np.random.Generator) -> Planted:
         others = [phase for phase, (what, _) in PHASES.items() if what != held]
         labels[first:last] = others[random.integers(len(others))]
     elif kind == "boundary":
-        at = max(at, 1)
+        held = [PHASES[labels[start]][0] for start in starts]
+        seen = [later for later in range(1, len(held)) if held[later] != held[later - 1]]  # not between look-alikes
+        at = seen[at % len(seen)]
         first = int(starts[at])
         last = min(first + int(random.integers(6, 13)), int(ends[at]) - 2)
         labels[first:last] = labels[first - 1]
@@ -190,9 +192,10 @@ def make_videos(
 
 
 def _sprites() -> dict[str, list[np.ndarray]]:
-    """Pictures (SPRITE, SPRITE) float in [0, 1] of the demo dataset, by its label; mislabeled ones are among them."""
+    """Pictures (SPRITE, SPRITE) float in [0, 1] of the demo dataset, by its label, without those of planted errors."""
     demo = importlib.resources.files("lossprint.assets") / "demo"
-    table = pd.read_csv(str(demo / "labels.csv"))
+    table, planted = (pd.read_csv(str(demo / name)) for name in ("labels.csv", "truth.csv"))
+    table = table[~table["path"].isin(planted.loc[planted["is_error"] == 1, "path"])]
     found = {}
     for what in sorted({held for held, _ in PHASES.values()}):
         paths = table.loc[table["label"] == what, "path"].head(60)

@@ -62,10 +62,9 @@ def findings_table(findings: list[Finding], samples: pd.DataFrame) -> pd.DataFra
     rows = []
     for finding in order:
         ranks[finding.kind] = ranks.get(finding.kind, 0) + 1
-        for sample in finding.samples:
-            rows.append(
-                (finding.kind, sample, finding.suggested_label, finding.severity, ranks[finding.kind], finding.name)
-            )
+        suggested = finding.labels or (finding.suggested_label,) * len(finding.samples)
+        for sample, label in zip(finding.samples, suggested):
+            rows.append((finding.kind, sample, label, finding.severity, ranks[finding.kind], finding.name))
     frame = pd.DataFrame(rows, columns=["kind", "sample", "suggested_label", "severity", "rank", "group"])
     frame["path"] = known.loc[frame["sample"], "path"].to_numpy() if rows else ""
     frame["label"] = known.loc[frame["sample"], "label"].to_numpy() if rows else ""

@@ -6,6 +6,7 @@ sequence together and in the order of time, `bounds` (S + 1,) as in `scoring.seq
 """
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,18 +14,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+EPOCHS = 30
 SIDE = 10  # px of the thumbnails that features are made of
 WIDTH, LAYERS = 48, 7  # seven doublings of the dilation reach 127 frames either way
 RATE, DECAY, DROP, DROP_INPUT = 2e-3, 1e-2, 0.3, 0.2
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """losses (E, N) float32 in nats after each epoch, of the given labels; probabilities (N, C) float32, the mean over
-    the second half of the epochs. Both come from the network that was trained without the frame's sequence."""
-
-    losses: np.ndarray
-    probabilities: np.ndarray
+PLACES = 4  # inputs that tell the place in time
+FLOOR = -6.0  # nats under which a log-probability of the model of single frames says nothing more
 
 
 class TemporalNetwork(nn.Module):
@@ -50,74 +45,107 @@ class _Block(nn.Module):
         return x + self.drop(self.out(F.relu(self.norm(self.conv(x)))))
 
 
-def frame_features(thumbs: np.ndarray, bounds: np.ndarray, most: int = 24) -> np.ndarray:
-    """Label-free features (N, D) float32 of thumbnails (N, S, S, 3) uint8: principal components of unit deviation.
+@dataclass(frozen=True)
+class Axes:
+    """The principal components that thumbnails become features by: mean (3 S S,), axes (3 S S, D), scale (D,)."""
 
-    Each sequence is first freed of its own mean picture and contrast, that is of its style.
-    """
-    flat = thumbs.reshape(len(thumbs), -1).astype(np.float32)
-    for start, stop in itertools.pairwise(bounds):
-        if stop > start:
-            flat[start:stop] -= flat[start:stop].mean(0)
-            flat[start:stop] /= max(float(flat[start:stop].std()), 1e-6)
-    flat -= flat.mean(0)
-    _, axes = np.linalg.eigh(flat.T @ flat)
-    parts = flat @ axes[:, ::-1][:, :most]
-    return parts / np.maximum(parts.std(0), 1e-6)
+    mean: np.ndarray
+    axes: np.ndarray
+    scale: np.ndarray
 
 
-def held_out(
+@dataclass(frozen=True)
+class Seen:
+    """What networks say of frames. losses (E, N) float32 in nats after each epoch, of the given labels; probabilities
+    (N, C) float32, the mean over the second half of the epochs. Of several networks, the mean."""
+
+    losses: np.ndarray
+    probabilities: np.ndarray
+
+
+def axes_of(flat: np.ndarray, most: int = 24) -> Axes:
+    """The `most` first principal components of `styleless` thumbnails, to unit deviation."""
+    mean = flat.mean(0)
+    _, axes = np.linalg.eigh((flat - mean).T @ (flat - mean))
+    axes = np.ascontiguousarray(axes[:, ::-1][:, :most])
+    return Axes(mean, axes, np.maximum(((flat - mean) @ axes).std(0), 1e-6))
+
+
+def frame_features(flat: np.ndarray, axes: Axes, looks: np.ndarray | None = None) -> np.ndarray:
+    """Features (N, D) float32 of `styleless` thumbnails and, where a model of single frames has looked at them, of its
+    log-probabilities (N, C)."""
+    parts = (flat - axes.mean) @ axes.axes / axes.scale
+    if looks is None:
+        return parts.astype(np.float32)
+    looks = np.maximum(looks, FLOOR)
+    return np.concatenate([parts, (looks - looks.mean(1, keepdims=True)) / 2], 1).astype(np.float32)
+
+
+def fit(
     features: np.ndarray,
     labels: np.ndarray,
     bounds: np.ndarray,
-    fold: np.ndarray,
     classes: int,
     *,
-    epochs: int = 30,
+    epochs: int = EPOCHS,
     seed: int = 0,
-) -> HeldOut:
-    """Train one network a fold on the sequences of the other folds, and take the losses of those left out.
+    progress: Callable[[], None] = lambda: None,
+) -> dict[str, torch.Tensor]:
+    """Train a network on whole sequences: its weights after every epoch, stacked (E, ...) by name.
 
-    features (N, D) float32, labels (N,) class indices, fold (S,) of each sequence. Deterministic on the CPU for a given
-    number of threads. Raises ValueError where a fold leaves nothing to train on, or a sequence has no frame.
+    features (N, D) float32, labels (N,) class indices. Deterministic on the CPU for a given number of threads. Raises
+    ValueError where there is no sequence, or one has no frame. `progress` is called after each epoch.
     """
-    spans = list(itertools.pairwise(np.asarray(bounds, np.int64).tolist()))
-    if any(stop <= start for start, stop in spans):
-        raise ValueError("expected a frame in every sequence, found an empty one")
-    if len(np.unique(fold)) < 2:
-        raise ValueError(f"expected sequences in at least 2 folds, found {len(np.unique(fold))}")
+    inputs, targets = _tensors(features, labels, bounds)
+    if not inputs:
+        raise ValueError("expected sequences to train on, found none")
+    torch.manual_seed(seed)
+    random = np.random.default_rng(seed)
+    network = TemporalNetwork(inputs[0].shape[1], classes)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=DECAY)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=epochs * len(inputs))
+    weights = []
+    network.train()
+    for _ in range(epochs):
+        for at in random.permutation(len(inputs)):
+            # Whole features are dropped at times, so that no single one, such as the place, decides alone.
+            loss = F.cross_entropy(network(F.dropout1d(inputs[at], DROP_INPUT)), targets[at])
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+        weights.append({name: tensor.detach().clone() for name, tensor in network.state_dict().items()})
+        progress()
+    return {name: torch.stack([each[name] for each in weights]) for name in weights[0]}
+
+
+@torch.inference_mode()
+def look(weights: dict[str, torch.Tensor], features: np.ndarray, labels: np.ndarray, bounds: np.ndarray) -> Seen:
+    """What the network of `fit` says of other sequences after each epoch, in eval mode. Raises ValueError as `fit`."""
+    inputs, targets = _tensors(features, labels, bounds)
+    epochs, classes = weights["last.bias"].shape
+    network = TemporalNetwork(features.shape[1] + PLACES, classes).eval()
+    losses = np.empty((epochs, len(labels)), np.float32)
+    probabilities = np.zeros((len(labels), classes), np.float32)
+    for epoch in range(epochs):
+        network.load_state_dict({name: tensor[epoch] for name, tensor in weights.items()})
+        for rows, one, target in zip(itertools.pairwise(bounds), inputs, targets):
+            logits = network(one)
+            losses[epoch, slice(*rows)] = F.cross_entropy(logits, target, reduction="none")[0].numpy()
+            if epoch >= epochs // 2:
+                probabilities[slice(*rows)] += F.softmax(logits, 1)[0].T.numpy() / (epochs - epochs // 2)
+    return Seen(losses, probabilities)
+
+
+def _tensors(features, labels, bounds) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     inputs, targets = [], []
-    for start, stop in spans:
+    for start, stop in itertools.pairwise(np.asarray(bounds, np.int64).tolist()):
+        if stop <= start:
+            raise ValueError("expected a frame in every sequence, found an empty one")
         whole = np.concatenate([features[start:stop].T, _place(stop - start)])
         inputs.append(torch.from_numpy(whole.astype(np.float32))[None])
         targets.append(torch.from_numpy(labels[start:stop].astype(np.int64))[None])
-    losses = np.full((epochs, len(labels)), np.nan, np.float32)
-    probabilities = np.zeros((len(labels), classes), np.float32)
-    late = range(epochs // 2, epochs)
-    for left_out in np.unique(fold):
-        torch.manual_seed(seed * 1_000_003 + int(left_out))
-        random = np.random.default_rng((seed, int(left_out)))
-        mine, rest = np.flatnonzero(fold != left_out), np.flatnonzero(fold == left_out)
-        network = TemporalNetwork(inputs[0].shape[1], classes)
-        optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=DECAY)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=epochs * len(mine))
-        for epoch in range(epochs):
-            network.train()
-            for at in random.permutation(mine):
-                # Whole features are dropped at times, so that no single one, such as the place, decides alone.
-                loss = F.cross_entropy(network(F.dropout1d(inputs[at], DROP_INPUT)), targets[at])
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                optimizer.step()
-                schedule.step()
-            network.eval()
-            with torch.inference_mode():
-                for at in rest:
-                    rows, logits = slice(*spans[at]), network(inputs[at])
-                    losses[epoch, rows] = F.cross_entropy(logits, targets[at], reduction="none")[0].numpy()
-                    if epoch in late:
-                        probabilities[rows] += F.softmax(logits, 1)[0].T.numpy() / len(late)
-    return HeldOut(losses, probabilities)
+    return inputs, targets
 
 
 def _place(count: int) -> np.ndarray:

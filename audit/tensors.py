@@ -62,19 +62,47 @@ class TensorFiles:
         data = save({"samples": samples.astype(np.int64), "vectors": np.ascontiguousarray(vectors, np.float32)})
         write_bytes(self.path / "embeddings.safetensors", data)
 
+    def write_timeline(self, **arrays: np.ndarray) -> None:
+        """Save what was seen over time, see `frames.Timeline`."""
+        from safetensors.numpy import save
+
+        data = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+        write_bytes(self.path / "timeline.safetensors", data)
+
+    def timeline(self) -> dict[str, np.ndarray] | None:
+        """The arrays of `write_timeline`, None where nothing was looked at over time."""
+        return self._arrays("timeline", "what was seen over time")
+
+    def write_temporal(self, fold: int, tensors: dict) -> None:
+        """Save the weights of the model over time of a fold, stacked over epochs."""
+        from safetensors.torch import save
+
+        data = save({name: tensor.contiguous() for name, tensor in tensors.items()})
+        write_bytes(self.path / "temporal" / f"fold={fold:03d}.safetensors", data)
+
+    def read_temporal(self) -> list[dict]:
+        """The weights of the models over time, one a fold."""
+        return [self._tensors(path) for path in sorted((self.path / "temporal").glob("fold=*.safetensors"))]
+
     def embeddings(self) -> tuple[np.ndarray, np.ndarray] | None:
         """Samples (N,) and vectors (N, D), or None in a run without a model, such as one of imported losses."""
+        found = self._arrays("embeddings", "embeddings")
+        return None if found is None else (found["samples"], found["vectors"])
+
+    def _arrays(self, name: str, what: str) -> dict[str, np.ndarray] | None:
         from safetensors import SafetensorError
         from safetensors.numpy import load_file
 
-        path = self.path / "embeddings.safetensors"
+        path = self.path / f"{name}.safetensors"
         if not path.exists():
             return None
         try:
-            tensors = load_file(path)
-            return tensors["samples"], tensors["vectors"]
-        except (SafetensorError, OSError, KeyError) as error:
-            raise LossprintError(f"expected embeddings in {path}, found: {one_line(error)}") from None
+            found = load_file(path)
+            if "samples" not in found:
+                raise OSError("no samples")
+            return found
+        except (SafetensorError, OSError) as error:
+            raise LossprintError(f"expected {what} in {path}, found: {one_line(error)}") from None
 
 
 def one_line(error: Exception) -> str:

@@ -150,14 +150,14 @@ def train(
     recipe: Recipe | None = None,
     rows: np.ndarray | None = None,
     recorded: np.ndarray | None = None,
-    weights: bool = True,
+    weights: range | None = None,
     name: str = "train",
 ) -> nn.Module:
     """Train `model` for `epochs` from where the run stands, record after each; the trained network.
 
     Trains on the rows `rows` and records the rows `recorded`: by default on train, and train and val. Leaves a
-    safetensors file a checkpoint if `weights` are wanted. `name` stands beside the progress bar. Raises LossprintError
-    where training diverges.
+    safetensors file for each of the checkpoints `weights`, by default all. `name` stands beside the bar. Raises
+    LossprintError where training diverges.
     """
     run, rows = recorder.run, inputs.rows("train") if rows is None else rows
     recipe = replace(recipe or Recipe(), epochs=epochs).for_size(len(rows))
@@ -176,7 +176,7 @@ def train(
                 refresh=True,
             )
             recorder.end_checkpoint(epoch)
-            if weights:
+            if weights is None or epoch in weights:
                 run.write_checkpoint(epoch, {name: t.cpu() for name, t in network.state_dict().items()})
             run.write_state(epoch, _state(network, optimizer))
     return network
@@ -277,7 +277,8 @@ def train_members(
             recipe=recipe,
             rows=rows,
             recorded=recorded,
-            weights=False,
+            # Frames that no fold has seen, such as those of a new video, are looked at by the last network of each.
+            weights=range(epochs, epochs + (left_out is not None and inputs.sequence is not None)),
             name=f"{name.replace('=', ' ')}, {at + 1} of {len(todo)}",
             **options,
         )

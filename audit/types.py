@@ -52,7 +52,8 @@ class Trajectory:
 class Finding:
     """Something to look at: a kind of `KINDS`, the samples it is about, the suspect one first, severity in [0, 1].
 
-    `group` is the same for the members of a duplicate group, and stays the same when the run is scored again.
+    `suggested_label` is for all of them, unless `labels` gives each its own. The name is the same for the members of a
+    group, and stays the same when the run is scored again.
     """
 
     kind: str
@@ -60,6 +61,7 @@ class Finding:
     severity: float
     suggested_label: str | None = None
     evidence: dict = field(default_factory=dict)
+    labels: tuple[str | None, ...] | None = None
 
     @property
     def name(self) -> str:
@@ -222,6 +224,24 @@ SCORES: dict[str, ScoreInfo] = {
             "more. 0.5: level; above: another label was ahead.",
             "A ranking, not a probability that the label is wrong. Systematic errors that the model learns are "
             "invisible to it.",
+        ),
+        ScoreInfo(
+            "sequence_label",
+            "Wrong segment",
+            "severity, 0 to 1",
+            "high",
+            "Video frames: how far ahead another label is of the given one, by a model over time that never saw the "
+            "frame's video, in nats; pairs of labels that it mixes up in many videos count less. 0.5: a finding.",
+            "A model over time needs several videos, and learns an error that all of them share.",
+        ),
+        ScoreInfo(
+            "sequence_order",
+            "Wrong order",
+            "severity, 0 to 1",
+            "high",
+            "Video frames: how much likelier the order of phases and the joins between them become when two "
+            "neighbouring blocks are exchanged, or how much better each other's labels fit. 0.5: a finding.",
+            "An order that is rare but right looks the same; frames shuffled within a phase are not seen.",
         ),
         ScoreInfo(
             "outlier",

@@ -24,6 +24,8 @@ DEFAULTS = {
     "seeds": 1,
     "folds": 0,
 }
+# Of video frames: neighbouring ones repeat each other, and what is found in a video comes from networks without it.
+FRAME_DEFAULTS = {"epochs": 12, "folds": 4}
 DRAWS = 1  # of curvature at each checkpoint, fresh at each: more checkpoints rank better than more draws
 THUMB = 32  # px, side of the grey images that near duplicates are confirmed on
 
@@ -69,6 +71,7 @@ def audit(
         if run.stages == list(store.STAGES):
             return run
     loaded, size = load(asked, quiet)
+    asked = settled(asked, loaded.dataset.samples)
     _refuse_inside(Path(out), loaded.dataset)
     models.build_model(asked["model"], len(loaded.dataset.classes), size)  # one that does not fit leaves no run behind
     recorder = Recorder(out, loaded.dataset, asked=asked, seed=asked["seed"], resume=resume)
@@ -90,7 +93,7 @@ def audit(
     if "curvature" not in run.stages:
         run = _measure_curvature(run, inputs, asked, device, quiet)
     if "embed" not in run.stages:
-        run = _embed(run, inputs, loaded, asked, device)
+        run = _embed(run, inputs, loaded, asked, device, quiet)
     return find.find_run(find.score_run(run))
 
 
@@ -174,8 +177,8 @@ def _counted(batches, bar):
         bar.update(len(batch[0]))
 
 
-def _embed(run: store.Run, inputs, loaded: datasets.Loaded, asked: dict, device: str) -> store.Run:
-    """The last checkpoint's embedding of every sample, and the duplicates among them."""
+def _embed(run: store.Run, inputs, loaded: datasets.Loaded, asked: dict, device: str, quiet: bool) -> store.Run:
+    """The last checkpoint's embedding of every sample, the duplicates among them, and videos looked at over time."""
     from lossprint.audit import models, train
 
     began = time.perf_counter()
@@ -184,6 +187,11 @@ def _embed(run: store.Run, inputs, loaded: datasets.Loaded, asked: dict, device:
     vectors = train.embed(network, inputs, device)
     run.write_embeddings(inputs.samples, vectors)
     _write_duplicates(run, loaded, vectors)
+    frame = loaded.dataset.samples["frame"]
+    if inputs.sequence is not None and asked["folds"] and frame[inputs.sequence != ""].notna().all():
+        from lossprint.audit import timeline
+
+        timeline.write(run, inputs, frame.fillna(-1).to_numpy(np.int64), _thumbs(loaded), asked, device, quiet)
     return run.finish("embed", seconds=round(time.perf_counter() - began, 2), dimensions=vectors.shape[1])
 
 
@@ -303,7 +311,17 @@ def _asked(out: Path, given: dict, resume: bool) -> dict:
             f"expected a new folder for the run, found a run at {out}: add --resume to continue it, "
             "or choose another --out"
         )
-    return {name: DEFAULTS.get(name) if value is None else value for name, value in given.items()}
+    chosen = {name: DEFAULTS.get(name) for name in given if name not in FRAME_DEFAULTS}
+    return chosen | {name: value for name, value in given.items() if value is not None or name in FRAME_DEFAULTS}
+
+
+def settled(asked: dict, samples: pd.DataFrame) -> dict:
+    """What is asked, with the defaults that depend on whether the samples are frames of several videos."""
+    names = samples.loc[(samples["split"] == "train") & samples["sequence"].notna(), "sequence"]
+    defaults = DEFAULTS
+    if (videos := names.nunique()) > 1:
+        defaults = FRAME_DEFAULTS | {"folds": min(FRAME_DEFAULTS["folds"], videos)}
+    return {name: defaults[name] if value is None and name in defaults else value for name, value in asked.items()}
 
 
 def absolute(source: str | Path) -> str:

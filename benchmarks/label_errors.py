@@ -132,7 +132,7 @@ def one(name: str, seed: int, options: argparse.Namespace) -> dict:
                 seed=seed,
                 rows=np.flatnonzero((data.split == "train") & (fold != k)),
                 recorded=np.flatnonzero(fold == k),
-                weights=False,
+                weights=range(0),
                 **shared,
             )
             outside[np.searchsorted(rows, left)] = probabilities(trained, inputs, left)

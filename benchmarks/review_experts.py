@@ -142,7 +142,7 @@ def _trained(run: Run, folds: int) -> tuple[np.ndarray, np.ndarray]:
                 device=device,
                 rows=rows[fold[rows] != k],
                 recorded=left,
-                weights=False,
+                weights=range(0),
                 name=f"fold {k + 1} of {folds}",
             )
             found[fold[rows] == k] = probabilities(network.to("cpu"), inputs, left)

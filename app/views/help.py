@@ -24,6 +24,8 @@ FORMULAS = {
     "gradient_norm": r"\operatorname{mean}_{t}\ \lVert\nabla_x l(x)\rVert_2",
     "label_error": r"\begin{gathered}\tfrac12\Big(1-\frac{m}{1+|m|}\Big)\\ "
     r"m=\sum_t w_t\Big(z_y-\max_{k\ne y} z_k\Big)-\frac{c}{2}\end{gathered}",
+    "sequence_label": r"\sigma\Big(\tfrac{x}{3}-1\Big),\quad x=\operatorname{mean}\log\frac{p_{k}}{p_y}-\log(1+n)",
+    "sequence_order": r"\sigma\Big(\tfrac{x}{5}-1\Big),\quad x=\log\frac{P(\text{exchanged})}{P(\text{given})}",
     "outlier": r"\frac{d_k}{d_k+f},\quad d_k = 1-\cos\big(e_i,\ e_{k\text{-th nearest}}\big)",
 }
 SYMBOLS = {
@@ -32,6 +34,10 @@ SYMBOLS = {
     "forgetting": "Never right counts as most forgotten: *E* events.",
     "label_error": "*w*: the weight of a checkpoint, by its validation loss; *c*: how much more often this pair of "
     "labels is mixed up in training than on validation samples (logarithm).",
+    "sequence_label": "*p*: held-out probabilities of the model over time; *k*: the label suggested for the span, *y*: "
+    "the given one; *n*: other videos in which the model makes the same exchange.",
+    "sequence_order": "*P*: how likely the order of phases is by the other videos, times how likely it is that frames "
+    "that meet are neighbours. For exchanged labels: the smaller mean log-ratio of the two, at a threshold of 0.5.",
     "outlier": "*e*: the network's embedding of an image; *f*: the upper fence of all such distances, 1.25 "
     "interquartile ranges above the third quartile on a logarithmic scale.",
 }
@@ -50,6 +56,8 @@ PAPERS = {
     "trace": ("Hutchinson's estimator, as in the curvature paper", f"{ARXIV}2307.05831"),
     "gradient_norm": ("EasyCore", f"{ARXIV}2510.11018"),
     "label_error": ("Lossprint's own, built on the margin of AUM; measured in its README", f"{ARXIV}2001.10528"),
+    "sequence_label": ("Lossprint's own, after Loss Knows Best (video, 2026); measured in its README", None),
+    "sequence_order": ("Lossprint's own, after Loss Knows Best (video, 2026); measured in its README", None),
     "outlier": ("Ramaswamy et al., SIGMOD 2000; Sun et al., ICML 2022, for embeddings", f"{ARXIV}2204.06507"),
 }
 SUSPECT = {

@@ -1,0 +1,172 @@
+"""What the models over time said of every frame -> the tables of frames and spans. Needs no network and no image."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from lossprint.audit.store import Run
+from lossprint.audit.types import SPLITS
+from lossprint.scoring import order, sequences
+
+# Evidence in nats from which a span is a finding. Set for odds of about 20 and 150 to 1; there are many more ways to
+# exchange blocks than to relabel a stretch, and none of them is looked for with an image.
+LABEL, SWAP, MOVE = 3.0, 0.5, 5.0
+WIDTH = 9  # frames of the moving mean of what single frames say of a label
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """Held-out views of M frames, by sequence and number. samples (M,), losses (E, M) float32 in nats, probabilities
+    (M, C) float32, thumbs (M, S, S, 3) uint8."""
+
+    samples: np.ndarray
+    losses: np.ndarray
+    probabilities: np.ndarray
+    thumbs: np.ndarray
+
+
+@dataclass(frozen=True)
+class Found:
+    """K findings. how (K,): relabel, swap or move; start, middle, stop (K,) rows, stop excluded, middle -1 for relabel;
+    label (K,) suggested class index, -1 for a move; evidence (K,) as a severity in (0, 1).
+
+    label_severity and order_severity (M,): of each frame, whether in a finding or not.
+    """
+
+    how: np.ndarray
+    start: np.ndarray
+    middle: np.ndarray
+    stop: np.ndarray
+    label: np.ndarray
+    severity: np.ndarray
+    path: np.ndarray
+    label_severity: np.ndarray
+    order_severity: np.ndarray
+
+
+def find(labels: np.ndarray, bounds: np.ndarray, line: Timeline) -> Found:
+    """Spans of wrong labels and of wrong order in the frames of a timeline; labels (M,) class indices as given.
+
+    An exchange of blocks of frames goes before an exchange of labels, and that before wrong labels in the same frames,
+    unless a wrong label explains the frames better: then a rare order is only what the wrong label makes of it.
+    """
+    log = sequences.logs(line.probabilities)
+    pictures = sequences.styleless(line.thumbs, bounds)
+    moves = order.exchanges(labels, bounds, pictures, log.shape[1])
+    swaps = sequences.swaps(log, labels, bounds)
+    spans = sequences.label_spans(log, labels, bounds)
+    best = np.full(len(labels), -np.inf)
+    for start, stop, evidence in zip(spans.start, spans.stop, spans.evidence):
+        best[start:stop] = evidence
+    for start, stop, evidence in zip(swaps.start, swaps.stop, swaps.evidence):
+        if evidence > SWAP:
+            best[start:stop] = np.inf
+    taken = np.zeros(len(labels), bool)
+    found = []
+    for at in np.argsort(-moves.evidence, kind="stable"):
+        start, middle, stop = moves.start[at], moves.middle[at], moves.stop[at]
+        value = moves.evidence[at]
+        if value <= MOVE:
+            break
+        if not taken[start:stop].any() and best[start:stop].max() < value:
+            taken[start:stop] = True
+            found.append(("move", start, middle, stop, -1, float(sequences.severity(value, MOVE))))
+    for at in np.argsort(-swaps.evidence, kind="stable"):
+        start, middle, stop = swaps.start[at], swaps.middle[at], swaps.stop[at]
+        if swaps.evidence[at] <= SWAP:
+            break
+        if not taken[start:stop].any():
+            taken[start:stop] = True
+            value = float(sequences.severity(swaps.evidence[at], SWAP))
+            found.append(("swap", start, middle, stop, labels[middle], value))
+    path = sequences.best_path(log, bounds)
+    rest = sequences.label_spans(log, labels, bounds, taken)
+    level = _frame_evidence(log, labels, bounds)
+    for start, stop, label, evidence in zip(rest.start, rest.stop, rest.label, rest.evidence):
+        level[start:stop] = np.maximum(level[start:stop], evidence)
+        if evidence > LABEL:
+            found.append(("relabel", start, -1, stop, label, float(sequences.severity(evidence, LABEL))))
+    turned = np.zeros(len(labels))
+    for one, threshold in ((moves, MOVE), (swaps, SWAP)):
+        values = sequences.severity(one.evidence, threshold)
+        for start, stop, value in zip(one.start, one.stop, values):
+            np.maximum(turned[start:stop], value, out=turned[start:stop])
+    columns = [np.array(column) for column in zip(*found)] if found else [np.array([]) for _ in range(6)]
+    kinds = (object, np.int64, np.int64, np.int64, np.int64, float)
+    columns = [column.astype(kind) for column, kind in zip(columns, kinds)]
+    return Found(*columns, path, sequences.severity(level, LABEL), turned)
+
+
+def tables(run: Run, line: Timeline) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The tables `FRAMES` and `SPANS` of a run's timeline."""
+    samples = run.samples().set_index("sample").loc[line.samples]
+    index = {label: at for at, label in enumerate(run.classes)}
+    labels = samples["label"].map(index).to_numpy(np.int64)
+    names, numbers = samples["sequence"].to_numpy(object), samples["frame"].to_numpy(np.int64)
+    found = find(labels, sequences.bounds_of(names), line)
+    classes = np.array(run.classes, object)
+    place = numbers.copy()
+    for how, start, middle, stop in zip(found.how, found.start, found.middle, found.stop):
+        if how == "move":  # the second block belongs where the first begins
+            place[start:stop] = np.r_[numbers[start + stop - middle : stop], numbers[start : start + stop - middle]]
+    frames = pd.DataFrame(
+        {
+            "sample": line.samples,
+            "sequence": names,
+            "frame": numbers,
+            "split": samples["split"].to_numpy(object),
+            "label": samples["label"].to_numpy(object),
+            "suggested_label": classes[found.path],
+            "suggested_frame": place,
+            "p_given": line.probabilities[np.arange(len(labels)), labels],
+            "frame_csl": _frame_csl(run).reindex(line.samples).to_numpy(),
+            "temporal_csl": line.losses.mean(0),
+            "sequence_label": found.label_severity,
+            "sequence_order": found.order_severity,
+        }
+    )
+    relabel = found.how == "relabel"
+    kind = np.where(relabel, "sequence_label", "sequence_order")
+    last = found.stop - 1
+    least = [int(line.samples[start:stop].min()) for start, stop in zip(found.start, found.stop)]
+    given = [labels[a : m if m > 0 else b] for a, m, b in zip(found.start, found.middle, found.stop)]
+    second = [labels[m:b] if m > 0 else np.array([label]) for m, b, label in zip(found.middle, found.stop, found.label)]
+    spans = pd.DataFrame(
+        {
+            "span": [f"{one}:{sample}" for one, sample in zip(kind, least)],
+            "kind": kind,
+            "how": found.how,
+            "sequence": names[found.start],
+            "start": numbers[found.start],
+            "middle": pd.array(np.where(relabel, -1, numbers[found.middle]), "Int64"),
+            "end": numbers[last],
+            "frames": found.stop - found.start,
+            "severity": found.severity,
+            "label": [classes[np.bincount(one).argmax()] for one in given],
+            "suggested_label": [classes[np.bincount(one).argmax()] for one in second],
+        }
+    )
+    spans["middle"] = spans["middle"].mask(relabel)
+    return frames, spans.sort_values(["severity", "span"], ascending=[False, True], ignore_index=True)
+
+
+def _frame_csl(run: Run) -> pd.Series:
+    """CSL by sample of the model of single frames: of folds on the training samples, of the run itself on the rest."""
+    folds = [fold.trajectory("train", losses_only=True) for fold in run.members("fold")]
+    found = {}
+    for split in SPLITS:
+        parts = folds if split == "train" and folds else [run.trajectory(split, losses_only=True)]
+        losses = [part.losses[part.checkpoints > 0] for part in parts]
+        known = np.isfinite(np.stack(losses))
+        total = np.where(known, losses, 0).sum((0, 1)) / np.maximum(known.sum((0, 1)), 1)
+        found.update(zip(parts[0].samples.tolist(), np.where(known.any((0, 1)), total, np.nan).tolist()))
+    return pd.Series(found, dtype=float)
+
+
+def _frame_evidence(log: np.ndarray, labels: np.ndarray, bounds: np.ndarray) -> np.ndarray:
+    """How far another label is ahead of the given one, (M,) nats, the mean of a few frames."""
+    given = log[np.arange(len(labels)), labels]
+    others = log.copy()
+    others[np.arange(len(labels)), labels] = -np.inf
+    return sequences.smoothed(others.max(1) - given, bounds, WIDTH)

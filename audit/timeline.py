@@ -1,0 +1,132 @@
+"""Video sequences looked at over time: what held-out networks say of every frame, and what exchanging blocks would do.
+
+Runs after training, while the images are at hand. What it leaves in the run folder (`timeline.safetensors`, the weights
+in `temporal/`) is all that `find` needs for the tables of frames and spans, and `newvideos` for other videos.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from lossprint.audit import models, temporal, train
+from lossprint.audit.store import Run
+from lossprint.scoring import sequences
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The frames of sequences in order: rows (M,) of the inputs, bounds (S + 1,), fold (S,), -1: never trained on."""
+
+    rows: np.ndarray
+    bounds: np.ndarray
+    fold: np.ndarray
+
+
+def rows_of(sequence: np.ndarray, frame: np.ndarray, split: np.ndarray, fold: np.ndarray) -> Rows:
+    """Frames by sequence and number: sequence (N,) names, empty for a plain image; frame, split and fold (N,)."""
+    rows = np.flatnonzero(sequence != "")
+    rows = rows[np.lexsort((frame[rows], sequence[rows]))]
+    bounds = sequences.bounds_of(sequence[rows])
+    first = rows[bounds[:-1]]
+    return Rows(rows, bounds, np.where(split[first] == "train", fold[first], -1))
+
+
+@torch.inference_mode()
+def frame_looks(run: Run, inputs: train.Inputs, fold: np.ndarray, model: str, device: str) -> np.ndarray:
+    """Log-probabilities (K, N, C) float32 of each sample by the network of each fold that has not trained on it.
+
+    A training sample has been left out by one network only: its rows of the others repeat that one's.
+    """
+    members = run.members("fold")
+    found = np.empty((len(members), len(inputs.samples), inputs.classes), np.float32)
+    network = models.build_model(model, inputs.classes, inputs.size).to(device).eval()
+    for k, member in enumerate(members):
+        train.load_weights(network, member.read_checkpoint(member.saved_checkpoints()[-1]))
+        trained = inputs.split == "train"
+        for those, where in ((trained & (fold == k), slice(None)), (~trained, k)):
+            for ids, images, _ in inputs.batches(np.flatnonzero(those), device):
+                at = np.searchsorted(inputs.samples, ids)
+                found[where, at] = F.log_softmax(network(images).float(), 1).cpu().numpy()
+    return found
+
+
+def held_out(
+    flat: np.ndarray,
+    axes: temporal.Axes,
+    looks: np.ndarray,
+    labels: np.ndarray,
+    where: Rows,
+    classes: int,
+    *,
+    keep: Callable[[int, dict], None] = lambda fold, weights: None,
+    **options,
+) -> temporal.Seen:
+    """Each sequence as the networks see it that were not trained on it, one network a fold.
+
+    flat (M, P), looks (K, M, C) and labels (M,) in the order of `where`. `keep` is given the weights of each network.
+    Options are those of `temporal.fit`.
+    """
+    seen = None
+    for k in range(len(looks)):
+        features = temporal.frame_features(flat, axes, looks[k])
+        weights = temporal.fit(
+            *_some((where.fold >= 0) & (where.fold != k), where, features, labels), classes, **options
+        )
+        keep(k, weights)
+        rest = (where.fold < 0) | (where.fold == k)
+        one = temporal.look(weights, *_some(rest, where, features, labels))
+        if seen is None:
+            seen = temporal.Seen(np.zeros((len(one.losses), len(labels)), np.float32), np.zeros_like(looks[0]))
+        at = _rows(rest, where)
+        share = np.repeat(np.where(where.fold[rest] < 0, 1 / len(looks), 1.0), np.diff(where.bounds)[rest])
+        seen.losses[:, at] += one.losses * share
+        seen.probabilities[at] += one.probabilities * share[:, None]
+    return seen
+
+
+def write(run: Run, inputs: train.Inputs, frame: np.ndarray, thumbs: np.ndarray, asked: dict, device: str, quiet: bool):
+    """Train the models over time of a run with folds, and store their weights and what they say of every frame.
+
+    frame (N,) numbers within the sequences; thumbs (N, S, S, 3) uint8, rows as in `inputs`.
+    """
+    fold = train.fold_of(inputs, asked["folds"], asked["seed"])
+    where = rows_of(inputs.sequence, frame, inputs.split, fold)
+    small = shrunk(thumbs[where.rows])
+    flat = sequences.styleless(small, where.bounds)
+    trained = np.repeat(where.fold >= 0, np.diff(where.bounds))
+    axes = temporal.axes_of(flat[trained])
+    looks = frame_looks(run, inputs, fold, asked["model"], device)[:, where.rows]
+    total = temporal.EPOCHS * len(looks)
+    with tqdm(total=total, unit="epoch", desc="over time", disable=quiet, **train.bar_style()) as bar:
+        options = {"seed": asked["seed"], "progress": bar.update, "keep": run.write_temporal}
+        seen = held_out(flat, axes, looks, inputs.labels[where.rows], where, inputs.classes, **options)
+    run.write_timeline(
+        samples=inputs.samples[where.rows],
+        losses=seen.losses,
+        probabilities=seen.probabilities,
+        thumbs=small,
+        **{f"axes.{name}": value.astype(np.float32) for name, value in vars(axes).items()},
+    )
+
+
+def shrunk(thumbs: np.ndarray, side: int = temporal.SIDE) -> np.ndarray:
+    """Images (N, S, S, 3) uint8 at `side` px, each pixel the mean of those that it covers."""
+    found = np.empty((len(thumbs), side, side, 3), np.uint8)
+    for row, image in enumerate(thumbs):
+        found[row] = Image.fromarray(image).resize((side, side), Image.Resampling.BOX)
+    return found
+
+
+def _rows(which: np.ndarray, where: Rows) -> np.ndarray:
+    """The frames of the chosen sequences, (S,) bool."""
+    return np.flatnonzero(np.repeat(which, np.diff(where.bounds)))
+
+
+def _some(which: np.ndarray, where: Rows, features: np.ndarray, labels: np.ndarray):
+    at = _rows(which, where)
+    return features[at], labels[at], np.r_[0, np.cumsum(np.diff(where.bounds)[which])]
