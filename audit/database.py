@@ -37,7 +37,7 @@ WAIT = 20.0  # seconds that a writer waits for another writer's lock
 CONNECT = 5  # seconds in which a server has to answer
 UPGRADING = Lock()  # Alembic keeps what it works on in module globals: one upgrade a process at a time
 VERSION_TABLE = "lossprint_version"  # of our own: a team's database may hold other programs' Alembic versions
-HEAD = "0002"  # the newest file of migrations/versions
+HEAD = "0003"  # the newest file of migrations/versions
 FIRST = "schema_version"  # the table in which the first release kept its version, always 1
 
 META = MetaData()
@@ -58,8 +58,9 @@ REVIEWS = Table(
     Column("seconds", Float),
     Column("role", String(16), nullable=False),
     Column("token", String(80)),
+    Column("new_frame", BigInteger),
 )
-SINCE_2 = ("blind", "seconds", "role", "token")  # columns of `reviews` that version 0001 does not have
+ADDED = {"0002": ("blind", "seconds", "role", "token"), "0003": ("new_frame",)}  # columns of `reviews` by version
 ASSIGNMENTS = Table(
     "assignments",
     META,

@@ -149,7 +149,7 @@ def _read_csv(text: str, name: str) -> tuple[list[Said], int]:
     places |= {"decision": column("decision"), "reviewer": column(*REVIEWERS), "comment": column("comment")}
     places |= {"finding": column("finding"), "at": column("at", "updated_at", "created_at"), "role": column("role")}
     places |= {"review": column("review"), "reason": column("reason"), "issue": column("is_label_issue")}
-    places |= {"blind": column("blind"), "given": column("given_label")}
+    places |= {"blind": column("blind"), "given": column("given_label"), "new_frame": column("new_frame")}
     if (places["path"] is None and places["sample"] is None) or (
         places["label"] is None and places["decision"] is None
     ):
@@ -203,8 +203,15 @@ def _said(cells: dict[str, str], line: str, name: str, reviewed: bool) -> Said |
         return None
     if decision in LABELLED and label is None:
         raise LossprintError(f"expected a label with {decision!r}, found none in {line} of {name}")
-    verdict = decision if decision in (*labelstudio.VERDICTS, "keep") else None
+    if decision == "reorder" and not cells["new_frame"].strip().isdecimal():
+        found = cells["new_frame"][:SHOWN]
+        raise LossprintError(
+            f"expected a frame number as new_frame with 'reorder', found {found!r} in {line} of {name}"
+        )
+    verdict = decision if decision in (*labelstudio.VERDICTS, "keep", "reorder") else None
+    label = None if decision == "reorder" else label
     meta = {key: cells[key] for key in ("finding", "role", "blind", "review") if cells[key]}
+    meta |= {"new_frame": int(cells["new_frame"])} if decision == "reorder" else {}
     meta |= {"decision": decision} if decision else {}
     data = {"path": cells["path"], "sample": cells["sample"]}
     reviewer = cells["reviewer"].strip() or None
@@ -236,7 +243,7 @@ def _decisions(run: Run, said: list[Said], name: str, reviewer: str | None) -> l
         if fault is None and not who:
             fault = "no reviewer, in the file or named beside it", f"sample {sample}"
         if fault is None:
-            first = seen.setdefault((sample, who, role), one.place)
+            first = seen.setdefault((sample, who, role, "new_frame" in meta), one.place)
             fault = None if first == one.place else ("a second decision of one reviewer", f"sample {sample}")
         if fault is not None:
             faults.setdefault(fault[0], []).append(f"{fault[1][:SHOWN]!r} in {one.place}")
@@ -253,6 +260,7 @@ def _decisions(run: Run, said: list[Said], name: str, reviewer: str | None) -> l
                 "reviewer": who,
                 "comment": _comment(one),
                 "role": role,
+                **({"new_frame": meta["new_frame"]} if "new_frame" in meta else {}),
                 "blind": meta["blind"] if meta.get("blind") in ("given", "suggestion") else "",
                 "_order": (one.at, int(meta["review"]) if str(meta.get("review", "")).isdigit() else 0, len(made)),
             }
@@ -364,18 +372,21 @@ def _fresh(run: Run, decisions: list[dict], content: bytes, reviews: Reviews) ->
     standing = set(history.loc[history["stands"], "token"].dropna())
     used = set(history["token"].dropna())
     said = {
-        (sample, who, role == "adjudication"): what
-        for rows in (votes(history), adjudications(history))
+        (sample, who, role == "adjudication", places): what
+        for places in (False, True)
+        for rows in (votes(history, places=places), adjudications(history, places))
         for sample, who, role, what in zip(rows["sample"], rows["reviewer"], rows["role"], outcome(rows))
     }
     digest = hashlib.sha256(content).hexdigest()
-    mine = outcome(pd.DataFrame(decisions, columns=["decision", "new_label"]))
+    mine = outcome(
+        pd.DataFrame(decisions, columns=["decision", "new_label", "new_frame"]).astype({"new_frame": "Int64"})
+    )
     fresh = []
     for at, (one, what) in enumerate(zip(decisions, mine)):
         attempt = 0
         while (token := _token(run, digest, at, one, attempt)) in used and token not in standing:
             attempt += 1
-        key = one["sample"], one["reviewer"], one["role"] == "adjudication"
+        key = one["sample"], one["reviewer"], one["role"] == "adjudication", "new_frame" in one
         if token not in standing and said.get(key) != what:
             fresh.append({**one, "token": token})
     return fresh

@@ -14,7 +14,7 @@ import pandas as pd
 from lossprint.audit import outfile
 from lossprint.audit.csvfile import csv_text, write_csv
 from lossprint.audit.outfile import PARQUET, save
-from lossprint.audit.resolve import outcome, resolve
+from lossprint.audit.resolve import about_places, outcome, resolve
 from lossprint.audit.review import LABELLED, Reviews, open_reviews
 from lossprint.audit.store import Run, how_far, version
 from lossprint.audit.tables import FINDINGS
@@ -25,7 +25,7 @@ from lossprint.scoring.coreset import select
 __all__ = ["changes", "cleaned", "cleanlab", "coreset", "csv_text", "findings", "save", "tally", "write_cleaned"]
 
 TRACE = ("reason", "reviewer", "at", "comment", "review")
-CHANGES = ("path", "split", "old", "new", "decision", "finding", *TRACE, "blind", "role")
+CHANGES = ("path", "split", "old", "new", "decision", "finding", *TRACE, "blind", "role", "old_frame", "new_frame")
 CLEANLAB = (
     "sample",
     "path",
@@ -58,12 +58,14 @@ class Cleaned:
     excluded: int
     unreadable: int
     unsure: int = 0
+    reordered: int = 0
 
     def __str__(self) -> str:
         unsure = f" ({self.unsure:,} of them unsure)" if self.unsure else ""
+        reordered = f"{self.reordered:,} frames put elsewhere, " if self.reordered else ""
         unreadable = f", {self.unreadable:,} unreadable images left out" if self.unreadable else ""
         return (
-            f"{self.kept:,} samples written to {self.manifest}: {self.relabelled:,} relabelled, "
+            f"{self.kept:,} samples written to {self.manifest}: {self.relabelled:,} relabelled, {reordered}"
             f"{self.excluded:,} excluded{unsure}{unreadable}; every change and its reason in {self.changes}"
         )
 
@@ -113,7 +115,8 @@ def cleaned(run: Run, reviews: Reviews | None = None, *, apply: str = "latest", 
     """The dataset as decided: the samples of all splits that no expert excluded, in the dataset's order.
 
     Columns path, label (as decided), split, sequence and frame where the dataset has them, given_label, change
-    (`relabelled` or empty), and for each reviewed sample, changed or not, reason, reviewer, at, comment, review (id).
+    (`relabelled`, `reordered` or empty), and for each reviewed sample, changed or not, reason, reviewer, at, comment,
+    review (id). Frames stand in the order that was decided.
     """
     return _kept(applied(run, reviews, apply=apply, unsure=unsure))
 
@@ -187,7 +190,8 @@ def write_cleaned(
         write_tree(run, images, texts, out, link, progress)
     relabelled = int((kept["change"] == "relabelled").sum())
     left_out = int((changed["decision"] == "unsure").sum())
-    return Cleaned(*files, len(kept), relabelled, len(changed) - relabelled, unreadable, left_out)
+    excluded, reordered = int((table["change"] == "excluded").sum()), int(_elsewhere(table).sum())
+    return Cleaned(*files, len(kept), relabelled, excluded, unreadable, left_out, reordered)
 
 
 def write_table(run: Run, frame: pd.DataFrame, out: str | Path, apply: str, unsure: str, reviews=None) -> Path:
@@ -223,6 +227,7 @@ def record_of(run: Run, table: pd.DataFrame, apply: str, unsure: str) -> dict:
         "samples": int((change != "excluded").sum()),
         "relabelled": int((change == "relabelled").sum()),
         "excluded": int((change == "excluded").sum()),
+        **({"reordered": moved} if (moved := int(_elsewhere(table).sum())) else {}),
         "decisions": len(reviewed),
         "reviewers": sorted(set(table["reviewer"].dropna().astype(str))),
         "last_review": int(reviewed.max()) if len(reviewed) else None,
@@ -231,26 +236,32 @@ def record_of(run: Run, table: pd.DataFrame, apply: str, unsure: str) -> dict:
 
 @dataclass(frozen=True)
 class Tally:
-    """How many samples a rule relabels and leaves out; `unsure` of the latter because their reviewers were unsure."""
+    """How many samples a rule relabels and leaves out; `unsure` of the latter because their reviewers were unsure. How
+    many frames it puts elsewhere."""
 
     relabelled: int
     excluded: int
     unsure: int
+    reordered: int = 0
 
     @property
     def changed(self) -> int:
-        return self.relabelled + self.excluded
+        return self.relabelled + self.excluded + self.reordered
 
 
 def tally(history: pd.DataFrame, given: pd.Series, *, apply: str = "latest", unsure: str = "keep") -> Tally:
     """What the options would change, without the tables: history of `Reviews`, given labels indexed by sample."""
     said = outcome(resolve(history, apply, given=given), given)
     dropped = int((said == "unsure").sum()) if unsure == "drop" else 0
-    return Tally(int(said.str.startswith("label:").sum()), int((said == "exclude").sum()) + dropped, dropped)
+    moved = outcome(resolve(history, apply, places=True)) if about_places(history).any() else said.head(0)
+    counts = [int(one.str.startswith(what).sum()) for one, what in ((said, "label:"), (moved, "frame:"))]
+    return Tally(counts[0], int((said == "exclude").sum()) + dropped, dropped, counts[1])
 
 
 def reason(decision: str, finding: str, old: str, new: str, dropped: bool = False) -> str:
     """Why a sample is exported as it is, in words, such as `shirt -> coat: accepted suggestion of label_error:17`."""
+    if decision == "reorder":
+        return f"put elsewhere in review of {finding}"
     if decision == "exclude":
         return f"excluded in review of {finding}"
     if decision == "unsure":
@@ -271,17 +282,23 @@ def applied(
 ) -> pd.DataFrame:
     """Every sample (or only the decided ones), by id, with the decision that holds for it.
 
-    Columns of the run's samples with `given_label`, `label` (as decided), `change` (relabelled, excluded or empty) and
-    those of the decision's row, `review` being its id; missing without one. Raises LossprintError for unknown options.
+    Columns of the run's samples with `given_label`, `label` (as decided), `given_frame`, `frame` (as decided), `change`
+    (relabelled, excluded, reordered where only the frame changes, or empty) and those of the decision's row, `review`
+    being its id; missing without one. Raises LossprintError for unknown options, and where two frames would have one
+    number.
     """
     _need_whole(run)
     if unsure not in UNSURE:
         raise LossprintError(f"expected unsure to be one of {', '.join(UNSURE)}, found {unsure!r}")
     history = (reviews or open_reviews(run)).history()
     some = sorted(set(history.loc[history["stands"], "sample"].tolist())) if decided_only else None
-    samples = run.samples(some).sort_values("sample", ignore_index=True).rename(columns={"label": "given_label"})
+    samples = run.samples(some).sort_values("sample", ignore_index=True)
+    samples = samples.rename(columns={"label": "given_label", "frame": "given_frame"})
     decided = resolve(history, apply, given=samples.set_index("sample")["given_label"])
-    decided = decided.rename(columns={"id": "review"})
+    places = resolve(history, apply, places=True) if about_places(history).any() else decided.head(0)
+    # A frame that only moves is traced to the decision on its place.
+    decided = pd.concat([decided, places[~places["sample"].isin(decided["sample"])]]) if len(places) else decided
+    decided = decided.drop(columns="new_frame", errors="ignore").rename(columns={"id": "review"})
     lost = decided.loc[~decided["sample"].isin(samples["sample"])]
     if len(lost):
         raise LossprintError(
@@ -294,16 +311,60 @@ def applied(
     table["label"] = table["given_label"].mask(decision.isin(LABELLED), table["new_label"])
     table["change"] = pd.Series("", table.index, dtype="string")
     table.loc[table["label"] != table["given_label"], "change"] = "relabelled"
+    table["frame"] = table["given_frame"]
+    moved = places[places["decision"] == "reorder"].set_index("sample")["new_frame"] if len(places) else pd.Series()
+    here = table["sample"].isin(moved.index)
+    table.loc[here, "frame"] = moved.reindex(table.loc[here, "sample"]).to_numpy()
+    table.loc[(table["change"] == "") & _elsewhere(table), "change"] = "reordered"
     dropped = (decision == "unsure") & (unsure == "drop")
     table.loc[(decision == "exclude") | dropped, "change"] = "excluded"
     table["reason"] = pd.Series(None, table.index, dtype="string")
     some = np.flatnonzero(decision != "")
     rows = zip(*(column.iloc[some] for column in (decision, table["finding"], table["given_label"], table["label"])))
     table.loc[some, "reason"] = [reason(*row, gone) for row, gone in zip(rows, dropped.iloc[some])]
+    _refuse_doubled(table)
     return table
 
 
+def _elsewhere(table: pd.DataFrame) -> pd.Series:
+    """Whether a frame is to stand elsewhere, (N,) bool."""
+    return table["frame"].notna() & (table["frame"] != table["given_frame"]).fillna(False).astype(bool)
+
+
+def _refuse_doubled(table: pd.DataFrame) -> None:
+    """Two reorders that overlap, or one of a part of the frames, leave two frames with one number."""
+    touched = table.loc[_elsewhere(table), "sequence"].unique()
+    rows = table[table["sequence"].isin(touched) & (table["change"] != "excluded") & table["frame"].notna()]
+    twice = rows[rows.duplicated(["sequence", "frame"], keep=False)].sort_values(["sequence", "frame"])
+    if len(twice):
+        one, other = twice.iloc[0], twice.iloc[1]
+        why = ", ".join(sorted({str(finding) for finding in twice["finding"].dropna()})[:3])
+        raise LossprintError(
+            f"expected each frame of {one['sequence']!r} once, found frame {one['frame']} for samples {one['sample']} "
+            f"and {other['sample']} after the review of {why}: take one of these decisions back"
+        )
+
+
+def slots(table: pd.DataFrame) -> dict[int, int]:
+    """{sample: the sample that is to stand in its row}, of the rows of `applied` of all samples that change hands.
+
+    The row that had a frame's number holds the sample that is to have it, so that reading by row and reading by number
+    give the same order.
+    """
+    moved = table[_elsewhere(table)]
+    if moved.empty:
+        return {}
+    row_of = moved.set_index(["sequence", "given_frame"])["sample"]
+    rows = row_of.reindex(pd.MultiIndex.from_frame(moved[["sequence", "frame"]]))
+    return {int(row): int(sample) for row, sample in zip(rows, moved["sample"]) if not pd.isna(row)}
+
+
 def _kept(table: pd.DataFrame) -> pd.DataFrame:
+    swapped = slots(table)
+    if swapped:
+        at = pd.Series(range(len(table)), index=table["sample"])
+        source = at.index.map(lambda sample: swapped.get(sample, sample))
+        table = table.iloc[at[source].to_numpy()]
     frames = ["sequence", "frame"] if "sequence" in table and table["sequence"].notna().any() else []
     columns = ["path", "label", "split", *frames, "given_label", "change", *TRACE]
     return table.loc[table["change"] != "excluded", columns].reset_index(drop=True)
@@ -311,6 +372,8 @@ def _kept(table: pd.DataFrame) -> pd.DataFrame:
 
 def _changed(table: pd.DataFrame) -> pd.DataFrame:
     table = table[table["change"] != ""].rename(columns={"given_label": "old", "label": "new"})
+    table = table.assign(old_frame=table["given_frame"].where(_elsewhere(table)))
+    table["new_frame"] = table["frame"].where(_elsewhere(table))
     table["new"] = table["new"].mask(table["change"] == "excluded", "")
     return table[list(CHANGES)].reset_index(drop=True)
 

@@ -69,7 +69,8 @@ def find(labels: np.ndarray, bounds: np.ndarray, line: Timeline) -> Found:
         value = moves.evidence[at]
         if value <= MOVE:
             break
-        if not taken[start:stop].any() and best[start:stop].max() < value:
+        # A short wrong label makes an order that no other video has, too; the pictures then deny the exchange.
+        if moves.joins[at] >= 0 and best[start:stop].max() < value and not taken[start:stop].any():
             taken[start:stop] = True
             found.append(("move", start, middle, stop, -1, float(sequences.severity(value, MOVE))))
     for at in np.argsort(-swaps.evidence, kind="stable"):

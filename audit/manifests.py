@@ -13,7 +13,7 @@ import pandas as pd
 
 from lossprint.audit import outfile
 from lossprint.audit.csvfile import QUOTED, guard, unguard
-from lossprint.audit.export import applied, record_of
+from lossprint.audit.export import applied, record_of, slots
 from lossprint.audit.review import Reviews
 from lossprint.audit.store import Run
 from lossprint.audit.types import LossprintError
@@ -85,34 +85,43 @@ def _csv(path: Path, table: pd.DataFrame) -> bytes:
     if "path" not in names or "label" not in names:
         raise LossprintError(f"expected the columns path and label in {path}, found {', '.join(names)[:200] or 'none'}")
     at_path, at_label = names.index("path"), names.index("label")
+    at_frame = names.index("frame") if "frame" in names else None
     known = dict(zip(table["sample"], zip(table["path"], table["given_label"], table["label"], table["change"])))
     new = set(table.loc[table["change"] == "relabelled", "label"])
     spelled: dict[str, str] = {}
-    body: list[tuple[str, str | None]] = []  # the raw record, and the label that it is to have
+    body: list[tuple[str, str | None, int]] = []  # the raw record, the label that it is to have, and its sample
     sample, headed = 0, False
     for cells, raw, line in rows:
         if not cells or not headed:
             headed = headed or bool(cells)
-            body.append((raw, None))
+            body.append((raw, None, -1))
             continue
         if len(cells) != len(header):
             raise LossprintError(f"expected {len(header)} cells in line {line} of {path}, found {len(cells)}")
         label = unguard(cells[at_label])
         if label in new and label not in spelled:
             spelled[label] = _raw_cells(raw)[at_label]
-        expected = known.get(sample)
+        here, expected = sample, known.get(sample)
         sample += 1
         if expected is None:  # an image that could not be read
-            body.append((raw, None))
+            body.append((raw, None, here))
             continue
         for cell, wanted in ((unguard(cells[at_path]), expected[0]), (label, expected[1])):
             if cell != wanted:
                 raise _changed(path, f"line {line}", wanted, cell)
-        if expected[3] != "excluded":
-            body.append((raw, expected[2] if expected[3] == "relabelled" else None))
+        body.append((raw, expected[2] if expected[3] == "relabelled" else None, here))
     if sample <= table["sample"].max():
         raise LossprintError(f"expected the manifest {path} as it was audited, found only {sample:,} rows")
-    text = "".join(raw if label is None else _with_label(raw, at_label, spelled, label) for raw, label in body)
+    records = {here: raw if label is None else _with_label(raw, at_label, spelled, label) for raw, label, here in body}
+    swapped, gone = slots(table), set(table.loc[table["change"] == "excluded", "sample"])
+    text = ""
+    for raw, _, here in body:
+        source = swapped.get(here, here)
+        if source in gone:
+            continue
+        # A frame that is put elsewhere takes the number and the line end of the row that it takes.
+        record = raw if here < 0 else records[source]
+        text += record if source == here else _with_cell(record, at_frame, _raw_cells(raw)[at_frame], raw)
     return outfile.encoded((BOM if path.read_bytes()[:3] == BOM.encode() else "") + text, str(path))
 
 
@@ -143,6 +152,12 @@ def _raw_cells(raw: str) -> list[str]:
         if end >= len(record):
             return cells
         at = end + 1
+
+
+def _with_cell(record: str, at: int, cell: str, row: str) -> str:
+    cells = _raw_cells(record)
+    cells[at] = cell
+    return ",".join(cells) + row[len(row.rstrip("\r\n")) :]
 
 
 def _with_label(raw: str, at: int, spelled: dict[str, str], label: str) -> str:
@@ -186,7 +201,14 @@ def _parquet(path: Path, table: pd.DataFrame) -> bytes:
     stays = np.ones(len(paths), bool)
     stays[table.loc[table["change"] == "excluded", "sample"].to_numpy()] = False
     at = whole.column_names.index("label")
-    fixed = whole.set_column(at, whole.schema.field(at), whole["label"].take(pa.array(source))).filter(pa.array(stays))
+    fixed = whole.set_column(at, whole.schema.field(at), whole["label"].take(pa.array(source)))
+    row = np.arange(len(paths))
+    for here, sample in slots(table).items():
+        row[here] = sample
+    if (row != np.arange(len(row))).any():  # the rows move, the frame numbers stay
+        at = fixed.column_names.index("frame")
+        fixed = fixed.take(pa.array(row)).set_column(at, whole.schema.field(at), whole["frame"])
+    fixed = fixed.filter(pa.array(stays[row]))
     buffer = io.BytesIO()
     pq.write_table(fixed, buffer, compression="zstd")
     return buffer.getvalue()

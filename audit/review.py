@@ -16,7 +16,7 @@ from sqlalchemy import delete, exists, func, insert, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
-from lossprint.audit.database import ASSIGNMENTS, CLAIMS, REVIEWS, SINCE_2, Database
+from lossprint.audit.database import ADDED, ASSIGNMENTS, CLAIMS, REVIEWS, Database
 from lossprint.audit.resolve import LABELLED, resolve
 from lossprint.audit.store import Run
 from lossprint.audit.types import DECISIONS, KINDS, LossprintError, Review
@@ -82,10 +82,11 @@ class Reviews:
         comment: str = "",
         **how,
     ) -> Review:
-        """Append a decision; it is on the disk when this returns. `how`: blind, seconds, role, token, see Review.
+        """Append a decision; it is on the disk when this returns. `how`: blind, seconds, role, token, new_frame.
 
         Raises LossprintError for a decision not in CHOICES, a sample or label that the run does not have, a label
-        missing (accept, relabel) or given where none belongs, or an empty finding or reviewer.
+        missing (accept, relabel) or given where none belongs, the same of a new frame (reorder), or an empty finding or
+        reviewer.
         """
         one = {"finding": finding, "sample": sample, "decision": decision, "reviewer": reviewer}
         return self.add_all([{**one, "new_label": new_label, "comment": comment, **how}])[0]
@@ -148,7 +149,8 @@ class Reviews:
         """Every row of this run, oldest first: the columns of Review and `stands`, False for undos and undone ones."""
 
         def read(connection: Connection, version: str, mark: tuple) -> pd.DataFrame:
-            here = [name for name in COLUMNS if version != "0001" or name not in SINCE_2]
+            later = {name for since, names in ADDED.items() if since > version for name in names}
+            here = [name for name in COLUMNS if name not in later]
             mine = select(*(REVIEWS.c[name] for name in here)).where(REVIEWS.c.run == self.key).order_by(REVIEWS.c.id)
             known = self._known["history"][1] if "history" in self._known else empty
             if len(known):
@@ -308,6 +310,7 @@ class Reviews:
         seconds: float | None = None,
         role: str = "",
         token: str | None = None,
+        new_frame: int | None = None,
     ) -> Review:
         if decision not in CHOICES:
             raise LossprintError(f"expected a decision of {', '.join(CHOICES)}, found {decision!r}")
@@ -324,6 +327,7 @@ class Reviews:
             raise LossprintError(f"expected no new label with {decision!r}, found {new_label!r}")
         if not self._has_sample(sample):
             raise LossprintError(f"expected a sample of run {self.run.path}, found {sample!r}")
+        self._check_frame(decision, new_frame, int(sample))
         texts = {"finding": finding, "reviewer": reviewer.strip(), "comment": comment}
         for name, text in texts.items():
             if not text and name != "comment":
@@ -331,6 +335,7 @@ class Reviews:
             if not _is_plain(text):
                 raise LossprintError(f"expected plain text as the {name} of a decision, found {text!r}")
         how = {"blind": blind, "seconds": None if seconds is None else float(seconds), "role": role, "token": token}
+        how["new_frame"] = None if new_frame is None else int(new_frame)
         return Review(sample=int(sample), decision=decision, new_label=new_label, at=at, **texts, **how)
 
     def _check_label(self, decision: str, label: str | None) -> None:
@@ -341,6 +346,21 @@ class Reviews:
             raise LossprintError(
                 f"expected one of the run's {len(self.run.classes)} labels, found {label!r}; near it: {', '.join(near)}"
             )
+
+    def _check_frame(self, decision: str, number: int | None, sample: int) -> None:
+        if number is None and decision != "reorder":
+            return
+        if decision not in ("reorder", "keep", "unsure"):
+            raise LossprintError(f"expected no new frame with {decision!r}, found {number!r}")
+        if not isinstance(number, (int, np.integer)) or not 0 <= number < 2**62:
+            raise LossprintError(f"expected the new frame number of sample {sample}, found {number!r}")
+        if sample not in self._framed:
+            raise LossprintError(f"expected a frame of a sequence, found sample {sample}, which is none")
+
+    @cached_property
+    def _framed(self) -> set[int]:
+        samples = self.run.samples()
+        return set(samples.loc[samples["frame"].notna(), "sample"].tolist())
 
     # The database ---------------------------------------------------------------------------------------------
 
@@ -399,11 +419,11 @@ def _review(row) -> Review:
 
 def _typed(frame: pd.DataFrame) -> pd.DataFrame:
     """Rows of `reviews` with the columns of COLUMNS, their types, and `stands`."""
-    for name in SINCE_2:
+    for name in (name for names in ADDED.values() for name in names):
         if name not in frame:
             frame[name] = "" if name in ("blind", "role") else None
     frame = frame[list(COLUMNS)].astype({**dict.fromkeys(TEXT, "string"), "sample": "int64", "id": "int64"})
-    frame = frame.astype({"undoes": "Int64", "seconds": "float64"})
+    frame = frame.astype({"undoes": "Int64", "seconds": "float64", "new_frame": "Int64"})
     undone = set(frame["undoes"].dropna())
     frame["stands"] = ((frame["decision"] != "undo") & ~frame["id"].isin(undone)).astype(bool)
     return frame

@@ -52,11 +52,13 @@ def decide(
 ) -> pd.DataFrame:
     """The decisions on a row of `Run.spans`: sample, decision, new_label, new_frame. None stands for the span's own.
 
-    Rejected, all its frames are kept. Accepted with other ends, its frames that are left as they were are kept.
+    Rejected, all its frames are kept. Accepted with other ends, its frames that are left as they were are kept. For a
+    move all rows have a new_frame, those that are kept their own: they are about places, see `types.Review`.
     """
     frames = frames[frames["sequence"] == span["sequence"]]
     own = frames.loc[frames["frame"].between(span["start"], span["end"]), "sample"].to_numpy()
-    kept = pd.DataFrame({"sample": own, "decision": "keep", "new_label": None, "new_frame": None})
+    place = frames.set_index("sample")["frame"].reindex(own).to_numpy() if span["how"] == "move" else None
+    kept = pd.DataFrame({"sample": own, "decision": "keep", "new_label": None, "new_frame": place})
     if not accepted:
         return kept
     given = {"start": start, "end": end, "middle": middle, "label": label}
@@ -68,7 +70,8 @@ def decide(
     }
     changed = mend(frames, span["how"], **{name: own_values[name] if v is None else v for name, v in given.items()})
     left = kept[~kept["sample"].isin(changed["sample"])]
-    return pd.concat([changed.astype(object), left.astype(object)], ignore_index=True)
+    # What changes comes last: the last row of a finding says what was decided on it.
+    return pd.concat([left.astype(object), changed.astype(object)], ignore_index=True)
 
 
 def most(labels: np.ndarray) -> str:

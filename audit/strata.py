@@ -10,7 +10,7 @@ from lossprint.audit import queues
 from lossprint.audit.types import KINDS
 from lossprint.scoring.intervals import Interval, count_left, rate
 
-WRONG = ("accept", "relabel", "exclude")
+WRONG = ("accept", "relabel", "reorder", "exclude")
 ENOUGH = 60  # random checks before the rest is spoken of: that many right ones bound its errors at 4.9 %
 SPOT = 30  # random checks of the queue's open part before they replace its trend
 HOLES = 0.1  # share of a random sample that may be open

@@ -10,7 +10,7 @@ import numpy as np
 
 SPLITS = ("train", "val", "test")
 KINDS = ("label_error", "duplicate", "near_duplicate", "sequence_label", "sequence_order", "outlier")
-DECISIONS = ("accept", "keep", "relabel", "exclude", "unsure", "undo")
+DECISIONS = ("accept", "keep", "relabel", "reorder", "exclude", "unsure", "undo")
 
 
 class LossprintError(Exception):
@@ -77,6 +77,9 @@ class Review:
     from the reviewer: `given`, `suggestion` or nothing; `seconds` how long the question was looked at; `role` is
     `adjudication` where a disagreement was settled, `import` where the decision was made in another tool. `token` names
     the question that was answered: a second row with the same token is not stored.
+
+    A row with `new_frame` answers where a video frame stands, not what its label is: `reorder` names the frame number
+    that it should have, `keep` and `unsure` repeat the one that it has. Both questions may be answered of one sample.
     """
 
     finding: str
@@ -92,6 +95,7 @@ class Review:
     seconds: float | None = None
     role: str = ""
     token: str | None = None
+    new_frame: int | None = None
 
 
 @dataclass(frozen=True)

@@ -1,108 +1,128 @@
 """How well are planted errors in videos found, by kind? Made-up videos (audit/procedural.py), several seeds.
 
-    python benchmarks/sequences.py --seeds 3
-    python benchmarks/sequences.py --seeds 3 --only temporal    (without the model of single frames)
+    python benchmarks/sequences.py --seeds 0 1 2
 
-Every loss is held out: from the network that saw no frame of the video. The truth is read at the very end only. Spans
-are those of 1 - p(given label), the mean of 9 frames. No peer is in it yet.
+Ours are the tables of an ordinary audit: frames.parquet and spans.parquet. Beside them, on the same frames and from the
+same audit: the loss of single frames, at the end and over training, confident learning (cleanlab) and disagreement with
+a smoothed prediction. Every number is held out: from networks that saw no frame of the video. The truth is read at the
+very end only. A span is right where it overlaps an error of its kind (label or order) by half, intersection over union.
 """
 
 import argparse
-import itertools
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image
+from cleanlab.rank import get_label_quality_scores
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from lossprint.audit import find, procedural, temporal, workflow
-from lossprint.scoring import sequences, trajectory
+from lossprint.audit import procedural, timeline, train, workflow
+from lossprint.scoring import sequences
 
 WIDTH = 9  # frames of the moving mean
-HIGH, LOW, GAP, SHORTEST = 0.8, 0.5, 4, 4  # of the spans; set once, before anything was measured
 
 
-def frame_scores(manifest: Path, folder: Path, seed: int, epochs: int) -> pd.DataFrame:
-    """Scores of the model of single frames, high is suspect, by sample id; the training frames only."""
-    run = workflow.audit(str(manifest), folder, epochs=epochs, seed=seed, folds=4, curvature_checkpoints=0, quiet=True)
-    held = find.merged([fold.trajectory("train") for fold in run.members("fold")])
-    error = run.scores().set_index("sample").loc[held.samples, "label_error"].to_numpy()
-    columns = {"frame: final loss": held.losses[-1], "frame: CSL": trajectory.csl(held.losses), "frame: margins": error}
-    return pd.DataFrame(columns, index=held.samples)
+def of_single_frames(run) -> np.ndarray:
+    """Log-probabilities (N, C) by sample id of the networks of single frames that did not train on the video."""
+    asked = run.manifest["asked"]
+    loaded, size = workflow.load(asked, quiet=True)
+    inputs = workflow.inputs_of(loaded, size)
+    fold = train.fold_of(inputs, asked["folds"], asked["seed"])
+    looks = timeline.frame_looks(run, inputs, fold, asked["model"], "cpu")
+    return np.log(np.exp(looks).mean(0))
 
 
-def temporal_scores(manifest: Path, seed: int) -> tuple[pd.DataFrame, np.ndarray]:
-    """Scores of the model over time, high is suspect, by sample id, and the bounds (S + 1,) of the sequences."""
-    table = pd.read_csv(manifest)
-    shape = (temporal.SIDE, temporal.SIDE)
-    thumbs = [np.asarray(Image.open(manifest.parent / path).resize(shape, Image.BOX)) for path in table["path"]]
-    bounds = sequences.bounds_of(table["sequence"].to_numpy(str))
-    classes, labels = np.unique(table["label"], return_inverse=True)
-    features = temporal.frame_features(np.stack(thumbs), bounds)
-    held = temporal.held_out(features, labels, bounds, np.arange(len(bounds) - 1) % 4, len(classes), seed=seed)
-    csl = held.losses.mean(0)
-    doubt = 1 - held.probabilities[np.arange(len(labels)), labels]
-    columns = {
-        "temporal: final loss": held.losses[-1],
-        "temporal: CSL": csl,
-        f"temporal: CSL, mean of {WIDTH}": sequences.smoothed(csl, bounds, WIDTH),
-        "temporal: 1 - p": sequences.smoothed(doubt, bounds, WIDTH),
-    }
-    return pd.DataFrame(columns), bounds
-
-
-def measure(folder: Path, seed: int, count: int, epochs: int, only: str | None) -> dict:
-    """{(score, kind): (AUROC, AP)} and of the spans {(what, which figures): the two} of one seed."""
-    truth = procedural.make_videos(folder / "videos", sequences=count, seed=seed)
-    scores, bounds = temporal_scores(truth.manifest, seed)
-    found = sequences.spans(
-        scores["temporal: 1 - p"].to_numpy(), bounds, high=HIGH, low=LOW, gap=GAP, shortest=SHORTEST
+def scores_of(run) -> pd.DataFrame:
+    """Every score of every frame, high is suspect, in the order of `run.frames()`."""
+    frames, line = run.frames(), run.timeline()
+    log = of_single_frames(run)[frames["sample"]]
+    labels = frames["label"].map({label: at for at, label in enumerate(run.classes)}).to_numpy(np.int64)
+    rows, bounds = np.arange(len(labels)), sequences.bounds_of(frames["sequence"].to_numpy(str))
+    probabilities = np.exp(log)
+    smooth = np.stack([sequences.smoothed(column, bounds, WIDTH) for column in probabilities.T], 1)
+    smooth /= smooth.sum(1, keepdims=True)
+    return pd.DataFrame(
+        {
+            "single frames: final loss": -log[rows, labels],
+            "single frames: CSL": frames["frame_csl"],
+            f"single frames: CSL, mean of {WIDTH}": sequences.smoothed(frames["frame_csl"].to_numpy(), bounds, WIDTH),
+            "single frames: confident learning": 1
+            - get_label_quality_scores(labels, probabilities / probabilities.sum(1)[:, None]),
+            "single frames: smoothed prediction": smooth.max(1) - smooth[rows, labels],
+            "over time: final loss": line["losses"][-1],
+            "over time: CSL": frames["temporal_csl"],
+            f"over time: CSL, mean of {WIDTH}": sequences.smoothed(frames["temporal_csl"].to_numpy(), bounds, WIDTH),
+            "over time: confident learning": 1 - get_label_quality_scores(labels, line["probabilities"]),
+            "sequence_label": frames["sequence_label"],
+            "sequence_order": frames["sequence_order"],
+        }
     )
-    if only is None:
-        scores = scores.join(frame_scores(truth.manifest, folder / "run", seed, epochs), how="inner")
-    error = truth.frames["error"].to_numpy(str)
-    here, table = error[scores.index], {}
+
+
+def measure(folder: Path, seed: int, count: int) -> dict:
+    """{(score or what, kind): (first figure, second figure)} of one seed."""
+    truth = procedural.make_videos(folder / "videos", sequences=count, seed=seed)
+    began = time.perf_counter()
+    run = workflow.audit(str(truth.manifest), folder / "run", seed=seed, curvature_checkpoints=0, quiet=True)
+    seconds = time.perf_counter() - began
+    frames, spans, scores = run.frames(), run.spans(), scores_of(run)
+    error = truth.frames["error"].to_numpy(str)[frames["sample"]]
+    table = {("the whole audit", f"seconds, frames ({len(frames):,} in the last seed)"): (seconds, len(frames))}
     for name in scores:
+        value = scores[name].to_numpy()
         for kind in procedural.ERRORS:
-            rows = (here == kind) | (here == "")
-            if (here == kind).any():
-                wrong, score = here[rows] == kind, scores[name].to_numpy()[rows]
-                table[name, kind] = roc_auc_score(wrong, score), average_precision_score(wrong, score)
-    start = (bounds[truth.spans["sequence"].str[5:].astype(int)] + truth.spans["start"]).to_numpy()
-    stop = start + (truth.spans["end"] - truth.spans["start"] + 1).to_numpy()
-    # A swap shows as two spans, one a phase, to this detector: it knows labels, not yet order.
-    label = ~truth.spans["error"].isin(procedural.ORDER).to_numpy()
-    in_order = np.isin(error, procedural.ORDER)
-    ours = ~np.array([in_order[one:other].any() for one, other in zip(found.start, found.stop)], bool)
-    kept = sequences.Spans(found.start[ours], found.stop[ours], found.severity[ours])
-    hit, right = sequences.matched(kept, start[label], stop[label])
-    table["spans of wrong labels", "recall, precision"] = hit.mean(), right.mean() if len(right) else 0.0
-    untouched = [not (error[a:b] != "").any() for a, b in itertools.pairwise(bounds)]
-    of = np.searchsorted(bounds, found.start, side="right") - 1
-    false = int(np.isin(of, np.flatnonzero(untouched)).sum())
-    table["false spans a clean video", "(twice the same)"] = (false / max(sum(untouched), 1),) * 2
+            rows = ((error == kind) | (error == "")) & np.isfinite(value)
+            if (error[rows] == kind).any():
+                wrong = error[rows] == kind
+                table[name, kind] = roc_auc_score(wrong, value[rows]), average_precision_score(wrong, value[rows])
+    return table | spans_against(truth.spans, spans, count)
+
+
+def spans_against(planted: pd.DataFrame, spans: pd.DataFrame, count: int) -> dict:
+    """Recall by kind of error and precision by kind of span, each beside how many there are."""
+    order = planted["error"].isin(procedural.ORDER).to_numpy()
+    claims = (spans["kind"] == "sequence_order").to_numpy()
+    names = {name: at for at, name in enumerate(sorted({*planted["sequence"], *spans["sequence"]}))}
+    far = 1_000_000  # frames between videos, so that spans of two never meet
+    ends = []
+    for one in (planted, spans):
+        first = one["sequence"].map(names).to_numpy(np.int64) * far
+        ends.append((first + one["start"].to_numpy(np.int64), first + one["end"].to_numpy(np.int64) + 1))
+    hit, right = np.zeros(len(planted), bool), np.zeros(len(spans), bool)
+    for mine, theirs in ((order, claims), (~order, ~claims)):
+        (start, stop), (found_start, found_stop) = ends
+        hit[mine], right[theirs] = sequences.matched(found_start[theirs], found_stop[theirs], start[mine], stop[mine])
+    table = {}
+    for kind in procedural.ERRORS:
+        these = (planted["error"] == kind).to_numpy()
+        table["spans: recall, planted", kind] = hit[these].mean(), these.sum()
+    table["spans: recall, planted", "all"] = hit.mean(), len(hit)
+    for name, these in (("wrong label", ~claims), ("wrong order", claims), ("all", claims | True)):
+        if these.any():
+            table["spans: precision, found", name] = right[these].mean(), these.sum()
+    clean = count - planted["sequence"].nunique()
+    false = int((~spans["sequence"].isin(planted["sequence"])).sum())
+    table["spans: false a clean video, clean videos", "none"] = false / max(clean, 1), clean
     return table
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="S")
     parser.add_argument("--videos", type=int, default=24)
-    parser.add_argument("--epochs", type=int, default=12, help="of the model of single frames")
-    parser.add_argument("--only", choices=("temporal",), help="leave out the model of single frames")
     options = parser.parse_args()
     tables = []
-    for seed in range(options.seeds):
+    for seed in options.seeds:
         with tempfile.TemporaryDirectory() as folder:
-            tables.append(measure(Path(folder), seed, options.videos, options.epochs, options.only))
+            tables.append(measure(Path(folder), seed, options.videos))
         print(f"seed {seed} done", flush=True)
-    print(f"{'score':30} {'planted error':20} {'AUROC':>14} {'AP':>14}   mean (deviation) of {options.seeds} seeds")
-    for key in sorted({key for table in tables for key in table}):
-        values = np.array([table[key] for table in tables if key in table])
+    print(f"{'score':42} {'planted error':20} {'AUROC':>16} {'AP':>16}   mean (deviation) of {len(tables)} seeds")
+    for key in dict.fromkeys(key for table in tables for key in table):
+        values = np.array([table[key] for table in tables if key in table], float)
         first, second = (f"{values[:, at].mean():.3f} ({values[:, at].std():.3f})" for at in (0, 1))
-        print(f"{key[0]:30} {key[1]:20} {first:>14} {second:>14}")
+        print(f"{key[0]:42} {key[1]:20} {first:>16} {second:>16}")
 
 
 if __name__ == "__main__":

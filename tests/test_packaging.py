@@ -37,6 +37,7 @@ def test_the_wheel_holds_code_demo_and_app(wheel):
         "lossprint/audit/cli.py",
         "lossprint/audit/migrations/env.py",
         "lossprint/audit/migrations/versions/v0002_reviewers.py",
+        "lossprint/audit/migrations/versions/v0003_frames.py",
         "lossprint/app/main.py",
         "lossprint/app/.streamlit/config.toml",
         "lossprint/assets/demo/labels.csv",

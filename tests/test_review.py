@@ -67,15 +67,18 @@ def test_a_decision_is_read_back_as_it_was_made_by_another_opening(run):
     )
 
 
+LABELS = tuple(choice for choice in CHOICES if choice != "reorder")  # what is decided of an image
+
+
 def test_every_choice_is_stored_and_the_latest_that_stands_is_current(run):
     reviews = open_reviews(run)
-    for sample, choice in enumerate(CHOICES):
+    for sample, choice in enumerate(LABELS):
         label = "coat" if choice in ("accept", "relabel") else None
         reviews.add(finding=f"outlier:{sample}", sample=sample, decision=choice, reviewer="ann", new_label=label)
     reviews.add(finding="label_error:0", sample=0, decision="exclude", reviewer="bob")
     current = reviews.current()
     assert current["sample"].tolist() == [0, 1, 2, 3, 4]
-    assert current["decision"].tolist() == ["exclude", *CHOICES[1:]]
+    assert current["decision"].tolist() == ["exclude", *LABELS[1:]]
     assert current["reviewer"].tolist() == ["bob", "ann", "ann", "ann", "ann"]
     assert current["id"].tolist() == [6, 2, 3, 4, 5]
     assert reviews.history()["stands"].all() and len(reviews.history()) == 6
@@ -112,14 +115,17 @@ def test_progress_counts_findings_by_their_latest_decision(run):
     table = reviews.progress(run.findings()).set_index("kind")
     assert table["of"].to_dict() == {"label_error": 2, "duplicate": 1, "near_duplicate": 1, "outlier": 1}
     assert table["reviewed"].to_dict() == {"label_error": 1, "duplicate": 1, "near_duplicate": 0, "outlier": 0}
-    assert table.loc["label_error", list(CHOICES)].tolist() == [0, 0, 0, 0, 1]
+    assert table.loc["label_error", list(LABELS)].tolist() == [0, 0, 0, 0, 1]
     assert table.loc["duplicate", "exclude"] == 1
 
 
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"decision": "maybe"}, "expected a decision of accept, keep, relabel, exclude, unsure, found 'maybe'"),
+        (
+            {"decision": "maybe"},
+            "expected a decision of accept, keep, relabel, reorder, exclude, unsure, found 'maybe'",
+        ),
         ({"decision": "undo"}, "found 'undo'"),
         ({"decision": "accept"}, "expected a new label with 'accept', found none"),
         ({"decision": "relabel", "new_label": "coats"}, "found 'coats'; near it: coat"),
