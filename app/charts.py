@@ -38,6 +38,20 @@ def palette(dark: bool) -> Palette:
     return DARK if dark else LIGHT
 
 
+CLASSES = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#8c96a0")
+
+
+def class_colours(count: int) -> list[str]:
+    """A colour a class, for bands that a legend and hovering name as well: eight hues, then lighter, then darker."""
+    shades = ((1.0, 0), (0.55, 255), (0.55, 0))
+    made = []
+    for at in range(count):
+        share, other = shades[at // len(CLASSES) % len(shades)]
+        parts = (int(CLASSES[at % len(CLASSES)][here : here + 2], 16) for here in (1, 3, 5))
+        made.append("#" + "".join(f"{round(value * share + other * (1 - share)):02x}" for value in parts))
+    return made
+
+
 @dataclass(frozen=True)
 class Line:
     """One trajectory to draw: its name in the legend, its losses by checkpoint, and what it is (a field of Palette)."""

@@ -6,6 +6,7 @@ shared by all sessions: nothing that comes out of here is changed in place, filt
 
 import base64
 import io
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,6 +20,7 @@ from PIL import Image
 
 from lossprint.audit import export, store
 from lossprint.audit.types import LossprintError, Trajectory
+from lossprint.scoring.sequences import bounds_of
 
 TINY = 96
 REPEATED = ("label", "split", "sequence", "suggested_label", "triage")
@@ -130,6 +132,34 @@ def _load(path: str, stamp: int) -> Loaded:
         _lean(run.duplicates()),
         _lean(run.unreadable()),
     )
+
+
+@dataclass(frozen=True)
+class Videos:
+    """The tables of frames and spans; `rows` says where in `frames` each sequence lies, in order of severity."""
+
+    frames: pd.DataFrame
+    spans: pd.DataFrame
+    rows: dict[str, slice]
+
+
+def videos(loaded: Loaded) -> Videos | None:
+    """What was found in videos; None where nothing was looked at over time."""
+    return _videos(*loaded.key)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _videos(path: str, stamp: int) -> Videos | None:
+    run = store.open_run(path)
+    frames = run.frames()
+    if frames is None:
+        return None
+    spans = _lean(run.spans().astype({"middle": "float64"}))
+    names = frames["sequence"].to_numpy(str)
+    bounds = bounds_of(names)
+    rows = {str(names[first]): slice(int(first), int(last)) for first, last in itertools.pairwise(bounds)}
+    order = dict.fromkeys([*spans["sequence"], *rows])
+    return Videos(_lean(frames), spans, {name: rows[name] for name in order})
 
 
 def counts(labels: pd.Series) -> pd.Series:

@@ -16,6 +16,7 @@ from lossprint.audit.types import LossprintError, Review
 SAID = {
     "accept": "Relabeled as suggested",
     "relabel": "Relabeled",
+    "reorder": "Put elsewhere",
     "keep": "Label kept",
     "exclude": "Excluded",
     "unsure": "Marked as unsure",
@@ -23,6 +24,7 @@ SAID = {
 BADGE = {
     "accept": ("relabeled", "good"),
     "relabel": ("relabeled", "good"),
+    "reorder": ("put elsewhere", "good"),
     "keep": ("kept", "good"),
     "exclude": ("excluded", "bad"),
     "unsure": ("unsure", "warn"),
@@ -208,6 +210,22 @@ def answer(
     stack = st.session_state.setdefault(STACK, [])
     with STORING:
         made = data.reviews(loaded).add_all(rows, seen=None if seen is None else {finding: seen})
+        stack.append((loaded.run.path, shared["reviewer"], [row.id for row in made]))
+
+
+def store_rows(loaded: data.Loaded, finding: str, rows: pd.DataFrame, *, seen: int | None = None) -> None:
+    """Append the decisions of `spans.decide` on one finding, all in one go; undo takes them back together.
+
+    `seen` as in `answer`. Raises Conflict and LossprintError as `answer` does.
+    """
+    shared = {"finding": finding, "reviewer": reviewer()}
+    asked = [
+        {name: None if pd.isna(value) else value for name, value in row.items()} | shared
+        for row in rows.to_dict("records")
+    ]
+    stack = st.session_state.setdefault(STACK, [])
+    with STORING:
+        made = data.reviews(loaded).add_all(asked, seen=None if seen is None else {finding: seen})
         stack.append((loaded.run.path, shared["reviewer"], [row.id for row in made]))
 
 

@@ -29,6 +29,7 @@ PAGES = (
     ("labels", "Mislabeled", "label_off", "Findings", "Samples whose given label the model kept doubting."),
     ("duplicates", "Duplicates", "content_copy", "Findings", "The same or almost the same image more than once."),
     ("outliers", "Outliers", "scatter_plot", "Findings", "Images unlike anything else in the dataset."),
+    ("sequences", "Sequences", "movie", "Findings", "Videos over time: segments mislabeled or out of order."),
     ("classes", "Classes", "category", "Findings", "How each class is doing, and what it is confused with."),
     ("map", "Triage map", "bubble_chart", "Evidence", "Two scores at once: wrong, hard, redundant, aligned."),
     ("prints", "Loss prints", "show_chart", "Evidence", "The loss trajectories of many samples at a glance."),

@@ -43,7 +43,7 @@ def mend(
 def decide(
     frames: pd.DataFrame,
     span: pd.Series,
-    accepted: bool,
+    choice: str,
     *,
     start: int | None = None,
     end: int | None = None,
@@ -52,15 +52,16 @@ def decide(
 ) -> pd.DataFrame:
     """The decisions on a row of `Run.spans`: sample, decision, new_label, new_frame. None stands for the span's own.
 
-    Rejected, all its frames are kept. Accepted with other ends, its frames that are left as they were are kept. For a
-    move all rows have a new_frame, those that are kept their own: they are about places, see `types.Review`.
+    `choice` is accept, keep or unsure; all frames of the span have the latter two. Accepted with other ends, its frames
+    that are left as they were are kept. For a move all rows have a new_frame, those that are kept their own: they are
+    about places, see `types.Review`.
     """
     frames = frames[frames["sequence"] == span["sequence"]]
     own = frames.loc[frames["frame"].between(span["start"], span["end"]), "sample"].to_numpy()
     place = frames.set_index("sample")["frame"].reindex(own).to_numpy() if span["how"] == "move" else None
     kept = pd.DataFrame({"sample": own, "decision": "keep", "new_label": None, "new_frame": place})
-    if not accepted:
-        return kept
+    if choice != "accept":
+        return kept.assign(decision=choice)
     given = {"start": start, "end": end, "middle": middle, "label": label}
     own_values = {
         "start": int(span["start"]),
@@ -72,6 +73,22 @@ def decide(
     left = kept[~kept["sample"].isin(changed["sample"])]
     # What changes comes last: the last row of a finding says what was decided on it.
     return pd.concat([left.astype(object), changed.astype(object)], ignore_index=True)
+
+
+def said(history: pd.DataFrame, spans: pd.DataFrame) -> pd.DataFrame:
+    """What stands on each span of `Run.spans`, indexed by its name: choice (accept, keep or unsure), reviewer, id.
+
+    The latest decision counts, whoever made it; spans that nobody has decided on are left out. `first` and `last` are
+    the smallest and the largest sample id that it changes, -1 where it changes none.
+    """
+    rows = history[history["stands"] & history["finding"].isin(spans["span"])]
+    rows = rows[rows["at"] == rows.groupby("finding")["at"].transform("last")]
+    changes = rows[~rows["decision"].isin(("keep", "unsure"))].groupby("finding")["sample"]
+    table = rows.drop_duplicates("finding", keep="last").set_index("finding")[["decision", "reviewer", "id"]]
+    table["choice"] = table["decision"].where(table["decision"].isin(("keep", "unsure")), "accept")
+    table["first"] = changes.min().reindex(table.index).fillna(-1).astype("int64")
+    table["last"] = changes.max().reindex(table.index).fillna(-1).astype("int64")
+    return table.drop(columns="decision")
 
 
 def most(labels: np.ndarray) -> str:

@@ -38,8 +38,8 @@ def span_of(run, truth, error):
     return found[(found["start"] <= planted["end"]) & (found["end"] >= planted["start"])].iloc[0], planted
 
 
-def accept(run, span, accepted=True, reviewer="ann", **ends):
-    rows = spans.decide(run.frames(), span, accepted, **ends)
+def accept(run, span, choice="accept", reviewer="ann", **ends):
+    rows = spans.decide(run.frames(), span, choice, **ends)
     asked = [{name: None if pd.isna(row[name]) else row[name] for name in rows} for _, row in rows.iterrows()]
     return open_reviews(run).add_all([{**one, "finding": span["span"], "reviewer": reviewer} for one in asked])
 
@@ -130,7 +130,7 @@ def test_accepted_labels_and_places_hold_side_by_side(made, run):
     reviews.add(finding=f"outlier:{sample}", sample=sample, decision="exclude", reviewer="ann")
     lines = manifests.corrected(run).decode().splitlines()
     assert len(lines) == len(truth.frames) and not any(row["path"] in line for line in lines)
-    accept(run, span, accepted=False)
+    accept(run, span, "keep")
     row = export.applied(run).set_index("sample").loc[sample]
     assert row["frame"] == row["given_frame"] and row["change"] == "excluded"
 
@@ -150,7 +150,7 @@ def test_an_accepted_swap_and_a_relabel_with_other_ends(made, run):
 
 def test_orders_that_contradict_each_other_are_refused_in_one_line(made, run):
     span, planted = span_of(run, made[1], "moved")
-    rows = spans.decide(run.frames(), span, True)
+    rows = spans.decide(run.frames(), span, "accept")
     one = rows.iloc[0]
     new = {"new_frame": int(one["new_frame"]), "reviewer": "ann", "decision": "reorder"}
     open_reviews(run).add(finding=span["span"], sample=int(one["sample"]), **new)

@@ -46,7 +46,7 @@ def test_moved_blocks_deal_the_same_numbers_anew_and_keep_the_order_within():
 
 def test_other_ends_leave_the_rest_kept_and_a_rejected_span_is_kept_whole():
     one = span("relabel", 4, 12, label="a")
-    found = told(spans.decide(FRAMES, one, True, end=8))
+    found = told(spans.decide(FRAMES, one, "accept", end=8))
     assert {s: row[0] for s, row in found.items()} == {
         12: "relabel",
         13: "relabel",
@@ -54,8 +54,8 @@ def test_other_ends_leave_the_rest_kept_and_a_rejected_span_is_kept_whole():
         15: "keep",
         16: "keep",
     }
-    assert {row[0] for row in told(spans.decide(FRAMES, one, False)).values()} == {"keep"}
-    assert told(spans.decide(FRAMES, one, True, start=0, end=4, label="c"))[10] == ("relabel", "c", None)
+    assert {row[0] for row in told(spans.decide(FRAMES, one, "keep")).values()} == {"keep"}
+    assert told(spans.decide(FRAMES, one, "accept", start=0, end=4, label="c"))[10] == ("relabel", "c", None)
 
 
 @pytest.mark.parametrize(("start", "end", "middle"), [(13, 20, 15), (4, 12, 4), (4, 12, 14), (4, 12, None)])

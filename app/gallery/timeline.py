@@ -1,0 +1,100 @@
+"""Videos as rows of bands over time: given and suggested phases, severity, findings; what the pointer is at."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import streamlit as st
+
+from lossprint.app.gallery.gallery import part
+
+
+@dataclass(frozen=True)
+class Block:
+    """A finding on a band: positions start to stop, stop excluded, middle where the second block begins or None.
+
+    `state` is open, accept, keep or unsure; `text` says in words what is claimed.
+    """
+
+    id: str
+    kind: str
+    start: int
+    stop: int
+    middle: int | None
+    state: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One video of `count` frames. given, suggested and after: runs (first position, class index), after None where no
+    finding of it is chosen. score: severities in 0..100, the largest of a bin each. numbers: frame numbers as runs
+    (first position, first number), consecutive within a run. sprite: see `Sprite`, None until it was asked for."""
+
+    name: str
+    count: int
+    split: str
+    given: Sequence[tuple[int, int]]
+    suggested: Sequence[tuple[int, int]]
+    after: Sequence[tuple[int, int]] | None
+    score: Sequence[int]
+    numbers: Sequence[tuple[int, int]]
+    blocks: Sequence[Block]
+    sprite: dict | None = None
+
+
+_HTML = """
+<div class="legend" role="list" aria-label="Phases"></div>
+<div class="rows"></div>
+<div class="tip" role="status" hidden><img alt=""><div class="words"></div></div>
+"""
+_ROWS = st.components.v2.component(
+    "lossprint_timeline", html=_HTML, css=part("timeline.css"), js=part("dom.js") + part("timeline.js")
+)
+
+
+def timeline(
+    rows: Sequence[Row],
+    *,
+    classes: Sequence[str],
+    colours: Sequence[str],
+    chosen: str | None,
+    key: str,
+    on_pick: Callable[[str], None],
+    on_look: Callable[[str], None],
+    on_ends: Callable[[str, Mapping], None],
+    frame: dict | None = None,
+) -> None:
+    """Draw the rows. `on_pick` gets the id of a finding, `on_look` the name of a video whose pictures are wanted.
+
+    `on_ends` gets the id of the chosen finding and its new ends {start, middle, stop}, positions. `frame` is a picture
+    of one frame: sequence, position, src.
+    """
+
+    def value(name: str):
+        return st.session_state[key].get(name)
+
+    def picked() -> None:
+        if value("pick"):
+            on_pick(str(value("pick")["id"]))
+
+    def looked() -> None:
+        if value("look"):
+            on_look(str(value("look")["name"]))
+
+    def moved() -> None:
+        if value("ends"):
+            on_ends(str(value("ends")["id"]), dict(value("ends")))
+
+    _ROWS(
+        key=key,
+        data={
+            "rows": [asdict(row) for row in rows],
+            "classes": list(classes),
+            "colours": list(colours),
+            "chosen": chosen,
+            "frame": frame,
+        },
+        on_pick_change=picked,
+        on_look_change=looked,
+        on_ends_change=moved,
+    )

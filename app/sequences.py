@@ -1,0 +1,152 @@
+"""What the Sequences page draws, from the tables of frames and spans: bands, claims, states. No widgets."""
+
+import numpy as np
+import pandas as pd
+
+from lossprint.app import data
+from lossprint.app.gallery.timeline import Block, Row
+from lossprint.audit import spans
+
+BINS = 1200  # points of the severity that is drawn: more than a screen has pixels for
+PICTURES = 80  # of a video that the pointer runs along
+SIDE = 96  # px of those
+CHOICES = {"accept": "accepted", "keep": "rejected", "unsure": "unsure"}
+
+
+def runs(values: np.ndarray) -> list[tuple[int, int]]:
+    """(N,) values -> (first position, value) of each stretch of equal neighbours."""
+    if not len(values):
+        return []
+    first = np.r_[0, np.flatnonzero(values[1:] != values[:-1]) + 1]
+    return list(zip(first.tolist(), values[first].tolist()))
+
+
+def binned(values: np.ndarray, most: int = BINS) -> list[int]:
+    """The largest of each of at most `most` bins of values (N,) in [0, 1], in hundredths."""
+    edges = np.linspace(0, len(values), min(most, len(values)) + 1).astype(int)[:-1]
+    return np.round(100 * np.maximum.reduceat(np.nan_to_num(values), edges)).astype(int).tolist()
+
+
+def _bands(loaded: data.Loaded, name: str) -> dict:
+    """What never changes of a video's row; worked out once a run."""
+    videos = data.videos(loaded)
+    frames = videos.frames.iloc[videos.rows[name]]
+    index = {label: at for at, label in enumerate(loaded.classes)}
+    given, suggested = (frames[column].map(index).to_numpy(np.int64) for column in ("label", "suggested_label"))
+    number = frames["frame"].to_numpy(np.int64)
+    offset = runs(number - np.arange(len(number)))
+    severity = frames[["sequence_label", "sequence_order"]].max(axis=1).to_numpy(float)
+    return {
+        "name": name,
+        "count": len(frames),
+        "split": str(frames["split"].iloc[0]),
+        "given": runs(given),
+        "suggested": runs(suggested),
+        "score": binned(severity),
+        "numbers": [(first, first + by) for first, by in offset],
+    }
+
+
+def row(loaded: data.Loaded, name: str, said: pd.DataFrame, chosen: str | None, ends: dict | None, sprite: bool) -> Row:
+    """A video's row: `said` of `spans.said`; `ends` are those that the chosen finding was given, frame numbers."""
+    videos = data.videos(loaded)
+    frames = videos.frames.iloc[videos.rows[name]]
+    mine = videos.spans[videos.spans["sequence"] == name]
+    blocks, after = [], None
+    for span in mine.itertuples():
+        edges = ends if span.span == chosen and ends else decided_ends(frames, span, said)
+        state = said["choice"].get(span.span, "open") if len(said) else "open"
+        start, stop, middle = positions(frames, **edges)
+        blocks.append(Block(span.span, span.kind, start, stop, middle, state, claim(span, edges)))
+        if span.span == chosen:
+            after = _after(loaded, frames, span, edges)
+    pictures = data.derived(loaded, _sprite, name) if sprite else None
+    return Row(**data.derived(loaded, _bands, name), after=after, blocks=tuple(blocks), sprite=pictures)
+
+
+def own_ends(span) -> dict:
+    """start, middle (None for a relabel) and end of a row of the spans, frame numbers."""
+    middle = None if pd.isna(span.middle) else int(span.middle)
+    return {"start": int(span.start), "middle": middle, "end": int(span.end)}
+
+
+def decided_ends(frames: pd.DataFrame, span, said: pd.DataFrame) -> dict:
+    """The ends that a finding has, or those of the frames that were changed where it was accepted."""
+    edges = own_ends(span)
+    if span.how != "relabel" or span.span not in said.index or said.at[span.span, "choice"] != "accept":
+        return edges
+    changed = frames.loc[frames["sample"].isin(said.loc[span.span, ["first", "last"]]), "frame"]
+    return edges if changed.empty else edges | {"start": int(changed.min()), "end": int(changed.max())}
+
+
+def positions(frames: pd.DataFrame, start: int, end: int, middle: int | None) -> tuple[int, int, int | None]:
+    """Frame numbers, end inclusive, as positions in the video: start, stop (excluded), middle."""
+    number = frames["frame"].to_numpy(np.int64)
+    at = None if middle is None else int(np.searchsorted(number, middle))
+    return int(np.searchsorted(number, start)), int(np.searchsorted(number, end, side="right")), at
+
+
+def numbers(frames: pd.DataFrame, start: int, stop: int, middle: int | None) -> dict:
+    """Positions as frame numbers: start, middle and end (inclusive)."""
+    number = frames["frame"].to_numpy(np.int64)
+    last = len(number) - 1
+    start, stop = min(max(int(start), 0), last), min(max(int(stop), 1), last + 1)
+    at = None if middle is None else int(number[min(max(int(middle), 0), last)])
+    return {"start": int(number[start]), "middle": at, "end": int(number[stop - 1])}
+
+
+def claim(span, edges: dict) -> str:
+    """What a finding says, in one sentence of plain text."""
+    start, middle, end = edges["start"], edges["middle"], edges["end"]
+    if span.how == "relabel":
+        return f"Frames {start} to {end} are labeled {span.label} and look like {span.suggested_label}."
+    first, second = f"{start} to {middle - 1}", f"{middle} to {end}"
+    if span.how == "swap":
+        return f"Frames {first} ({span.label}) and {second} ({span.suggested_label}) have each other's labels."
+    return f"Frames {first} ({span.label}) and {second} ({span.suggested_label}) stand in each other's place."
+
+
+def mended(loaded: data.Loaded, frames: pd.DataFrame, span, edges: dict, label: str | None = None) -> pd.DataFrame:
+    """The video's frames as they would be: columns sample, frame and label, in the new order."""
+    new = spans.mend(frames, span.how, edges["start"], edges["end"], edges["middle"], label or span.suggested_label)
+    table = frames[["sample", "frame", "label"]].merge(new, on="sample", how="left")
+    table["label"] = table["new_label"].where(table["new_label"].notna(), table["label"])
+    table["frame"] = table["new_frame"].where(table["new_frame"].notna(), table["frame"]).astype("int64")
+    return table.sort_values("frame", ignore_index=True)[["sample", "frame", "label"]]
+
+
+def _after(loaded: data.Loaded, frames: pd.DataFrame, span, edges: dict) -> list[tuple[int, int]]:
+    index = {label: at for at, label in enumerate(loaded.classes)}
+    return runs(mended(loaded, frames, span, edges)["label"].map(index).to_numpy(np.int64))
+
+
+def _sprite(loaded: data.Loaded, name: str) -> dict:
+    """Evenly spaced pictures of a video, as data URIs."""
+    videos = data.videos(loaded)
+    samples = videos.frames["sample"].iloc[videos.rows[name]].to_numpy()
+    count = min(PICTURES, len(samples))
+    chosen = samples[((np.arange(count) + 0.5) * len(samples) / count).astype(int)]
+    found = [data.thumb(loaded, int(sample), SIDE) for sample in chosen]
+    blank = "data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAA="
+    return {"sources": [one.uri if one else blank for one in found], "tiny": any(one and one.tiny for one in found)}
+
+
+def prints(loaded: data.Loaded, span, edges: dict) -> dict[str, pd.Series]:
+    """Mean held-out loss over time of the span's frames, of other frames of the given and of the suggested label."""
+    seen = data.derived(loaded, _losses)
+    videos = data.videos(loaded)
+    frames = videos.frames
+    number = frames["frame"]
+    inside = ((frames["sequence"] == span.sequence) & number.between(edges["start"], edges["end"])).to_numpy()
+    found = {"these frames": inside}
+    for label in dict.fromkeys((span.label, span.suggested_label)):
+        found[f"other frames of {label}"] = (frames["label"] == label).to_numpy() & ~inside
+    return {
+        name: pd.Series(seen[:, rows].mean(1), index=range(1, len(seen) + 1))
+        for name, rows in found.items()
+        if rows.any()
+    }
+
+
+def _losses(loaded: data.Loaded) -> np.ndarray:
+    return loaded.run.timeline()["losses"]
