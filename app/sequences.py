@@ -131,6 +131,16 @@ def _sprite(loaded: data.Loaded, name: str) -> dict:
     return {"sources": [one.uri if one else blank for one in found], "tiny": any(one and one.tiny for one in found)}
 
 
+def picture(loaded: data.Loaded, name: str, position: int) -> dict | None:
+    """One frame, for the timeline: sequence, position, src and whether it is tiny; None where it cannot be read."""
+    videos = data.videos(loaded)
+    samples = videos.frames["sample"].iloc[videos.rows[name]]
+    if not 0 <= position < len(samples):
+        return None
+    found = data.thumb(loaded, int(samples.iloc[position]))
+    return found and {"sequence": name, "position": position, "src": found.uri, "tiny": found.tiny}
+
+
 def prints(loaded: data.Loaded, span, edges: dict) -> dict[str, pd.Series]:
     """Mean held-out loss over time of the span's frames, of other frames of the given and of the suggested label."""
     seen = data.derived(loaded, _losses)

@@ -30,7 +30,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
   if (!root || !data) return
   const legend = parentElement.querySelector(".legend")
   const tip = parentElement.querySelector(".tip")
-  const state = (root.lossprint ??= { cursor: null, drag: null, end: "stop", asked: new Set(), timer: 0, seen: new Map() })
+  const state = (root.lossprint ??= { cursor: null, drag: null, end: "stop", timer: 0, seen: new Map() })
   state.data = data
   const send = (name, value) => setTriggerValue(name, { ...value, at: Date.now() })
 
@@ -201,12 +201,9 @@ export default function ({ data, parentElement, setTriggerValue }) {
     const under = clientY + 24 + box.height > window.innerHeight
     tip.style.top = Math.max(under ? clientY - 18 - box.height : clientY + 24, 4) + "px"
     clearTimeout(state.timer)
-    if (!state.seen.has(row.name) && !state.asked.has(row.name)) {
-      state.timer = setTimeout(() => {
-        state.asked.add(row.name)
-        send("look", { name: row.name })
-      }, REST)
-    }
+    const exact = state.data.frame
+    if (exact && exact.sequence === row.name && exact.position === position) return
+    state.timer = setTimeout(() => send("look", { name: row.name, position, pictures: !state.seen.has(row.name) }), REST)
   }
 
   function hide() {

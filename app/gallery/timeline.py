@@ -60,11 +60,12 @@ def timeline(
     chosen: str | None,
     key: str,
     on_pick: Callable[[str], None],
-    on_look: Callable[[str], None],
+    on_look: Callable[[str, int, bool], None],
     on_ends: Callable[[str, Mapping], None],
     frame: dict | None = None,
 ) -> None:
-    """Draw the rows. `on_pick` gets the id of a finding, `on_look` the name of a video whose pictures are wanted.
+    """Draw the rows. `on_pick` gets the id of a finding; `on_look` the name of a video and the position in it where the
+    pointer rests, and whether the pictures that it runs along are wanted as well. The browser keeps those.
 
     `on_ends` gets the id of the chosen finding and its new ends {start, middle, stop}, positions. `frame` is a picture
     of one frame: sequence, position, src.
@@ -79,7 +80,7 @@ def timeline(
 
     def looked() -> None:
         if value("look"):
-            on_look(str(value("look")["name"]))
+            on_look(str(value("look")["name"]), int(value("look")["position"]), bool(value("look")["pictures"]))
 
     def moved() -> None:
         if value("ends"):

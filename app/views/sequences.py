@@ -275,12 +275,14 @@ def _rows(loaded, videos, names: list[str], said, chosen: str | None, edges: dic
     """The rows of some videos. What the pointer asks for is drawn without the rest of the page."""
     if st.session_state.pop(AGAIN, False):
         st.rerun()
-    looked = st.session_state.get(LOOKED)
+    looked, position, pictures = st.session_state.pop(LOOKED, ("", 0, False))
     alone = len(names) == 1 and edges is not None
-    rows = [view.row(loaded, name, said, chosen if alone else None, edges, alone or name == looked) for name in names]
+    rows = [
+        view.row(loaded, name, said, chosen if alone else None, edges, pictures and name == looked) for name in names
+    ]
 
-    def look(name: str) -> None:
-        st.session_state[LOOKED] = name
+    def look(*asked) -> None:
+        st.session_state[LOOKED] = asked
 
     def pick(name: str) -> None:
         _go(name)
@@ -303,4 +305,5 @@ def _rows(loaded, videos, names: list[str], said, chosen: str | None, edges: dic
         on_pick=pick,
         on_look=look,
         on_ends=move,
+        frame=view.picture(loaded, looked, position) if looked in names else None,
     )
