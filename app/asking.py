@@ -8,7 +8,8 @@ import pandas as pd
 
 from lossprint.app import data, keeping, parts
 from lossprint.app.gallery.question import Choice, Shown
-from lossprint.audit import assigning, queues, strata
+from lossprint.app.sequences import claim, own_ends
+from lossprint.audit import assigning, queues, spans, strata
 
 BLIND = {"Both labels": "", "Given label hidden": "given", "Suggestion hidden": "suggestion"}  # as the URL has them
 QUEUES = {
@@ -26,7 +27,7 @@ SIDE = 900  # pixels of the longer side of an image
 DIGITS = "1234567890"  # the keys of labels; with more classes than that, labels are searched for
 MEMBERS = 8  # images of a group that are shown
 
-Decisions = list[tuple[int, str, str | None]]  # sample, decision, new label
+Decisions = list[tuple]  # sample, decision, new label, and for a place in a video the new frame
 
 
 @dataclass(frozen=True)
@@ -211,6 +212,35 @@ def about_group(
         hint = f"#{stays} would stay: an evaluation copy if there is one, else the one with the lowest loss."
     title = "Which label is right?" if len(labels) > 1 else "Keep one copy only?"
     return Asked(title, tuple(choices), means, hint=hint)
+
+
+def about_span(loaded: data.Loaded, finding: str) -> Asked:
+    """A stretch of a video: is its label, or its place, wrong? Its ends are moved on the Sequences page."""
+    videos = data.videos(loaded)
+    span = next(videos.spans[videos.spans["span"] == finding].itertuples())
+    frames = videos.frames.iloc[videos.rows[span.sequence]]
+    yes = {"relabel": f"Relabel as {span.suggested_label}", "swap": "Exchange the labels", "move": "Restore the order"}
+    offered = (
+        ("accept", yes[span.how], "A", "main"),
+        ("keep", "Keep as given", "K", "wide"),
+        ("unsure", "Unsure", "N", "plain"),
+    )
+    means = {}
+    for choice, *_ in offered:
+        rows = spans.decide(frames, pd.Series(span._asdict()), choice)
+        means[choice] = [
+            (int(row.sample), row.decision, row.new_label, None if pd.isna(row.new_frame) else int(row.new_frame))
+            for row in rows.itertuples()
+        ]
+    choices = tuple(Choice(name, text, (key,), kind) for name, text, key, kind in offered)
+    return Asked(f"{span.sequence}: {claim(span, own_ends(span))}", choices, means, hint="All of its frames in one go.")
+
+
+def shown(samples: Sequence[int], kind: str) -> list[int]:
+    """The samples of a question whose images are shown: of a stretch of video some from all of it."""
+    if kind not in queues.SPANS or len(samples) <= MEMBERS:
+        return list(samples)
+    return [samples[int((at + 0.5) * len(samples) / MEMBERS)] for at in range(MEMBERS)]
 
 
 def images(loaded: data.Loaded, samples: Sequence[int], *, hide_label: bool = False) -> tuple[Shown, ...]:

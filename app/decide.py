@@ -186,7 +186,7 @@ def store_all(loaded: data.Loaded, decisions: Sequence[tuple], comment_key=None,
 def answer(
     loaded: data.Loaded,
     finding: str,
-    decisions: Sequence[tuple[int, str, str | None]],
+    decisions: Sequence[tuple],
     *,
     token: str,
     seen: int | None = None,
@@ -197,6 +197,7 @@ def answer(
 ) -> None:
     """Append the answer to one asked question; undo takes it back. It is on the disk when this returns.
 
+    decisions: (sample, decision, new label), and for a place in a video the new frame.
     `token` names the asking: the same answer sent twice is stored once. `seen` is the highest id of the decisions on
     this finding that the page knew of. `seconds` may be whatever a browser sent. Raises Conflict where another session
     has answered since, LossprintError where nothing could be stored.
@@ -205,7 +206,8 @@ def answer(
     shared |= {"blind": blind, "seconds": looked(seconds), "role": role}
     rows = [
         {**shared, "sample": int(sample), "decision": decision, "new_label": label, "token": f"{token}:{at}"}
-        for at, (sample, decision, label) in enumerate(decisions)
+        | ({"new_frame": place[0]} if place else {})
+        for at, (sample, decision, label, *place) in enumerate(decisions)
     ]
     stack = st.session_state.setdefault(STACK, [])
     with STORING:
@@ -245,7 +247,7 @@ def in_words(decisions: Sequence[tuple[int, str, str | None]]) -> str:
     """What an answer stored, as plain text."""
     if len(decisions) > 1:
         return f"{len(decisions)} decisions stored"
-    _, decision, label = decisions[0]
+    _, decision, label, *_ = decisions[0]
     return SAID[decision] + (f": {label}" if label else "")
 
 

@@ -6,6 +6,7 @@ import streamlit as st
 from lossprint.app import charts, data, decide, guard, parts, story
 from lossprint.app.gallery import gallery, viewer
 from lossprint.app.later import later
+from lossprint.audit import queues
 from lossprint.audit.types import SCORES, Review
 
 LARGE = 1600  # pixels
@@ -189,6 +190,10 @@ def place_in_time(loaded: data.Loaded, sample: int, key: str) -> None:
         parts.tile(loaded, other, given=str(given), title=f"{frame}" + (" · this one" if other == sample else ""))
         for other, given, frame in zip(around["sample"], around["label"], around["frame"])
     ]
+    found = loaded.findings
+    mine = found[(found["sample"] == sample) & found["kind"].isin(queues.SPANS)]
+    for name in mine["group"]:
+        parts.link("sequences", "Part of a suspicious stretch: open it in Sequences", "movie", {"span": name})
     gallery(tiles, key=f"{key}-time", label=f"frames around sample {sample}", size="small", strip=True, selected=sample)
 
 

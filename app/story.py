@@ -9,8 +9,8 @@ KIND = {
     "label_error": ("Suspicious labels", "The model kept preferring another label."),
     "duplicate": ("Exact duplicates", "The same pixels more than once."),
     "near_duplicate": ("Near duplicates", "Almost the same image more than once."),
-    "sequence_label": ("Mislabeled span", "Frames of a video whose label does not fit."),
-    "sequence_order": ("Disordered span", "Frames of a video out of order."),
+    "sequence_label": ("Mislabeled segments", "Stretches of a video whose label does not fit."),
+    "sequence_order": ("Segments out of order", "Labels of two phases exchanged, or frames moved in time."),
     "outlier": ("Outliers", "Unlike anything else in the dataset."),
 }
 NBSP = "\N{NO-BREAK SPACE}"

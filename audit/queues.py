@@ -13,6 +13,7 @@ from lossprint.scoring.labels import checkpoint_weights
 TIERS = ("verify", "correct", "look")
 AUDIT = "audit"  # kind of a question that nothing but chance asked; its finding is named `audit:SAMPLE`
 DUPLICATES = ("duplicate", "near_duplicate")
+SPANS = ("sequence_label", "sequence_order")
 LIKELY = 5  # labels that are offered first
 EVERY = 5  # in a mixed order, each fifth question is one of the random audit
 LONGEST = 120.0  # seconds: longer looks were pauses, and count as this much

@@ -155,3 +155,22 @@ def test_nothing_scrolls_sideways_on_a_phone_and_all_have_names(chromium, base, 
         idle(page)
         assert page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= 400
         check_access(page, "sequences")
+
+
+def test_review_asks_about_a_whole_span_and_links_to_its_timeline(page, base, made):
+    run, _ = made
+    _, span = span_of(made, "moved")
+    visit(page, f"{base}/review?finding={span['span']}", "Review")
+    page.get_by_text("stand in each other's place.").first.wait_for()
+    page.get_by_text(f"8 of {span['frames']} frames are shown.").wait_for()
+    page.get_by_role("link", name="Open in Sequences").wait_for()
+    idle(page)
+    page.keyboard.press("a")
+    eventually(lambda: len(standing(run)) == span["frames"])
+    assert set(standing(run)["decision"]) == {"reorder"} and standing(run)["new_frame"].notna().all()
+    page.get_by_text("decisions stored").first.wait_for()
+    idle(page)
+    page.keyboard.press("u")
+    eventually(lambda: standing(run).empty)
+    visit(page, f"{base}/?run=run", "Overview")
+    page.get_by_text("Segments out of order").first.wait_for()

@@ -18,8 +18,8 @@ CARDS = (
     ("duplicate", "duplicates", "content_copy"),
     ("near_duplicate", "duplicates", "filter_none"),
     ("outlier", "outliers", "scatter_plot"),
-    ("sequence_label", "labels", "movie"),
-    ("sequence_order", "labels", "swap_vert"),
+    ("sequence_label", "sequences", "movie"),
+    ("sequence_order", "sequences", "swap_vert"),
 )
 RECORDED = {
     "eval": "losses recorded after each epoch",

@@ -131,7 +131,9 @@ def _round(loaded: data.Loaded, which: str, tier: str, blind: str, mix: bool) ->
             return
         item = _item(loaded, items, name)
         _show(loaded, item, items, open_now, history, assignments, blind)
-        if not blind and item["kind"] not in queues.DUPLICATES:
+        if item["kind"] in queues.SPANS:
+            parts.link("sequences", "Open in Sequences, to move its ends", "movie", {"span": name})
+        elif not blind and item["kind"] not in queues.DUPLICATES:
             _evidence(loaded, item)
 
 
@@ -192,6 +194,7 @@ def _show(
     blind: str,
 ) -> None:
     name, samples = item["group"], item["samples"]
+    blind = "" if item["kind"] in queues.SPANS else blind  # what is claimed of a stretch says both labels
     mine = history[history["finding"] == name]
     asked = _asked(loaded, item, history, blind)
     state = _asking(name, blind, mine)
@@ -202,12 +205,12 @@ def _show(
         Question(
             token=state["token"],
             title=asked.title,
-            images=asking.images(loaded, samples, hide_label=blind == "given"),
+            images=asking.images(loaded, asking.shown(samples, item["kind"]), hide_label=blind == "given"),
             choices=asked.choices,
             labels=asked.labels,
             given=asked.given if len(samples) == 1 else "",
             suggested=asked.suggested,
-            about=_about(loaded, samples, len(samples) > 1, blind),
+            about=_about(loaded, samples, item["kind"], blind),
             hint=asked.hint,
             notice=state["notice"] or _before(loaded, name, mine, samples, assignments),
             said=st.session_state.pop(SAID, ""),
@@ -243,6 +246,8 @@ def _asking(name: str, blind: str, mine: pd.DataFrame) -> dict:
 
 def _asked(loaded: data.Loaded, item: pd.Series, history: pd.DataFrame, blind: str) -> asking.Asked:
     samples = item["samples"]
+    if item["kind"] in queues.SPANS:
+        return asking.about_span(loaded, item["group"])
     if item["kind"] in queues.DUPLICATES:
         return asking.about_group(loaded, item["group"], samples, losses(loaded, np.asarray(samples)), history)
     sample = int(samples[0])
@@ -259,8 +264,10 @@ def _asked(loaded: data.Loaded, item: pd.Series, history: pd.DataFrame, blind: s
     )
 
 
-def _about(loaded: data.Loaded, samples: list[int], group: bool, blind: str) -> str:
-    if group:
+def _about(loaded: data.Loaded, samples: list[int], kind: str, blind: str) -> str:
+    if kind in queues.SPANS:
+        return f"{min(len(samples), asking.MEMBERS)} of {len(samples):,} frames are shown."
+    if len(samples) > 1:
         more = len(samples) - asking.MEMBERS
         return f"{more:,} more images of this group are not shown." if more > 0 else ""
     path = str(loaded.samples.at[samples[0], "path"])
@@ -295,7 +302,9 @@ def _coming(loaded, items: pd.DataFrame, open_now: np.ndarray, name: str, blind:
     following = next((one for one in following if one != name), None)
     if following is None:
         return ()
-    return asking.images(loaded, _item(loaded, items, following)["samples"], hide_label=blind == "given")
+    item = _item(loaded, items, following)
+    hide = blind == "given" and item["kind"] not in queues.SPANS
+    return asking.images(loaded, asking.shown(item["samples"], item["kind"]), hide_label=hide)
 
 
 def _left(items: pd.DataFrame, open_now: np.ndarray, history: pd.DataFrame, done: int) -> str:
