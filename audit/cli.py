@@ -74,6 +74,12 @@ def build_parser() -> argparse.ArgumentParser:
 
     score = _command(commands, "score", _score, "score and find again from what is recorded; no training")
     score.add_argument("run", type=Path, metavar="RUN")
+    score.add_argument("--new", metavar="MANIFEST", help="new annotated videos, for the networks of RUN to look at")
+    score.add_argument(
+        "--out", type=Path, metavar="NEWRUN", help="their run; default: RUN/new/ and the manifest's name"
+    )
+    score.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="for --new")
+    score.add_argument("--quiet", action="store_true", help="no progress bars")
 
     app = _command(commands, "app", _app, "open the dashboard on a run or a folder of runs")
     app.add_argument("run", type=Path, metavar="RUN_OR_FOLDER")
@@ -175,6 +181,14 @@ def _import(options) -> int:
 
 
 def _score(options) -> int:
+    if options.new is not None:
+        from lossprint.audit.newvideos import score_new
+
+        out = options.out or options.run / "new" / Path(options.new).stem
+        print(_summary(score_new(options.run, options.new, out, options.device, options.quiet)))
+        return 0
+    if options.out is not None:
+        raise LossprintError("expected --out only beside --new MANIFEST: a run is scored where it is")
     from lossprint.audit.workflow import score
 
     print(_summary(score(options.run)))

@@ -4,7 +4,7 @@ Needs neither the images nor the network: all that they give lies in the run fol
 `Evidence` to findings; `FINDERS` is the list of them.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,7 @@ import pandas as pd
 from lossprint.audit import frames
 from lossprint.audit.spans import mend
 from lossprint.audit.store import Run
+from lossprint.audit.tables import PAIRS
 from lossprint.audit.types import SPLITS, Finding, LossprintError, Trajectory
 from lossprint.scoring import labels as label_scores
 from lossprint.scoring import outliers, trajectory
@@ -78,8 +79,7 @@ def _over_time(run: Run, scores: pd.DataFrame) -> pd.DataFrame:
     seen = run.timeline()
     if seen is None:
         return scores
-    columns = [field.name for field in fields(frames.Timeline)]
-    table, spans = frames.tables(run, frames.Timeline(*(seen[name] for name in columns)))
+    table, spans = frames.tables(run, seen)
     run.write_frames(table, spans)
     return scores.join(table.set_index("sample")[["sequence_label", "sequence_order"]], on="sample")
 
@@ -169,6 +169,8 @@ def _outlier_severity(run: Run, samples: np.ndarray) -> np.ndarray:
 
 def _pairs(train: Trajectory, val: Trajectory) -> pd.DataFrame:
     """The partners of every training sample among the validation samples, of its own class and among all."""
+    if not len(val.samples):  # new videos of a run that is trained
+        return pd.DataFrame(columns=list(PAIRS))
     k = min(PARTNERS, len(val.samples))
     found = {
         "class": partners(train.losses, val.losses, k, labels=train.labels, query_labels=val.labels, same_class=True),

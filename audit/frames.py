@@ -17,11 +17,8 @@ WIDTH = 9  # frames of the moving mean of what single frames say of a label
 
 @dataclass(frozen=True)
 class Timeline:
-    """Held-out views of M frames, by sequence and number. samples (M,), losses (E, M) float32 in nats, probabilities
-    (M, C) float32, thumbs (M, S, S, 3) uint8."""
+    """Held-out views of M frames, by sequence and number: probabilities (M, C) float32, thumbs (M, S, S, 3) uint8."""
 
-    samples: np.ndarray
-    losses: np.ndarray
     probabilities: np.ndarray
     thumbs: np.ndarray
 
@@ -99,13 +96,18 @@ def find(labels: np.ndarray, bounds: np.ndarray, line: Timeline) -> Found:
     return Found(*columns, path, sequences.severity(level, LABEL), turned)
 
 
-def tables(run: Run, line: Timeline) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The tables `FRAMES` and `SPANS` of a run's timeline."""
-    samples = run.samples().set_index("sample").loc[line.samples]
+def tables(run: Run, seen: dict[str, np.ndarray]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The tables `FRAMES` and `SPANS` of a run's `timeline`.
+
+    What new videos are compared with, the videos that their networks were trained on, comes along with the timeline
+    (`reference.labels` and the like), and is looked at with them: one video has no grammar.
+    """
+    ids = seen["samples"]
+    samples = run.samples().set_index("sample").loc[ids]
     index = {label: at for at, label in enumerate(run.classes)}
     labels = samples["label"].map(index).to_numpy(np.int64)
     names, numbers = samples["sequence"].to_numpy(object), samples["frame"].to_numpy(np.int64)
-    found = find(labels, sequences.bounds_of(names), line)
+    found = _among(labels, sequences.bounds_of(names), seen)
     classes = np.array(run.classes, object)
     place = numbers.copy()
     for how, start, middle, stop in zip(found.how, found.start, found.middle, found.stop):
@@ -113,16 +115,16 @@ def tables(run: Run, line: Timeline) -> tuple[pd.DataFrame, pd.DataFrame]:
             place[start:stop] = np.r_[numbers[start + stop - middle : stop], numbers[start : start + stop - middle]]
     frames = pd.DataFrame(
         {
-            "sample": line.samples,
+            "sample": ids,
             "sequence": names,
             "frame": numbers,
             "split": samples["split"].to_numpy(object),
             "label": samples["label"].to_numpy(object),
             "suggested_label": classes[found.path],
             "suggested_frame": place,
-            "p_given": line.probabilities[np.arange(len(labels)), labels],
-            "frame_csl": _frame_csl(run).reindex(line.samples).to_numpy(),
-            "temporal_csl": line.losses.mean(0),
+            "p_given": seen["probabilities"][np.arange(len(labels)), labels],
+            "frame_csl": _frame_csl(run).reindex(ids).to_numpy(),
+            "temporal_csl": seen["losses"].mean(0),
             "sequence_label": found.label_severity,
             "sequence_order": found.order_severity,
         }
@@ -130,7 +132,7 @@ def tables(run: Run, line: Timeline) -> tuple[pd.DataFrame, pd.DataFrame]:
     relabel = found.how == "relabel"
     kind = np.where(relabel, "sequence_label", "sequence_order")
     last = found.stop - 1
-    least = [int(line.samples[start:stop].min()) for start, stop in zip(found.start, found.stop)]
+    least = [int(ids[start:stop].min()) for start, stop in zip(found.start, found.stop)]
     given = [labels[a : m if m > 0 else b] for a, m, b in zip(found.start, found.middle, found.stop)]
     second = [labels[m:b] if m > 0 else np.array([label]) for m, b, label in zip(found.middle, found.stop, found.label)]
     spans = pd.DataFrame(
@@ -150,6 +152,19 @@ def tables(run: Run, line: Timeline) -> tuple[pd.DataFrame, pd.DataFrame]:
     )
     spans["middle"] = spans["middle"].mask(relabel)
     return frames, spans.sort_values(["severity", "span"], ascending=[False, True], ignore_index=True)
+
+
+def _among(labels: np.ndarray, bounds: np.ndarray, seen: dict[str, np.ndarray]) -> Found:
+    """`find` of the run's own frames, among those of the reference where there is one."""
+    line = Timeline(seen["probabilities"], seen["thumbs"])
+    if "reference.labels" not in seen:
+        return find(labels, bounds, line)
+    line = Timeline(*(np.concatenate([seen[name], seen[f"reference.{name}"]]) for name in ("probabilities", "thumbs")))
+    more = seen["reference.bounds"][1:] + bounds[-1]
+    found = find(np.r_[labels, seen["reference.labels"]], np.r_[bounds, more], line)
+    mine, rows = found.start < len(labels), slice(len(labels))
+    spans = {name: getattr(found, name)[mine] for name in ("how", "start", "middle", "stop", "label", "severity")}
+    return Found(**spans, **{name: getattr(found, name)[rows] for name in ("path", "label_severity", "order_severity")})
 
 
 def _frame_csl(run: Run) -> pd.Series:
