@@ -52,7 +52,8 @@ def find(labels: np.ndarray, bounds: np.ndarray, line: Timeline) -> Found:
     pictures = sequences.styleless(line.thumbs, bounds)
     moves = order.exchanges(labels, bounds, pictures, log.shape[1])
     swaps = sequences.swaps(log, labels, bounds)
-    spans = sequences.label_spans(log, labels, bounds)
+    path = sequences.best_path(log, bounds)
+    spans = sequences.label_spans(log, labels, bounds, path)
     best = np.full(len(labels), -np.inf)
     for start, stop, evidence in zip(spans.start, spans.stop, spans.evidence):
         best[start:stop] = evidence
@@ -78,8 +79,7 @@ def find(labels: np.ndarray, bounds: np.ndarray, line: Timeline) -> Found:
             taken[start:stop] = True
             value = float(sequences.severity(swaps.evidence[at], SWAP))
             found.append(("swap", start, middle, stop, labels[middle], value))
-    path = sequences.best_path(log, bounds)
-    rest = sequences.label_spans(log, labels, bounds, taken)
+    rest = sequences.label_spans(log, labels, bounds, path, taken)
     level = _frame_evidence(log, labels, bounds)
     for start, stop, label, evidence in zip(rest.start, rest.stop, rest.label, rest.evidence):
         level[start:stop] = np.maximum(level[start:stop], evidence)

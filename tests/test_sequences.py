@@ -57,6 +57,10 @@ def certain(labels, classes, p=0.9):
     return np.log(found)
 
 
+def spans_of(log, labels, bounds, skip=None, **options):
+    return label_spans(log, labels, bounds, best_path(log, bounds), skip, **options)
+
+
 def planted():
     """Two videos of three phases of ten frames; in the second the middle phase is given as class 3."""
     true = np.tile(np.repeat([0, 1, 2], 10), 2)
@@ -69,19 +73,19 @@ def test_a_phase_with_a_wrong_label_is_one_span_with_the_right_suggestion():
     true, given, bounds = planted()
     log = certain(true, 4)
     log[44] = log[44, [0, 3, 2, 1]]  # a flicker
-    found = label_spans(log, given, bounds, least=20)
+    found = spans_of(log, given, bounds, least=20)
     assert (found.start.tolist(), found.stop.tolist(), found.label.tolist()) == ([40], [50], [1])
     ratio = np.log(0.9 / (0.1 / 3))
     assert found.evidence[0] == pytest.approx(ratio * 0.8)
-    assert not len(label_spans(log, given, bounds, np.arange(60) >= 35).start)
-    assert not len(label_spans(log, given, bounds, least=1000).start)
+    assert not len(spans_of(log, given, bounds, np.arange(60) >= 35).start)
+    assert not len(spans_of(log, given, bounds, least=1000).start)
 
 
 def test_what_is_mixed_up_in_many_videos_counts_less():
     true, given, bounds = planted()
-    alone = label_spans(certain(true, 4), given, bounds).evidence
+    alone = spans_of(certain(true, 4), given, bounds).evidence
     given[10:20] = 3
-    both = label_spans(certain(true, 4), given, bounds).evidence
+    both = spans_of(certain(true, 4), given, bounds).evidence
     np.testing.assert_allclose(both, np.repeat(alone, 2) - np.log(2))
 
 
@@ -89,7 +93,7 @@ def test_a_phase_that_two_others_would_fit_is_one_span():
     true, given, bounds = planted()
     seen = true.copy()
     seen[40:44] = 0
-    found = label_spans(certain(seen, 4), given, bounds, least=10)
+    found = spans_of(certain(seen, 4), given, bounds, least=10)
     assert (found.start.tolist(), found.stop.tolist(), found.label.tolist()) == ([40], [50], [1])
 
 
@@ -109,7 +113,7 @@ def test_exchanged_labels_stand_out_among_all_neighbours():
 def test_nothing_is_found_where_there_is_nothing():
     none = np.empty((0, 3))
     labels = np.empty(0, np.int64)
-    assert not len(label_spans(none, labels, np.array([0])).start)
+    assert not len(spans_of(none, labels, np.array([0])).start)
     assert not len(swaps(none, labels, np.array([0])).start)
     assert not len(swaps(certain(np.zeros(4, int), 2), np.zeros(4, np.int64), np.array([0, 4])).start)
     assert not len(smoothed(np.empty(0), np.array([0]), 3))
