@@ -90,6 +90,9 @@ def find(labels: np.ndarray, bounds: np.ndarray, line: Timeline) -> Found:
         values = sequences.severity(one.evidence, threshold)
         for start, stop, value in zip(one.start, one.stop, values):
             np.maximum(turned[start:stop], value, out=turned[start:stop])
+    # Shuffled frames are no finding, as no exchange puts them right, but they are suspicious.
+    shuffled = sequences.severity(order.unrest(pictures, labels, bounds, WIDTH), MOVE)
+    turned = np.fmax(turned, shuffled)
     columns = [np.array(column) for column in zip(*found)] if found else [np.array([]) for _ in range(6)]
     kinds = (object, np.int64, np.int64, np.int64, np.int64, float)
     columns = [column.astype(kind) for column, kind in zip(columns, kinds)]

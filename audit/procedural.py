@@ -29,7 +29,7 @@ PHASES = {
     "leave": ("bag", "out"),
 }
 ERRORS = ("phase", "window", "boundary", "swap", "moved")
-ORDER = ("swap", "moved")  # of ERRORS those of order; the others are wrong labels
+ORDER = ("swap", "moved", "shuffled")  # those of order; the others are wrong labels
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,7 @@ def plant(video: Video, kind: str, random: np.random.Generator) -> Planted:
     phase: a whole phase has the label of a phase that looks otherwise. window: a third to two thirds of one has.
     boundary: a phase goes on for 6 to 12 frames too long, into one that looks otherwise. swap: the labels of clip and
     cut are exchanged, the pictures are not. moved: two neighbouring phases, pictures and labels, are exchanged in time.
+    shuffled: 15 to 39 frames, pictures and labels, are in a random order.
     """
     labels, shown = video.labels.copy(), np.arange(len(video.labels))
     bounds = bounds_of(labels)
@@ -131,7 +132,7 @@ def plant(video: Video, kind: str, random: np.random.Generator) -> Planted:
         first = int(starts[at])
         last = min(first + int(random.integers(6, 13)), int(ends[at]) - 2)
         labels[first:last] = labels[first - 1]
-    elif kind in ORDER:
+    elif kind in ("swap", "moved"):
         at = int(np.flatnonzero(labels[starts] == "clip")[0]) if kind == "swap" else min(at, len(starts) - 2)
         first, middle, last = int(starts[at]), int(starts[at + 1]), int(ends[at + 1])
         if kind == "swap":
@@ -139,19 +140,31 @@ def plant(video: Video, kind: str, random: np.random.Generator) -> Planted:
         else:
             shown[first:last] = np.r_[shown[middle:last], shown[first:middle]]
             labels = labels[shown]
+    elif kind == "shuffled":
+        size = int(random.integers(15, 40))
+        first = int(random.integers(len(labels) - size))
+        last = first + size
+        shown[first:last] = first + random.permutation(size)
+        labels = labels[shown]
     else:
-        raise LossprintError(f"expected an error of {', '.join(ERRORS)}, found {kind!r}")
+        raise LossprintError(f"expected an error of {', '.join(ERRORS)} or shuffled, found {kind!r}")
     return Planted(kind, labels, shown, first, last)
 
 
 def make_videos(
-    out: str | Path, *, sequences: int = 24, length: int = 200, damaged: float = 0.5, seed: int = 0
+    out: str | Path,
+    *,
+    sequences: int = 24,
+    length: int = 200,
+    damaged: float = 0.5,
+    seed: int = 0,
+    errors: tuple[str, ...] = ERRORS,
 ) -> Truth:
     """Write `sequences` videos as frames with a manifest OUT/labels.csv, and say what was planted in them.
 
-    A share `damaged` of them holds one error each, the kinds in turn; the others are clean. No splits are given: an
-    audit draws them by whole sequences. The same arguments give the same bytes. Raises LossprintError where OUT holds
-    files already.
+    A share `damaged` of them holds one error each, the kinds `errors` in turn; the others are clean. No splits are
+    given: an audit draws them by whole sequences. The same arguments give the same bytes. Raises LossprintError where
+    OUT holds files already.
     """
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -159,14 +172,14 @@ def make_videos(
     random = np.random.default_rng(seed)
     sprites = _sprites()
     chosen = random.permutation(sequences)[: round(damaged * sequences)]
-    errors = {int(video): ERRORS[turn % len(ERRORS)] for turn, video in enumerate(chosen)}
+    kinds = {int(video): errors[turn % len(errors)] for turn, video in enumerate(chosen)}
     tables, spans = [], []
     for number in range(sequences):
         name = f"video{number:03d}"
         video = film(random, sprites, length)
         count = len(video.labels)
         plain = Planted("", video.labels, np.arange(count), 0, 0)
-        planted = plant(video, errors[number], random) if number in errors else plain
+        planted = plant(video, kinds[number], random) if number in kinds else plain
         (out / name).mkdir(parents=True)
         paths = [f"{name}/{frame:05d}.png" for frame in range(count)]
         for path, picture in zip(paths, planted.shown):

@@ -61,9 +61,9 @@ def scores_of(run) -> pd.DataFrame:
     )
 
 
-def measure(folder: Path, seed: int, count: int) -> dict:
+def measure(folder: Path, seed: int, count: int, errors: tuple[str, ...]) -> dict:
     """{(score or what, kind): (first figure, second figure)} of one seed."""
-    truth = procedural.make_videos(folder / "videos", sequences=count, seed=seed)
+    truth = procedural.make_videos(folder / "videos", sequences=count, seed=seed, errors=errors)
     began = time.perf_counter()
     run = workflow.audit(str(truth.manifest), folder / "run", seed=seed, curvature_checkpoints=0, quiet=True)
     seconds = time.perf_counter() - began
@@ -72,7 +72,7 @@ def measure(folder: Path, seed: int, count: int) -> dict:
     table = {("the whole audit", f"seconds, frames ({len(frames):,} in the last seed)"): (seconds, len(frames))}
     for name in scores:
         value = scores[name].to_numpy()
-        for kind in procedural.ERRORS:
+        for kind in errors:
             rows = ((error == kind) | (error == "")) & np.isfinite(value)
             if (error[rows] == kind).any():
                 wrong = error[rows] == kind
@@ -95,7 +95,7 @@ def spans_against(planted: pd.DataFrame, spans: pd.DataFrame, count: int) -> dic
         (start, stop), (found_start, found_stop) = ends
         hit[mine], right[theirs] = sequences.matched(found_start[theirs], found_stop[theirs], start[mine], stop[mine])
     table = {}
-    for kind in procedural.ERRORS:
+    for kind in dict.fromkeys(planted["error"]):
         these = (planted["error"] == kind).to_numpy()
         table["spans: recall, planted", kind] = hit[these].mean(), these.sum()
     table["spans: recall, planted", "all"] = hit.mean(), len(hit)
@@ -112,11 +112,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="S")
     parser.add_argument("--videos", type=int, default=24)
+    kinds = (*procedural.ERRORS, "shuffled")
+    parser.add_argument("--errors", nargs="+", default=list(procedural.ERRORS), choices=kinds, help="kinds to plant")
     options = parser.parse_args()
     tables = []
     for seed in options.seeds:
         with tempfile.TemporaryDirectory() as folder:
-            tables.append(measure(Path(folder), seed, options.videos))
+            tables.append(measure(Path(folder), seed, options.videos, tuple(options.errors)))
         print(f"seed {seed} done", flush=True)
     print(f"{'score':42} {'planted error':20} {'AUROC':>16} {'AP':>16}   mean (deviation) of {len(tables)} seeds")
     for key in dict.fromkeys(key for table in tables for key in table):

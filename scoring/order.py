@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lossprint.scoring.sequences import runs
+from lossprint.scoring.sequences import runs, smoothed
 
 UNSEEN = 0.1  # what a transition that no other video has counts as, of one that a single video has
 JOIN = 2  # frames on either side of a join that are compared
@@ -103,6 +103,27 @@ def exchanges(labels: np.ndarray, bounds: np.ndarray, pictures: np.ndarray, clas
     return Exchanges(*columns, np.array([row[4] for row in found], float), np.array(weight, float))
 
 
+def unrest(pictures: np.ndarray, labels: np.ndarray, bounds: np.ndarray, width: int, seed: int = 0) -> np.ndarray:
+    """Evidence (N,) in nats that frames within a phase are shuffled: high where neighbours are no more alike than
+    frames of the phase drawn at random.
+
+    The sum over the `width` frames around, each of at most MOST; how alike neighbours usually are is learned from all
+    of the dataset's. NaN where a phase is too short to tell. A camera that is moved fast looks the same.
+    """
+    random = np.random.default_rng(seed)
+    ranks = np.full(len(labels), np.nan)
+    for first, last in itertools.pairwise(np.asarray(bounds).tolist()):
+        for start, stop in itertools.pairwise(runs(labels, first, last).tolist()):
+            if stop - start < 2 * APART:
+                continue
+            apart = np.abs(np.diff(pictures[start:stop], axis=0)).mean(1)
+            one, other = random.integers(start, stop, (2, DRAWS))
+            drawn = np.sort(np.abs(pictures[one] - pictures[other]).mean(1)[one != other])
+            ranks[start + 1 : stop] = np.searchsorted(drawn, apart) / max(len(drawn), 1)
+    power = _power(ranks[np.isfinite(ranks)])
+    return smoothed(-_genuine(ranks, power), bounds, width) * width
+
+
 def _jumps(pictures: np.ndarray, phases: np.ndarray) -> np.ndarray:
     """The rows of the largest jumps between neighbours inside the phases of one video, of its `runs`."""
     first, last = int(phases[0]), int(phases[-1])
@@ -149,6 +170,6 @@ def _power(ranks: np.ndarray) -> float:
     return max(1.0, -len(ranks) / float(np.log1p(-np.minimum(ranks, 1 - 1 / DRAWS)).sum() - 1e-9))
 
 
-def _genuine(rank: float, power: float) -> float:
-    """Log-odds in nats that neighbours in time, and not frames drawn at random, have this rank."""
-    return float(np.clip(np.log(power) + (power - 1) * np.log1p(-min(rank, 1 - 1 / DRAWS)), -MOST, MOST))
+def _genuine(ranks, power: float):
+    """Log-odds in nats that neighbours in time, and not frames drawn at random, have these ranks."""
+    return np.clip(np.log(power) + (power - 1) * np.log1p(-np.minimum(ranks, 1 - 1 / DRAWS)), -MOST, MOST)

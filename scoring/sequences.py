@@ -132,11 +132,11 @@ def label_spans(
 ) -> Spans:
     """Stretches in which `path` has another label than the given one, frames `skip` (N,) bool left out.
 
-    log (N, C), labels (N,), path (N,) of `best_path`. A span lies within one phase as given; where the path changes inside, the span has the
-    label that fits all of it best: a phase that is wrong as a whole is one finding. Spans of fewer than SHORTEST
-    frames, or that say less than `least` nats in all, are dropped. The evidence is the mean log-ratio of the suggested
-    and the given label, less the log of one more than the number of other videos in which the model makes the same
-    exchange.
+    log (N, C), labels (N,), path (N,) of `best_path`. A span lies within one phase as given; where the path changes
+    inside, the span has the label that fits all of it best: a phase that is wrong as a whole is one finding. Spans of
+    fewer than SHORTEST frames, or that say less than `least` nats in all, are dropped. The evidence is the mean
+    log-ratio of the suggested and the given label, less the log of one more than the number of other videos in which
+    the model makes the same exchange.
     """
     off = path != labels
     if skip is not None:

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from lossprint.scoring.order import Grammar, exchanges
+from lossprint.scoring.order import Grammar, exchanges, unrest
 
 ORDER = (0, 1, 2, 1, 3)
 
@@ -78,3 +78,17 @@ def test_short_videos_are_no_fault(labels):
     found = exchanges(labels, np.array([0, len(labels)]), np.zeros((len(labels), 2)), 2)
     assert np.isfinite(found.evidence).all()
     assert len(found.start) == (1 if len(labels) == 2 else 0)
+
+
+def test_shuffled_frames_have_neighbours_that_are_not_alike():
+    pictures, labels, bounds = videos(length=30)
+    rows = np.arange(len(labels))
+    rows[340:360] = 340 + np.random.default_rng(1).permutation(20)  # within a phase of the third video
+    found = unrest(pictures[rows], labels[rows], bounds, 9)
+    inside = np.zeros(len(rows), bool)
+    inside[340:360] = True
+    assert found[inside].mean() > 1
+    assert np.nanmean(found[~inside]) < -4
+    still = unrest(np.zeros((40, 2)), np.zeros(40, int), np.array([0, 40]), 9)
+    assert np.isfinite(still[1:]).all()
+    assert np.isnan(unrest(np.zeros((4, 2)), np.arange(4), np.array([0, 4]), 9)).all()
