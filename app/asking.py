@@ -24,6 +24,7 @@ QUEUES = {
 TIERS = {"All tiers": "", "Verify": "verify", "Correct": "correct", "Look closer": "look"}  # as the URL has them
 AUDITED = 2000  # questions of the random audit that are there to be asked
 SIDE = 900  # pixels of the longer side of an image
+FRAME = 480  # of one of several frames of a video
 DIGITS = "1234567890"  # the keys of labels; with more classes than that, labels are searched for
 MEMBERS = 8  # images of a group that are shown
 
@@ -214,10 +215,11 @@ def about_group(
     return Asked(title, tuple(choices), means, hint=hint)
 
 
-def about_span(loaded: data.Loaded, finding: str) -> Asked:
+def about_span(loaded: data.Loaded, finding: str, history: pd.DataFrame) -> Asked:
     """A stretch of a video: is its label, or its place, wrong? Its ends are moved on the Sequences page."""
     videos = data.videos(loaded)
     span = next(videos.spans[videos.spans["span"] == finding].itertuples())
+    row = pd.Series(span._asdict())
     frames = videos.frames.iloc[videos.rows[span.sequence]]
     yes = {"relabel": f"Relabel as {span.suggested_label}", "swap": "Exchange the labels", "move": "Restore the order"}
     offered = (
@@ -227,13 +229,16 @@ def about_span(loaded: data.Loaded, finding: str) -> Asked:
     )
     means = {}
     for choice, *_ in offered:
-        rows = spans.decide(frames, pd.Series(span._asdict()), choice)
+        rows = spans.decide(frames, row, choice)
+        left = spans.left_over(history, row, rows, frames)
         means[choice] = [
-            (int(row.sample), row.decision, row.new_label, None if pd.isna(row.new_frame) else int(row.new_frame))
-            for row in rows.itertuples()
+            (int(one.sample), one.decision, one.new_label, None if pd.isna(one.new_frame) else int(one.new_frame))
+            for table in (left, rows)
+            for one in table.itertuples()
         ]
     choices = tuple(Choice(name, text, (key,), kind) for name, text, key, kind in offered)
-    return Asked(f"{span.sequence}: {claim(span, own_ends(span))}", choices, means, hint="All of its frames in one go.")
+    hint = f"The answer is for all {span.frames:,} frames, in one go."
+    return Asked(f"{span.sequence}: {claim(span, own_ends(span))}", choices, means, hint=hint)
 
 
 def shown(samples: Sequence[int], kind: str) -> list[int]:
@@ -243,24 +248,29 @@ def shown(samples: Sequence[int], kind: str) -> list[int]:
     return [samples[int((at + 0.5) * len(samples) / MEMBERS)] for at in range(MEMBERS)]
 
 
-def images(loaded: data.Loaded, samples: Sequence[int], *, hide_label: bool = False) -> tuple[Shown, ...]:
-    """The images of a question, large; of a group, the first `MEMBERS` with label and split below."""
+def images(
+    loaded: data.Loaded, samples: Sequence[int], *, hide_label: bool = False, strip: bool = False
+) -> tuple[Shown, ...]:
+    """The images of a question, large; of a group, the first `MEMBERS` with label and split below.
+
+    With `strip` they are frames of a video, smaller, with their numbers.
+    """
     many = len(samples) > 1
     made = []
     for sample in samples[:MEMBERS]:
-        picture = data.thumb(loaded, sample, SIDE)
+        picture = data.thumb(loaded, sample, FRAME if strip else SIDE)
         row = loaded.samples.loc[int(sample)]
         label = "" if hide_label else str(row["label"])
         made.append(
             Shown(
-                f"{loaded.key[0]}@{loaded.stamp}/{sample}",
+                f"{loaded.key[0]}@{loaded.stamp}/{sample}{'/frame' * strip}",
                 picture.uri if picture else None,
                 f"sample {sample}" + (f", labeled {label}" if label else ""),
                 bool(picture and picture.tiny),
                 picture.width if picture else 1,
                 picture.height if picture else 1,
-                f"#{sample} {label}" if many else "",
-                parts.SPLITS.get(row["split"], "") if many else "",
+                f"{row['frame']} {label}" if strip else f"#{sample} {label}" if many else "",
+                parts.SPLITS.get(row["split"], "") if many and not strip else "",
             )
         )
     return tuple(made)

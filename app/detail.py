@@ -1,9 +1,10 @@
 """One sample's whole story: image, labels, reason, loss print, scores, evidence, decisions; as a drawer or a page."""
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
-from lossprint.app import charts, data, decide, guard, parts, story
+from lossprint.app import charts, data, decide, guard, parts, sequences, story
 from lossprint.app.gallery import gallery, viewer
 from lossprint.app.later import later
 from lossprint.audit import queues
@@ -31,9 +32,21 @@ def default_sample(loaded: data.Loaded) -> int | None:
     return int(loaded.samples.index[0]) if len(loaded.samples) else None
 
 
+def claims_of(loaded: data.Loaded) -> dict[str, str] | None:
+    """What each finding of a stretch of video says, by its name; None where nothing was looked at over time."""
+    videos = data.videos(loaded)
+    if videos is None:
+        return None
+    return {
+        span.span: f"{span.sequence}: {sequences.claim(span, sequences.own_ends(span))}"
+        for span in videos.spans.itertuples()
+    }
+
+
 def why(loaded: data.Loaded, sample: int) -> None:
     """The reasons why a sample is flagged, in plain words."""
-    for sentence in story.reasons(loaded.findings, loaded.scores, loaded.samples, sample, parts.md):
+    claims = data.derived(loaded, claims_of)
+    for sentence in story.reasons(loaded.findings, loaded.scores, loaded.samples, sample, parts.md, claims):
         st.markdown(sentence)
 
 
@@ -183,8 +196,16 @@ def place_in_time(loaded: data.Loaded, sample: int, key: str) -> None:
         return
     frames = loaded.samples[loaded.samples["sequence"] == row["sequence"]].sort_values("frame")
     at = frames.index.get_loc(sample)
+    labels = frames["label"].to_numpy(object)
+    phase = np.flatnonzero(np.r_[True, labels[1:] != labels[:-1]])
+    first = int(phase[phase <= at][-1])
+    last = int(phase[phase > at][0]) - 1 if (phase > at).any() else len(frames) - 1
+    numbers = frames["frame"].to_numpy()
     st.markdown("##### Its place in time")
-    st.markdown(f"Frame {row['frame']} of *{parts.md(row['sequence'])}*, number {at + 1:,} of {len(frames):,}.")
+    st.markdown(
+        f"Frame {row['frame']} of *{parts.md(row['sequence'])}*, number {at + 1:,} of {len(frames):,}. Its phase, "
+        f"**{parts.md(row['label'])}**, goes from frame {numbers[first]} to {numbers[last]}."
+    )
     around = frames.iloc[max(0, at - 4) : at + 5]
     tiles = [
         parts.tile(loaded, other, given=str(given), title=f"{frame}" + (" · this one" if other == sample else ""))
@@ -193,7 +214,9 @@ def place_in_time(loaded: data.Loaded, sample: int, key: str) -> None:
     found = loaded.findings
     mine = found[(found["sample"] == sample) & found["kind"].isin(queues.SPANS)]
     for name in mine["group"]:
-        parts.link("sequences", "Part of a suspicious stretch: open it in Sequences", "movie", {"span": name})
+        parts.link("sequences", "Its suspicious segment in Sequences", "movie", {"span": name})
+    if mine.empty and data.videos(loaded) is not None:
+        parts.link("sequences", "Its video in Sequences", "movie", {"sequence": row["sequence"]})
     gallery(tiles, key=f"{key}-time", label=f"frames around sample {sample}", size="small", strip=True, selected=sample)
 
 
@@ -223,22 +246,25 @@ def picture(loaded: data.Loaded, sample: int, key: str, limit: int) -> None:
 
 def labels(loaded: data.Loaded, sample: int, suggested: str | None) -> None:
     """The given label, the suggested one, and how probable the model found it."""
-    line = parts.labels_line(loaded, sample, suggested)
-    if suggested and sample in loaded.scores.index and parts.suggestion(loaded, sample) == suggested:
+    line, told = parts.labels_line(loaded, sample, suggested), None
+    frames = data.derived(loaded, parts.over_time)
+    single = frames is None or sample not in frames.index
+    if suggested and single and sample in loaded.scores.index and parts.suggestion(loaded, sample) == suggested:
         probability = loaded.scores.at[sample, "suggested_probability"]
         if pd.notna(probability):
             line += f" {100 * probability:.0f}{story.NBSP}%"
-    st.markdown(line, help="The percentage is the suggested label's mean probability over the checkpoints.")
+            told = "The percentage is the suggested label's mean probability over the checkpoints."
+    st.markdown(line, help=told)
 
 
 def evidence(loaded: data.Loaded, sample: int, key: str) -> None:
-    """What speaks for and against: partners, duplicates, neighbours in time, decisions."""
+    """What speaks for and against: neighbours in time, partners, duplicates, decisions."""
+    place_in_time(loaded, sample, key)
     if loaded.samples.at[sample, "split"] == "train":
         st.markdown("##### Validation samples of its class")
         partner_strip(loaded, sample, "class", f"{key}-partners")
         parts.link("pairs", "All partners and their curves", "compare_arrows", {"sample": sample})
     copies(loaded, sample, key)
-    place_in_time(loaded, sample, key)
     decisions(loaded, sample)
 
 

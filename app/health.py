@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from lossprint.audit.queues import SPANS
 from lossprint.audit.types import SPLITS
 
 FLAGGED = 0.5  # severity of a label error above which another label was ahead
@@ -62,6 +63,29 @@ def confusions(scores: pd.DataFrame, classes: list[str]) -> pd.DataFrame:
     return pd.DataFrame(
         {"given": names[pairs // len(classes)], "suggested": names[pairs % len(classes)], "count": count[order]}
     )
+
+
+def over_time(scores: pd.DataFrame, frames: np.ndarray, findings: pd.DataFrame) -> pd.DataFrame:
+    """The scores of a run whose videos were looked at over time: there the label of a frame is wrong for a stretch.
+
+    scores: indexed by sample. frames: the ids of all frames, (M,). findings: rows of findings.parquet. Of the frames
+    `label_error` is 1 and `triage` wrong in a stretch whose label does not fit, with its suggestion, else 0 and empty.
+    """
+    mine = scores.index.isin(frames)
+    wrong = findings[findings["kind"].isin(SPANS) & findings["suggested_label"].notna()]
+    wrong = wrong[wrong["suggested_label"] != wrong["label"]].drop_duplicates("sample").set_index("sample")
+    suggested = wrong["suggested_label"].reindex(scores.index).astype(object)
+    suggested = suggested.where(suggested.notna(), None)
+    flag, table = suggested.notna().to_numpy(bool), scores.copy()
+    for name, value in (
+        ("label_error", flag.astype(float)),
+        ("triage", np.where(flag, "wrong", "")),
+        ("suggested_label", suggested.to_numpy(object)),
+    ):
+        if name in table:
+            before = table[name].astype(object if name != "label_error" else float).to_numpy()
+            table[name] = np.where(mine, value, before)
+    return table
 
 
 def accuracy(predicted: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:

@@ -169,8 +169,18 @@ def labels_line(loaded: data.Loaded, sample: int, suggested: str | None = None) 
     return line
 
 
+def over_time(loaded: data.Loaded) -> pd.Series | None:
+    """The label that the model over time gives each frame, by sample; None where nothing was looked at over time."""
+    videos = data.videos(loaded)
+    return None if videos is None else videos.frames.set_index("sample")["suggested_label"]
+
+
 def suggestion(loaded: data.Loaded, sample: int) -> str | None:
-    """The label that the model would have given, where it differs from the given one."""
+    """The label that the model would have given, where it differs from the given one; of frames, that over time."""
+    frames = data.derived(loaded, over_time)
+    if frames is not None and sample in frames.index:
+        label = frames.at[sample]
+        return label if label != loaded.samples.at[sample, "label"] else None
     if sample not in loaded.scores.index:
         return None
     label = loaded.scores.at[sample, "suggested_label"] if "suggested_label" in loaded.scores else None

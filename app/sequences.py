@@ -1,5 +1,7 @@
 """What the Sequences page draws, from the tables of frames and spans: bands, claims, states. No widgets."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 
@@ -27,12 +29,16 @@ def binned(values: np.ndarray, most: int = BINS) -> list[int]:
     return np.round(100 * np.maximum.reduceat(np.nan_to_num(values), edges)).astype(int).tolist()
 
 
+def names(loaded: data.Loaded) -> dict[str, int]:
+    """Class index by label."""
+    return {label: at for at, label in enumerate(loaded.classes)}
+
+
 def _bands(loaded: data.Loaded, name: str) -> dict:
     """What never changes of a video's row; worked out once a run."""
     videos = data.videos(loaded)
     frames = videos.frames.iloc[videos.rows[name]]
-    index = {label: at for at, label in enumerate(loaded.classes)}
-    given, suggested = (frames[column].map(index).to_numpy(np.int64) for column in ("label", "suggested_label"))
+    given, suggested = (frames[column].map(names(loaded)).to_numpy(np.int64) for column in ("label", "suggested_label"))
     number = frames["frame"].to_numpy(np.int64)
     offset = runs(number - np.arange(len(number)))
     severity = frames[["sequence_label", "sequence_order"]].max(axis=1).to_numpy(float)
@@ -43,23 +49,33 @@ def _bands(loaded: data.Loaded, name: str) -> dict:
         "given": runs(given),
         "suggested": runs(suggested),
         "score": binned(severity),
+        "doubt": binned(1 - frames["p_given"].to_numpy(float)),
         "numbers": [(first, first + by) for first, by in offset],
     }
 
 
-def row(loaded: data.Loaded, name: str, said: pd.DataFrame, chosen: str | None, ends: dict | None, sprite: bool) -> Row:
-    """A video's row: `said` of `spans.said`; `ends` are those that the chosen finding was given, frame numbers."""
+def row(
+    loaded: data.Loaded,
+    name: str,
+    said: pd.DataFrame,
+    chosen: str | None = None,
+    ends: dict | None = None,
+    label: str | None = None,
+    sprite: bool = False,
+) -> Row:
+    """A video's row: `said` of `spans.said`; `ends` (frame numbers) and `label` are what the finding `chosen`, which is
+    being looked at, was given; `sprite`: with the pictures that the pointer runs along."""
     videos = data.videos(loaded)
     frames = videos.frames.iloc[videos.rows[name]]
     mine = videos.spans[videos.spans["sequence"] == name]
     blocks, after = [], None
     for span in mine.itertuples():
-        edges = ends if span.span == chosen and ends else decided_ends(frames, span, said)
-        state = said["choice"].get(span.span, "open") if len(said) else "open"
+        edges = ends if span.span == chosen and ends else decided_ends(span, said)
+        state = said["choice"].get(span.span, "open")
         start, stop, middle = positions(frames, **edges)
         blocks.append(Block(span.span, span.kind, start, stop, middle, state, claim(span, edges)))
         if span.span == chosen:
-            after = _after(loaded, frames, span, edges)
+            after = runs(mended(frames, span, edges, label)["label"].map(names(loaded)).to_numpy(np.int64))
     pictures = data.derived(loaded, _sprite, name) if sprite else None
     return Row(**data.derived(loaded, _bands, name), after=after, blocks=tuple(blocks), sprite=pictures)
 
@@ -70,13 +86,14 @@ def own_ends(span) -> dict:
     return {"start": int(span.start), "middle": middle, "end": int(span.end)}
 
 
-def decided_ends(frames: pd.DataFrame, span, said: pd.DataFrame) -> dict:
-    """The ends that a finding has, or those of the frames that were changed where it was accepted."""
+def decided_ends(span, said: pd.DataFrame) -> dict:
+    """The ends with which a finding was accepted, as far as they are known, else its own."""
     edges = own_ends(span)
-    if span.how != "relabel" or span.span not in said.index or said.at[span.span, "choice"] != "accept":
+    if span.span not in said.index:
         return edges
-    changed = frames.loc[frames["sample"].isin(said.loc[span.span, ["first", "last"]]), "frame"]
-    return edges if changed.empty else edges | {"start": int(changed.min()), "end": int(changed.max())}
+    found = {one: said.at[span.span, one] for one, own in edges.items() if own is not None}
+    found = {one: int(value) for one, value in found.items() if not pd.isna(value)}
+    return edges | found if len(found) == sum(own is not None for own in edges.values()) else edges
 
 
 def positions(frames: pd.DataFrame, start: int, end: int, middle: int | None) -> tuple[int, int, int | None]:
@@ -95,18 +112,19 @@ def numbers(frames: pd.DataFrame, start: int, stop: int, middle: int | None) -> 
     return {"start": int(number[start]), "middle": at, "end": int(number[stop - 1])}
 
 
-def claim(span, edges: dict) -> str:
-    """What a finding says, in one sentence of plain text."""
+def claim(span, edges: dict, label: str | None = None) -> str:
+    """What a finding says, in one sentence of plain text; `label` if another than the suggested one was chosen."""
     start, middle, end = edges["start"], edges["middle"], edges["end"]
     if span.how == "relabel":
-        return f"Frames {start} to {end} are labeled {span.label} and look like {span.suggested_label}."
+        chosen = f" You chose {label}." if label not in (None, span.suggested_label) else ""
+        return f"Frames {start} to {end} are labeled {span.label} and look like {span.suggested_label}.{chosen}"
     first, second = f"{start} to {middle - 1}", f"{middle} to {end}"
     if span.how == "swap":
         return f"Frames {first} ({span.label}) and {second} ({span.suggested_label}) have each other's labels."
     return f"Frames {first} ({span.label}) and {second} ({span.suggested_label}) stand in each other's place."
 
 
-def mended(loaded: data.Loaded, frames: pd.DataFrame, span, edges: dict, label: str | None = None) -> pd.DataFrame:
+def mended(frames: pd.DataFrame, span, edges: dict, label: str | None = None) -> pd.DataFrame:
     """The video's frames as they would be: columns sample, frame and label, in the new order."""
     new = spans.mend(frames, span.how, edges["start"], edges["end"], edges["middle"], label or span.suggested_label)
     table = frames[["sample", "frame", "label"]].merge(new, on="sample", how="left")
@@ -115,9 +133,56 @@ def mended(loaded: data.Loaded, frames: pd.DataFrame, span, edges: dict, label: 
     return table.sort_values("frame", ignore_index=True)[["sample", "frame", "label"]]
 
 
-def _after(loaded: data.Loaded, frames: pd.DataFrame, span, edges: dict) -> list[tuple[int, int]]:
-    index = {label: at for at, label in enumerate(loaded.classes)}
-    return runs(mended(loaded, frames, span, edges)["label"].map(index).to_numpy(np.int64))
+def _steps(loaded: data.Loaded) -> pd.Series:
+    """In how many videos one label follows another, by (label, next label)."""
+    frames = data.videos(loaded).frames
+    here = pd.DataFrame({"video": frames["sequence"].to_numpy(str), "label": frames["label"].to_numpy(str)})
+    after = here.shift(-1)
+    changes = (here["video"] == after["video"]) & (here["label"] != after["label"])
+    table = here.assign(then=after["label"])[changes].drop_duplicates()
+    return table.groupby(["label", "then"]).size()
+
+
+def steps_of(labels: np.ndarray) -> list[tuple[str, str]]:
+    """(N,) labels -> each step from one to another, once, in order."""
+    order = [str(labels[first]) for first, _ in runs(labels)]
+    return list(dict.fromkeys(itertools.pairwise(order)))
+
+
+def unseen(loaded: data.Loaded, frames: pd.DataFrame, labels: np.ndarray, start: int, stop: int) -> list:
+    """The steps from label to label at `labels` (N,), from a frame before to one after, that no other video makes."""
+    count = data.derived(loaded, _steps)
+    own = set(steps_of(frames["label"].to_numpy(str)))
+    around = labels[max(start - 1, 0) : stop + 1]
+    return [step for step in steps_of(around) if count.get(step, 0) - (step in own) <= 0]
+
+
+def evidence(loaded: data.Loaded, frames: pd.DataFrame, span, edges: dict, label: str | None = None) -> str:
+    """Why, in plain sentences: what the model over time gives the given labels, and steps no other video makes."""
+    start, stop, _ = positions(frames, **edges)
+    chance = float(frames["p_given"].iloc[start:stop].mean())
+    said = []
+    if span.how != "move":
+        said.append(
+            "The model over time, trained without this video, gives the given labels here a mean probability of "
+            f"{chance:.0%}."
+        )
+    others = len(data.videos(loaded).rows) - 1
+    if others < 2:
+        return " ".join(said)
+    before = unseen(loaded, frames, frames["label"].to_numpy(str), start, stop)
+    after = unseen(loaded, frames, mended(frames, span, edges, label)["label"].to_numpy(str), start, stop)
+    if before:
+        said.append(f"None of the {others} other videos goes {_in_words(before)}.")
+    if after:
+        said.append(f"If accepted, it would go {_in_words(after)}, which no other video does.")
+    elif before:
+        said.append("If accepted, each step around here is one that other videos make as well.")
+    return " ".join(said)
+
+
+def _in_words(steps: list[tuple[str, str]]) -> str:
+    return " or ".join(f"from {one} to {other}" for one, other in steps[:3])
 
 
 def _sprite(loaded: data.Loaded, name: str) -> dict:
@@ -132,18 +197,26 @@ def _sprite(loaded: data.Loaded, name: str) -> dict:
 
 
 def picture(loaded: data.Loaded, name: str, position: int) -> dict | None:
-    """One frame, for the timeline: sequence, position, src and whether it is tiny; None where it cannot be read."""
+    """One frame, for the timeline: sequence, position, doubt, src and whether it is tiny; None outside of the video.
+
+    src is None where the image cannot be read.
+    """
     videos = data.videos(loaded)
-    samples = videos.frames["sample"].iloc[videos.rows[name]]
-    if not 0 <= position < len(samples):
+    frames = videos.frames.iloc[videos.rows[name]]
+    if not 0 <= position < len(frames):
         return None
-    found = data.thumb(loaded, int(samples.iloc[position]))
-    return found and {"sequence": name, "position": position, "src": found.uri, "tiny": found.tiny}
+    one = frames.iloc[position]
+    found = data.thumb(loaded, int(one["sample"]))
+    doubt = round(100 * (1 - float(one["p_given"])))
+    picture = {"src": found.uri if found else None, "tiny": bool(found and found.tiny)}
+    return {"sequence": name, "position": position, "doubt": doubt} | picture
 
 
 def prints(loaded: data.Loaded, span, edges: dict) -> dict[str, pd.Series]:
     """Mean held-out loss over time of the span's frames, of other frames of the given and of the suggested label."""
     seen = data.derived(loaded, _losses)
+    if seen is None:
+        return {}
     videos = data.videos(loaded)
     frames = videos.frames
     number = frames["frame"]
@@ -158,5 +231,6 @@ def prints(loaded: data.Loaded, span, edges: dict) -> dict[str, pd.Series]:
     }
 
 
-def _losses(loaded: data.Loaded) -> np.ndarray:
-    return loaded.run.timeline()["losses"]
+def _losses(loaded: data.Loaded) -> np.ndarray | None:
+    line = loaded.run.timeline()
+    return None if line is None else line["losses"]

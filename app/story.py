@@ -1,5 +1,7 @@
 """A sample's story in plain words and numbers, from the tables of a run. Knows no Streamlit."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
@@ -13,6 +15,7 @@ KIND = {
     "sequence_order": ("Segments out of order", "Labels of two phases exchanged, or frames moved in time."),
     "outlier": ("Outliers", "Unlike anything else in the dataset."),
 }
+SEGMENT = {"sequence_label": "Part of a mislabeled segment.", "sequence_order": "Part of a segment out of order."}
 NBSP = "\N{NO-BREAK SPACE}"
 
 
@@ -63,17 +66,26 @@ def unusual(table: pd.DataFrame, label: str) -> str:
     `table` as from `percentiles`; `label` is markdown.
     """
     far = table["percent"].where(table["suspect"] == "high", 100 - table["percent"]).where(table["suspect"] != "none")
-    odd = table[far >= 95].assign(far=far).sort_values("far", ascending=False).head(3)
+    # The column first: an empty table would take on the rows of what is put in it.
+    odd = table.assign(far=far)[far >= 95].sort_values("far", ascending=False).head(3)
     if odd.empty:
         return f"No score is at the suspect end among *{label}*."
     named = [f"{row.title} {compared(row.percent)} *{label}*" for row in odd.itertuples()]
     return f"{'; '.join(named)}."
 
 
-def reasons(findings: pd.DataFrame, scores: pd.DataFrame, samples: pd.DataFrame, sample: int, show=str) -> list[str]:
+def reasons(
+    findings: pd.DataFrame,
+    scores: pd.DataFrame,
+    samples: pd.DataFrame,
+    sample: int,
+    show=str,
+    claims: Mapping[str, str] | None = None,
+) -> list[str]:
     """Why a sample is flagged, a sentence a finding; one sentence saying that it is not, otherwise.
 
-    `show` makes a label fit to be shown (it escapes markup).
+    `show` makes a label fit to be shown (it escapes markup). `claims`: what each finding of a stretch of video says, by
+    its name, in a run whose videos were looked at over time.
     """
     mine = findings[findings["sample"] == sample]
     label = show(samples.at[sample, "label"])
@@ -88,8 +100,13 @@ def reasons(findings: pd.DataFrame, scores: pd.DataFrame, samples: pd.DataFrame,
                 f"It lies farther from its nearest neighbours than {_outlier_share(scores, sample)} of the samples."
             )
         else:
-            said.append(f"{KIND[row.kind][0]}: {KIND[row.kind][1][0].lower()}{KIND[row.kind][1][1:]}")
-    return said or [_unflagged(scores, samples, sample, label)]
+            title, meaning = KIND[row.kind]
+            claim = (claims or {}).get(row.group)
+            said.append(
+                f"{SEGMENT[row.kind]} {show(claim)}" if claim else f"{title}: {meaning[0].lower()}{meaning[1:]}"
+            )
+    over_time = claims is not None and isinstance(samples.at[sample, "sequence"], str)
+    return said or [_unflagged_frame() if over_time else _unflagged(scores, samples, sample, label)]
 
 
 def _label_error(row, scores: pd.DataFrame, sample: int, label: str, show) -> str:
@@ -156,6 +173,10 @@ def group_sentence(group: pd.DataFrame, samples: pd.DataFrame, show=str) -> str:
     if len(parts) == 1:
         parts.append(f"under the same label, **{show(labels[0])}**: one copy is enough")
     return parts[0] + ", " + "; ".join(parts[1:]) + "."
+
+
+def _unflagged_frame() -> str:
+    return "Not flagged: the model over time, trained without this video, found nothing wrong at this frame."
 
 
 def _unflagged(scores: pd.DataFrame, samples: pd.DataFrame, sample: int, label: str) -> str:

@@ -1,5 +1,6 @@
 """What to look at first: concrete suggestions from a run's tables, ranked. Knows no Streamlit."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -22,10 +23,18 @@ class Suggestion:
     more: list[dict] = field(default_factory=list)
 
 
-def suggestions(findings: pd.DataFrame, groups: pd.DataFrame, classes: pd.Series, show=str) -> list[Suggestion]:
-    """At most four suggestions. `groups`: the duplicate groups; `classes`: training samples by label."""
+def suggestions(
+    findings: pd.DataFrame,
+    groups: pd.DataFrame,
+    classes: pd.Series,
+    show=str,
+    claims: Mapping[str, str] | None = None,
+) -> list[Suggestion]:
+    """At most four suggestions. `groups`: the duplicate groups; `classes`: training samples by label; `claims`: what
+    each finding of a stretch of video says, by its name."""
     wrong = findings[findings["kind"] == "label_error"].sort_values("severity", ascending=False, kind="stable")
     found = [
+        *_segments(findings, claims or {}, show),
         _worst(wrong),
         _confusion(wrong, show),
         _conflicting(groups),
@@ -34,6 +43,25 @@ def suggestions(findings: pd.DataFrame, groups: pd.DataFrame, classes: pd.Series
         _outliers(findings),
     ]
     return [one for one in found if one is not None][:4]
+
+
+def _segments(findings: pd.DataFrame, claims: Mapping[str, str], show) -> list[Suggestion]:
+    """The most severe stretch of video of each kind, with frames from all of it."""
+    found = []
+    for kind, title in (
+        ("sequence_label", "The most suspicious segment"),
+        ("sequence_order", "The segment most likely out of order"),
+    ):
+        mine = findings[(findings["kind"] == kind) & findings["group"].isin(list(claims))]
+        if mine.empty:
+            continue
+        name = mine.loc[mine["severity"].idxmax(), "group"]
+        rows = mine[mine["group"] == name]
+        count = min(SHOWN, len(rows))
+        rows = rows.iloc[[int((at + 0.5) * len(rows) / count) for at in range(count)]]
+        more = [{"given": row.label, "suggested": row.suggested_label or ""} for row in rows.itertuples()]
+        found.append(Suggestion(title, show(claims[name]), list(rows["sample"]), "sequences", {"span": name}, more))
+    return found
 
 
 def _label_tiles(rows: pd.DataFrame) -> list[dict]:

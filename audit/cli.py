@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from lossprint.audit import cli_export, cli_loop, cli_report, cli_reviewers  # heavy modules are imported by their calls
-from lossprint.audit.cli_arguments import folds, fraction, natural, positive, seed
+from lossprint.audit.cli_arguments import folds, fraction, natural, positive, rate, seed
 from lossprint.audit.types import LossprintError
 
 
@@ -47,7 +47,8 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
 
     demo = _command(commands, "demo", _demo, "audit the embedded dataset, then open the app on it")
-    demo.add_argument("--out", type=Path, default=Path("lossprint-demo"), metavar="RUN", help="default: %(default)s")
+    demo.add_argument("--video", action="store_true", help="made-up videos with planted errors instead, in RUN-frames")
+    demo.add_argument("--out", type=Path, metavar="RUN", help="default: lossprint-demo, with --video lossprint-video")
     demo.add_argument("--no-app", action="store_true", help="only audit")
     _server(demo)
 
@@ -63,6 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
     audit.add_argument("--val-fraction", type=fraction, metavar="F", help="drawn from train without a val split; 0.1")
     audit.add_argument("--seeds", type=positive, metavar="S", help="trainings for a steadier label ranking; default: 1")
     audit.add_argument("--folds", type=folds, metavar="K", help="rank labels by K-fold out-of-sample losses")
+    audit.add_argument("--rate", type=rate, metavar="FPS", help="of videos: frames to look at a second; default: 1")
     audit.add_argument("--resume", action="store_true", help="continue a run that was cut off")
     audit.add_argument("--quiet", action="store_true", help="no progress bars")
 
@@ -112,7 +114,10 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-DATASET = "a folder of class folders, a CSV or Parquet manifest (path,label[,split]), or torchvision:NAME:ROOT"
+DATASET = (
+    "a folder of class folders, a CSV or Parquet manifest (path,label[,split][,sequence,frame]), "
+    "torchvision:NAME:ROOT or, for audit, a CSV of segments of the videos beside it (sequence,start,end,label[,split])"
+)
 
 
 def _command(commands, name: str, call, text: str) -> argparse.ArgumentParser:
@@ -141,9 +146,10 @@ class _Version(argparse.Action):
 
 
 def _demo(options) -> int:
-    from lossprint.audit.workflow import audit_demo
+    from lossprint.audit.workflow import audit_demo, audit_video_demo
 
-    run = audit_demo(options.out)
+    default = "lossprint-video" if options.video else "lossprint-demo"
+    run = (audit_video_demo if options.video else audit_demo)(options.out or Path(default))
     print(_summary(run))
     return 0 if options.no_app else _serve(run.path, options)
 
@@ -166,6 +172,7 @@ def _audit(options) -> int:
         val_fraction=options.val_fraction,
         seeds=options.seeds,
         folds=options.folds,
+        rate=options.rate,
         resume=options.resume,
         quiet=options.quiet,
     )

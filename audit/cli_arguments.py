@@ -41,6 +41,13 @@ def share(text: str) -> float:
     return value
 
 
+def rate(text: str) -> float:
+    value = _number(text)
+    if not 0 < value <= 1000:
+        raise argparse.ArgumentTypeError(f"expected frames a second, over 0 and up to 1000, found {text!r}")
+    return value
+
+
 def _number(text: str) -> float:
     try:
         return float(text)

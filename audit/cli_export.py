@@ -11,7 +11,8 @@ def add_exports(exports, command) -> None:
     manifest = command(exports, "manifest", _manifest, "a corrected copy of the dataset's own manifest")
     changes = command(exports, "changes", _changes, "what was changed: old, new, who, when, why")
     cleanlab = command(exports, "cleanlab", _cleanlab, "every sample as cleanlab tells it, with the decided label")
-    for parser, name in ((manifest, "FILE"), (changes, "FILE.csv"), (cleanlab, "FILE.csv")):
+    segments = command(exports, "segments", _segments, "the videos as stretches of one label, as decided")
+    for parser, name in ((segments, "FILE.csv"), (manifest, "FILE"), (changes, "FILE.csv"), (cleanlab, "FILE.csv")):
         parser.add_argument("run", type=Path, metavar="RUN")
         parser.add_argument("--out", type=Path, required=True, metavar=name)
         add_rule(parser)
@@ -51,9 +52,20 @@ def _manifest(options) -> int:
 
     run = store.open_run(options.run)
     out, record = manifests.write_manifest(run, options.out, apply=options.apply, unsure=options.unsure)
-    print(
-        f"manifest with {record['relabelled']:,} corrected labels, without {record['excluded']:,} rows written to {out}"
-    )
+    moved = f"{record['reordered']:,} frames put elsewhere, " if record.get("reordered") else ""
+    without = f"without {record['excluded']:,} rows"
+    print(f"manifest with {record['relabelled']:,} corrected labels, {moved}{without} written to {out}")
+    return 0
+
+
+def _segments(options) -> int:
+    from lossprint.audit import export, store
+
+    run, rule = store.open_run(options.run), {"apply": options.apply, "unsure": options.unsure}
+    count, order = export.write_segments(run, options.out, **rule)
+    print(f"{count:,} segments written to {options.out}")
+    if order is not None:
+        print(f"frames that are to stand elsewhere are listed in {order}: the video files stay as they are")
     return 0
 
 

@@ -16,6 +16,7 @@ from lossprint.audit.csvfile import csv_text, write_csv
 from lossprint.audit.outfile import PARQUET, save
 from lossprint.audit.resolve import about_places, outcome, resolve
 from lossprint.audit.review import LABELLED, Reviews, open_reviews
+from lossprint.audit.sources import DECODED
 from lossprint.audit.store import Run, how_far, version
 from lossprint.audit.tables import FINDINGS
 from lossprint.audit.tree import write_tree
@@ -124,6 +125,64 @@ def cleaned(run: Run, reviews: Reviews | None = None, *, apply: str = "latest", 
 def changes(run: Run, reviews: Reviews | None = None, *, apply: str = "latest", unsure: str = "keep") -> pd.DataFrame:
     """What was changed, a row a sample, columns CHANGES; `new` is the decided label, empty for an excluded sample."""
     return _changed(applied(run, reviews, apply=apply, unsure=unsure, decided_only=True))
+
+
+def segments(run: Run, reviews: Reviews | None = None, *, apply: str = "latest", unsure: str = "keep") -> pd.DataFrame:
+    """The videos as stretches of one label, as decided, in the order of time.
+
+    Of a run of video files, the file of segments in its own form, see `segments.corrected_segments`: the pictures stay
+    in the order in which they are in the video. Otherwise sequence, start, end (frame numbers, inclusive) and label;
+    excluded frames are in no stretch. Raises LossprintError where the run has no video frames.
+    """
+    return _segments(run, applied(run, reviews, apply=apply, unsure=unsure))
+
+
+def _segments(run: Run, table: pd.DataFrame) -> pd.DataFrame:
+    if "sequence" not in table or table["sequence"].isna().all() or table["frame"].isna().all():
+        raise LossprintError(f"expected video frames with sequence and frame in {run.path}, found none")
+    if of_video_files(run):
+        from lossprint.audit.segments import corrected_segments
+
+        return corrected_segments(run, table)
+    rows = table[table["frame"].notna() & table["sequence"].notna()].sort_values(["sequence", "frame"])
+    label = rows["label"].astype(object).mask(rows["change"] == "excluded", None)
+    keys = list(zip(rows["sequence"], label.where(label.notna(), None)))
+    new = [at == 0 or key != keys[at - 1] for at, key in enumerate(keys)]
+    found = rows.assign(label=label, stretch=np.cumsum(new))[label.notna().to_numpy()].groupby("stretch")
+    return found.agg(
+        sequence=("sequence", "first"), start=("frame", "min"), end=("frame", "max"), label=("label", "first")
+    ).reset_index(drop=True)
+
+
+def of_video_files(run: Run) -> bool:
+    """Whether the run's frames were decoded from video files beside a CSV of segments."""
+    root = run.manifest["dataset"].get("root")
+    return bool(root) and (Path(root) / DECODED).is_file()
+
+
+def write_segments(
+    run: Run, out: str | Path, *, apply: str = "latest", unsure: str = "keep"
+) -> tuple[int, Path | None]:
+    """Write `segments` as FILE.csv with its record, and how many there are.
+
+    A video file is not cut anew: frames that are to stand elsewhere are listed in FILE.order.csv (sequence, frame,
+    new_frame), which is returned, None without any. Raises LossprintError as `segments` and `save` do.
+    """
+    out = Path(out)
+    table = applied(run, apply=apply, unsure=unsure)
+    frame, record = _segments(run, table), record_of(run, table, apply, unsure)
+    outfile.refuse_table(run, frame, out, (".csv",))
+    outfile.refuse_record(out)
+    moved = table[_elsewhere(table)] if of_video_files(run) else table.head(0)
+    order = None
+    if len(moved):
+        order = out.with_name(f"{out.stem}.order.csv")
+        listed = moved.assign(new_frame=moved["frame"], frame=moved["given_frame"])[["sequence", "frame", "new_frame"]]
+        outfile.refuse_table(run, listed, order, (".csv",))
+        write_csv(listed.sort_values(["sequence", "frame"]), order)
+    write_csv(frame, out)
+    outfile.write(outfile.record_path(out), outfile.record_text(record).encode())
+    return len(frame), order
 
 
 def cleanlab(run: Run, reviews: Reviews | None = None, *, apply: str = "latest", unsure: str = "keep") -> pd.DataFrame:

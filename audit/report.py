@@ -6,7 +6,7 @@ the same bytes, and its date is that of the last decision, or of the run where t
 
 from pathlib import Path
 
-from lossprint.audit import outfile, report_about, report_decided, report_facts, report_found, report_left
+from lossprint.audit import outfile, report_about, report_decided, report_facts, report_found, report_left, report_spans
 from lossprint.audit.report_facts import ROWS, Facts
 from lossprint.audit.report_parts import MONTHS, text
 from lossprint.audit.report_pictures import Pictures
@@ -68,7 +68,8 @@ def _pictures(of: Facts) -> Pictures:
     cards = of.worst[of.worst["kind"].isin(("label_error", "outlier"))]["sample"].tolist()
     groups = of.worst[~of.worst["kind"].isin(("label_error", "outlier"))]
     cards += groups.groupby(["kind", "rank"], observed=True).head(report_facts.MEMBERS)["sample"].tolist()
-    small = of.changed.index[:ROWS].tolist()
+    cards += report_spans.pictured(of)
+    small = of.changed.index[~of.by_segment][:ROWS].tolist()
     known = of.samples.loc[sorted({*cards, *small}), "path"].astype(object)
     return Pictures(of.run, {int(sample): str(path) for sample, path in known.items()}, cards, small)
 

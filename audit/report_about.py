@@ -4,9 +4,11 @@ import math
 import shlex
 from pathlib import Path
 
+from lossprint.audit import span_counts
+from lossprint.audit.queues import SPANS
 from lossprint.audit.report_decided import outcome
 from lossprint.audit.report_facts import Facts, digest
-from lossprint.audit.report_found import TEXTS, looked_for
+from lossprint.audit.report_found import MANY, TEXTS, looked_for
 from lossprint.audit.report_left import span
 from lossprint.audit.report_parts import (
     NBSP,
@@ -22,6 +24,7 @@ from lossprint.audit.report_parts import (
     path,
     percent,
     plural,
+    prose,
     section,
     table,
     text,
@@ -48,9 +51,10 @@ def dataset_name(of: Facts) -> str:
 
 
 def head(of: Facts) -> str:
+    what = "a video dataset" if of.only_frames else "an image dataset"
     return (
         f"<h1>Audit report: {name(dataset_name(of), 120)}</h1>"
-        f'<p class="lead">An audit of the labels of an image dataset with Lossprint {text(version(), 30)}, as of '
+        f'<p class="lead">An audit of the labels of {what} with Lossprint {text(version(), 30)}, as of '
         f"{day(of.date)}.</p>"
     )
 
@@ -80,6 +84,8 @@ def _audited(of: Facts) -> str:
         if split in sizes
     ]
     beside = f", and {' and '.join(rest)}" if rest else ""
+    if of.sequences:
+        beside += f", frames of {plural(of.sequences, 'video')}"
     lost = f"; {plural(len(of.unreadable), 'image')} could not be read" if len(of.unreadable) else ""
     return f"{train} of {plural(len(of.run.classes), 'class', 'classes')}{beside}{lost}."
 
@@ -89,14 +95,13 @@ def _found(of: Facts) -> str:
     for kind in KINDS:
         row = of.progress[of.progress["kind"] == kind]
         if len(row):
-            one = TEXTS[kind][1]
-            many = one.replace("group of", "groups of") if one.startswith("group") else f"{one}s"
-            said.append(plural(int(row["of"].iloc[0]), one, many))
+            said.append(plural(int(row["of"].iloc[0]), TEXTS[kind][1], MANY.get(kind, "")))
     return f"{listed(said, 6)}." if said else "Nothing was flagged."
 
 
 def _sure(of: Facts) -> str:
-    stop, agree, said = of.stop, of.agreement, []
+    stop, agree, counts = of.stop, of.agreement, span_counts.counts(of.spans, of.outcomes)
+    said = [prose(one) for one in span_counts.sentences(counts)] if counts["answered"].any() else []
     if stop.answered:
         ends = (
             f"with a 90{NBSP}% interval from {100 * stop.precision.low:.0f} to {100 * stop.precision.high:.0f}{NBSP}%"
@@ -124,6 +129,8 @@ def _left(of: Facts) -> str:
     if stop.left is not None:
         said = span(stop.left, "90 % interval ")
         return f"{said[0].upper()}{said[1:]} in the training images that were not reviewed."
+    if of.only_frames and not stop.flagged:
+        return _left_in_videos(of)
     parts = []
     if stop.flagged and stop.answered == stop.flagged:
         parts.append("none among the flagged labels, all of which were reviewed")
@@ -136,6 +143,16 @@ def _left(of: Facts) -> str:
     which = "the images that nothing flagged" if stop.rest_left is None else "the flagged labels"
     known = " and ".join(parts)
     return f"{known[0].upper()}{known[1:]}. How many there are among {which} is not known."
+
+
+def _left_in_videos(of: Facts) -> str:
+    open_ones, rest = len(of.spans) - int(of.outcomes["choice"].isin(("error", "right")).sum()), of.stop.rest_left
+    of_all = f"of the {plural(len(of.spans), 'segment')} of video that were flagged"
+    said = f"{open_ones:,} {of_all} {'is' if open_ones == 1 else 'are'} not settled"
+    said = said if open_ones else f"None {of_all} is open"
+    if rest is None:
+        return f"{said}. How many errors there are in frames that nothing flagged is not known."
+    return f"{said}; {span(rest, '90 % interval ')} wrong labels among the frames that nothing flagged."
 
 
 # ------------------------------------------------------------------------------------------------- what and how
@@ -154,6 +171,7 @@ def audited(of: Facts) -> str:
                 ("Dataset", path(about.get("source") or "not known", 160)),
                 ("Given as", kinds.get(kind, text(kind, 40))),
                 ("Classes", f"{len(of.run.classes):,}"),
+                ("Videos", f"{of.sequences:,}" if of.sequences else ""),
                 ("Fingerprint of paths and labels", path(str(about.get("fingerprint") or "none"), 80)),
             ]
         ),
@@ -215,6 +233,7 @@ def how(of: Facts) -> str:
             "hard ones late, and wrongly labelled ones hardly ever, or only by heart. Images are ranked by this; what "
             "a label ought to be is for people to decide. Copies are found by comparing the pictures themselves."
         ),
+        _over_time(of),
         facts(
             [
                 ("Losses recorded", RECORDED.get(manifest.get("recording"), "in an unknown way")),
@@ -235,12 +254,25 @@ def how(of: Facts) -> str:
     )
 
 
+def _over_time(of: Facts) -> str:
+    if of.frames is None:
+        return ""
+    return p(
+        "Videos were looked at over time as well. They were dealt into folds; for each, a network of single frames and "
+        "then a model over time were trained on the other videos and judged the videos of the fold, so that no video "
+        "was judged by what had learned its labels. Wrong labels are looked for in stretches of frames, not in single "
+        "ones; blocks that were moved in time are found by the order of phases and by the frames where they meet."
+    )
+
+
 def _scores(of: Facts) -> str:
     """The scores that findings rest on, and the others; a sentence each."""
     lines = []
     for one in of.scores:
         info = SCORES[one]
-        use = {"label_error": "doubtful labels", "outlier": "outliers"}.get(one, "")
+        uses = {"label_error": "label_error"} if not of.only_frames else {}
+        uses |= {"outlier": "outlier"} | {kind: kind for kind in SPANS}
+        use = TEXTS[uses[one]][0].lower() if one in uses else ""
         title = f"<b>{info.title}</b>: {use}" if use else info.title
         lines.append([title, _sentence(info.meaning), _sentence(info.caution)])
     lines.sort(key=lambda line: not line[0].startswith("<b>"))
@@ -280,7 +312,13 @@ def limits(of: Facts) -> str:
             f"{share} {'was' if blind == 1 else 'were'} made with the label or the suggestion hidden."
         )
     held = [f"{SPLITS[split]}" for split in ("val", "test") if split in of.counts]
-    if held:
+    if of.frames is not None:
+        said.append(
+            "<b>Errors that most videos share, and short ones, are invisible over time.</b> A model over time learns "
+            "what most videos do. Frames shuffled within a phase and stretches of a few frames are not found, and an "
+            "order that is rare but right looks like a wrong one. Where a phase ends is often a matter of definition."
+        )
+    if held and not of.only_frames:
         parts = " and ".join(held)
         said.append(
             f"<b>Only training images were ranked.</b> The labels of the {parts} images were trusted and not checked, "

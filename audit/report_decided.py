@@ -2,9 +2,11 @@
 
 import math
 
+import numpy as np
 import pandas as pd
 
-from lossprint.audit import resolve
+from lossprint.audit import report_spans, resolve
+from lossprint.audit.queues import SPANS
 from lossprint.audit.report_facts import ROWS, Facts
 from lossprint.audit.report_found import TEXTS
 from lossprint.audit.report_parts import (
@@ -37,6 +39,7 @@ CHOICES = {
     "keep": "Label kept",
     "exclude": "Left out",
     "unsure": "Unsure",
+    "reorder": "Put elsewhere",
 }
 WHY = {
     "accept": "Suggestion taken",
@@ -59,18 +62,19 @@ def decided(of: Facts) -> str:
         "What was decided, and by whom",
         p(outcome(of), _rule(of), _taken_back(of)),
         _people(of, rows),
-        _by_kind(rows),
+        _by_kind(of, rows),
         _classes(of),
         _became(of),
     )
 
 
 def tally(of: Facts) -> dict[str, int]:
-    """Reviewed samples by what holds for them: changed, out, kept, unsure."""
+    """Reviewed samples by what holds for them: changed, moved, out, kept, unsure."""
     change, decision = of.reviewed["change"], of.reviewed["decision"]
     same = change == ""
     return {
         "changed": int((change == "relabelled").sum()),
+        "moved": int((change == "reordered").sum()),
         "out": int((change == "excluded").sum()),
         "kept": int((same & (decision != "unsure")).sum()),
         "unsure": int((same & (decision == "unsure")).sum()),
@@ -86,6 +90,7 @@ def outcome(of: Facts) -> str:
     count = tally(of)
     parts = [
         f"{plural(count['changed'], 'label')} {'is' if count['changed'] == 1 else 'are'} changed",
+        *([f"{plural(count['moved'], 'frame')} put elsewhere"] if count["moved"] else []),
         f"{plural(count['out'], 'image')} left out",
         f"{plural(count['kept'], 'label')} confirmed",
     ]
@@ -112,16 +117,17 @@ def _taken_back(of: Facts) -> str:
 
 
 def _people(of: Facts, rows: pd.DataFrame) -> str:
+    # One look at a segment of video answers for all of its frames.
+    looks = rows.drop_duplicates(["finding", "reviewer"], keep="last").groupby("reviewer", observed=True)["seconds"]
     each = rows.groupby("reviewer", observed=True).agg(
         images=("sample", "nunique"),
         blind=("blind", lambda one: int((one != "").sum())),
         settled=("role", lambda one: int((one == "adjudication").sum())),
         brought=("role", lambda one: int((one == "import").sum())),
-        seconds=("seconds", "median"),
         first=("at", "first"),
         last=("at", "last"),
     )
-    each = each.sort_values("images", ascending=False, kind="stable")
+    each = each.assign(seconds=looks.median()).sort_values("images", ascending=False, kind="stable")
     lines = [
         [
             name(who),
@@ -146,19 +152,32 @@ def _people(of: Facts, rows: pd.DataFrame) -> str:
     return shown + note + _rest(len(each), MOST, "reviewer")
 
 
-def _by_kind(rows: pd.DataFrame) -> str:
+def _by_kind(of: Facts, rows: pd.DataFrame) -> str:
+    video = rows["finding"].astype(object).str.split(":", n=1).str[0].isin(SPANS)
+    once = rows[video].drop_duplicates(["finding", "reviewer", "role"], keep="last")
+    # Of a segment the suggestion is taken frame by frame: each has a label of its own when two were exchanged.
+    mine = of.findings[of.findings["kind"].isin(SPANS)]
+    suggested = dict(zip(zip(mine["group"], mine["sample"]), mine["suggested_label"]))
+    taken = [
+        row.decision == "relabel" and row.new_label == suggested.get((row.finding, row.sample))
+        for row in once.itertuples()
+    ]
+    once = once.assign(decision=once["decision"].astype(object).mask(np.array(taken, bool), "accept"))
+    rows = pd.concat([rows[~video], once])
     prefix = rows["finding"].astype(object).str.split(":", n=1).str[0]
     kind = prefix.where(prefix.isin(list(KINDS)), "other")
     counts = pd.crosstab([kind, rows["reviewer"].astype(object)], rows["decision"].astype(object))
-    counts = counts.reindex(columns=list(CHOICES), fill_value=0)
+    choices = {key: words for key, words in CHOICES.items() if key != "reorder" or key in counts}
+    counts = counts.reindex(columns=list(choices), fill_value=0)
     order = {one: at for at, one in enumerate([*KINDS, "other"])}
     counts = counts.iloc[sorted(range(len(counts)), key=lambda at: order[counts.index[at][0]])]
     lines = [
         [KINDS.get(one, "Other questions"), name(who), *(f"{count:,}" for count in row)]
         for (one, who), row in zip(counts.index, counts.head(MOST).to_numpy().tolist())
     ]
-    head = ["Asked because of", "Reviewer", *(f">{one}" for one in CHOICES.values())]
-    caption = "Decisions that stand, by kind of finding and reviewer (a decision is about one image)"
+    head = ["Asked because of", "Reviewer", *(f">{one}" for one in choices.values())]
+    about = "one image, or one segment of video" if video.any() else "one image"
+    caption = f"Decisions that stand, by kind of finding and reviewer (a decision is about {about})"
     return table(caption, head, lines, "wide") + _rest(len(counts), MOST, "row")
 
 
@@ -221,12 +240,17 @@ def _named(pairs: pd.DataFrame) -> pd.DataFrame:
 def every_change(of: Facts, pictures: Pictures, export: str) -> str:
     """The section that lists the changes: old, new, who, when, why. `export` is the command that writes all of them."""
     title, total = "Every change", len(of.changed)
+    segments, alone = report_spans.changes(of), of.changed[~of.by_segment]
     if not total:
         said = "No label is changed and no image left out by the decisions." if len(of.standing) else "There are none."
         return section("changes", title, p(said))
+    if alone.empty:
+        more = p("Each frame has a row of its own in the file that this command writes:") + command(export)
+        return section("changes", title, segments, more)
+    total = len(alone)
     shows = not pictures.missing
     lines = []
-    for row in of.changed.head(ROWS).itertuples():
+    for row in alone.head(ROWS).itertuples():
         picture = [f'<span class="thumb">{pictures.thumb(row.Index, row.given_label)}</span>'] if shows else []
         new = f'<span class="other">{name(row.label)}</span>' if row.change == "relabelled" else "left out"
         lines.append(
@@ -245,7 +269,9 @@ def every_change(of: Facts, pictures: Pictures, export: str) -> str:
     rest = ""
     if total > ROWS:
         rest = p(f"The other {total - ROWS:,} are in the file that this command writes:") + command(export)
-    return section("changes", title, table(f"{which}, in the order of the dataset", head, lines, "wide changes"), rest)
+    return section(
+        "changes", title, segments, table(f"{which}, in the order of the dataset", head, lines, "wide changes"), rest
+    )
 
 
 def _why(row) -> str:

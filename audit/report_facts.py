@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from lossprint.audit import assigning, export, stopping
+from lossprint.audit import assigning, export, span_counts, stopping
+from lossprint.audit.queues import SPANS
 from lossprint.audit.resolve import RULES
 from lossprint.audit.review import Reviews
 from lossprint.audit.store import Run
@@ -33,10 +34,12 @@ class Facts:
     """A run and its decisions under a rule of `resolve.RULES`.
 
     samples: path, label, split, indexed by sample. counts: samples by label (rows) and split (columns). worst: the rows
-    of findings that are shown. scores: names of the scores that the run has. accuracy: of the validation samples at the
-    last checkpoint, in [0, 1], None where unknown. history, progress: as of `Reviews`; standing: what stands of the
-    history. reviewed: rows of `export.applied` for samples with a decision under the rule, indexed by sample; changed:
-    those of them that differ from the dataset.
+    of findings that are shown, but those of video. scores: names of the scores that the run has. accuracy: of the
+    validation samples at the last checkpoint, in [0, 1], None where unknown. history, progress: as of `Reviews`;
+    standing: what stands of the history. reviewed: rows of `export.applied` for samples with a decision under the rule,
+    indexed by sample; changed: those of them that differ from the dataset. frames, spans: as of `Run`, None and empty
+    where no video was looked at over time; outcomes: what holds of these spans, see `span_counts`. sequences: how many
+    videos the dataset has.
     """
 
     run: Run
@@ -57,6 +60,10 @@ class Facts:
     stop: stopping.Stopping
     agreement: assigning.Agreement
     comparison: pd.DataFrame | None
+    frames: pd.DataFrame | None
+    spans: pd.DataFrame
+    outcomes: pd.DataFrame
+    sequences: int
 
     @property
     def reviewers(self) -> list[str]:
@@ -66,6 +73,17 @@ class Facts:
     def date(self) -> str:
         """When the state was reached that the report tells: the last row of the history, else the run's creation."""
         return str(self.history["at"].iloc[-1]) if len(self.history) else str(self.run.manifest.get("created", ""))
+
+    @property
+    def by_segment(self) -> pd.Series:
+        """Which of `changed` a decision on a stretch of video has changed, (N,) bool."""
+        kind = self.changed["finding"].astype(object).str.split(":", n=1).str[0]
+        return kind.isin(SPANS)
+
+    @property
+    def only_frames(self) -> bool:
+        """Whether all samples are frames of videos that were looked at over time: none has a finding of its own."""
+        return self.frames is not None and len(self.frames) == len(self.samples)
 
     @property
     def rule_words(self) -> str:
@@ -79,11 +97,12 @@ def gather(run: Run, reviews: Reviews, rule: str = "latest") -> Facts:
     history = reviews.history()
     decided = export.applied(run, reviews, apply=rule, decided_only=True)  # first: a wrong rule costs no time
     decided = decided[decided["decision"].notna()].set_index("sample")
-    samples = run.samples().set_index("sample")[["path", "label", "split"]]
-    findings = run.findings()
+    table = run.samples()
+    samples = table.set_index("sample")[["path", "label", "split"]]
+    findings, spans = run.findings(), run.spans()
     counts = pd.crosstab(samples["label"].astype(object), samples["split"].astype(object))
     train = samples.index[(samples["split"] == "train").to_numpy(bool)].to_numpy()
-    worst = findings[findings["rank"] <= WORST]
+    worst = findings[(findings["rank"] <= WORST) & ~findings["kind"].isin(SPANS)]
     worst, scores = _with_scores(run, worst)
     alone = worst.loc[worst["kind"].isin(("label_error", "outlier")), "sample"].tolist()
     return Facts(
@@ -105,6 +124,10 @@ def gather(run: Run, reviews: Reviews, rule: str = "latest") -> Facts:
         stop=_stop(findings, train, history, int(run.manifest.get("seed") or 0), rule),
         agreement=assigning.agreement(history, samples["label"]),
         comparison=run.comparison(),
+        frames=run.frames(),
+        spans=spans,
+        outcomes=span_counts.outcomes(history, spans, rule),
+        sequences=int(table["sequence"].nunique()) if "sequence" in table else 0,
     )
 
 

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
+from lossprint.audit import report_spans
+from lossprint.audit.queues import SPANS
 from lossprint.audit.report_facts import MEMBERS, Facts
 from lossprint.audit.report_parts import NBSP, SPLITS, name, p, path, plural, section, table, text
 from lossprint.audit.report_pictures import Pictures
@@ -31,11 +33,17 @@ TEXTS = {
         "Almost the same image, such as shifted, mirrored, resized or compressed, is in the dataset more than once.",
     ),
     "sequence_label": (
-        "Mislabeled spans of video",
-        "mislabeled span",
-        "Frames of a video whose label does not fit what is around them.",
+        report_spans.TITLES["sequence_label"],
+        "mislabeled segment",
+        "Stretches of a video in which another label was ahead of the given one, by a model over time that was trained "
+        "on the other videos only.",
     ),
-    "sequence_order": ("Disordered spans of video", "disordered span", "Frames of a video that are out of order."),
+    "sequence_order": (
+        report_spans.TITLES["sequence_order"],
+        "segment out of order",
+        "Two neighbouring blocks of a video that have each other’s labels, or stand in each other’s place: exchanged, "
+        "the order of phases is one that other videos have, and the pictures go on where they meet.",
+    ),
     "outlier": (
         "Outliers",
         "outlier",
@@ -46,6 +54,9 @@ TRIAGE = {
     "wrong": "one other label was ahead steadily",
     "ambiguous": "no single other label was ahead",
     "hard": "the given label was ahead, but barely",
+}
+MANY = {"duplicate": "groups of exact duplicates", "near_duplicate": "groups of near duplicates"} | {
+    "sequence_order": "segments out of order"
 }
 SAID = {"keep": "Label confirmed", "unsure": "Left open (unsure)"}
 
@@ -59,19 +70,26 @@ def found(of: Facts, pictures: Pictures) -> str:
     if pictures.missing and kinds:
         parts.append(p("The images are not where the audit found them, so they are not shown here.", kind="note"))
     for kind in kinds:
+        if kind in SPANS:
+            shown = len(report_spans.worst(of, kind))
+            parts.append(_heading(of, kind, shown) + report_spans.segments(of, pictures, kind))
+            continue
         draw = _singles if kind in ("label_error", "outlier") else _groups
         parts.append(draw(of, pictures, kind))
     return section("found", "What was found", *parts)
 
 
 def looked_for(of: Facts) -> dict[str, bool]:
-    """Whether a run was able to find each kind; of spans of video only those that it has are told."""
-    return {
+    """Whether a run was able to find each kind that the dataset may have."""
+    able = {
         "label_error": "label_error" in of.scores,
         "duplicate": of.run.has_duplicates(),
         "near_duplicate": of.run.has_duplicates(),
         "outlier": "outlier" in of.scores,
     }
+    if of.only_frames:
+        del able["label_error"]  # a frame's label is wrong for a stretch
+    return able | (dict.fromkeys(SPANS, of.frames is not None) if of.sequences else {})
 
 
 def _not_found(of: Facts, kinds: list[str]) -> list[str]:
@@ -103,10 +121,9 @@ def _counts(of: Facts, kinds: list[str]) -> str:
 def _heading(of: Facts, kind: str, shown: int, more: str = "") -> str:
     total = int(of.progress.loc[of.progress["kind"] == kind, "of"].iloc[0])
     title, one, meaning = TEXTS[kind]
-    many = one.replace("group of", "groups of") if one.startswith("group") else f"{one}s"
     which = f"The {shown} most severe of {total:,} are shown." if shown < total else ""
     head = f'<h3 id="{kind}">{title}</h3>'
-    return head + p(f"<b>{plural(total, one, many)}.</b> {meaning}", more, which, kind="lead-in")
+    return head + p(f"<b>{plural(total, one, MANY.get(kind, ''))}.</b> {meaning}", more, which, kind="lead-in")
 
 
 # ------------------------------------------------------------------------------------------------- single images

@@ -1,10 +1,11 @@
 """The sections of a report on what is left: errors found and expected, and whether the cleaned data train better."""
 
 import math
+from dataclasses import replace
 
 import pandas as pd
 
-from lossprint.audit import loop, stopping
+from lossprint.audit import loop, report_spans, stopping
 from lossprint.audit.report_facts import Facts
 from lossprint.audit.report_parts import (
     DASH,
@@ -33,6 +34,9 @@ def left(of: Facts) -> str:
     """The section on how many errors were found and how many are left, with 90 % intervals."""
     stop = of.stop
     said = [prose(one) for one in stopping.findings_in_words(stop)]
+    if of.only_frames and not stop.flagged:
+        said = said[1:]  # that no label was flagged: of frames, segments are
+        stop = replace(stop, elsewhere=0)  # they are told above
     return section(
         "left",
         "Errors found, and errors left",
@@ -40,8 +44,10 @@ def left(of: Facts) -> str:
             "An error is an image whose label the reviewers changed or which they left out. The 90 % intervals are "
             "made so that nine in ten of them hold the true value; they take the reviewers at their word."
         ),
+        report_spans.left(of),
+        "<h3>Frames that nothing flagged</h3>" if of.only_frames else "",
         bullets(said),
-        _strata(of),
+        "" if of.only_frames and not stop.audited else _strata(of),
         _audit(of),
         _curve(stop),
         _tenths(stop),

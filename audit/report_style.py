@@ -108,6 +108,14 @@ img.tiny { image-rendering: pixelated; }
 .group { height: 100%; }
 .members { display: grid; grid-template-columns: 1fr 1fr; gap: .6rem; }
 .members figure { margin: 0; min-width: 0; }
+.segments { margin: 0 0 1.2rem; padding: 0; list-style: none; }
+.segments > li { margin: 0 0 1rem; max-width: none; }
+.segments .group { height: auto; }
+.segments p { max-width: none; }
+.strip { display: grid; grid-template-columns: repeat(8, minmax(0, 1fr)); gap: .5rem; }
+.strip figure { margin: 0; min-width: 0; }
+svg.place { height: 1rem; margin: .6rem 0; overflow: hidden; }
+svg.place .next { stroke-dasharray: none; }
 .said { border-top: 1px solid var(--rule); padding-top: .3rem; }
 .thumb img, .thumb .gone { display: block; width: 2.8rem; height: 2.8rem; object-fit: contain; line-height: 1.2; }
 .changes td:nth-child(2) { min-width: 0; }
@@ -143,6 +151,7 @@ footer { margin-top: 3rem; padding-top: 1rem; border-top: 1px solid var(--rule);
   h1 { font-size: 1.6rem; }
   .summary dl { grid-template-columns: 1fr; gap: 0; }
   .cards { grid-template-columns: 1fr 1fr; gap: .7rem; }
+  .strip { grid-template-columns: repeat(4, minmax(0, 1fr)); }
   svg text { font-size: 17px; }
 }
 @media print {
@@ -156,7 +165,8 @@ footer { margin-top: 3rem; padding-top: 1rem; border-top: 1px solid var(--rule);
   h3 { font-size: 10.5pt; margin-top: 5mm; }
   h2, h3, caption, .lead-in { break-after: avoid; }
   p, li { orphans: 3; widows: 3; max-width: none; }
-  figure, .card, .group, .summary, tr, svg, pre, dl.facts div, .cards > li, .groups > li { break-inside: avoid; }
+  figure, .card, .group, .summary, tr, svg, pre, dl.facts div, .cards > li, .groups > li,
+  .segments > li { break-inside: avoid; }
   thead { display: table-header-group; }
   #changes { break-before: page; }
   .scroll { overflow: visible; }

@@ -89,6 +89,24 @@ def accuracies(rows: Sequence[tuple[str, np.ndarray]]) -> str:
     return f'<svg class="plot" viewBox="0 0 {width} {height}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
 
 
+def place_in_video(count: int, first: int, stop: int, middle: int | None, edges: np.ndarray, what: str) -> str:
+    """Where a segment lies in a video of `count` frames: positions first to stop (excluded), of two blocks the second's
+    `middle`, and the `edges` (P,) at which the given phases begin. `what` says it in words, as HTML."""
+    width, height = 640, 16
+
+    def across(at: int) -> str:
+        return f"{width * at / max(count, 1):.1f}"
+
+    ticks = "".join(f"M{across(int(at))} 3V{height - 3}" for at in edges)
+    inside = f'<path class="tick" d="M{across(middle)} 0V{height}"/>' if middle is not None else ""
+    return (
+        f'<svg class="place" viewBox="0 0 {width} {height}" preserveAspectRatio="none" role="img" aria-label="{what}">'
+        f'<path class="axis" d="M0 {height / 2}H{width}{ticks}"/>'
+        f'<path class="band" d="M{across(first)} 1H{across(stop)}V{height - 1}H{across(first)}Z"/>'
+        f'<path class="next" d="M{across(first)} 0V{height}M{across(stop)} 0V{height}"/>{inside}</svg>'
+    )
+
+
 class Frame:
     """A plot of `width` x `height` units whose axes run from 0 to `end` and to `top`."""
 

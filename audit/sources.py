@@ -6,6 +6,7 @@ Images are not decoded here.
 
 import csv
 import hashlib
+import json
 import os
 import re
 import stat
@@ -25,6 +26,7 @@ from lossprint.audit.types import SPLITS, LossprintError
 SPLIT_NAMES = {name: name for name in SPLITS}
 SPLIT_NAMES |= {"training": "train", "valid": "val", "validation": "val", "testing": "test"}
 COLUMNS = ("path", "label", "split", "sequence", "frame")
+DECODED = "segments.json"  # beside the manifest of frames that were decoded from videos
 MANIFESTS = (".csv", ".parquet", ".pq")
 CLUTTER = {"thumbs.db", "desktop.ini"}
 
@@ -242,14 +244,24 @@ def read_manifest(path: Path) -> Source:
             raise LossprintError(f"expected each path once in {path}, found {cell!r} in {first} and in {line}")
     splits = ["train"] * len(lines)
     if "split" in columns:
-        splits = [_split(cell, line, path) for cell, line in zip(columns["split"], lines)]
+        splits = [split_of(cell, line, path) for cell, line in zip(columns["split"], lines)]
     sequences = [cell or None for cell in columns["sequence"]] if "sequence" in columns else None
     frames = [_frame(cell, line, path) for cell, line in zip(columns["frame"], lines)] if "frame" in columns else None
     notes = []
     if sequences and any(sequences):
         notes = _check_sequences(path, lines, splits, sequences, frames or [None] * len(lines))
+    notes += _decoding_notes(path.parent)
     rows = tabulate(columns["path"], columns["label"], splits, sequences, frames)
     return _of_files("manifest", path, path.parent, rows, [f", in {line} of {path.name}" for line in lines], notes)
+
+
+def _decoding_notes(folder: Path) -> list[str]:
+    """What `video` noted when it decoded the frames of a manifest in this folder; nothing where it did not."""
+    try:
+        about = json.loads((folder / DECODED).read_text(encoding="utf-8"))
+        return [str(note) for note in about["notes"]] if "lossprint" in about else []
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 def _check_sequences(path: Path, lines: list[str], splits: list[str], sequences: list, frames: list) -> list[str]:
@@ -312,6 +324,16 @@ def _gaps(numbered: pd.DataFrame) -> list[str]:
 
 def _csv_columns(path: Path) -> tuple[dict[str, list[str]], list[str]]:
     """The known columns of a CSV file as text, and what to call each row in a message."""
+    header, rows, lines = csv_rows(path)
+    places = _known(header, path)
+    return {name: [unguard(row[at]) for row in rows] for name, at in places.items()}, lines
+
+
+def csv_rows(path: Path) -> tuple[list[str], list[list[str]], list[str]]:
+    """The column names of a CSV file, the cells of its rows as they stand, and what to call each row in a message.
+
+    Raises LossprintError where it is no CSV file in UTF-8, is empty, or a row has another number of cells.
+    """
     rows, lines = [], []
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
@@ -330,11 +352,10 @@ def _csv_columns(path: Path) -> tuple[dict[str, list[str]], list[str]]:
     if not rows:
         raise LossprintError(f"expected a manifest with the columns path and label, found an empty file at {path}")
     header = [name.strip() for name in rows[0]]
-    places = _known(header, path)
     for row, line in zip(rows[1:], lines[1:]):
         if len(row) != len(header):
             raise LossprintError(f"expected {len(header)} cells in {line} of {path}, found {len(row)}")
-    return {name: [unguard(row[at]) for row in rows[1:]] for name, at in places.items()}, lines[1:]
+    return header, rows[1:], lines[1:]
 
 
 def _parquet_columns(path: Path) -> tuple[dict[str, list[str]], list[str]]:
@@ -359,8 +380,18 @@ def _parquet_columns(path: Path) -> tuple[dict[str, list[str]], list[str]]:
     return columns, [f"row {number}" for number in range(1, table.num_rows + 1)]
 
 
+def of_segments(header: list[str]) -> bool:
+    """Whether a CSV with these columns lists segments of videos, as `segments` reads them, and not images."""
+    return "path" not in header and "sequence" in header and ("start" in header or "start_frame" in header)
+
+
 def _known(header: list[str], path: Path) -> dict[str, int]:
     """Where the known columns are. Raises LossprintError where path or label is missing or a name comes twice."""
+    if of_segments(header):
+        raise LossprintError(
+            f"expected a manifest of images, found segments of videos at {path}: `lossprint audit` decodes them, and "
+            "RUN/frames/labels.csv is then a manifest of their frames"
+        )
     for name in ("path", "label"):
         if name not in header:
             raise LossprintError(
@@ -372,7 +403,8 @@ def _known(header: list[str], path: Path) -> dict[str, int]:
     return {name: header.index(name) for name in COLUMNS if name in header}
 
 
-def _split(cell: str, line: str, path: Path) -> str:
+def split_of(cell: str, line: str, path: Path) -> str:
+    """The split that a cell names: train, val or test. Raises LossprintError for another word."""
     if cell.strip().lower() not in SPLIT_NAMES:
         raise LossprintError(f"expected a split of {', '.join(SPLIT_NAMES)}, found {cell!r} in {line} of {path}")
     return SPLIT_NAMES[cell.strip().lower()]

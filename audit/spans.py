@@ -6,6 +6,7 @@ import pandas as pd
 from lossprint.audit.types import LossprintError
 
 HOW = ("relabel", "swap", "move")
+SAME = ("keep", "unsure")  # decisions that change nothing
 
 
 def mend(
@@ -75,20 +76,37 @@ def decide(
     return pd.concat([left.astype(object), changed.astype(object)], ignore_index=True)
 
 
-def said(history: pd.DataFrame, spans: pd.DataFrame) -> pd.DataFrame:
+def said(history: pd.DataFrame, spans: pd.DataFrame, number: pd.Series) -> pd.DataFrame:
     """What stands on each span of `Run.spans`, indexed by its name: choice (accept, keep or unsure), reviewer, id.
 
-    The latest decision counts, whoever made it; spans that nobody has decided on are left out. `first` and `last` are
-    the smallest and the largest sample id that it changes, -1 where it changes none.
+    The latest decision counts, whoever made it; spans that nobody has decided on are left out. `number` has the frame
+    number of every sample. start, middle and end (frame numbers, NaN where there is none) are the ends with which a
+    span was accepted, as far as its changed frames tell: those that already were as they should be are none of them.
     """
     rows = history[history["stands"] & history["finding"].isin(spans["span"])]
     rows = rows[rows["at"] == rows.groupby("finding")["at"].transform("last")]
-    changes = rows[~rows["decision"].isin(("keep", "unsure"))].groupby("finding")["sample"]
     table = rows.drop_duplicates("finding", keep="last").set_index("finding")[["decision", "reviewer", "id"]]
-    table["choice"] = table["decision"].where(table["decision"].isin(("keep", "unsure")), "accept")
-    table["first"] = changes.min().reindex(table.index).fillna(-1).astype("int64")
-    table["last"] = changes.max().reindex(table.index).fillna(-1).astype("int64")
+    table["choice"] = table["decision"].where(table["decision"].isin(SAME), "accept")
+    changed = rows[~rows["decision"].isin(SAME)]
+    changed = changed.assign(number=number.reindex(changed["sample"]).to_numpy(float)).sort_values("number")
+    by = changed.groupby("finding")
+    start = by["number"].min()
+    # The second block begins at the frame that goes to the front, or where the new label is another.
+    front = changed["new_frame"].astype(float) == changed["finding"].map(start)
+    other = changed["new_label"].notna() & (changed["new_label"] != by["new_label"].transform("first"))
+    second = changed[front | other].drop_duplicates("finding").set_index("finding")["number"]
+    for name, values in (("start", start), ("middle", second), ("end", by["number"].max())):
+        table[name] = values.reindex(table.index).astype(float)
     return table.drop(columns="decision")
+
+
+def left_over(history: pd.DataFrame, span: pd.Series, rows: pd.DataFrame, frames: pd.DataFrame) -> pd.DataFrame:
+    """Rows to store before `rows` of `decide`, in the same form: they keep frames that an earlier decision on the span,
+    with wider ends, has changed, and that `rows` say nothing of."""
+    mine = history[history["stands"] & (history["finding"] == span["span"])]
+    before = mine.loc[~mine["sample"].isin(rows["sample"]), "sample"].unique()
+    place = frames.set_index("sample")["frame"].reindex(before).to_numpy() if span["how"] == "move" else None
+    return pd.DataFrame({"sample": before, "decision": "keep", "new_label": None, "new_frame": place})
 
 
 def most(labels: np.ndarray) -> str:

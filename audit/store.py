@@ -25,6 +25,8 @@ from lossprint.audit.types import Finding, LossprintError, Trajectory
 
 FORMAT = 1
 LOOKUP_ROWS = 1 << 17  # of a row group: one sample's partners are found in about 15 ms among 40 million rows
+VIDEO_FRAMES = "frames"  # the folder of a dataset that was decoded into the run folder, and moves with it
+PLACES = ("source", "root")  # of a dataset, in run.json
 STAGES = ("record", "curvature", "embed", "score", "find")
 
 
@@ -277,7 +279,8 @@ class Run(TensorFiles):
             "stages": stages,
             "facts": self.manifest.get("facts", {}) if facts is None else facts,
         }
-        write_text(self.path / "run.json", json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
+        written = manifest | {"dataset": _within(manifest["dataset"], self.path)}
+        write_text(self.path / "run.json", json.dumps(written, indent=1, ensure_ascii=False) + "\n")
         return Run(self.path, manifest)
 
     @property
@@ -303,9 +306,7 @@ def create_run(path: str | Path, asked: dict, dataset: dict, seed: int, recordin
             f"expected a new folder for the run, found a run at {path}: add --resume to "
             f"continue it, or choose another --out"
         )
-    sweep(path)
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise LossprintError(f"expected a new or empty folder for the run, found other files at {path}")
+    refuse_others(path, dataset.get("root"))
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -324,6 +325,14 @@ def create_run(path: str | Path, asked: dict, dataset: dict, seed: int, recordin
         "facts": {},
     }
     return Run(path, manifest)._rewrite([])
+
+
+def refuse_others(path: Path, root: str | Path | None = None) -> None:
+    """Raise LossprintError where a new run's folder holds anything but its own dataset: frames decoded from videos."""
+    sweep(path)
+    own = None if root is None else Path(root).absolute()
+    if path.exists() and (not path.is_dir() or any(file.absolute() != own for file in path.iterdir())):
+        raise LossprintError(f"expected a new or empty folder for the run, found other files at {path}")
 
 
 def open_run(path: str | Path, need: str | None = "find") -> Run:
@@ -351,10 +360,20 @@ def open_run(path: str | Path, need: str | None = "find") -> Run:
     wrong = [key for key, kind in kinds.items() if not isinstance(manifest.get(key), kind)]
     if wrong or not isinstance(manifest["dataset"].get("classes"), list):
         raise LossprintError(f"expected {', '.join(wrong) or 'the classes'} in {file}, found none or something else")
+    for name in PLACES:
+        if str(manifest["dataset"].get(name)).partition("/")[0] == VIDEO_FRAMES:
+            manifest["dataset"][name] = str(path.absolute() / manifest["dataset"][name])
     run = Run(path, manifest)
     if need is not None and need not in run.stages:
         raise LossprintError(f"expected a whole run, found one half written at {path}: {how_far(run)}")
     return run
+
+
+def _within(dataset: dict, path: Path) -> dict:
+    """The dataset of run.json: its places are relative to the run folder where it was decoded into that."""
+    here, places = path.absolute(), {name: Path(dataset[name]) for name in PLACES if dataset.get(name)}
+    own = {name: place for name, place in places.items() if place.is_relative_to(here / VIDEO_FRAMES)}
+    return dataset | {name: place.relative_to(here).as_posix() for name, place in own.items()}
 
 
 def how_far(run: Run) -> str:

@@ -1,6 +1,8 @@
 """From a dataset to a whole run: what `lossprint audit`, `demo`, `import` and `score` call."""
 
 import importlib.resources
+import secrets
+import shutil
 import time
 import warnings
 from pathlib import Path
@@ -9,7 +11,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from lossprint.audit import datasets, find, store
+from lossprint.audit import datasets, find, store, video
 from lossprint.audit.losses import read_losses
 from lossprint.audit.record import Recorder
 from lossprint.audit.types import LossprintError
@@ -23,6 +25,7 @@ DEFAULTS = {
     "val_fraction": 0.1,
     "seeds": 1,
     "folds": 0,
+    "rate": 1.0,
 }
 # Of video frames: neighbouring ones repeat each other, and what is found in a video comes from networks without it.
 FRAME_DEFAULTS = {"epochs": 12, "folds": 4}
@@ -42,14 +45,15 @@ def audit(
     val_fraction: float | None = None,
     seeds: int | None = None,
     folds: int | None = None,
+    rate: float | None = None,
     resume: bool = False,
     quiet: bool = False,
 ) -> store.Run:
     """Record, measure curvature, embed, score and find. None stands for the default, or on resume for what was asked.
 
     `seeds` trainings with the seeds that follow make the ranking of label errors steadier, `folds` of two and more rank
-    it by out-of-fold losses. A stage that is done is not done again; a run killed in any of them goes on with `resume`,
-    to the same bytes.
+    it by out-of-fold losses. `rate` is of videos: frames a second, see `video`. A stage that is done is not done again;
+    a run killed in any of them goes on with `resume`, to the same bytes.
     """
     given = {
         "dataset": absolute(dataset),
@@ -60,6 +64,7 @@ def audit(
         "val_fraction": val_fraction,
         "seeds": seeds,
         "folds": folds,
+        **video.asked(dataset, rate),
     }
     asked = _asked(Path(out), given, resume)
     from lossprint.audit import models, train  # torch only once the cheap checks have passed
@@ -70,7 +75,8 @@ def audit(
         run = store.open_run(out, need=None)
         if run.stages == list(store.STAGES):
             return run
-    loaded, size = load(asked, quiet)
+    source = video.prepared(asked["dataset"], out, asked.get("rate"), quiet)
+    loaded, size = load({**asked, "dataset": source}, quiet)
     asked = settled(asked, loaded.dataset.samples)
     _refuse_inside(Path(out), loaded.dataset)
     models.build_model(asked["model"], len(loaded.dataset.classes), size)  # one that does not fit leaves no run behind
@@ -101,6 +107,27 @@ def audit_demo(out: str | Path, quiet: bool = False) -> store.Run:
     """Audit the embedded demo dataset; a run that is there already is continued, or used as it is."""
     demo = importlib.resources.files("lossprint.assets") / "demo" / "labels.csv"
     return audit(str(demo), out, resume=True, quiet=quiet)
+
+
+def audit_video_demo(
+    out: str | Path, quiet: bool = False, *, sequences: int = 24, length: int = 200, epochs: int | None = None
+) -> store.Run:
+    """Audit made-up videos with planted errors; a run that is there already is continued, or used as it is.
+
+    `sequences` videos of about `length` frames each, and their manifest, are made in OUT-frames, beside the run.
+    """
+    from lossprint.audit.procedural import make_videos
+
+    out = Path(out)
+    videos = out.absolute().with_name(f"{out.absolute().name}-frames")
+    if not (out / "run.json").exists() and not videos.exists():
+        part = videos.with_name(f".{videos.name}.{secrets.token_hex(4)}.unfinished")
+        try:
+            make_videos(part, sequences=sequences, length=length)
+            part.rename(videos)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+    return audit(str(videos / "labels.csv"), out, epochs=epochs, resume=True, quiet=quiet)
 
 
 def import_losses(losses: str | Path, dataset: str, out: str | Path, quiet: bool = False) -> store.Run:

@@ -90,10 +90,12 @@ def test_ends_are_moved_by_keys_and_by_dragging_and_a_finding_is_rejected(page, 
     open_span(page, base, span)
     band = page.locator(".st-key-seq-one .band")
     band.focus()
+    page.keyboard.press("+")  # close up, where ends are further apart; then all of the video, to drag in
     for key in ("]", "ArrowLeft", "ArrowLeft", "["):
         page.keyboard.press(key)
     last = page.get_by_label("Last frame")
     eventually(lambda: last.input_value() == str(span["end"] - 2))
+    page.get_by_role("button", name="Show the whole video").click()
     idle(page)
     box, count = band.bounding_box(), int((run.frames()["sequence"] == span["sequence"]).sum())
 
@@ -145,6 +147,52 @@ def test_the_pointer_shows_the_frame_and_picks_a_finding(page, base, made):
     page.mouse.up()
     page.locator(".st-key-seq-card").get_by_text(span["sequence"]).first.wait_for()
     eventually(lambda: f"span={span['span'].replace(':', '%3A')}" in page.url or f"span={span['span']}" in page.url)
+
+
+def test_brackets_work_from_anywhere_and_other_ends_can_be_taken_back(page, base, made):
+    run, _ = made
+    _, span = span_of(made, "swap")
+    open_span(page, base, span)
+    page.keyboard.press("|")
+    page.keyboard.press("ArrowRight")
+    second = page.get_by_label("Second block from")
+    eventually(lambda: second.input_value() == str(int(span["middle"]) + 1))
+    idle(page)
+    page.get_by_role("button", name="Ends as found").click()
+    eventually(lambda: second.input_value() == str(int(span["middle"])))
+    assert standing(run).empty
+
+
+def test_a_finding_of_the_rows_below_comes_into_view(page, base, made):
+    _, span = span_of(made, "boundary")
+    visit(page, f"{base}/sequences", "Sequences")
+    band = page.locator(f".st-key-seq-all .row[data-name='{span['sequence']}'] .band")
+    band.scroll_into_view_if_needed()
+    band.focus()
+    page.keyboard.press("Enter")
+    card = page.locator(".st-key-seq-card")
+    card.get_by_text(f"in {span['sequence']}").first.wait_for()
+    eventually(lambda: -5 < card.bounding_box()["y"] < 200)
+    idle(page)
+    page.get_by_role("combobox", name="Finding").click()
+    page.get_by_role("option").first.click()
+    card.get_by_text(f"in {made[0].spans()['sequence'].iloc[0]}").first.wait_for()
+
+
+def test_links_name_a_finding_a_video_and_what_is_shown(page, base, made):
+    run, _ = made
+    spans = run.spans()
+    plain = next(name for name in run.frames()["sequence"].unique() if name not in set(spans["sequence"]))
+    visit(page, f"{base}/sequences?sequence={plain}", "Sequences")
+    page.locator(f".st-key-seq-all .row[data-name='{plain}']").wait_for()
+    assert page.locator(".st-key-seq-all .row").count() == 1
+    label = spans[spans["kind"] == "sequence_label"].iloc[-1]
+    visit(page, f"{base}/sequences?sequence={label['sequence']}&s_kind=Wrong+label", "Sequences")
+    page.locator(".st-key-seq-card").get_by_text(f"in {label['sequence']}").first.wait_for()
+    shown = page.locator(".st-key-seq-all .row")
+    eventually(lambda: shown.count() == spans.loc[spans["kind"] == "sequence_label", "sequence"].nunique())
+    visit(page, f"{base}/sequences?span=sequence_label:0", "Sequences")
+    page.get_by_text("There is no finding").wait_for()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -1,5 +1,6 @@
 """From what was seen over time to findings, decisions and corrected manifests, on made-up videos."""
 
+import itertools
 import shutil
 
 import numpy as np
@@ -7,10 +8,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from helpers import at_home
+from helpers import at_home, make_run
 from videos import make_video_run
 
 from lossprint.audit import exchange, export, manifests, procedural, spans
+from lossprint.audit.cli import main
 from lossprint.audit.review import open_reviews
 from lossprint.audit.store import open_run
 from lossprint.audit.tables import FRAMES, SPANS
@@ -146,6 +148,35 @@ def test_an_accepted_swap_and_a_relabel_with_other_ends(made, run):
     assert (table["frame"] == truth.frames["frame"]).all() and still.any()
     progress = open_reviews(run).progress(run.findings()).set_index("kind")
     assert progress.loc["sequence_label", "relabel"] == 3 and progress.loc["sequence_order", "relabel"] == 1
+
+
+def test_segments_are_the_stretches_of_one_label_as_decided(made, run, tmp_path):
+    truth = made[1]
+    for error in ("swap", "moved"):
+        accept(run, span_of(run, truth, error)[0])
+    found = export.segments(run)
+    assert list(found) == ["sequence", "start", "end", "label"]
+    for error in ("swap", "moved"):
+        name = truth.spans.loc[truth.spans["error"] == error, "sequence"].iloc[0]
+        frames = truth.frames[truth.frames["sequence"] == name].sort_values("true_frame")
+        labels = frames["true_label"].tolist()
+        expected = [[label, len(list(rows))] for label, rows in itertools.groupby(labels)]
+        mine = found[found["sequence"] == name]
+        assert [[row.label, row.end - row.start + 1] for row in mine.itertuples()] == expected
+        assert mine["start"].iloc[0] == 0 and (mine["start"].iloc[1:].to_numpy() == mine["end"].iloc[:-1] + 1).all()
+    sample = int(run.frames()["sample"].iloc[3])
+    open_reviews(run).add(finding="outlier:0", sample=sample, decision="exclude", reviewer="ann")
+    name = run.frames()["sequence"].iloc[3]
+    first, second = (row for _, row in export.segments(run).query("sequence == @name").head(2).iterrows())
+    assert (first["end"], second["start"], first["label"]) == (2, 4, second["label"])
+    out = tmp_path / "segments.csv"
+    assert main(["export", "segments", str(run.path), "--out", str(out)]) == 0
+    pd.testing.assert_frame_equal(pd.read_csv(out), export.segments(run), check_dtype=False)
+
+
+def test_a_dataset_without_videos_has_no_segments(tmp_path):
+    with pytest.raises(LossprintError, match="expected video frames"):
+        export.segments(make_run(tmp_path))
 
 
 def test_orders_that_contradict_each_other_are_refused_in_one_line(made, run):

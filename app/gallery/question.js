@@ -93,6 +93,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
     const pictures = find("pictures")
     pictures.replaceChildren(...data.images.map((image, at) => figure(image, sources[at])))
     pictures.classList.toggle("many", data.images.length > 1)
+    pictures.classList.toggle("strip", data.strip)
   }
   start()
   root.dataset.token = data.token

@@ -38,7 +38,8 @@ class Question:
 
     `labels` can be searched for, and come back as the choice `label:NAME`. `images` are shown large, `coming` are
     fetched for the next question. `done` of `of` are answered; `left` says how long the rest takes; `said` what was
-    stored last; `notice` what to know before answering, such as that somebody else has just answered.
+    stored last; `notice` what to know before answering, such as that somebody else has just answered. `strip`: the
+    images are frames of a video, small and in order.
     """
 
     token: str
@@ -52,6 +53,7 @@ class Question:
     hint: str = ""
     notice: str = ""
     said: str = ""
+    strip: bool = False
     coming: tuple[Shown, ...] = ()
     done: int = 0
     of: int = 0
@@ -92,7 +94,7 @@ _CARD = st.components.v2.component(
     "lossprint_question", html=_HTML, css=part("question.css"), js=part("dom.js") + part("question.js")
 )
 _SENT = "_question_sent"  # ids of the images that this session's browser holds
-HELD = 12  # as many as question.js keeps
+HELD = 16  # as many as question.js keeps: those of two questions
 
 
 def question(

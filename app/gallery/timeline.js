@@ -1,36 +1,17 @@
 // Bands of videos over time. Texts come from datasets that nobody vetted: all are set through textContent or fillText.
 
-const GIVEN = 20
-const GAP = 3
-const OTHER = 12
-const SCORE = 22
-const AXIS = 14
 const REST = 160 // ms for which the pointer rests before pictures of a video are asked for
-const GRIP = 7 // px around an end within which it can be dragged
-
-// The value of runs [first position, value] at a position, by bisection.
-function at(runs, position) {
-  let low = 0
-  let high = runs.length - 1
-  while (low < high) {
-    const middle = (low + high + 1) >> 1
-    if (runs[middle][0] <= position) low = middle
-    else high = middle - 1
-  }
-  return runs[low]
-}
-
-const numberOf = (row, position) => {
-  const [first, number] = at(row.numbers, position)
-  return number + position - first
-}
+const GRIP = 8 // px around an end within which it can be dragged; for fingers three times as much
+const CLOSE = 1 / 12 // of the video: a shorter finding is shown close up
+const LEAST = 12 // frames that are shown at least
 
 export default function ({ data, parentElement, setTriggerValue }) {
   const root = parentElement.querySelector(".rows")
   if (!root || !data) return
   const legend = parentElement.querySelector(".legend")
   const tip = parentElement.querySelector(".tip")
-  const state = (root.lossprint ??= { cursor: null, drag: null, end: "stop", timer: 0, seen: new Map() })
+  const fresh = { cursor: null, drag: null, end: "start", timer: 0, seen: new Map(), views: new Map(), reveal: data.reveal }
+  const state = (root.lossprint ??= fresh)
   state.data = data
   const send = (name, value) => setTriggerValue(name, { ...value, at: Date.now() })
 
@@ -44,139 +25,90 @@ export default function ({ data, parentElement, setTriggerValue }) {
       one.append(swatch, element("b", "", name))
       return one
     }),
-    element("span", "what", data.rows.some((row) => row.after)
-        ? "Bands, from the top: given, suggested, if accepted, severity"
-        : "Bands, from the top: given, suggested, severity"),
+    // On narrow screens, where the bands have no names beside them.
+    element("span", "what", "Bands: " + (data.rows.length ? layout(data.rows[0]) : []).map(([name]) => name.toLowerCase()).join(", ")),
   )
 
   // Pictures that were sent stay here: they are not sent twice.
   for (const row of data.rows) if (row.sprite) state.seen.set(row.name, row.sprite)
 
-  const heightOf = (row) => GIVEN + GAP + OTHER + (row.after ? GAP + OTHER : 0) + GAP + SCORE + AXIS
-  const colour = (name, fallback) => getComputedStyle(root).getPropertyValue(name).trim() || fallback
-
-  function draw(view) {
-    const { row, canvas } = view
-    const width = view.band.clientWidth
-    if (!width) return
-    const ratio = window.devicePixelRatio || 1
-    const height = heightOf(row)
-    if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
-      canvas.width = Math.round(width * ratio)
-      canvas.height = Math.round(height * ratio)
-      canvas.style.height = height + "px"
-    }
-    const pen = canvas.getContext("2d")
-    pen.setTransform(ratio, 0, 0, ratio, 0, 0)
-    pen.clearRect(0, 0, width, height)
-    const x = (position) => (position / row.count) * width
-    const ink = colour("--st-text-color", "#1c2733")
-    const bands = (runs, top, tall) => {
-      for (let index = 0; index < runs.length; index++) {
-        const stop = index + 1 < runs.length ? runs[index + 1][0] : row.count
-        pen.fillStyle = state.data.colours[runs[index][1]]
-        pen.fillRect(x(runs[index][0]), top, Math.max(x(stop) - x(runs[index][0]), 0.5), tall)
-      }
-    }
-    bands(row.given, 0, GIVEN)
-    let top = GIVEN + GAP
-    bands(row.suggested, top, OTHER)
-    top += OTHER + GAP
-    if (row.after) {
-      bands(row.after, top, OTHER)
-      pen.strokeStyle = ink
-      pen.lineWidth = 1
-      pen.strokeRect(0.5, top + 0.5, width - 1, OTHER - 1)
-      top += OTHER + GAP
-    }
-    pen.fillStyle = colour("--st-border-color", "#ccc")
-    pen.fillRect(0, top + SCORE / 2, width, 0.5)
-    pen.fillStyle = ink
-    pen.globalAlpha = 0.55
-    pen.beginPath()
-    pen.moveTo(0, top + SCORE)
-    for (let index = 0; index < row.score.length; index++) {
-      const level = top + SCORE - (row.score[index] / 100) * SCORE
-      pen.lineTo((index / row.score.length) * width, level)
-      pen.lineTo(((index + 1) / row.score.length) * width, level)
-    }
-    pen.lineTo(width, top + SCORE)
-    pen.fill()
-    pen.globalAlpha = 1
-    for (const block of row.blocks) {
-      const mine = block.id === state.data.chosen
-      const ends = mine && state.drag?.ends ? state.drag.ends : block
-      const left = x(ends.start)
-      const wide = Math.max(x(ends.stop) - left, 3)
-      pen.setLineDash(block.state === "keep" ? [3, 3] : [])
-      pen.lineWidth = mine ? 3 : 2
-      pen.strokeStyle = ink
-      pen.globalAlpha = block.state === "keep" ? 0.55 : 1
-      pen.strokeRect(left + 1, 1, wide - 2, GIVEN - 2)
-      pen.setLineDash([])
-      if (ends.middle !== null && ends.middle !== undefined) {
-        pen.fillStyle = ink
-        pen.fillRect(x(ends.middle) - 1, 0, 2, GIVEN)
-      }
-      pen.globalAlpha = 1
-      const mark = { accept: "✓", keep: "✕", unsure: "?" }[block.state]
-      if (mark && wide > 9) {
-        pen.font = "700 12px sans-serif"
-        pen.textAlign = "center"
-        pen.lineWidth = 3
-        pen.strokeStyle = colour("--st-background-color", "#fff")
-        pen.strokeText(mark, left + wide / 2, 14)
-        pen.fillStyle = ink
-        pen.fillText(mark, left + wide / 2, 14)
-      }
-      if (mine) {
-        pen.fillStyle = colour("--st-primary-color", "#0072b2")
-        for (const name of ["start", "middle", "stop"]) {
-          if (ends[name] === null || ends[name] === undefined) continue
-          pen.fillRect(x(ends[name]) - 2.5, name === state.end ? -1 : 3, 5, name === state.end ? GIVEN + 2 : GIVEN - 6)
-        }
-      }
-    }
-    pen.fillStyle = ink
-    pen.font = "10px sans-serif"
-    pen.globalAlpha = 0.75
-    pen.textAlign = "left"
-    pen.fillText(numberOf(row, 0), 0, height - 3)
-    pen.textAlign = "right"
-    pen.fillText(numberOf(row, row.count - 1), width, height - 3)
-    pen.globalAlpha = 1
-    if (state.cursor?.name === row.name) {
-      pen.fillStyle = ink
-      pen.fillRect(x(state.cursor.position + 0.5) - 0.5, 0, 1, height - AXIS)
-    }
-  }
+  const chosenIn = (row) => row.blocks.find((block) => block.id === state.data.chosen)
+  const openIn = (row) => (state.data.editable ? chosenIn(row) : undefined)
+  const endsOf = (block) => (state.drag?.id === block.id && state.drag.ends) || block
 
   const redraw = (view) => {
-    if (view.pending) return
-    view.pending = requestAnimationFrame(() => {
+    view.pending ||= requestAnimationFrame(() => {
       view.pending = 0
-      draw(view)
+      paint(view, state, endsOf)
     })
   }
 
+  // ------------------------------------------------------------------------------------------ what is shown
+
+  function look(view, from, to) {
+    const { count } = view.row
+    const length = Math.min(Math.max(Math.round(to - from), Math.min(LEAST, count)), count)
+    const start = Math.min(Math.max(Math.round(from), 0), count - length)
+    view.window = length === count ? null : [start, start + length]
+    redraw(view)
+  }
+
+  function zoom(view, by, about) {
+    const [from, to] = windowOf(view)
+    const block = openIn(view.row)
+    const centre = about ?? (block ? (endsOf(block).start + endsOf(block).stop) / 2 : (from + to) / 2)
+    const length = Math.max((to - from) * by, LEAST)
+    const share = Math.min(Math.max((centre - from) / (to - from), 0), 1)
+    look(view, about === undefined ? centre - length / 2 : centre - share * length, about === undefined
+      ? centre + length / 2
+      : centre + (1 - share) * length)
+  }
+
+  function closeUp(view) {
+    const block = openIn(view.row)
+    if (!block) return
+    const pad = Math.max(2.5 * (block.stop - block.start), LEAST)
+    look(view, block.start - pad, block.stop + pad)
+  }
+
+  function follow(view, position) {
+    const [from, to] = windowOf(view)
+    const by = position < from ? position - from : position >= to ? position - to + 1 : 0
+    if (by) look(view, from + by, to + by)
+  }
+
   // The picture nearest to a position: exact where the frame itself was sent, else of the sprite.
-  function picture(row, position) {
+  const exactly = (row, position) => {
     const exact = state.data.frame
-    if (exact && exact.sequence === row.name && exact.position === position) return { src: exact.src, crisp: exact.tiny }
-    const sprite = state.seen.get(row.name)
-    if (!sprite) return null
-    const index = Math.min(Math.floor((position / row.count) * sprite.sources.length), sprite.sources.length - 1)
-    return { src: sprite.sources[index], crisp: sprite.tiny }
+    return exact && exact.sequence === row.name && exact.position === position ? exact : null
   }
 
   function illustrate(row, position) {
     const image = tip.querySelector("img")
-    const found = picture(row, position)
-    image.hidden = !found
-    if (found) {
-      if (image.src !== found.src) image.src = found.src
-      image.classList.toggle("crisp", Boolean(found.crisp))
+    const sprite = state.seen.get(row.name)
+    let found = exactly(row, position)
+    if (!found?.src && sprite) {
+      const index = Math.min(Math.floor((position / row.count) * sprite.sources.length), sprite.sources.length - 1)
+      found = { src: sprite.sources[index], tiny: sprite.tiny }
     }
+    image.hidden = !found?.src
+    if (image.hidden) return
+    if (image.src !== found.src) image.src = found.src
+    image.classList.toggle("crisp", Boolean(found.tiny))
+  }
+
+  function describe(row, position) {
+    const bin = (values) => values[Math.min(Math.floor((position / row.count) * values.length), values.length - 1)]
+    const given = state.data.classes[valueAt(row.given, position)]
+    const suggested = state.data.classes[valueAt(row.suggested, position)]
+    const doubt = exactly(row, position)?.doubt ?? bin(row.doubt)
+    const lines = [`frame ${numberOf(row, position)}`, `given: ${given}, p = ${(1 - doubt / 100).toFixed(2)}`]
+    if (suggested !== given) lines.push(`suggested: ${suggested}`)
+    lines.push(`severity ${(bin(row.score) / 100).toFixed(2)}`)
+    for (const block of row.blocks) if (position >= block.start && position < block.stop) lines.push(block.text)
+    const words = lines.map((line) => element("div", "", line))
+    words[0].className = "number"
+    tip.querySelector(".words").replaceChildren(...words)
   }
 
   function show(view, position, clientX, clientY) {
@@ -186,14 +118,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
     redraw(view)
     if (before && before !== view) redraw(before)
     illustrate(row, position)
-    const given = state.data.classes[at(row.given, position)[1]]
-    const suggested = state.data.classes[at(row.suggested, position)[1]]
-    const lines = ["frame " + numberOf(row, position), "given: " + given]
-    if (suggested !== given) lines.push("suggested: " + suggested)
-    const bin = Math.min(Math.floor((position / row.count) * row.score.length), row.score.length - 1)
-    lines.push("severity " + (row.score[bin] / 100).toFixed(2))
-    for (const block of row.blocks) if (position >= block.start && position < block.stop) lines.push(block.text)
-    tip.querySelector(".words").replaceChildren(...lines.map((line) => element("div", "", line)))
+    describe(row, position)
     tip.hidden = false
     const box = tip.getBoundingClientRect()
     const right = clientX + 16 + box.width > window.innerWidth
@@ -201,9 +126,14 @@ export default function ({ data, parentElement, setTriggerValue }) {
     const under = clientY + 24 + box.height > window.innerHeight
     tip.style.top = Math.max(under ? clientY - 18 - box.height : clientY + 24, 4) + "px"
     clearTimeout(state.timer)
-    const exact = state.data.frame
-    if (exact && exact.sequence === row.name && exact.position === position) return
+    if (exactly(row, position)) return
     state.timer = setTimeout(() => send("look", { name: row.name, position, pictures: !state.seen.has(row.name) }), REST)
+  }
+
+  function showAt(view, position) {
+    const [from, to] = windowOf(view)
+    const box = view.band.getBoundingClientRect()
+    show(view, position, box.left + ((position + 0.5 - from) / (to - from)) * box.width, box.top + 30)
   }
 
   function hide() {
@@ -214,103 +144,137 @@ export default function ({ data, parentElement, setTriggerValue }) {
     if (view) redraw(view)
   }
 
-  const chosenIn = (row) => row.blocks.find((block) => block.id === state.data.chosen)
+  // ------------------------------------------------------------------------------------------ the ends of a finding
 
   // New ends, kept in order and within the video; at least a frame in each block.
   function moved(row, block, name, position) {
-    const { start, middle, stop } = state.drag?.ends ?? block
+    const { start, middle, stop } = endsOf(block)
     const ends = { start, middle, stop }
-    const two = middle !== null && middle !== undefined
     const limits = {
-      start: [0, (two ? middle : stop) - 1],
+      start: [0, (has(middle) ? middle : stop) - 1],
       middle: [start + 1, stop - 1],
-      stop: [(two ? middle : start) + 1, row.count],
+      stop: [(has(middle) ? middle : start) + 1, row.count],
     }[name]
     ends[name] = Math.min(Math.max(position, limits[0]), limits[1])
     return ends
   }
 
+  // The frame that an end is about: the first of its block, or the last that is still in it.
+  const frameOf = (ends, name) => (name === "stop" ? ends.stop - 1 : ends[name])
+
+  function choose(view, name) {
+    const block = openIn(view.row)
+    if (!block) return
+    state.end = has(block[name]) ? name : "start"
+    state.editing = true
+    follow(view, frameOf(block, state.end))
+    showAt(view, frameOf(block, state.end))
+  }
+
+  function nearEnd(view, event) {
+    const block = openIn(view.row)
+    const box = view.band.getBoundingClientRect()
+    if (!block || event.clientY - box.top > GIVEN + 4) return null
+    const [from, to] = windowOf(view)
+    const found = ["start", "stop", "middle"]
+      .filter((name) => has(block[name]))
+      .map((name) => [Math.abs(box.left + ((block[name] - from) / (to - from)) * box.width - event.clientX), name])
+      .sort((one, other) => one[0] - other[0])[0]
+    return found[0] <= (event.pointerType === "touch" ? 3 * GRIP : GRIP) ? found[1] : null
+  }
+
+  function pickAt(view, position) {
+    const [from, to] = windowOf(view)
+    const slack = (GRIP * (to - from)) / view.band.clientWidth
+    const inside = view.row.blocks.filter((block) => position >= block.start && position < block.stop)
+    const near = view.row.blocks.filter((block) => position >= block.start - slack && position < block.stop + slack)
+    const found = (inside.length ? inside : near).sort((one, other) => one.stop - one.start - (other.stop - other.start))
+    if (found.length) send("pick", { id: found[0].id })
+  }
+
   function listen(view) {
     const { band } = view
-    const positionOf = (event) => {
-      const box = band.getBoundingClientRect()
-      const share = (event.clientX - box.left) / box.width
-      return Math.min(Math.max(Math.floor(share * view.row.count), 0), view.row.count - 1)
-    }
     const edgeOf = (event) => {
       const box = band.getBoundingClientRect()
-      return Math.round(((event.clientX - box.left) / box.width) * view.row.count)
+      const [from, to] = windowOf(view)
+      return from + ((event.clientX - box.left) / box.width) * (to - from)
     }
+    const positionOf = (event) => Math.min(Math.max(Math.floor(edgeOf(event)), 0), view.row.count - 1)
     band.addEventListener("pointermove", (event) => {
-      const position = positionOf(event)
-      if (state.drag?.view === view) {
-        state.drag.ends = moved(view.row, state.drag.block, state.drag.name, edgeOf(event))
+      const block = openIn(view.row)
+      if (block && state.drag?.id === block.id) {
+        state.drag.ends = moved(view.row, block, state.end, Math.round(edgeOf(event)))
+        show(view, frameOf(state.drag.ends, state.end), event.clientX, event.clientY)
+        return
       }
-      show(view, position, event.clientX, event.clientY)
+      band.classList.toggle("grip", Boolean(nearEnd(view, event)))
+      show(view, positionOf(event), event.clientX, event.clientY)
     })
     band.addEventListener("pointerleave", () => {
       if (!state.drag) hide()
     })
     band.addEventListener("pointerdown", (event) => {
-      const block = chosenIn(view.row)
-      const box = band.getBoundingClientRect()
-      if (!block || event.clientY - box.top > GIVEN + 4) return
-      const scale = box.width / view.row.count
-      const near = ["start", "stop", "middle"]
-        .filter((name) => block[name] !== null && block[name] !== undefined)
-        .map((name) => [Math.abs(box.left + block[name] * scale - event.clientX), name])
-        .sort((one, other) => one[0] - other[0])[0]
-      if (!near || near[0] > GRIP) return
-      state.end = near[1]
-      state.drag = { view, block, name: near[1], ends: null }
+      const name = nearEnd(view, event)
+      if (!name) return
+      state.end = name
+      state.drag = { id: openIn(view.row).id, ends: null }
       band.setPointerCapture(event.pointerId)
+      band.focus({ preventScroll: true })
       event.preventDefault()
     })
-    band.addEventListener("pointerup", (event) => {
-      if (state.drag?.view === view) {
-        const { ends, block } = state.drag
-        state.drag = null
-        if (ends) {
-          Object.assign(block, ends)
-          send("ends", { id: block.id, ...ends })
-          redraw(view)
-          return
-        }
-      }
-      const position = positionOf(event)
-      const inside = view.row.blocks.filter((block) => position >= block.start && position < block.stop)
-      const nearest = inside.length
-        ? inside
-        : view.row.blocks.filter((block) => {
-            const scale = band.clientWidth / view.row.count
-            return Math.min(Math.abs(block.start - position), Math.abs(block.stop - position)) * scale < GRIP
-          })
-      if (nearest.length) send("pick", { id: nearest.sort((a, b) => a.stop - a.start - (b.stop - b.start))[0].id })
+    band.addEventListener("pointercancel", () => {
+      state.drag = null
+      hide()
     })
+    band.addEventListener("pointerup", (event) => {
+      const { id, ends } = state.drag ?? {}
+      state.drag = null
+      const block = openIn(view.row)
+      if (!id) pickAt(view, positionOf(event))
+      else if (block?.id === id && ends) {
+        Object.assign(block, ends)
+        state.editing = true
+        send("ends", { id, ...ends })
+        redraw(view)
+      }
+    })
+    band.addEventListener(
+      "wheel",
+      (event) => {
+        if (!state.data.editable) return
+        const [from, to] = windowOf(view)
+        const aside = event.shiftKey ? event.deltaX || event.deltaY : event.deltaX
+        if (event.ctrlKey) zoom(view, event.deltaY > 0 ? 1.25 : 0.8, edgeOf(event))
+        else if (view.window && Math.abs(aside) > Math.abs(event.shiftKey ? 0 : event.deltaY)) {
+          const by = (aside / band.clientWidth) * (to - from)
+          look(view, from + by, to + by)
+        } else return
+        event.preventDefault()
+      },
+      { passive: false },
+    )
     band.addEventListener("keydown", (event) => {
-      const block = chosenIn(view.row)
-      const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key]
       if (event.ctrlKey || event.metaKey || event.altKey) return
+      const block = openIn(view.row)
+      const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key]
+      const end = { "[": "start", "]": "stop", "|": "middle" }[event.key]
       if (step) {
         const by = step * (event.shiftKey ? 10 : 1)
+        let position = (state.cursor?.name === view.row.name ? state.cursor.position : windowOf(view)[0]) + by
         if (block && state.editing) {
           const ends = moved(view.row, block, state.end, block[state.end] + by)
           Object.assign(block, ends)
           clearTimeout(state.later)
           state.later = setTimeout(() => send("ends", { id: block.id, ...ends }), 350)
-          redraw(view)
+          position = frameOf(ends, state.end)
         }
-        const from = block && state.editing ? block[state.end] - (state.end === "stop" ? 1 : 0) : (state.cursor?.position ?? 0) + by
-        const position = Math.min(Math.max(from, 0), view.row.count - 1)
-        const box = band.getBoundingClientRect()
-        show(view, position, box.left + ((position + 0.5) / view.row.count) * box.width, box.top + 20)
-      } else if (event.key === "[" || event.key === "]" || event.key === "|") {
-        if (!block) return
-        state.end = { "[": "start", "]": "stop", "|": "middle" }[event.key]
-        if (block[state.end] === null || block[state.end] === undefined) state.end = "start"
-        state.editing = true
-        redraw(view)
-      } else if (event.key === "Escape") {
+        position = Math.min(Math.max(position, 0), view.row.count - 1)
+        follow(view, position)
+        showAt(view, position)
+      } else if (end && block) choose(view, end)
+      else if (event.key === "+" && block) zoom(view, 0.5)
+      else if (event.key === "-" && block) zoom(view, 2)
+      else if (event.key === "Escape") {
         state.editing = false
         hide()
       } else if (event.key === "Enter") {
@@ -324,47 +288,107 @@ export default function ({ data, parentElement, setTriggerValue }) {
     band.addEventListener("blur", hide)
   }
 
-  // Rows stay where they are while only their data changes, so that the focus and the pointer stay with them.
-  const old = state.views ?? new Map()
-  state.views = new Map()
-  const boxes = data.rows.map((row) => {
-    let view = old.get(row.name)
-    if (!view) {
-      const box = element("div", "row")
-      const band = element("div", "band")
-      const canvas = element("canvas")
-      const head = element("div", "head")
-      band.tabIndex = 0
-      band.append(canvas)
-      box.append(head, band)
-      view = { box, band, canvas, head, pending: 0 }
-      new ResizeObserver(() => redraw(view)).observe(band)
-      view.row = row
-      listen(view)
+  // [ and ] choose an end from wherever the focus is, other than in a field.
+  if (data.editable && !state.listening) {
+    state.listening = (event) => {
+      if (!root.isConnected) {
+        document.removeEventListener("keydown", state.listening)
+        return
+      }
+      const name = { "[": "start", "]": "stop", "|": "middle" }[event.key]
+      const view = [...state.views.values()].find((one) => openIn(one.row))
+      const typing = event.composedPath()[0]?.closest?.("input, textarea, select, [contenteditable], [role=combobox]")
+      if (!name || !view || typing || event.ctrlKey || event.metaKey) return
+      view.band.focus()
+      choose(view, name)
+      event.preventDefault()
     }
+    document.addEventListener("keydown", state.listening)
+  }
+
+  // ------------------------------------------------------------------------------------------ rows
+
+  function tool(view, text, label, act) {
+    const button = element("button", "", text)
+    button.type = "button"
+    button.title = label
+    button.setAttribute("aria-label", label)
+    button.addEventListener("click", act)
+    view.tools.append(button)
+  }
+
+  function make(row) {
+    const view = { row, pending: 0, window: null }
+    for (const name of ["box", "head", "names", "band", "tools"]) view[name] = element("div", name === "box" ? "row" : name)
+    view.canvas = element("canvas")
+    view.band.tabIndex = 0
+    view.band.append(view.canvas)
+    view.texts = [element("strong"), element("span", "note"), element("span", "note")]
+    view.head.append(...view.texts, view.tools)
+    view.box.append(view.head, view.names, view.band)
+    tool(view, "+", "Closer", () => zoom(view, 0.5))
+    tool(view, "−", "Further away", () => zoom(view, 2))
+    tool(view, "Finding", "Show the finding close up", () => closeUp(view))
+    tool(view, "Whole video", "Show the whole video", () => look(view, 0, view.row.count))
+    new ResizeObserver(() => redraw(view)).observe(view.band)
+    listen(view)
+    return view
+  }
+
+  function refresh(view, row) {
     view.row = row
     const open = row.blocks.filter((block) => block.state === "open").length
     const found = row.blocks.length
     const note = `${row.count.toLocaleString("en")} frames, ${row.split}`
     const told = found ? `${found} finding${found > 1 ? "s" : ""}${open ? `, ${open} open` : ", all decided"}` : "nothing found"
-    view.head.replaceChildren(element("strong", "", row.name), element("span", "note", note), element("span", "note", told))
+    for (const [index, text] of [row.name, note, told].entries()) view.texts[index].textContent = text
+    view.tools.hidden = !data.editable
+    view.names.replaceChildren(
+      ...layout(row).map(([name, top, tall]) => {
+        const one = element("span", "", name)
+        one.style.top = top + "px"
+        one.style.lineHeight = tall + "px"
+        return one
+      }),
+    )
+    const claims = row.blocks.map((block) => block.text).join(" ")
+    const keys = "Arrows move along the frames, Enter chooses a finding."
+    const edit = "Brackets choose an end of the finding, arrows then move it."
     view.band.setAttribute("role", "application")
     view.band.setAttribute("aria-roledescription", "timeline")
-    view.band.setAttribute(
-      "aria-label",
-      `${row.name}: ${told}. ${row.blocks.map((block) => block.text).join(" ")} Arrows move along the frames, Enter chooses a finding.`,
-    )
-    view.box.classList.toggle("chosen", Boolean(chosenIn(row)))
+    view.band.setAttribute("aria-label", `${row.name}: ${told}. ${claims} ${data.editable ? edit : keys}`)
+    view.box.classList.toggle("chosen", Boolean(!data.editable && chosenIn(row)))
     view.box.dataset.name = row.name
-    state.views.set(row.name, view)
     redraw(view)
     return view.box
-  })
+  }
+
+  // Rows stay where they are while only their data changes, so that the focus and the pointer stay with them.
+  const old = state.views
+  state.views = new Map(data.rows.map((row) => [row.name, old.get(row.name) ?? make(row)]))
+  const boxes = data.rows.map((row) => refresh(state.views.get(row.name), row))
   const same = root.children.length === boxes.length && boxes.every((box, index) => root.children[index] === box)
   if (!same) root.replaceChildren(...boxes)
   if (state.cursor && state.views.has(state.cursor.name)) {
-    illustrate(state.views.get(state.cursor.name).row, state.cursor.position) // what it asked for may have come
+    const { row } = state.views.get(state.cursor.name)
+    illustrate(row, state.cursor.position) // what it asked for may have come
+    describe(row, state.cursor.position)
+  } else if (state.cursor) hide()
+  if (state.last !== data.chosen) {
+    state.editing = false
+    state.end = "start"
+    for (const view of state.views.values()) {
+      const block = openIn(view.row)
+      if (block && (block.stop - block.start) / view.row.count < CLOSE) closeUp(view)
+      else look(view, 0, view.row.count)
+    }
   }
-  if (state.last !== data.chosen) state.editing = false
   state.last = data.chosen
+  if (data.reveal > state.reveal) {
+    const still = window.matchMedia("(prefers-reduced-motion: reduce)").matches
+    const host = root.getRootNode().host ?? root
+    const card = host.closest("[class*=st-key-seq-card]") ?? host
+    card.scrollIntoView({ behavior: still ? "auto" : "smooth", block: "start" })
+  }
+  state.reveal = data.reveal
 }

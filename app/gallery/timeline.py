@@ -27,8 +27,9 @@ class Block:
 @dataclass(frozen=True)
 class Row:
     """One video of `count` frames. given, suggested and after: runs (first position, class index), after None where no
-    finding of it is chosen. score: severities in 0..100, the largest of a bin each. numbers: frame numbers as runs
-    (first position, first number), consecutive within a run. sprite: see `Sprite`, None until it was asked for."""
+    finding of it is looked at. score: severities in 0..100, the largest of a bin each; doubt: 100 less the probability
+    of the given label in percent, likewise. numbers: frame numbers as runs (first position, first number), consecutive
+    within a run. sprite: sources (data URIs of evenly spaced frames) and tiny, None until it was asked for."""
 
     name: str
     count: int
@@ -37,6 +38,7 @@ class Row:
     suggested: Sequence[tuple[int, int]]
     after: Sequence[tuple[int, int]] | None
     score: Sequence[int]
+    doubt: Sequence[int]
     numbers: Sequence[tuple[int, int]]
     blocks: Sequence[Block]
     sprite: dict | None = None
@@ -48,7 +50,10 @@ _HTML = """
 <div class="tip" role="status" hidden><img alt=""><div class="words"></div></div>
 """
 _ROWS = st.components.v2.component(
-    "lossprint_timeline", html=_HTML, css=part("timeline.css"), js=part("dom.js") + part("timeline.js")
+    "lossprint_timeline",
+    html=_HTML,
+    css=part("timeline.css"),
+    js=part("dom.js") + part("band.js") + part("timeline.js"),
 )
 
 
@@ -58,6 +63,8 @@ def timeline(
     classes: Sequence[str],
     colours: Sequence[str],
     chosen: str | None,
+    editable: bool,
+    reveal: int = 0,
     key: str,
     on_pick: Callable[[str], None],
     on_look: Callable[[str, int, bool], None],
@@ -67,8 +74,9 @@ def timeline(
     """Draw the rows. `on_pick` gets the id of a finding; `on_look` the name of a video and the position in it where the
     pointer rests, and whether the pictures that it runs along are wanted as well. The browser keeps those.
 
-    `on_ends` gets the id of the chosen finding and its new ends {start, middle, stop}, positions. `frame` is a picture
-    of one frame: sequence, position, src.
+    `on_ends` gets the id of the chosen finding and its new ends {start, middle, stop}, positions; with `editable` they
+    can be moved, and the view goes close up where the finding is short. A larger `reveal` than before scrolls the rows
+    into view. `frame` is a picture of one frame: sequence, position, doubt, src, tiny.
     """
 
     def value(name: str):
@@ -93,6 +101,8 @@ def timeline(
             "classes": list(classes),
             "colours": list(colours),
             "chosen": chosen,
+            "editable": editable,
+            "reveal": reveal,
             "frame": frame,
         },
         on_pick_change=picked,

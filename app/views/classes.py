@@ -17,6 +17,10 @@ ESTIMATE = {
     "flagged": "How many labels are wrong is an **estimate**: the samples whose given label stayed unlikely. This run "
     "has no triage, so nothing separates the wrong from the hard ones: read it as an upper limit.",
 }
+OVER_TIME = (
+    "How many labels are wrong is an **estimate**: of video frames those in segments that the model over time, trained "
+    "without the video, would label otherwise. Blocks that only changed places count as right."
+)
 MEASURED = (
     "Nobody has looked at these labels yet. Two datasets whose errors are known: the embedded demo has 6.0 % wrong "
     "labels, and the range was 7.6 to 15.1 %; CIFAR-10 with one person's labels has 17.2 %, and it was 2.5 to 18.4 %. "
@@ -72,7 +76,15 @@ def render(loaded: data.Loaded) -> None:
 
 
 def _health(loaded: data.Loaded) -> Health:
-    return health.class_health(loaded.samples, loaded.scores, loaded.classes, _right(loaded))
+    return health.class_health(loaded.samples, data.derived(loaded, _scores), loaded.classes, _right(loaded))
+
+
+def _scores(loaded: data.Loaded) -> pd.DataFrame:
+    """The scores; of video frames with what was found of stretches of them."""
+    videos = data.videos(loaded)
+    if videos is None:
+        return loaded.scores
+    return health.over_time(loaded.scores, videos.frames["sample"].to_numpy(), loaded.findings)
 
 
 def _right(loaded: data.Loaded) -> np.ndarray | None:
@@ -87,11 +99,11 @@ def _right(loaded: data.Loaded) -> np.ndarray | None:
 
 
 def _confusions(loaded: data.Loaded) -> pd.DataFrame:
-    return health.confusions(loaded.scores, loaded.classes)
+    return health.confusions(data.derived(loaded, _scores), loaded.classes)
 
 
 def _picks(loaded: data.Loaded, label: str) -> dict[str, list[int]]:
-    return health.picks(loaded.scores, loaded.classes, label, SHOWN)
+    return health.picks(data.derived(loaded, _scores), loaded.classes, label, SHOWN)
 
 
 # ---------------------------------------------------------------------------------------------- all classes
@@ -125,7 +137,10 @@ def _headline(loaded: data.Loaded, found: Health) -> None:
             "No loss of this run tells whether a label fits, so the classes have sizes only.", icon=":material/info:"
         )
         return
-    st.caption(ESTIMATE[found.basis], help=MEASURED)
+    if data.videos(loaded) is not None:
+        st.caption(OVER_TIME)
+    else:
+        st.caption(ESTIMATE[found.basis], help=MEASURED)
 
 
 def _table(loaded: data.Loaded, table: pd.DataFrame, basis: str | None, opened) -> None:
@@ -195,7 +210,7 @@ def _picture(loaded: data.Loaded, label: str, kind: str) -> str | None:
 def _detail(loaded: data.Loaded, found: Health, label: str) -> None:
     row = found.table.loc[label]
     st.subheader(parts.md(label), anchor=False)
-    st.markdown(_sentence(found, label, row))
+    st.markdown(_sentence(found, label, row, single=data.videos(loaded) is None))
     left, right = st.columns(2, gap="large")
     with left:
         st.markdown("**Mixed up with**")
@@ -225,8 +240,8 @@ def _detail(loaded: data.Loaded, found: Health, label: str) -> None:
     detail.drawer(loaded, list(dict.fromkeys(sample for samples in kinds.values() for sample in samples)), ())
 
 
-def _sentence(found: Health, label: str, row: pd.Series) -> str:
-    """Markdown: the class in numbers, and when to distrust them."""
+def _sentence(found: Health, label: str, row: pd.Series, single: bool = True) -> str:
+    """Markdown: the class in numbers, and when to distrust them. `single`: the estimate comes from single images."""
     sizes = ", ".join(f"{row[split]:,} {word}" for split, word in parts.SPLITS.items() if row[split])
     said = [f"{sizes or 'No'} samples."]
     if not row["train"]:
@@ -238,7 +253,7 @@ def _sentence(found: Health, label: str, row: pd.Series) -> str:
         )
     if pd.notna(row["accuracy"]):
         said.append(f"Of its validation samples {_percent(row['accuracy'])} are recognised.")
-        if row["accuracy"] < 0.8 and row["noise_most"] > 0:
+        if single and row["accuracy"] < 0.8 and row["noise_most"] > 0:
             said.append("The network itself mixes this class up, so the estimate says little about it.")
     if pd.notna(row["csl"]):
         said.append(f"Mean CSL {row['csl']:.3f} nats.")
@@ -257,6 +272,10 @@ def _partners(loaded: data.Loaded, label: str) -> None:
         parts.chart(figure, f"Labels that {label} is mixed up with, in both directions", "class-partners")
     else:
         st.caption("No other label was suggested for its samples, nor it for the samples of others.")
+    if data.videos(loaded) is not None and loaded.of_kind("label_error").empty:
+        if flagged or len(into):
+            parts.link("sequences", "The segments in Sequences", "movie")
+        return
     if flagged:
         parts.link("labels", f"{parts.plural(flagged, 'flagged sample')} of this class", "label_off", {"given": label})
     if len(out):

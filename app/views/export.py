@@ -90,7 +90,11 @@ def _cleaned(loaded: data.Loaded, changed: pd.DataFrame, options: dict[str, str]
     kept = len(loaded.samples) - excluded
     grid = st.grid(4, min_column_width=150, gap="small")
     grid.metric("Samples exported", f"{kept:,}", border=True, help="All splits, without the excluded ones.")
-    grid.metric("Labels changed", f"{len(changed) - excluded:,}", border=True)
+    moved = int(changed["new_frame"].notna().sum())
+    relabeled = int((changed["new"].ne("") & changed["new"].ne(changed["old"])).sum())
+    grid.metric("Labels changed", f"{relabeled:,}", border=True)
+    if moved:
+        grid.metric("Frames put elsewhere", f"{moved:,}", border=True, help="In the order of time of their video.")
     grid.metric("Excluded", f"{excluded:,}", border=True)
     reviewed = len(decide.decided(loaded))
     grid.metric("Decisions", f"{reviewed:,}", border=True, help="Samples with a standing decision, changed or not.")
@@ -117,6 +121,10 @@ def _cleaned(loaded: data.Loaded, changed: pd.DataFrame, options: dict[str, str]
             name = f"corrected{_manifest(loaded).suffix.lower()}"
             corrected = partial(manifests.corrected, run, reviews, **options)
             _download("Corrected manifest", name, corrected, help="Your own file: its columns, order and row format.")
+        if data.videos(loaded) is not None:
+            stretches = partial(export.segments, run, reviews, **options)
+            told = "Sequence, start, end and label; of video files, your own file of segments, corrected."
+            _download("Corrected segments (CSV)", "segments.csv", lambda: _csv(stretches()), help=told)
         _download("Changes only (CSV)", "changes.csv", lambda: _csv(changed))
     _folder(loaded, kept, options)
     _other_tools(loaded, cleaned, options)

@@ -75,6 +75,12 @@ GLOSSARY = {
     "Aligned": "Two samples whose losses rise and fall together: what teaches one helps the other.",
     "Conflicting": "Two samples of which one improves while the other gets worse: a wrong label, or a hard case.",
     "Near duplicate": "Almost the same image: shifted, mirrored, resized, compressed. *Exact*: the same pixels.",
+    "Frame": "One picture of a video. *Sequence*: the video it belongs to. *Phase*: frames in a row with one label.",
+    "Segment": "A stretch of frames that looks wrong as a whole, asked and decided as one question: a *wrong label*, "
+    "the labels of two neighbouring phases *exchanged*, or two blocks of frames *moved*, pictures and labels, in time.",
+    "Model over time": "A network that sees a whole video in order. What it says of a video comes from networks that "
+    "were trained on the other videos only.",
+    "Seam": "Where one frame meets the next. Where a block was moved, its ends meet frames that do not continue it.",
     "Outlier": "An image far from all others in the network's embedding: broken, foreign, or rare and worth keeping.",
     "Embedding": "The numbers by which the trained network describes an image, just before it decides on a class.",
     "Coreset": "A smaller part of the training set, chosen so that a model trained on it does nearly as well.",
@@ -82,7 +88,7 @@ GLOSSARY = {
     "Triage": "A first sorting. *Wrong*: one other label was ahead steadily and with confidence. *Ambiguous*: ahead, "
     "but not so. *Hard*: the given label was ahead, with less than half of the probability.",
     "Tier": "How much a question asks. *Verify*: one confident suggestion, yes or no. *Correct*: choose among a few "
-    "likely labels. *Look closer*: ambiguous, or a group of images.",
+    "likely labels. *Look closer*: ambiguous, a group of images, or a segment of video.",
     "Blind": "A question that hides the given label or the suggestion, since what is shown pulls answers to it.",
     "Random audit": "Questions on samples that nothing flagged, picked by chance: they tell what the ranking missed.",
     "Reviewer agreement": "How often reviewers say the same. *Kappa* and *alpha* take off what chance would give: "
@@ -108,6 +114,12 @@ KEYS = (
     ("Review", "/, C", "search a label, write a comment; Enter leaves it"),
     ("Review", "S, Z", "skip to the next question; enlarge the image"),
     ("Disagreements", "1 to 9, K, X, N", "settle it: what a reviewer said, keep, exclude, unsure"),
+    ("Sequences", "P, J", "the previous finding, the next one"),
+    (
+        "Sequences",
+        "[ and ], then ← →; + and -",
+        "choose an end and move it, with Shift by 10 frames; closer, further away",
+    ),
     ("Anywhere one decides", "U", "undo your last decision"),
 )
 # title, what, page, the words of its link, icon
@@ -143,6 +155,41 @@ STEPS = (
         "export",
         "See the exports",
         "download",
+    ),
+)
+OVER_TIME = (  # instead of the worst labels, where the dataset is of videos
+    "The worst segments",
+    "Stretches of a video whose label or place does not fit, the most suspicious first, beside what the model over "
+    "time makes of them. Look at some: you see at once whether it has a point.",
+    "sequences",
+    "See the videos",
+    "movie",
+)
+VIDEOS = (
+    (
+        "What is looked for.",
+        "Errors that cover a stretch of frames, not single ones: a phase or a part of it under a wrong label, a phase "
+        "that goes on too long, the labels of two neighbouring phases exchanged, a block of frames in another's place.",
+    ),
+    (
+        "How.",
+        "The videos are dealt into folds. For each fold a network of single frames, then a model over time on its "
+        "features, learn from the other videos and look at those of the fold, so no video is judged by a model that "
+        "learned its labels. A *wrong label*: another label is ahead for a whole stretch. *Exchanged labels*: each of "
+        "two neighbouring phases looks like the other one. *Moved blocks*: putting two blocks in each other's place "
+        "makes the order of phases one that other videos have, and the pictures go on smoothly at the seams.",
+    ),
+    (
+        "What it cannot see.",
+        "An error that most videos share: it is learned as if right. Frames shuffled within a phase, and stretches of "
+        "a few frames. An order that is rare but right looks like a wrong one, and so does a phase that only one video "
+        "has. With two or three videos there is no order to learn. Where exactly a phase ends is often a matter of "
+        "definition: move the ends before you accept.",
+    ),
+    (
+        "What a decision does.",
+        "Accepting relabels all frames of the segment, or deals their frame numbers anew; the export says so of each "
+        "frame. The dataset itself is never edited.",
     ),
 )
 COOKIE = "lossprint_tour"
@@ -197,7 +244,7 @@ def tour(loaded: data.Loaded) -> None:
             st.button(
                 "Got it", key="tour-close", icon=":material/close:", type="tertiary", on_click=_set_tour("closed")
             )
-        _steps()
+        _steps(loaded)
 
 
 def _set_tour(state: str):
@@ -207,9 +254,11 @@ def _set_tour(state: str):
     return change
 
 
-def _steps() -> None:
-    grid = st.grid(len(STEPS), min_column_width=210, gap="medium")
-    for at, (title, text, page, words, icon) in enumerate(STEPS):
+def _steps(loaded: data.Loaded) -> None:
+    videos = data.videos(loaded) is not None and loaded.of_kind("label_error").empty
+    steps = [OVER_TIME if videos and step[2] == "labels" else step for step in STEPS]
+    grid = st.grid(len(steps), min_column_width=210, gap="medium")
+    for at, (title, text, page, words, icon) in enumerate(steps):
         with grid.cell(), st.container(gap="xxsmall"):
             st.markdown(f"**{at + 1}. {title}**")
             st.markdown(text)
@@ -227,7 +276,7 @@ def render(loaded: data.Loaded) -> None:
             _score(loaded, SCORES[chosen])
         parts.link("help", "All scores and the rest of Help", "arrow_back")
     st.header("A first visit", anchor="first-visit")
-    _steps()
+    _steps(loaded)
     if st.session_state.get(TOUR) == "open":
         st.caption("It is on the overview again.")
     else:
@@ -243,6 +292,10 @@ def render(loaded: data.Loaded) -> None:
         if name != chosen:
             with st.container(border=True):
                 _score(loaded, info)
+    st.header("Videos", anchor="videos")
+    for title, text in VIDEOS:
+        st.markdown(f"**{title}** {text}")
+    parts.link("sequences", "Open Sequences", "movie")
     st.header("Words", anchor="words")
     st.markdown("  \n".join(f"**{word}.** {meaning}" for word, meaning in GLOSSARY.items()))
     st.header("Keys", anchor="keys")

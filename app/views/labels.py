@@ -1,5 +1,7 @@
 """Mislabeled: which given labels are probably wrong, most severe first?"""
 
+import streamlit as st
+
 from lossprint.app import browse, data, parts
 
 
@@ -14,7 +16,17 @@ def render(loaded: data.Loaded) -> None:
 
 
 def _empty(loaded: data.Loaded) -> None:
-    if not loaded.has("label_error"):
+    videos = data.videos(loaded)
+    if videos is not None and len(videos.frames) == len(loaded.samples):
+        parts.empty(
+            "Single frames are not flagged",
+            "A frame of a video is labeled with those around it, so wrong labels are looked for in stretches of "
+            f"frames: {parts.plural(len(videos.spans), 'segment')} found.",
+            "movie",
+        )
+        with st.container(horizontal=True, horizontal_alignment="center"):
+            parts.link("sequences", "Show them in Sequences", "movie")
+    elif not loaded.has("label_error"):
         parts.empty("Not looked for", "No loss of this run tells whether a label fits.", "info")
     elif not loaded.has("aum"):
         parts.empty(

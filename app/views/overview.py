@@ -11,15 +11,16 @@ from lossprint.app.gallery import gallery
 from lossprint.app.later import later
 from lossprint.app.views import help as help_page
 from lossprint.app.views.duplicates import groups
+from lossprint.audit import span_counts
 from lossprint.audit.types import SCORES
 
 CARDS = (
     ("label_error", "labels", "label_off"),
+    ("sequence_label", "sequences", "movie"),
+    ("sequence_order", "sequences", "swap_vert"),
     ("duplicate", "duplicates", "content_copy"),
     ("near_duplicate", "duplicates", "filter_none"),
     ("outlier", "outliers", "scatter_plot"),
-    ("sequence_label", "sequences", "movie"),
-    ("sequence_order", "sequences", "swap_vert"),
 )
 RECORDED = {
     "eval": "losses recorded after each epoch",
@@ -56,6 +57,8 @@ def _facts(loaded: data.Loaded) -> None:
         for split in parts.SPLITS
         if split in counts
     ]
+    if "sequence" in loaded.samples and (videos := loaded.samples["sequence"].nunique()):
+        facts.append(("Videos", f"{videos:,}"))
     facts.append(("Classes", f"{len(loaded.classes):,}"))
     facts.append(("Checkpoints", f"{curve['checkpoint'].nunique():,}"))
     if len(val):
@@ -81,23 +84,43 @@ def _cards(loaded: data.Loaded) -> None:
         parts.empty("Nothing was flagged", f"{_looked_for(loaded)} The evidence pages still work.")
         return
     shown = [card for card in CARDS if card[0] in progress.index]
+    extents = data.derived(loaded, _extents)
     grid = st.grid(len(shown), min_column_width=165, gap="small", border=True)
     for kind, page, icon in shown:
         title, meaning = story.KIND[kind]
         row = progress.loc[kind]
         with grid.cell():
             st.metric(title, f"{row['of']:,}", help=meaning)
+            if kind in extents:
+                st.caption(extents[kind])
             st.progress(row["reviewed"] / max(1, row["of"]), text=f"{row['reviewed']:,} of {row['of']:,} decided")
             parts.link(page, "Show them", icon)
 
 
+def _extents(loaded: data.Loaded) -> dict[str, str]:
+    """Of each kind of stretch of video: in how many frames and videos it was found."""
+    videos = data.videos(loaded)
+    if videos is None:
+        return {}
+    table = span_counts.counts(videos.spans, span_counts.outcomes(pd.DataFrame({"finding": []}), videos.spans))
+    return {
+        kind: f"{parts.plural(row['frames'], 'frame')} in {parts.plural(row['videos'], 'video')}"
+        for kind, row in table.iterrows()
+    }
+
+
 def _looked_for(loaded: data.Loaded) -> str:
     """What was looked for and not found, and what was not looked for."""
+    videos = data.videos(loaded)
     able = {
         "suspicious labels": loaded.has("label_error"),
         "duplicates": loaded.run.has_duplicates(),
         "outliers": loaded.has("outlier"),
     }
+    if videos is not None:
+        frames_only = len(videos.frames) == len(loaded.samples)
+        able = {name: looked for name, looked in able.items() if name != "suspicious labels" or not frames_only}
+        able |= {"mislabeled segments": True, "segments out of order": True}
     none = ", ".join(f"no {name}" for name, looked in able.items() if looked)
     rest = " and ".join(name for name, looked in able.items() if not looked)
     said = [f"{none.capitalize()}."] if none else []
@@ -106,7 +129,8 @@ def _looked_for(loaded: data.Loaded) -> str:
 
 def _suggestions(loaded: data.Loaded) -> list[suggest.Suggestion]:
     classes = data.counts(loaded.samples.loc[loaded.samples["split"] == "train", "label"])
-    return suggest.suggestions(loaded.findings, groups(loaded), classes, parts.md)
+    claims = data.derived(loaded, detail.claims_of)
+    return suggest.suggestions(loaded.findings, groups(loaded), classes, parts.md, claims)
 
 
 def _first(loaded: data.Loaded) -> None:

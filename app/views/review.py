@@ -205,7 +205,7 @@ def _show(
         Question(
             token=state["token"],
             title=asked.title,
-            images=asking.images(loaded, asking.shown(samples, item["kind"]), hide_label=blind == "given"),
+            images=_images(loaded, item, blind),
             choices=asked.choices,
             labels=asked.labels,
             given=asked.given if len(samples) == 1 else "",
@@ -214,6 +214,7 @@ def _show(
             hint=asked.hint,
             notice=state["notice"] or _before(loaded, name, mine, samples, assignments),
             said=st.session_state.pop(SAID, ""),
+            strip=item["kind"] in queues.SPANS,
             coming=_coming(loaded, items, open_now, name, blind),
             done=done,
             of=len(items),
@@ -247,7 +248,7 @@ def _asking(name: str, blind: str, mine: pd.DataFrame) -> dict:
 def _asked(loaded: data.Loaded, item: pd.Series, history: pd.DataFrame, blind: str) -> asking.Asked:
     samples = item["samples"]
     if item["kind"] in queues.SPANS:
-        return asking.about_span(loaded, item["group"])
+        return asking.about_span(loaded, item["group"], history)
     if item["kind"] in queues.DUPLICATES:
         return asking.about_group(loaded, item["group"], samples, losses(loaded, np.asarray(samples)), history)
     sample = int(samples[0])
@@ -302,9 +303,13 @@ def _coming(loaded, items: pd.DataFrame, open_now: np.ndarray, name: str, blind:
     following = next((one for one in following if one != name), None)
     if following is None:
         return ()
-    item = _item(loaded, items, following)
-    hide = blind == "given" and item["kind"] not in queues.SPANS
-    return asking.images(loaded, asking.shown(item["samples"], item["kind"]), hide_label=hide)
+    return _images(loaded, _item(loaded, items, following), blind)
+
+
+def _images(loaded: data.Loaded, item: pd.Series, blind: str) -> tuple:
+    span = item["kind"] in queues.SPANS
+    hide = blind == "given" and not span
+    return asking.images(loaded, asking.shown(item["samples"], item["kind"]), hide_label=hide, strip=span)
 
 
 def _left(items: pd.DataFrame, open_now: np.ndarray, history: pd.DataFrame, done: int) -> str:

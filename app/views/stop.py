@@ -1,13 +1,14 @@
 """When to stop: what did the review find, what do the next questions hold, and what is left?"""
 
 import html
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 
 from lossprint.app import asking, charts_stop, data, parts
-from lossprint.audit import stopping
+from lossprint.audit import queues, span_counts, stopping
 from lossprint.audit.strata import ENOUGH
 
 AUDIT = {"queue": "Random audit"}
@@ -41,11 +42,12 @@ def render(loaded: data.Loaded) -> None:
     parts.header("When to stop", "What did the review find, what do the next questions hold, and what is left?")
     history = data.reviews(loaded).history()
     of = data.derived(loaded, asking.strata_of)
-    found = stopping.so_far(of, history, rule=_rule(history))
-    if not found.flagged and not found.rest:
+    rule = _rule(history)
+    found = stopping.so_far(of, history, rule=rule)
+    if not found.flagged and not found.rest and not len(loaded.of_kind(*queues.SPANS)):
         parts.empty("Nothing to review", "This run has no training samples with findings or without.", "info")
         return
-    _sentences(found)
+    _sentences(found, _of_videos(loaded, history, rule))
     if found.answered:
         left, right = st.columns(2, gap="large")
         with left:
@@ -79,15 +81,27 @@ def _rule(history: pd.DataFrame) -> str:
     )
 
 
-def _sentences(found: stopping.Stopping) -> None:
+def _of_videos(loaded: data.Loaded, history: pd.DataFrame, rule: str) -> list[str]:
+    """How far the review of the segments of video is; a segment is one question."""
+    videos = data.videos(loaded)
+    if videos is None:
+        return []
+    said = span_counts.outcomes(history, videos.spans, rule)
+    return span_counts.sentences(span_counts.counts(videos.spans, said))
+
+
+def _sentences(found: stopping.Stopping, of_videos: list[str]) -> None:
+    said = stopping.findings_in_words(found)
+    said = of_videos + (said if found.flagged or not of_videos else said[1:])  # no label alone, but labels of segments
     with st.container(border=True, gap="small"):
         lines = "".join(
-            f'<p style="font-size:1.3rem;line-height:1.45;margin:0 0 .55rem">{html.escape(one)}</p>'
-            for one in stopping.findings_in_words(found)
+            f'<p style="font-size:1.3rem;line-height:1.45;margin:0 0 .55rem">{html.escape(one)}</p>' for one in said
         )
         st.html(f'<div class="sentences">{lines}</div>')
-        for note in stopping.notes(found):
+        for note in stopping.notes(replace(found, elsewhere=0) if of_videos else found):
             st.caption(parts.md(note))
+        if of_videos:
+            parts.link("review", "Review the segments", "movie", {"queue": "Video"})
         with st.expander("How this is worked out", icon=":material/help:"):
             st.markdown(HOW)
 
