@@ -18,7 +18,7 @@ import pyarrow as pa
 import streamlit as st
 from PIL import Image
 
-from lossprint.audit import export, store
+from lossprint.audit import coresets, store
 from lossprint.audit.types import LossprintError, Trajectory
 from lossprint.scoring.sequences import bounds_of
 
@@ -358,7 +358,7 @@ def coreset(loaded: Loaded, method: str, fraction: float, seed: int) -> pd.DataF
 
 @st.cache_resource(max_entries=16, show_spinner="Choosing …")
 def _coreset(path: str, stamp: int, method: str, fraction: float, seed: int) -> pd.DataFrame:
-    return export.coreset(store.open_run(path), method, fraction=fraction, seed=seed)
+    return coresets.coreset(store.open_run(path), method, fraction=fraction, seed=seed)
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)

@@ -10,7 +10,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-from lossprint.audit import cli_export, cli_loop, cli_report, cli_reviewers  # heavy modules are imported by their calls
+from lossprint.audit import (  # heavy modules are imported by their calls
+    cli_coreset,
+    cli_export,
+    cli_loop,
+    cli_report,
+    cli_reviewers,
+)
 from lossprint.audit.cli_arguments import folds, fraction, natural, positive, rate, seed
 from lossprint.audit.types import LossprintError
 
@@ -89,14 +95,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     export = commands.add_parser("export", help="write a coreset, the cleaned dataset or the findings", parents=[])
     exports = export.add_subparsers(required=True, metavar="WHAT", parser_class=_Parser)
-    coreset = _command(exports, "coreset", _export_coreset, "a subset to train on: sample,path,label,score,rank")
-    coreset.add_argument("run", type=Path, metavar="RUN")
-    coreset.add_argument("--method", required=True, metavar="M", help="a name such as cld, csl_easy or random")
-    budget = coreset.add_mutually_exclusive_group(required=True)
-    budget.add_argument("--fraction", type=float, metavar="F", help="of the training samples, in proportion to classes")
-    budget.add_argument("--per-class", type=positive, metavar="K", help="samples of each class")
-    coreset.add_argument("--seed", type=seed, default=0)
-    coreset.add_argument("--out", type=Path, required=True, metavar="FILE.csv")
+    cli_coreset.add_export(exports, _command)
     cleaned = _command(exports, "cleaned", cli_export.cleaned, "what the experts decided, applied to the labels")
     cleaned.add_argument("run", type=Path, metavar="RUN")
     cleaned.add_argument("--out", type=Path, required=True, metavar="FILE.csv|FILE.parquet|DIR")
@@ -106,6 +105,8 @@ def build_parser() -> argparse.ArgumentParser:
     findings.add_argument("run", type=Path, metavar="RUN")
     findings.add_argument("--out", type=Path, required=True, metavar="FILE.csv")
 
+    coresets = commands.add_parser("coreset", help="compare coresets by training on them; check that one fits")
+    cli_coreset.add(coresets.add_subparsers(required=True, metavar="WHAT", parser_class=_Parser), _command)
     cli_report.add(commands, _command)
     reviews = commands.add_parser("reviews", help="share the review out, see how far it is, bring decisions in")
     kinds = reviews.add_subparsers(required=True, metavar="WHAT", parser_class=_Parser)
@@ -224,21 +225,6 @@ def _serve(path: Path, options) -> int:
         return subprocess.call(command)
     except KeyboardInterrupt:
         return 0
-
-
-def _export_coreset(options) -> int:
-    from lossprint.audit import export, store
-
-    run = store.open_run(options.run)
-    frame = export.coreset(
-        run, options.method, fraction=options.fraction, per_class=options.per_class, seed=options.seed
-    )
-    export.save(run, frame, options.out)
-    print(f"{len(frame):,} samples chosen by {options.method} written to {options.out}")
-    unscored = int(frame["score"].isna().sum())
-    if unscored:
-        print(f"{unscored:,} of them have no {options.method} score and were taken last, by id")
-    return 0
 
 
 def _export_findings(options) -> int:

@@ -1,4 +1,4 @@
-"""What leaves a run: findings, a coreset, and the dataset as the experts decided. The source dataset is never edited.
+"""What leaves a run: findings, and the dataset as the experts decided. The source dataset is never edited.
 
 In every export `path` is the path that the dataset itself gives a sample, so that exports can be joined. The same run
 and the same decisions give the same bytes.
@@ -21,9 +21,8 @@ from lossprint.audit.store import Run, how_far, version
 from lossprint.audit.tables import FINDINGS
 from lossprint.audit.tree import write_tree
 from lossprint.audit.types import LossprintError
-from lossprint.scoring.coreset import select
 
-__all__ = ["changes", "cleaned", "cleanlab", "coreset", "csv_text", "findings", "save", "tally", "write_cleaned"]
+__all__ = ["changes", "cleaned", "cleanlab", "csv_text", "findings", "save", "tally", "write_cleaned"]
 
 TRACE = ("reason", "reviewer", "at", "comment", "review")
 CHANGES = ("path", "split", "old", "new", "decision", "finding", *TRACE, "blind", "role", "old_frame", "new_frame")
@@ -73,37 +72,8 @@ class Cleaned:
 
 def findings(run: Run) -> pd.DataFrame:
     """All findings: kind, sample, path, label, suggested_label, severity in [0, 1], rank within the kind, group."""
-    _need_whole(run)
+    need_whole(run)
     return run.findings()[list(FINDINGS)]
-
-
-def coreset(
-    run: Run, method: str, *, fraction: float | None = None, per_class: int | None = None, seed: int = 0
-) -> pd.DataFrame:
-    """A subset of the training split, best first: sample, path, label, score (of that method), rank from 1.
-
-    Give either `fraction` in (0, 1] or `per_class`, a number of samples. Raises LossprintError for an unknown method,
-    an impossible budget, or a method whose score the run does not have.
-    """
-    _need_whole(run)
-    table = run.scores()
-    # A score that no sample has was not computed: without margins, for one, there is no AUM.
-    numeric = table.select_dtypes("number").dropna(axis="columns", how="all").columns.drop("sample")
-    scores = {name: table[name].to_numpy(float) for name in numeric}
-    try:
-        chosen = select(
-            method,
-            scores,
-            table["label"].to_numpy(str),
-            fraction=fraction,
-            per_class=per_class,
-            seed=seed,
-            sample_ids=table["sample"].to_numpy(),
-        )
-    except ValueError as error:
-        raise LossprintError(" ".join(str(error).split())) from None
-    rows = table.iloc[chosen.index][["sample", "path", "label"]].reset_index(drop=True)
-    return rows.assign(score=chosen.score, rank=range(1, len(rows) + 1))
 
 
 # ------------------------------------------------------------------------------------------------- decisions, applied
@@ -346,7 +316,7 @@ def applied(
     being its id; missing without one. Raises LossprintError for unknown options, and where two frames would have one
     number.
     """
-    _need_whole(run)
+    need_whole(run)
     if unsure not in UNSURE:
         raise LossprintError(f"expected unsure to be one of {', '.join(UNSURE)}, found {unsure!r}")
     history = (reviews or open_reviews(run)).history()
@@ -437,6 +407,6 @@ def _changed(table: pd.DataFrame) -> pd.DataFrame:
     return table[list(CHANGES)].reset_index(drop=True)
 
 
-def _need_whole(run: Run) -> None:
+def need_whole(run: Run) -> None:
     if "find" not in run.stages:
         raise LossprintError(f"expected a whole run, found one half written at {run.path}: {how_far(run)}")

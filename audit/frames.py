@@ -9,9 +9,9 @@ from lossprint.audit.store import Run
 from lossprint.audit.types import SPLITS
 from lossprint.scoring import order, sequences
 
-# Evidence in nats from which a span is a finding. Set for odds of about 20 and 150 to 1; there are many more ways to
+# Evidence in nats from which a span is a finding. Set for odds of about 20 and 50 to 1; there are many more ways to
 # exchange blocks than to relabel a stretch, and none of them is looked for with an image.
-LABEL, SWAP, MOVE = 3.0, 0.5, 5.0
+LABEL, SWAP, MOVE = 3.0, 0.5, 4.0
 WIDTH = 9  # frames of the moving mean of what single frames say of a label
 
 
@@ -67,8 +67,9 @@ def find(labels: np.ndarray, bounds: np.ndarray, line: Timeline) -> Found:
         value = moves.evidence[at]
         if value <= MOVE:
             break
-        # A short wrong label makes an order that no other video has, too; the pictures then deny the exchange.
-        if moves.joins[at] >= 0 and best[start:stop].max() < value and not taken[start:stop].any():
+        # A wrong label makes an order that no other video has, too. The frames then speak for another label, or, where
+        # it is short, the pictures deny the exchange.
+        if moves.joins[at] >= 0 and best[start:stop].max() < MOVE and not taken[start:stop].any():
             taken[start:stop] = True
             found.append(("move", start, middle, stop, -1, float(sequences.severity(value, MOVE))))
     for at in np.argsort(-swaps.evidence, kind="stable"):

@@ -81,7 +81,7 @@ def compare(
     models.check_model(asked["model"])
     device = train.pick_device(device)
     epochs = epochs or asked["epochs"]
-    inputs = _inputs(data, asked, quiet)
+    inputs = workflow.inputs_again(data.samples, data.given, data.split, data.classes, asked, quiet)
     recipe = replace(train.Recipe(), epochs=epochs).for_size(len(data.rows("train")))
     steps = epochs * recipe.steps(len(data.rows("train")))
     relabelled, excluded = data.changed("train")
@@ -152,34 +152,6 @@ def _measure(data: Cleaned, predict) -> pd.DataFrame:
             "predicted": predict(rows).astype(np.int32),
         }
     )
-
-
-def _inputs(data: Cleaned, asked: dict, quiet: bool):
-    """The dataset, decoded once; labels and splits are the run's, rows are those of `data`."""
-    from lossprint.audit import datasets, train, workflow
-
-    loaded, size = workflow.load(asked, quiet)
-    there = loaded.dataset.samples
-    ids = data.samples["sample"].to_numpy(np.int64)
-    at = pd.Index(there["sample"]).get_indexer(ids)
-    if (at < 0).any():
-        path = data.samples["path"][at < 0].iloc[0]
-        raise LossprintError(
-            f"expected the {len(ids):,} images of the run in {asked['dataset']}, found {int((at < 0).sum()):,} missing "
-            f"or unreadable, such as {path!r}"
-        )
-    moved = there["path"].to_numpy(str)[at] != data.samples["path"].to_numpy(str)
-    if moved.any():
-        raise LossprintError(
-            f"expected the dataset that the run was made of, found other images in {asked['dataset']}, such as "
-            f"{there['path'].iloc[at[moved][0]]!r} for {data.samples['path'][moved].iloc[0]!r}"
-        )
-    if len(at) < len(there):  # images that could not be read when the run was made
-        dataset = replace(loaded.dataset, samples=there.iloc[at].reset_index(drop=True))
-        loaded = replace(loaded, dataset=dataset, pixels=None if loaded.pixels is None else loaded.pixels[at])
-    pixels = loaded.pixels if loaded.pixels is not None else datasets.ImageStream(loaded.dataset, size)
-    mean, std = train.channel_statistics(pixels, data.rows("train"))
-    return train.Inputs(ids, data.given, data.split, pixels, size, mean, std, len(data.classes))
 
 
 def _key(data: Cleaned, rows: np.ndarray, labels: np.ndarray, settings: dict) -> str:

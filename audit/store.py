@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lossprint.audit.atomic import sweep, write_frame, write_table, write_text
+from lossprint.audit.selections import SelectionFiles
 from lossprint.audit.tables import CURVATURE, FRAMES, OPTIONAL, PAIRS, PART, SPANS, findings_table, read_part
 from lossprint.audit.tensors import TensorFiles, one_line
 from lossprint.audit.types import Finding, LossprintError, Trajectory
@@ -36,7 +37,7 @@ def version() -> str:
 
 
 @dataclass(frozen=True)
-class Run(TensorFiles):
+class Run(TensorFiles, SelectionFiles):
     """An opened run folder. `manifest` is run.json as it was when the run was opened or last written."""
 
     path: Path

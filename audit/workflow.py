@@ -5,6 +5,7 @@ import secrets
 import shutil
 import time
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -290,6 +291,39 @@ def inputs_of(loaded: datasets.Loaded, size: int):
         len(index),
         samples["sequence"].fillna("").to_numpy(str) if samples["sequence"].notna().any() else None,
     )
+
+
+def inputs_again(
+    samples: pd.DataFrame, labels: np.ndarray, split: np.ndarray, classes: list[str], asked: dict, quiet: bool
+):
+    """The images of a run's samples, ordered by id, decoded anew, with the given class indices and splits (N,).
+
+    Raises LossprintError where the dataset at `asked["dataset"]` has not all of them any more, or others.
+    """
+    from lossprint.audit import train
+
+    loaded, size = load(asked, quiet)
+    there = loaded.dataset.samples
+    ids = samples["sample"].to_numpy(np.int64)
+    at = pd.Index(there["sample"]).get_indexer(ids)
+    if (at < 0).any():
+        path = samples["path"][at < 0].iloc[0]
+        raise LossprintError(
+            f"expected the {len(ids):,} images of the run in {asked['dataset']}, found {int((at < 0).sum()):,} missing "
+            f"or unreadable, such as {path!r}"
+        )
+    moved = there["path"].to_numpy(str)[at] != samples["path"].to_numpy(str)
+    if moved.any():
+        raise LossprintError(
+            f"expected the dataset that the run was made of, found other images in {asked['dataset']}, such as "
+            f"{there['path'].iloc[at[moved][0]]!r} for {samples['path'][moved].iloc[0]!r}"
+        )
+    if len(at) < len(there):  # images that could not be read when the run was made
+        dataset = replace(loaded.dataset, samples=there.iloc[at].reset_index(drop=True))
+        loaded = replace(loaded, dataset=dataset, pixels=None if loaded.pixels is None else loaded.pixels[at])
+    pixels = loaded.pixels if loaded.pixels is not None else datasets.ImageStream(loaded.dataset, size)
+    mean, std = train.channel_statistics(pixels, np.flatnonzero(split == "train"))
+    return train.Inputs(ids, labels, split, pixels, size, mean, std, len(classes))
 
 
 def _thumbs(loaded: datasets.Loaded) -> np.ndarray:

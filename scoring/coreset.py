@@ -1,59 +1,45 @@
-"""Coresets: keep a fraction of the samples, or a number of each class, by a score.
+"""Coresets: keep a fraction of the samples, a number of them, or a number of each class, by one of `methods.METHODS`.
 
-`METHODS` says for each method which score it ranks by and which end it keeps. Budgets are shared among the classes in
-proportion to their sizes, so that the subset keeps the class balance of the whole and one method can be compared with
-another; ties are broken by sample id, and samples without a score come last.
+Budgets are shared among the classes in proportion to their sizes, so that a subset keeps the class balance of the whole
+and one method can be compared with another. Methods that rank by a score take the best of each class, ties by sample
+id, samples without a score last. The same seed and ids give the same subset whatever the order of the rows.
 """
 
 import difflib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from lossprint.scoring.budgets import class_budgets, share
+from lossprint.scoring.cover import facility_location, k_centre
+from lossprint.scoring.gradients import LastLayer, glister, grad_match
+from lossprint.scoring.methods import METHODS, Method
+
+STRATA, DROPPED = 50, 0.1  # of CCS: strata of the score, and the share of the hardest that is left out
+
 
 @dataclass(frozen=True)
-class Method:
-    """A way to choose: title, the score's column (None: by chance), which of its ends is kept, what that means."""
+class Pool:
+    """What may be chosen and what is known of it beside scores; all arrays (N,), by row.
 
-    title: str
-    column: str | None
-    keep: str
-    meaning: str
+    excluded: never chosen. suspect: how likely the label is wrong where it counts as flagged, NaN elsewhere; methods
+    `cleaned` take those last, the likeliest at the very end. group: of samples with the same number >= 0, one at most
+    is chosen. vectors (N, D): embeddings. layer: for GRAD-MATCH, GLISTER and CRUST; its N training
+    samples are the rows.
+    """
 
-
-METHODS: dict[str, Method] = {
-    "random": Method("Random", None, "any", "By chance: the baseline that every other method has to beat."),
-    "cld": Method(
-        "CLD, most aligned", "cld", "high", "Samples whose loss changes go with those of their class's validation mean."
-    ),
-    "cld_reversed": Method(
-        "CLD, least aligned", "cld", "low", "The opposite end of CLD: a check that the ranking means something."
-    ),
-    "csl_easy": Method("CSL, easy", "csl", "low", "Samples that were learned early: safe, but often redundant."),
-    "csl_hard": Method(
-        "CSL, hard", "csl", "high", "Samples that were learned late or never: informative if clean, else label errors."
-    ),
-    "aum_easy": Method("AUM, easy", "aum", "high", "Samples whose given label won by the widest margin."),
-    "aum_hard": Method(
-        "AUM, hard", "aum", "low", "Samples whose given label barely won or lost: informative if clean, else errors."
-    ),
-    "curvature_low": Method(
-        "Low curvature",
-        "curvature",
-        "low",
-        "Samples around which the loss is flat: typical ones, not memorised (SLo-Curves).",
-    ),
-    "gradient_norm_low": Method(
-        "Low input gradient", "gradient_norm", "low", "Easy samples, kept for adversarial robustness (EasyCore)."
-    ),
-}
+    excluded: np.ndarray | None = None
+    suspect: np.ndarray | None = None
+    group: np.ndarray | None = None
+    vectors: np.ndarray | None = None
+    layer: LastLayer | None = None
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """index (K,) int64: the rows chosen, best first over all classes; score (K,) float64: what they were ranked by (for
-    "random" the number drawn, lowest first).
+    """index (K,) int64: the rows chosen, best first over all classes; score (K,) float64: what they were ranked by: the
+    score's column, for chance the number drawn (lowest first), else the gain, distance or weight of the method.
     """
 
     index: np.ndarray
@@ -66,79 +52,209 @@ def select(
     labels: np.ndarray,
     *,
     fraction: float | None = None,
+    number: int | None = None,
     per_class: int | None = None,
+    equal: bool = False,
+    at_least: int = 1,
     seed: int = 0,
     sample_ids: np.ndarray | None = None,
+    pool: Pool | None = None,
 ) -> Chosen:
     """Choose a subset by a method of `METHODS`: scores are columns (N,), labels (N,) of any sortable type.
 
-    fraction in (0, 1] keeps round(fraction * N) samples, every class in proportion to its size and at least one of each
-    as far as that goes round. per_class keeps that many of each class, all of a smaller one. Within a class the best
-    come first; a NaN score comes last; ties go to the smaller sample id (default: the row). The same seed and ids give
-    the same subset whatever the order of the rows.
+    The budget is a fraction in (0, 1] of N, a number, or a number of each class; see `budgets.class_budgets`, also for
+    `equal` and `at_least`. Within a class the best come first; a NaN score comes last; ties go to the smaller sample id
+    (default: the row). Raises ValueError for an unknown method, one whose needs are not met, or an impossible budget.
     """
     if method not in METHODS:
         raise ValueError(f"unknown coreset method {method!r}{_meant(method, METHODS)}; there are {', '.join(METHODS)}")
-    labels = np.asarray(labels)
+    labels, pool = np.asarray(labels), pool or Pool()
     ids = np.arange(len(labels)) if sample_ids is None else np.asarray(sample_ids)
     if labels.ndim != 1 or ids.shape != labels.shape:
         raise ValueError(f"labels {labels.shape} and sample_ids {ids.shape} must be (N,) both")
-    _, of, sizes = np.unique(labels, return_inverse=True, return_counts=True)
-    budgets = _budgets(sizes, fraction, per_class)
-    score = _score(METHODS[method], scores, ids, seed)
-    key = -score if METHODS[method].keep == "high" else score
-    order = np.lexsort((ids, key, np.isnan(key)))
+    about = METHODS[method]
+    score = _score(about, scores, ids)
+    if lacking := lacks(about, scores, pool):
+        raise ValueError(f"{about.title} needs {lacking}")
+    by_id = np.argsort(ids, kind="stable")
+    task = _task(about, score, labels, by_id, pool, seed)
+    if not task.allowed.any():
+        raise ValueError("no sample is left to choose from: all are excluded")
+    budget = {"fraction": fraction, "number": number, "per_class": per_class}
+    first = np.bincount(task.of[task.allowed & ~task.last], minlength=len(task.sizes))
+    everyone = np.bincount(task.of[task.allowed], minlength=len(task.sizes))
+    wanted = class_budgets(task.sizes, everyone, equal=equal, at_least=at_least, **budget)
+    if about.cleaned and first.sum() >= wanted.sum():  # the other classes make up for the suspects of one
+        wanted = class_budgets(task.sizes, first, equal=equal, at_least=at_least, **budget)
+    rows, value = _choose(task, about, wanted)
+    return Chosen(by_id[rows], value)
+
+
+def lacks(method: Method, scores: Mapping[str, np.ndarray], pool: Pool) -> str:
+    """What a method needs and does not have, in words; empty where it can be used."""
+    if method.column is not None and method.column not in scores:
+        return f"the score {method.column!r}, which was not computed; there are {', '.join(scores)}"
+    if method.needs == "embeddings" and pool.vectors is None:
+        return "embeddings, which a run without a model of its own does not have"
+    if method.needs == "last layer" and pool.layer is None:
+        return "the last layer of a trained model, which a run of imported losses does not have"
+    return ""
+
+
+# ------------------------------------------------------------------------------------------------- how
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What is to be chosen from, rows in the order of their ids.
+
+    key (N,): rank by it, lowest first, NaN last. shown (N,): the score as reported. of (N,): class index; sizes (C,).
+    last (N,): suspects, where the method is a cleaned one.
+    """
+
+    key: np.ndarray
+    shown: np.ndarray
+    of: np.ndarray
+    sizes: np.ndarray
+    allowed: np.ndarray
+    last: np.ndarray
+    suspect: np.ndarray
+    vectors: np.ndarray | None
+    layer: LastLayer | None
+    random: np.random.Generator
+
+
+def _task(method: Method, score, labels, by_id, pool: Pool, seed: int) -> _Task:
+    n = len(labels)
+    _, of, sizes = np.unique(labels[by_id], return_inverse=True, return_counts=True)
+    if method.how == "plain":
+        of, sizes = np.zeros(n, np.int64), np.array([n])
+    random = np.random.default_rng(seed)
+    shown = random.random(n) if score is None else score[by_id]
+    key = -shown if method.keep == "high" else shown
+    allowed = np.ones(n, bool) if pool.excluded is None else ~np.asarray(pool.excluded, bool)[by_id]
+    suspect = np.full(n, np.nan) if pool.suspect is None else np.asarray(pool.suspect, np.float64)[by_id]
+    last = np.isfinite(suspect) & method.cleaned
+    if pool.group is not None:
+        group = np.asarray(pool.group)[by_id]
+        order = np.lexsort((np.arange(n), key, np.isnan(key), last, ~allowed))
+        order = order[group[order] >= 0]
+        _, best = np.unique(group[order], return_index=True)
+        twin = group >= 0
+        twin[order[best]] = False
+        allowed &= ~twin
+    vectors = None if pool.vectors is None else np.asarray(pool.vectors)[by_id]
+    layer = None
+    if pool.layer is not None:
+        layer = replace(pool.layer, vectors=pool.layer.vectors[by_id], labels=pool.layer.labels[by_id])
+    return _Task(key, shown, of, sizes, allowed, last, suspect, vectors, layer, random)
+
+
+def _choose(task: _Task, method: Method, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows, best first, and what they were ranked by."""
+    key = task.key
+    if method.cleaned:  # suspects come behind all others, the likeliest errors at the very end
+        key = np.where(task.last, task.suspect, key)
+    order = np.lexsort((np.arange(len(key)), key, np.isnan(key), task.last))
+    order = order[task.allowed[order]]
+    if method.how in ("score", "plain"):
+        rows = _first(order, task.of, wanted)
+        return rows, task.shown[rows]
+    good = task.allowed & ~task.last
+    if method.how == "glister":
+        return glister(task.layer, wanted, good)
+    of = np.where(good, task.of, len(wanted))
+    by_class = np.argsort(of, kind="stable")
+    members = np.split(by_class, np.cumsum(np.bincount(of, minlength=len(wanted) + 1))[:-1])
+    suspects = order[task.last[order]]
+    rows, values, place = [], [], []
+    for c, count in enumerate(wanted.tolist()):
+        mine, value = _WAYS[method.how](task, members[c], min(count, len(members[c])))
+        more = suspects[task.of[suspects] == c][: count - len(mine)]
+        rows += [mine, more]
+        values += [value, np.full(len(more), np.nan)]
+        place.append(np.arange(len(mine) + len(more)) / max(count, 1))
+    rows, values, place = np.concatenate(rows), np.concatenate(values), np.concatenate(place)
+    best = np.lexsort((rows, place, task.last[rows]))
+    return rows[best], values[best]
+
+
+def _first(order: np.ndarray, of: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """The first wanted[c] rows of each class c in an order, in that order."""
     by_class = order[np.argsort(of[order], kind="stable")]
+    sizes = np.bincount(of[order], minlength=len(wanted))
     rank = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    chosen = np.zeros(len(labels), dtype=bool)
-    chosen[by_class[rank < np.repeat(budgets, sizes)]] = True
-    index = order[chosen[order]]
-    return Chosen(index, score[index])
+    chosen = np.zeros(len(of), bool)
+    chosen[by_class[rank < np.repeat(wanted, sizes)]] = True
+    return order[chosen[order]]
 
 
-def _score(method: Method, scores: Mapping[str, np.ndarray], ids: np.ndarray, seed: int) -> np.ndarray:
-    if method.column is None:
-        drawn = np.empty(len(ids))
-        drawn[np.argsort(ids, kind="stable")] = np.random.default_rng(seed).random(len(ids))
-        return drawn
-    if method.column not in scores:
-        raise ValueError(
-            f"{method.title} needs the score {method.column!r}, which was not computed; there are {', '.join(scores)}"
-        )
+# Each gives `count` of the rows `members` of a class, best first, and what they were ranked by.
+
+
+def _strata(task: _Task, members: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """CCS (Zheng et al., 2023, Algorithm 1) on AUM: equal budgets for strata of equal width, drawn at random."""
+    score = task.shown[members]
+    drawn = task.random.random(len(members))
+    if not task.last.any():
+        hardest = np.lexsort((members, score, ~np.isnan(score)))  # without a score first
+        members = members[np.sort(hardest[min(int(DROPPED * len(members)), len(members) - count) :])]
+        score, drawn = task.shown[members], drawn[: len(members)]
+    known = np.isfinite(score)
+    low, high = (score[known].min(), score[known].max()) if known.any() else (0.0, 0.0)
+    width = max((high - low) / STRATA, 1e-12)
+    stratum = np.where(known, np.clip((score - low) / width, 0, STRATA - 1), 0).astype(np.int64)
+    held = np.bincount(stratum, minlength=STRATA)
+    take = share(count, np.ones(STRATA), np.zeros(STRATA), held)
+    rows = _first(np.lexsort((members, drawn)), stratum, take)
+    return members[rows], score[rows]
+
+
+def _facility(task: _Task, members: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    rows, gains = facility_location(task.vectors[members], count)
+    return members[rows], gains
+
+
+def _k_centre(task: _Task, members: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    rows, distances = k_centre(task.vectors[members], count)
+    return members[rows], distances
+
+
+def _crust(task: _Task, members: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    rows, gains = facility_location(task.layer.errors(members), count)
+    return members[rows], gains
+
+
+def _grad_match(task: _Task, members: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    rows, weights = grad_match(task.layer.errors(members), task.layer.vectors[members], count)
+    return members[rows], weights
+
+
+def _thinned(task: _Task, members: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Facility location among the best 2 * count: what is near to one that is chosen gains little."""
+    order = np.lexsort((members, task.key[members], np.isnan(task.key[members])))
+    best = np.sort(members[order[: 2 * count]])
+    rows, _ = facility_location(task.vectors[best], count)
+    return best[rows], task.shown[best[rows]]
+
+
+_WAYS: dict[str, Callable] = {
+    "strata": _strata,
+    "facility": _facility,
+    "k_centre": _k_centre,
+    "crust": _crust,
+    "grad_match": _grad_match,
+    "thinned": _thinned,
+}
+
+
+def _score(method: Method, scores: Mapping[str, np.ndarray], ids: np.ndarray) -> np.ndarray | None:
+    if method.column is None or method.column not in scores:
+        return None
     score = np.asarray(scores[method.column], dtype=np.float64)
     if score.shape != ids.shape:
         raise ValueError(f"score {method.column!r} {score.shape} does not match labels {ids.shape}")
     return score
-
-
-def _budgets(sizes: np.ndarray, fraction: float | None, per_class: int | None) -> np.ndarray:
-    """How many to keep of each class of the given sizes."""
-    if (fraction is None) == (per_class is None):
-        raise ValueError(
-            "give either fraction or per_class, " + ("not both" if fraction is not None else "one of them")
-        )
-    if per_class is not None:
-        if per_class < 1:
-            raise ValueError(f"per_class must be at least 1, got {per_class}")
-        return np.minimum(sizes, per_class)
-    if not 0 < fraction <= 1:
-        raise ValueError(f"fraction must be above 0 and at most 1, got {fraction}")
-    total = round(fraction * int(sizes.sum()))
-    if total == 0:
-        raise ValueError(f"fraction {fraction} of {sizes.sum()} samples is not a single one")
-    exact = sizes * (total / sizes.sum())
-    budgets = np.floor(exact).astype(np.int64)
-    # Largest remainder: the seats that rounding down left over go to the largest fractions, ties to the first class.
-    left = total - budgets.sum()
-    budgets[np.argsort(budgets - exact, kind="stable")[:left]] += 1
-    # One of each class, taken from the classes that got most, as long as those keep more than one.
-    for empty in np.flatnonzero(budgets == 0):
-        richest = budgets.argmax()
-        if budgets[richest] < 2:
-            break
-        budgets[richest] -= 1
-        budgets[empty] += 1
-    return budgets
 
 
 def _meant(word: str, known) -> str:

@@ -87,7 +87,7 @@ def test_errors_say_what_there_is():
     for fraction in (0, -0.1, 1.01, float("nan")):
         with pytest.raises(ValueError, match="above 0 and at most 1"):
             select("random", {}, LABELS, fraction=fraction)
-    with pytest.raises(ValueError, match="not both"):
+    with pytest.raises(ValueError, match="only one"):
         select("random", {}, LABELS, fraction=0.1, per_class=1)
     with pytest.raises(ValueError, match="one of them"):
         select("random", {}, LABELS)

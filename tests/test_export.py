@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from helpers import at_home, digests, make_run, read_csv
 
-from lossprint.audit import export
+from lossprint.audit import coresets, export
 from lossprint.audit.csvfile import csv_text
 from lossprint.audit.datasets import open_dataset
 from lossprint.audit.review import open_reviews
@@ -59,7 +59,7 @@ def test_findings_are_those_of_the_contract(run):
 
 
 def test_a_coreset_is_the_best_of_each_class_and_the_same_again(run):
-    frame = export.coreset(run, "cld", per_class=3)
+    frame = coresets.coreset(run, "cld", per_class=3)
     assert list(frame) == ["sample", "path", "label", "score", "rank"]
     assert frame["rank"].tolist() == list(range(1, 10))
     scores = run.scores().set_index("sample")
@@ -69,8 +69,8 @@ def test_a_coreset_is_the_best_of_each_class_and_the_same_again(run):
         np.testing.assert_array_equal(part["score"], scores.loc[part["sample"], "cld"])
         assert (part["path"].to_numpy() == scores.loc[part["sample"], "path"].to_numpy()).all()
     assert {1, 4}.isdisjoint(frame["sample"])  # the wrong labels have the lowest CLD
-    assert csv_text(frame) == csv_text(export.coreset(run, "cld", per_class=3))
-    one, two = (export.coreset(run, "random", fraction=0.5, seed=seed)["sample"].tolist() for seed in (0, 1))
+    assert csv_text(frame) == csv_text(coresets.coreset(run, "cld", per_class=3))
+    one, two = (coresets.coreset(run, "random", fraction=0.5, seed=seed)["sample"].tolist() for seed in (0, 1))
     assert len(one) == len(two) == 15 and one != two
 
 
@@ -78,8 +78,8 @@ def test_a_coreset_is_the_best_of_each_class_and_the_same_again(run):
     ("method", "budget", "says"),
     [
         ("nonsense", {"fraction": 0.5}, "unknown coreset method 'nonsense'; there are random, cld,"),
-        ("cld", {}, "give either fraction or per_class"),
-        ("cld", {"fraction": 0.5, "per_class": 2}, "give either fraction or per_class"),
+        ("cld", {}, "give either fraction, number or per_class"),
+        ("cld", {"fraction": 0.5, "per_class": 2}, "give either fraction, number or per_class"),
         ("cld", {"fraction": 0.0}, "fraction must be above 0"),
         ("cld", {"per_class": 0}, "per_class must be at least 1"),
         ("aum_easy", {"fraction": 0.5}, "needs the score 'aum', which was not computed"),
@@ -88,7 +88,7 @@ def test_a_coreset_is_the_best_of_each_class_and_the_same_again(run):
 def test_an_impossible_coreset_is_one_line(run, method, budget, says):
     run.write_scores(run.scores().assign(aum=float("nan")))  # as in a run of losses imported without margins
     with pytest.raises(LossprintError) as error:
-        export.coreset(run, method, **budget)
+        coresets.coreset(run, method, **budget)
     assert says in str(error.value) and "\n" not in str(error.value)
 
 
@@ -97,7 +97,7 @@ def test_a_half_written_run_is_not_exported(run, tmp_path):
     for act in (
         export.findings,
         export.cleaned,
-        lambda run: export.coreset(run, "cld", fraction=0.5),
+        lambda run: coresets.coreset(run, "cld", fraction=0.5),
         lambda run: export.write_cleaned(run, tmp_path / "x"),
     ):
         with pytest.raises(LossprintError, match="expected a whole run, found one half written"):

@@ -1,0 +1,122 @@
+"""`lossprint export coreset`, `lossprint coreset evaluate` and `lossprint coreset apply`."""
+
+import argparse
+import difflib
+from pathlib import Path
+
+from lossprint.audit.cli_arguments import natural, positive, seed, share
+from lossprint.audit.types import LossprintError
+
+METHODS = ("random", "cld", "recommended")
+FRACTIONS = (0.01, 0.05, 0.1, 0.3, 0.5, 1.0)
+
+
+def add_export(exports, command) -> None:
+    """Add `export coreset`."""
+    coreset = command(exports, "coreset", _export, "a subset to train on: sample,path,label,score,rank")
+    coreset.add_argument("run", type=Path, metavar="RUN")
+    coreset.add_argument("--method", required=True, metavar="M", help="a name such as cld, csl_easy or random")
+    budget = coreset.add_mutually_exclusive_group(required=True)
+    budget.add_argument("--fraction", type=float, metavar="F", help="of the training samples, in proportion to classes")
+    budget.add_argument("--per-class", type=positive, metavar="K", help="samples of each class")
+    budget.add_argument("--number", type=positive, metavar="N", help="samples in all")
+    _constraints(coreset)
+    coreset.add_argument("--seed", type=seed, default=0)
+    coreset.add_argument("--out", type=Path, required=True, metavar="FILE.csv", help="its record is FILE.csv.json")
+    coreset.add_argument(
+        "--manifest", type=Path, metavar="FILE.csv", help="also the subset as a dataset, val and test in"
+    )
+
+
+def add(kinds, command) -> None:
+    """Add the commands under `coreset`."""
+    evaluate = command(kinds, "evaluate", _evaluate, "train on coresets of several methods and sizes, and compare")
+    evaluate.add_argument("run", type=Path, metavar="RUN")
+    evaluate.add_argument(
+        "--methods", nargs="+", default=list(METHODS), metavar="M", help=f"default: {' '.join(METHODS)}; all for all"
+    )
+    evaluate.add_argument(
+        "--fractions", nargs="+", type=share, default=list(FRACTIONS), metavar="F", help="default: %(default)s"
+    )
+    evaluate.add_argument("--seeds", type=positive, default=3, metavar="S", help="trainings of each; default: 3")
+    evaluate.add_argument("--model", metavar="OTHER", help="another network than the run's: does the choice transfer?")
+    evaluate.add_argument("--steps", type=positive, metavar="N", help="of the optimizer, for all; default: the run's")
+    evaluate.add_argument("--truth", metavar="FILE", help="path,true_label: tells how many wrong labels are kept")
+    evaluate.add_argument("--jobs", type=positive, metavar="J", help="trainings side by side; default: one a CPU core")
+    evaluate.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    evaluate.add_argument("--quiet", action="store_true", help="no progress bars")
+    _constraints(evaluate)
+    apply = command(kinds, "apply", _apply, "check that a coreset CSV fits a dataset")
+    apply.add_argument("coreset", type=Path, metavar="CSV")
+    apply.add_argument("--dataset", required=True, metavar="DATASET")
+
+
+def _constraints(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--equal", action="store_true", help="as many of each class, not in proportion to its size")
+    parser.add_argument("--at-least", type=natural, default=1, metavar="M", help="of each class; default: 1")
+    parser.add_argument("--one-of-duplicates", action="store_true", help="never both of a duplicate pair")
+
+
+def _export(options) -> int:
+    from lossprint.audit import coresets, outfile, store
+
+    run = store.open_run(options.run)
+    names = ("method", "fraction", "number", "per_class", "equal", "at_least", "one_of_duplicates", "seed")
+    ask = coresets.Ask(**{name: getattr(options, name) for name in names})
+    source = coresets.source_of(run, methods=(ask.method,))
+    frame = coresets.write(run, source, ask, options.out)
+    print(f"{len(frame):,} samples chosen by {ask.method} written to {options.out}")
+    print(f"how to make them again: {outfile.record_path(options.out)}")
+    unscored = int(frame["score"].isna().sum())
+    if unscored:
+        print(f"{unscored:,} of them have no {ask.method} score and were taken last, by id")
+    if source.excluded or source.relabelled:
+        print(f"decisions applied: {source.excluded:,} samples excluded, {source.relabelled:,} relabelled")
+    if options.manifest is not None:
+        outfile.save(run, coresets.manifest(run, frame), options.manifest)
+        print(f"as a dataset, with the validation and test samples: {options.manifest}")
+    return 0
+
+
+def _evaluate(options) -> int:
+    from lossprint.audit import coresets, evaluate, store
+    from lossprint.scoring.methods import METHODS as known
+
+    run = store.open_run(options.run)
+    methods = options.methods
+    if methods == ["all"]:
+        source = coresets.source_of(run)
+        methods = [name for name in known if not coresets.lacking(source, name)]
+    for name in methods:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            raise LossprintError(
+                f"expected methods that there are, found {name!r}{f', did you mean {near[0]}?' if near else ''}; there "
+                f"are {', '.join(known)}"
+            )
+    names = ("seeds", "model", "steps", "truth", "equal", "at_least", "one_of_duplicates", "jobs", "device", "quiet")
+    table = evaluate.evaluate(
+        run,
+        list(dict.fromkeys(methods)),
+        sorted(set(options.fractions)),
+        **{name: getattr(options, name) for name in names},
+    )
+    print(evaluate.text(table))
+    print(f"see it: lossprint app {run.path}, page Coreset")
+    return 0
+
+
+def _apply(options) -> int:
+    from lossprint.audit import coresets
+
+    fit = coresets.apply(options.coreset, options.dataset)
+    counts = fit.samples["label"].value_counts()
+    print(
+        f"fits: {len(fit.samples):,} of {fit.of:,} training samples of {options.dataset}, {len(counts):,} classes, "
+        f"{counts.min():,} to {counts.max():,} of each"
+    )
+    if fit.relabelled:
+        print(f"{fit.relabelled:,} of them have another label than the dataset gives them")
+    if fit.fingerprint is False:
+        print("the dataset has changed since: its paths, labels or splits are not all those of the run")
+    return 0

@@ -1,0 +1,174 @@
+"""The ways to choose a coreset: what each ranks by, which end it keeps, what it needs and what that means."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to choose: title, the score's column (None: it needs no score), which of its ends is kept, what that means.
+
+    how: `score` takes the best, others are what `coreset` does. cleaned: samples whose label is suspect come last,
+    whatever their score. needs: beyond the score, `embeddings` or the `last layer`. chance: the seed matters.
+    """
+
+    title: str
+    column: str | None
+    keep: str
+    meaning: str
+    how: str = "score"
+    cleaned: bool = False
+    needs: str = ""
+    chance: bool = False
+
+
+METHODS: dict[str, Method] = {
+    "random": Method(
+        "Random",
+        None,
+        "any",
+        "By chance, every class in proportion to its size: the baseline that every other method has to beat.",
+        chance=True,
+    ),
+    "cld": Method(
+        "CLD, most aligned", "cld", "high", "Samples whose loss changes go with those of their class's validation mean."
+    ),
+    "cld_reversed": Method(
+        "CLD, least aligned", "cld", "low", "The opposite end of CLD: a check that the ranking means something."
+    ),
+    "cld_cleaned": Method(
+        "CLD after cleaning",
+        "cld",
+        "high",
+        "As CLD, but samples flagged as label errors come last, unless an expert said that they are right.",
+        cleaned=True,
+    ),
+    "cld_diverse": Method(
+        "CLD with diversity",
+        "cld",
+        "high",
+        "After cleaning, the most aligned twice the budget of each class, thinned: near neighbours are not kept both.",
+        how="thinned",
+        cleaned=True,
+        needs="embeddings",
+    ),
+    "csl_easy": Method("CSL, easy", "csl", "low", "Samples that were learned early: safe, but often redundant."),
+    "csl_hard": Method(
+        "CSL, hard", "csl", "high", "Samples that were learned late or never: informative if clean, else label errors."
+    ),
+    "aum_easy": Method("AUM, easy", "aum", "high", "Samples whose given label won by the widest margin."),
+    "aum_hard": Method(
+        "AUM, hard", "aum", "low", "Samples whose given label barely won or lost: informative if clean, else errors."
+    ),
+    "el2n_easy": Method("EL2N, easy", "el2n", "low", "Samples whose predicted probabilities are near the label."),
+    "el2n_hard": Method(
+        "EL2N, hard",
+        "el2n",
+        "high",
+        "Samples whose predicted probabilities are far from it (Paul et al., 2021).",
+    ),
+    "forgetting_easy": Method("Forgetting, easy", "forgetting", "low", "Samples that were never forgotten."),
+    "forgetting_hard": Method(
+        "Forgetting, hard",
+        "forgetting",
+        "high",
+        "Samples forgotten most often, those never learned first (Toneva et al., 2019).",
+    ),
+    "curvature_low": Method(
+        "Low curvature",
+        "curvature",
+        "low",
+        "Samples around which the loss is flat: typical ones, not memorised (SLo-Curves).",
+    ),
+    "gradient_norm_low": Method(
+        "Low input gradient", "gradient_norm", "low", "Easy samples, kept for adversarial robustness (EasyCore)."
+    ),
+    "ccs": Method(
+        "Coverage of difficulty (CCS)",
+        "aum",
+        "any",
+        "The hardest tenth is left out, the rest drawn evenly from 50 strata of AUM (Zheng et al., 2023).",
+        how="strata",
+        chance=True,
+    ),
+    "k_centre": Method(
+        "k-centre",
+        None,
+        "any",
+        "Each next sample is the one farthest from those before, in the embedding: it covers, and it likes outliers.",
+        how="k_centre",
+        needs="embeddings",
+    ),
+    "facility": Method(
+        "Facility location",
+        None,
+        "any",
+        "Samples near to all others of their class in the embedding, each for another part of it (CRAIG, MILO).",
+        how="facility",
+        needs="embeddings",
+    ),
+    "crust": Method(
+        "Medoids of gradients (CRUST)",
+        None,
+        "any",
+        "Facility location on the errors of the last layer, where wrong labels lie apart in small groups.",
+        how="crust",
+        needs="last layer",
+    ),
+    "grad_match": Method(
+        "GRAD-MATCH",
+        None,
+        "any",
+        "Samples whose weighted last-layer gradients add up to that of the whole class; the score is the weight.",
+        how="grad_match",
+        needs="last layer",
+    ),
+    "glister": Method(
+        "GLISTER",
+        None,
+        "any",
+        "Samples whose gradient step lowers the validation loss most, to first order in the last layer.",
+        how="glister",
+        needs="last layer",
+    ),
+    "random_plain": Method(
+        "Random, not stratified",
+        None,
+        "any",
+        "By chance over all classes together: small classes may be missed.",
+        how="plain",
+        chance=True,
+    ),
+    "random_cleaned": Method(
+        "Random after cleaning",
+        None,
+        "any",
+        "By chance, but samples flagged as label errors come last, unless an expert said that they are right.",
+        cleaned=True,
+        chance=True,
+    ),
+    "ccs_cleaned": Method(
+        "Coverage of difficulty after cleaning",
+        "aum",
+        "any",
+        "Samples flagged as label errors come last, the rest is drawn evenly from 50 strata of AUM.",
+        how="strata",
+        cleaned=True,
+        chance=True,
+    ),
+    "facility_cleaned": Method(
+        "Facility location after cleaning",
+        None,
+        "any",
+        "Facility location among the samples that are not flagged as label errors.",
+        how="facility",
+        cleaned=True,
+        needs="embeddings",
+    ),
+    "hard_cleaned": Method(
+        "Hard after cleaning",
+        "aum",
+        "low",
+        "The lowest AUM among the samples that are not flagged as label errors.",
+        cleaned=True,
+    ),
+}
