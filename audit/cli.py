@@ -82,7 +82,11 @@ def build_parser() -> argparse.ArgumentParser:
 
     score = _command(commands, "score", _score, "score and find again from what is recorded; no training")
     score.add_argument("run", type=Path, metavar="RUN")
-    score.add_argument("--new", metavar="MANIFEST", help="new annotated videos, for the networks of RUN to look at")
+    score.add_argument(
+        "--new",
+        metavar="MANIFEST",
+        help="new annotated videos for the networks of RUN to look at",
+    )
     score.add_argument(
         "--out", type=Path, metavar="NEWRUN", help="their run; default: RUN/new/ and the manifest's name"
     )

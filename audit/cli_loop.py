@@ -12,7 +12,7 @@ TEXT = (
     "accurate they are on held-out images. A comparison that was cut off goes on when it is asked for again. "
     "Of the other options only --seeds, --epochs, --device and --quiet go with it."
 )
-ELSEWHERE = ("model", "seed", "curvature_checkpoints", "val_fraction", "folds")
+ELSEWHERE = ("model", "seed", "curvature_checkpoints", "val_fraction", "folds", "rate")
 
 
 def add(audit: argparse.ArgumentParser) -> None:

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 from tqdm import tqdm
 
-from lossprint.audit import datasets, find, models, sources, store, temporal, timeline, train
+from lossprint.audit import datasets, find, models, sources, store, temporal, timeline, train, video
 from lossprint.audit.record import Recorder
 from lossprint.audit.tables import PART
 from lossprint.audit.types import LossprintError
@@ -21,6 +21,7 @@ from lossprint.scoring import sequences
 def score_new(path: str | Path, manifest: str, out: str | Path, device: str = "auto", quiet: bool = False) -> store.Run:
     """Look for spans in the videos of `manifest` with the networks of the run at `path`; a new run folder at `out`.
 
+    `manifest` may also be a CSV of segments of the video files beside it; they are sampled as those of the run were.
     All of the new frames count as training samples of that run: its tables then have the columns that other programs
     know. It has no validation samples, so no CLD and no partners. Raises LossprintError where the run has no models
     over time, where the manifest has no videos, a label that the run does not know, or an image that cannot be read.
@@ -31,9 +32,9 @@ def score_new(path: str | Path, manifest: str, out: str | Path, device: str = "a
         raise LossprintError(
             f"expected a run of videos that were looked at over time, found none in {path}: audit them"
         )
-    dataset = _opened(manifest, run.classes)
     if (Path(out) / "run.json").exists():
         raise LossprintError(f"expected a new folder for the run, found a run at {out}: choose another --out")
+    dataset = _opened(video.prepared(manifest, out, run.manifest["asked"].get("rate"), quiet), run.classes)
     device, facts = train.pick_device(device), run.manifest["facts"]["record"]
     samples, size = dataset.samples, int(facts["size"])
     pixels = np.stack([datasets.square(_read(dataset, one), size) for one in samples["path"]])

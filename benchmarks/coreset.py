@@ -2,17 +2,22 @@
 
     python benchmarks/coreset.py fashion IDX --work DIR [--noise 0 20 40] [--train 60000] ...   make, audit, evaluate
     python benchmarks/coreset.py pack PACK --work DIR ...           the same on PACK/labels.csv, its noise as it is
-    python benchmarks/coreset.py claims DIR                         the papers' claims, true or false, and our own
-    python benchmarks/coreset.py table DIR                          accuracies, and what to choose when
+    python benchmarks/coreset.py half DIR           CLD of the first half of the checkpoints of each run of DIR
+    python benchmarks/coreset.py claims DIR         the papers' claims, true or false
+    python benchmarks/coreset.py table DIR          accuracies, and how the recommended method does beside all others
     python benchmarks/coreset.py selectors [--samples N] [--classes C]       time and memory of each selector
 
 IDX is a folder of gzipped IDX files (Debian's dataset-fashion-mnist). 5,000 training images, or --val, become a clean
 validation split; a share of the labels of the others is changed, evenly among the other classes. DIR/fashion holds the
-images and truth.csv, which only the share of noisy labels kept is read from, DIR/NAME/run each audit. An interrupted benchmark
-goes on where it was. Everything is measured on the test split, labels as they should be.
+images and truth.csv, which only the share of noisy labels kept is read from, DIR/NAME/run each audit. What was cut off
+goes on where it was. Everything is measured on the test split, whose labels are right.
 """
 
 import argparse
+import resource
+import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -21,7 +26,9 @@ import pandas as pd
 from PIL import Image
 
 from lossprint.assets.make_demo import read_idx
-from lossprint.audit import coresets, evaluate, store, workflow
+from lossprint.audit import coresets, evaluate, find, store, workflow
+from lossprint.scoring.coreset import Pool, select
+from lossprint.scoring.gradients import LastLayer
 from lossprint.scoring.methods import METHODS
 
 CLASSES = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
@@ -88,6 +95,139 @@ def measure(name: str, manifest: Path, truth: Path, options) -> None:
     print(f"\n{name}: evaluation {time.perf_counter() - began:.0f} s\n{evaluate.text(table)}", flush=True)
 
 
+def halved(options) -> None:
+    """Beside each run of DIR one with the first half of its checkpoints only, and CLD's subsets of it evaluated."""
+    for run in runs_of(options.work):
+        place = run.path.parent.with_name(f"{run.path.parent.name}.half") / "run"
+        if not place.exists():
+            skip = shutil.ignore_patterns("checkpoints", "evaluation.parquet", "overlap.parquet", "selections")
+            shutil.copytree(run.path, place, ignore=skip)
+            half = store.open_run(place)
+            half.drop_parts_after((run.recorded()[-1] + 1) // 2)
+            find.find_run(find.score_run(half))
+        half = store.open_run(place)
+        evaluate.evaluate(half, ["cld"], options.fractions, seeds=options.seeds, steps=options.steps)
+
+
+def runs_of(work: Path, half: bool = False) -> list[store.Run]:
+    paths = sorted(path.parent for path in work.glob("*/run/run.json"))
+    return [store.open_run(path) for path in paths if path.parent.name.endswith(".half") == half]
+
+
+def measured(run: store.Run) -> pd.DataFrame:
+    """Cells of the test split, the run's own model, indexed by method and fraction."""
+    table = evaluate.cells(run.evaluation())
+    model = run.manifest["asked"].get("model")
+    table = table[(table["split"] == "test") & (table["model"] == model)]
+    return table[table["options"] == ""].set_index(["method", "fraction"])
+
+
+def claims(options) -> None:
+    for run in runs_of(options.work):
+        name, table = run.path.parent.name, measured(run)
+        fractions = [one for one in sorted({key[1] for key in table.index}) if one < 1]
+        points = 100 * table["accuracy"]
+        print(f"\n{name}: {table['steps'].iloc[0]} steps, {table['seeds'].max()} seeds, test accuracy in points")
+
+        def say(claim: str, gaps: dict, holds, name=name) -> None:
+            told = ", ".join(f"{100 * f:g} %: {gap:+.1f}" for f, gap in gaps.items())
+            print(f"  {'TRUE ' if all(holds(gap) for gap in gaps.values()) else 'FALSE'} {claim}: {told}")
+
+        over = {f: points["cld", f] - points["cld_reversed", f] for f in fractions}
+        say("CLD above its reverse everywhere", over, lambda gap: gap > 0)
+        over = {f: points["cld", f] - points["random", f] for f in fractions if f in (0.1, 0.3)}
+        say("CLD above random by 3 points at 10 and 30 %", over, lambda gap: gap >= 3)
+        other = run.path.parent.with_name(f"{name}.half") / "run"
+        if (other / "evaluation.parquet").exists():
+            half = 100 * measured(store.open_run(other))["accuracy"]
+            gaps = {f: half["cld", f] - points["cld", f] for f in fractions if ("cld", f) in half.index}
+            say("CLD of the first half of the checkpoints within 1 point", gaps, lambda gap: gap > -1)
+        scores = run.scores()
+        shares = {}
+        for f in fractions:
+            top = scores.nlargest(round(f * len(scores)), "cld")["label"].value_counts(normalize=True)
+            whole = scores["label"].value_counts(normalize=True)
+            shares[f] = (top.reindex(whole.index).fillna(0) / whole).agg(["min", "max"])
+        told = ", ".join(f"{100 * f:g} %: {one['min']:.2f} to {one['max']:.2f}" for f, one in shares.items())
+        balanced = all(one["min"] > 0.5 and one["max"] < 2 for one in shares.values())
+        print(f"  {'TRUE ' if balanced else 'FALSE'} CLD without strata keeps classes within half and double: {told}")
+
+
+def table(options) -> None:
+    """Accuracies of every run, and in how many cells ours is at or above every other method within the spread."""
+    cells, won, lost = 0, 0, []
+    for run in runs_of(options.work):
+        print(f"\n{run.path.parent.name}\n{evaluate.text(run.evaluation(), 'test')}")
+        found = measured(run).reset_index()
+        kept = found.pivot(index="method", columns="fraction", values="noisy")
+        if kept.notna().any().any():
+            print("share of wrong labels kept, %\n" + (100 * kept).round(1).to_string())
+        for fraction, mine in found[found["fraction"] < 1].groupby("fraction"):
+            mine = mine.set_index("method")
+            if options.best not in mine.index:
+                continue
+            ours, singles = mine.loc[options.best], mine[~mine.index.isin(OURS)]
+            best = singles.loc[singles["accuracy"].idxmax()]
+            # Of two means of as many seeds: the deviation of their difference.
+            spread = np.sqrt((ours["spread"] ** 2 + best["spread"] ** 2) / ours["seeds"])
+            cells += 1
+            if ours["accuracy"] >= best["accuracy"] - spread:
+                won += 1
+            else:
+                gap = 100 * (best["accuracy"] - ours["accuracy"])
+                lost.append(f"{run.path.parent.name} at {100 * fraction:g} %: {best.name} by {gap:.1f}")
+    if cells:
+        print(f"\n{options.best} at or above every single method within the spread in {won} of {cells} cells")
+        print("\n".join(f"  not: {one}" for one in lost))
+
+
+OURS = [name for name, method in METHODS.items() if method.cleaned]
+
+
+# ------------------------------------------------------------------------------------------------- time and memory
+
+
+def made_up(samples: int, classes: int, dimensions: int) -> tuple[dict, np.ndarray, Pool]:
+    """Scores, labels and a pool of normal noise around class centres."""
+    random = np.random.default_rng(0)
+    labels = random.integers(0, classes, samples)
+    centres = random.normal(size=(classes, dimensions)).astype(np.float32)
+    vectors = random.normal(size=(samples, dimensions)).astype(np.float32)
+    vectors += centres[labels]
+    scores = {name: random.normal(size=samples) for name in {one.column for one in METHODS.values() if one.column}}
+    suspect = np.where(random.random(samples) < 0.05, 0.9, np.nan)
+    few = slice(0, min(samples, 10 * classes))
+    layer = LastLayer(vectors, labels, vectors[few], labels[few], centres / 4, np.zeros(classes, np.float32))
+    return scores, labels, Pool(suspect=suspect, vectors=vectors, layer=layer)
+
+
+def selectors(options) -> None:
+    """Each in a process of its own: seconds, and peak memory beyond the inputs."""
+    if options.one:
+        data = made_up(options.samples, options.classes, options.dimensions)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        began = time.perf_counter()
+        chosen = select(options.one, data[0], data[1], fraction=options.fraction, pool=data[2])
+        seconds = time.perf_counter() - began
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        print(f"{options.one:22} {seconds:10.2f} {(peak - before) / 2**20:12.2f} {len(chosen.index):12,}", flush=True)
+        return
+    print(
+        f"{options.samples:,} samples, {options.classes:,} classes, {options.dimensions} dimensions, one process each"
+    )
+    print(f"{'selector':22} {'seconds':>10} {'extra GiB':>12} {'chosen':>12}", flush=True)
+    for name in options.methods or METHODS:
+        words = [sys.executable, __file__, "selectors", "--one", name]
+        for option in ("samples", "classes", "dimensions", "fraction"):
+            words += [f"--{option}", str(getattr(options, option))]
+        try:
+            done = subprocess.run(words, timeout=options.seconds)
+            if done.returncode:
+                print(f"{name:22} failed with status {done.returncode}", flush=True)
+        except subprocess.TimeoutExpired:
+            print(f"{name:22} not done after {options.seconds} s", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     kinds = parser.add_subparsers(required=True)
@@ -109,6 +249,25 @@ def main() -> None:
             one.add_argument("--train", type=int, default=60_000)
             one.add_argument("--val", type=int, default=5_000)
         one.set_defaults(call=run_fashion if name == "fashion" else run_pack)
+    for name, call in (("half", halved), ("claims", claims), ("table", table)):
+        one = kinds.add_parser(name)
+        one.add_argument("work", type=Path)
+        one.set_defaults(call=call)
+        if name == "half":
+            one.add_argument("--fractions", nargs="+", type=float, default=[0.1, 0.3])
+            one.add_argument("--seeds", type=int, default=3)
+            one.add_argument("--steps", type=int, default=500)
+        if name == "table":
+            one.add_argument("--best", default="recommended")
+    one = kinds.add_parser("selectors")
+    one.add_argument("--samples", type=int, default=60_000)
+    one.add_argument("--classes", type=int, default=10)
+    one.add_argument("--dimensions", type=int, default=128)
+    one.add_argument("--fraction", type=float, default=0.1)
+    one.add_argument("--methods", nargs="+", choices=list(METHODS))
+    one.add_argument("--seconds", type=int, default=600, help="after which one is given up")
+    one.add_argument("--one", help=argparse.SUPPRESS)
+    one.set_defaults(call=selectors)
     options = parser.parse_args()
     options.call(options)
 

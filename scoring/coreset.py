@@ -86,6 +86,8 @@ def select(
     wanted = class_budgets(task.sizes, everyone, equal=equal, at_least=at_least, **budget)
     if about.cleaned and first.sum() >= wanted.sum():  # the other classes make up for the suspects of one
         wanted = class_budgets(task.sizes, first, equal=equal, at_least=at_least, **budget)
+    if about.how == "plain":  # the number counts, the classes do not
+        task, wanted = replace(task, of=np.zeros_like(task.of)), np.array([wanted.sum()])
     rows, value = _choose(task, about, wanted)
     return Chosen(by_id[rows], value)
 
@@ -127,8 +129,6 @@ class _Task:
 def _task(method: Method, score, labels, by_id, pool: Pool, seed: int) -> _Task:
     n = len(labels)
     _, of, sizes = np.unique(labels[by_id], return_inverse=True, return_counts=True)
-    if method.how == "plain":
-        of, sizes = np.zeros(n, np.int64), np.array([n])
     random = np.random.default_rng(seed)
     shown = random.random(n) if score is None else score[by_id]
     key = -shown if method.keep == "high" else shown

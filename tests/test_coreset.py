@@ -1,15 +1,23 @@
 """Coreset selection on planted scores: which end, how many of each class, ties, gaps, and repeatability."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from lossprint.scoring.coreset import METHODS, select
+from lossprint.scoring.coreset import Pool, lacks, select
+from lossprint.scoring.cover import facility_location, k_centre
+from lossprint.scoring.gradients import LastLayer, grad_match
+from lossprint.scoring.methods import METHODS
 
 LABELS = np.array(["b"] * 50 + ["a"] * 30 + ["c"] * 20)
 SCORE = np.random.default_rng(0).permutation(100).astype(float)
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if METHODS[name].column])
+RANKED = [name for name in METHODS if METHODS[name].column and METHODS[name].how == "score"]
+
+
+@pytest.mark.parametrize("name", RANKED)
 def test_each_method_keeps_its_end_of_its_score_in_every_class(name):
     method = METHODS[name]
     chosen = select(name, {method.column: SCORE}, LABELS, fraction=0.1)
@@ -24,15 +32,20 @@ def test_each_method_keeps_its_end_of_its_score_in_every_class(name):
 
 
 def test_the_ends_are_the_published_ones():
-    kept = {name: (method.column, method.keep) for name, method in METHODS.items()}
-    assert kept == {
-        "random": (None, "any"),
+    kept = {name: (method.column, method.keep) for name, method in METHODS.items() if method.how == "score"}
+    assert {name: end for name, end in kept.items() if end[0]} == {
         "cld": ("cld", "high"),
         "cld_reversed": ("cld", "low"),
+        "cld_cleaned": ("cld", "high"),
         "csl_easy": ("csl", "low"),
         "csl_hard": ("csl", "high"),
         "aum_easy": ("aum", "high"),
         "aum_hard": ("aum", "low"),
+        "hard_cleaned": ("aum", "low"),
+        "el2n_easy": ("el2n", "low"),
+        "el2n_hard": ("el2n", "high"),
+        "forgetting_easy": ("forgetting", "low"),
+        "forgetting_hard": ("forgetting", "high"),
         "curvature_low": ("curvature", "low"),
         "gradient_norm_low": ("gradient_norm", "low"),
     }
@@ -101,3 +114,146 @@ def test_errors_say_what_there_is():
         select("csl_easy", {"csl": SCORE[1:]}, LABELS, fraction=0.1)
     with pytest.raises(ValueError, match=r"\(100,\).*\(3,\)"):
         select("csl_easy", {"csl": SCORE}, LABELS, fraction=0.1, sample_ids=np.arange(3))
+
+
+# ------------------------------------------------------------------------------------------------- beyond one score
+
+N, IDS = 120, np.random.default_rng(9).permutation(10_000)[:120]
+CODES = np.random.default_rng(8).integers(0, 3, N)
+
+
+def world():
+    """Scores, and a pool with embeddings and a last layer, of N samples in 3 classes."""
+    random = np.random.default_rng(7)
+    columns = {method.column for method in METHODS.values() if method.column}
+    scores = {name: random.normal(size=N) for name in sorted(columns)}
+    vectors = np.abs(random.normal(size=(N, 5))).astype(np.float32)
+    val = np.abs(random.normal(size=(30, 5))).astype(np.float32)
+    weight, bias = random.normal(size=(3, 5)).astype(np.float32), np.zeros(3, np.float32)
+    layer = LastLayer(vectors, CODES, val, random.integers(0, 3, 30), weight, bias)
+    suspect = np.where(random.random(N) < 0.2, random.random(N), np.nan)
+    return scores, Pool(suspect=suspect, vectors=vectors, layer=layer)
+
+
+def reordered(pool, rows):
+    layer = replace(pool.layer, vectors=pool.layer.vectors[rows], labels=pool.layer.labels[rows])
+    other = {name: None if getattr(pool, name) is None else getattr(pool, name)[rows] for name in ARRAYS}
+    return Pool(layer=layer, **other)
+
+
+ARRAYS = ("excluded", "suspect", "group", "vectors")
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+def test_every_method_gives_its_budget_once_each_whatever_the_order_of_the_rows(name):
+    scores, pool = world()
+    whole = select(name, scores, CODES, fraction=1.0, sample_ids=IDS, pool=pool)
+    assert sorted(whole.index) == list(range(N))
+    for asked in ({"fraction": 0.3}, {"number": 7}, {"per_class": 9}, {"number": 30, "equal": True}):
+        first = select(name, scores, CODES, **asked, seed=3, sample_ids=IDS, pool=pool)
+        assert len(set(first.index)) == len(first.index)
+        assert len(first.index) == {0.3: 36, 7: 7, 9: 27, 30: 30}[next(iter(asked.values()))]
+        rows = np.random.default_rng(1).permutation(N)
+        again = select(
+            name, {k: v[rows] for k, v in scores.items()}, CODES[rows], **asked, seed=3, sample_ids=IDS[rows],
+            pool=reordered(pool, rows),
+        )  # fmt: skip
+        assert IDS[first.index].tolist() == IDS[rows][again.index].tolist()
+        np.testing.assert_allclose(first.score, again.score, rtol=1e-4)
+        if name != "random_plain":
+            counts = np.bincount(CODES[first.index], minlength=3)
+            if "equal" in asked or "per_class" in asked:
+                assert counts.max() - counts.min() <= 1
+            else:
+                np.testing.assert_allclose(counts, np.bincount(CODES) * len(first.index) / N, atol=1.01)
+    others = [select(name, scores, CODES, number=40, seed=seed, sample_ids=IDS, pool=pool).index for seed in range(8)]
+    assert (len({frozenset(one.tolist()) for one in others}) > 1) == METHODS[name].chance
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+def test_the_excluded_never_one_of_each_group_and_suspects_last(name):
+    scores, pool = world()
+    random = np.random.default_rng(0)
+    excluded = random.random(N) < 0.1
+    group = np.where(random.random(N) < 0.4, random.integers(0, 15, N), -1)
+    pool = replace(pool, excluded=excluded, group=group)
+    for number in (10, 40, N):
+        chosen = select(name, scores, CODES, number=number, sample_ids=IDS, pool=pool).index
+        assert not excluded[chosen].any()
+        kept = group[chosen][group[chosen] >= 0]
+        assert len(kept) == len(set(kept))
+        left = (~excluded & (group < 0)).sum() + len(set(group[~excluded]) - {-1})
+        assert len(chosen) == min(number, left)
+        if METHODS[name].cleaned and number < 60:
+            assert np.isnan(pool.suspect[chosen]).all()
+    if METHODS[name].cleaned:  # and then the least likely errors first, best first over all
+        suspects = pool.suspect[chosen][np.isfinite(pool.suspect[chosen])]
+        assert len(suspects) and np.isfinite(pool.suspect[chosen])[-len(suspects) :].all()
+
+
+def test_without_chance_ties_or_gaps_nothing_is_lost_when_all_are_suspect():
+    scores, pool = world()
+    pool = replace(pool, suspect=np.linspace(0.1, 0.9, N))
+    for name in METHODS:
+        assert len(select(name, scores, CODES, fraction=0.5, pool=pool).index) == 60
+    chosen = select("random_cleaned", scores, np.zeros(N, int), number=10, pool=pool).index
+    assert chosen.tolist() == list(range(10))
+
+
+def test_covers_and_pursuit_are_class_by_class():
+    scores, pool = world()
+    error = pool.layer.errors()
+    for name, way in (
+        ("facility", lambda rows, k: facility_location(pool.vectors[rows], k)),
+        ("k_centre", lambda rows, k: k_centre(pool.vectors[rows], k)),
+        ("crust", lambda rows, k: facility_location(error[rows], k)),
+        ("grad_match", lambda rows, k: grad_match(error[rows], pool.vectors[rows], k)),
+    ):
+        chosen = select(name, scores, CODES, per_class=6, pool=pool)
+        for label in range(3):
+            rows = np.flatnonzero(label == CODES)
+            expected, value = way(rows, 6)
+            mine = CODES[chosen.index] == label
+            assert chosen.index[mine].tolist() == rows[expected].tolist()
+            np.testing.assert_allclose(chosen.score[mine], value)
+
+
+def test_ccs_leaves_the_hardest_out_and_spreads_over_the_score():
+    aum = np.concatenate([np.linspace(-9, -8, 10), np.linspace(0, 1, 40), np.linspace(9, 10, 50)])
+    labels = np.zeros(100, int)
+    chosen = select("ccs", {"aum": aum}, labels, number=30, seed=1).index
+    assert aum[chosen].min() >= 0  # a tenth, all of the lowest
+    low = (aum[chosen] < 5).sum()
+    assert 10 <= low <= 20  # strata of equal width, not samples, share the budget
+    assert sorted(select("ccs", {"aum": aum}, labels, fraction=1.0).index) == list(range(100))
+    gone = np.where(np.arange(100) % 2, np.nan, aum)
+    assert len(select("ccs", {"aum": gone}, labels, number=80).index) == 80
+    assert np.isfinite(gone[select("ccs", {"aum": gone}, labels, number=40).index]).sum() >= 30
+    assert len(select("ccs", {"aum": np.full(100, np.nan)}, labels, number=8).index) == 8
+
+
+def test_diversity_thins_near_neighbours_among_the_aligned():
+    random = np.random.default_rng(5)
+    spot = np.repeat(np.arange(20), 3)  # 20 places in the embedding, three samples at each
+    vectors = (10 * np.eye(20, dtype=np.float32))[spot] + random.normal(0, 0.01, (60, 20)).astype(np.float32)
+    cld = 1 - np.arange(60) / 60
+    scores, pool = {"cld": cld}, Pool(vectors=vectors)
+    plain = select("cld", scores, np.zeros(60, int), number=10, pool=pool).index
+    thinned = select("cld_diverse", scores, np.zeros(60, int), number=10, pool=pool).index
+    assert len(set(spot[plain])) == 4 and len(set(spot[thinned])) >= 7
+    assert set(thinned) <= set(range(20))  # from the best twice the budget
+
+
+def test_what_a_method_lacks_is_said():
+    scores, pool = world()
+    for name, said in (
+        ("facility", "embeddings, which a run without a model"),
+        ("glister", "the last layer of a trained model"),
+        ("cld", "the score 'cld', which was not computed; there are csl"),
+    ):
+        assert said in lacks(METHODS[name], {"csl": scores["csl"]}, Pool())
+        with pytest.raises(ValueError, match=said):
+            select(name, {"csl": scores["csl"]}, CODES, number=5, pool=Pool())
+        assert not lacks(METHODS[name], scores, pool)
+    with pytest.raises(ValueError, match="all are excluded"):
+        select("random", scores, CODES, number=5, pool=Pool(excluded=np.ones(N, bool)))

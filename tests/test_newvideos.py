@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+from test_video import film
 
 from lossprint.audit import procedural, workflow
 from lossprint.audit.cli import main
@@ -97,3 +98,17 @@ def test_what_cannot_be_looked_at_is_said_in_one_line(trained, more, tmp_path, c
     assert "found a folder" in said(trained.path, "--new", more.manifest.parent)
     assert "expected --out only beside --new" in said(trained.path, "--out", tmp_path)
     assert "found a run at" in said(trained.path, "--new", more.manifest, "--out", trained.path)
+
+
+def test_new_video_files_with_segments(trained, tmp_path):
+    pytest.importorskip("av")
+    film(tmp_path / "later.mp4", pictures=80, fps=4, size=(64, 48))
+    first, second = trained.classes[:2]
+    text = f"sequence,start,end,label\nlater,0,9,{first}\nlater,9,20,{second}\n"
+    (tmp_path / "segments.csv").write_text(text)
+    assert (
+        main(["score", str(trained.path), "--new", str(tmp_path / "segments.csv"), "--out", str(tmp_path / "r")]) == 0
+    )
+    frames = open_run(tmp_path / "r").frames()
+    assert frames["label"].value_counts().to_dict() == {second: 11, first: 9}
+    assert frames["temporal_csl"].notna().all() and (tmp_path / "r" / "frames" / "labels.csv").exists()

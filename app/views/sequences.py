@@ -87,7 +87,8 @@ def _nothing(loaded: data.Loaded) -> None:
     else:
         text = (
             "This dataset has no video frames. A manifest with the columns `sequence` and `frame` names the video of "
-            "each image and its number in it. An example: `lossprint demo --video`"
+            "each image and its number in it; a CSV of segments (`sequence,start,end,label`) beside video files "
+            "does as well. An example: `lossprint demo --video`"
         )
     parts.empty("No videos here", text, "movie")
 
