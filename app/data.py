@@ -20,6 +20,7 @@ from PIL import Image
 
 from lossprint.audit import coresets, store
 from lossprint.audit.types import LossprintError, Trajectory
+from lossprint.scoring.methods import METHODS
 from lossprint.scoring.sequences import bounds_of
 
 TINY = 96
@@ -351,14 +352,47 @@ def picture(found: Image.Image, size: int = THUMB) -> Picture:
 # ---------------------------------------------------------------------------------------------- decisions and exports
 
 
-def coreset(loaded: Loaded, method: str, fraction: float, seed: int) -> pd.DataFrame:
-    """A subset of the training split, best first: sample, path, label, score, rank."""
-    return _coreset(*loaded.key, method, fraction, seed)
+@dataclass(frozen=True, eq=False)
+class Coreset:
+    """A subset of the training split, best first: sample, path, label, score, rank.
+
+    whole: how many training samples of each class there are to choose from, as decided; excluded, relabelled: by the
+    experts.
+    """
+
+    frame: pd.DataFrame
+    whole: pd.Series
+    excluded: int
+    relabelled: int
+
+
+def coreset(loaded: Loaded, ask: coresets.Ask) -> Coreset:
+    """The subset asked for. The decisions as they stand now are a part of the caches' keys."""
+    return _coreset(*loaded.key, _decided(loaded), ask, loaded)
 
 
 @st.cache_resource(max_entries=16, show_spinner="Choosing …")
-def _coreset(path: str, stamp: int, method: str, fraction: float, seed: int) -> pd.DataFrame:
-    return coresets.coreset(store.open_run(path), method, fraction=fraction, seed=seed)
+def _coreset(path: str, stamp: int, decided: tuple, ask: coresets.Ask, _loaded: Loaded) -> Coreset:
+    source = coreset_source(_loaded, ask.method)
+    whole = counts(source.table["label"][~source.pool.excluded])
+    return Coreset(coresets.choose(source, ask), whole, source.excluded, source.relabelled)
+
+
+def coreset_source(loaded: Loaded, method: str) -> coresets.Source:
+    """What a method has to choose from; methods of the same needs share it."""
+    return _coreset_source(*loaded.key, _decided(loaded), coresets.needed(METHODS[method]), loaded)
+
+
+@st.cache_resource(max_entries=2, show_spinner="Reading what to choose from …")
+def _coreset_source(path: str, stamp: int, decided: tuple, needs: str, _loaded: Loaded) -> coresets.Source:
+    methods = tuple(name for name, about in METHODS.items() if coresets.needed(about) == needs)
+    return coresets.source_of(_loaded.run, reviews(_loaded), methods)
+
+
+def _decided(loaded: Loaded) -> tuple:
+    """What changes with every decision and every undo, both of which are rows of their own."""
+    history = reviews(loaded).history()
+    return (len(history), int(history["id"].iloc[-1]), str(history["at"].iloc[-1])) if len(history) else (0,)
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)

@@ -1,7 +1,6 @@
 """`lossprint export coreset`, `lossprint coreset evaluate` and `lossprint coreset apply`."""
 
 import argparse
-import difflib
 from pathlib import Path
 
 from lossprint.audit.cli_arguments import natural, positive, seed, share
@@ -15,16 +14,20 @@ def add_export(exports, command) -> None:
     """Add `export coreset`."""
     coreset = command(exports, "coreset", _export, "a subset to train on: sample,path,label,score,rank")
     coreset.add_argument("run", type=Path, metavar="RUN")
-    coreset.add_argument("--method", required=True, metavar="M", help="a name such as cld, csl_easy or random")
+    coreset.add_argument("--method", metavar="M", help="a name such as cld, csl_easy or random")
     budget = coreset.add_mutually_exclusive_group(required=True)
     budget.add_argument("--fraction", type=float, metavar="F", help="of the training samples, in proportion to classes")
     budget.add_argument("--per-class", type=positive, metavar="K", help="samples of each class")
     budget.add_argument("--number", type=positive, metavar="N", help="samples in all")
+    budget.add_argument("--like", type=Path, metavar="FILE.csv", help="the same again, by the record FILE.csv.json")
     _constraints(coreset)
-    coreset.add_argument("--seed", type=seed, default=0)
+    coreset.add_argument("--seed", type=seed, help="default: 0")
     coreset.add_argument("--out", type=Path, required=True, metavar="FILE.csv", help="its record is FILE.csv.json")
     coreset.add_argument(
-        "--manifest", type=Path, metavar="FILE.csv", help="also the subset as a dataset, val and test in"
+        "--manifest",
+        type=Path,
+        metavar="FILE.csv",
+        help="also the subset as a dataset, with val and test; in the dataset's folder or one above it",
     )
 
 
@@ -52,30 +55,58 @@ def add(kinds, command) -> None:
 
 
 def _constraints(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--equal", action="store_true", help="as many of each class, not in proportion to its size")
-    parser.add_argument("--at-least", type=natural, default=1, metavar="M", help="of each class; default: 1")
-    parser.add_argument("--one-of-duplicates", action="store_true", help="never both of a duplicate pair")
+    yes = {"action": "store_true", "default": None}  # None: not given
+    parser.add_argument("--equal", **yes, help="as many of each class, not in proportion to its size")
+    parser.add_argument("--at-least", type=natural, metavar="M", help="of each class; default: 1")
+    parser.add_argument("--one-of-duplicates", **yes, help="never both of a duplicate pair")
+
+
+def _given(options, *names: str) -> dict:
+    """Those of the options that were given."""
+    return {name: getattr(options, name) for name in names if getattr(options, name) is not None}
 
 
 def _export(options) -> int:
     from lossprint.audit import coresets, outfile, store
 
     run = store.open_run(options.run)
-    names = ("method", "fraction", "number", "per_class", "equal", "at_least", "one_of_duplicates", "seed")
-    ask = coresets.Ask(**{name: getattr(options, name) for name in names})
+    ask, like = _ask(options)
+    if options.manifest is not None:
+        if options.manifest.resolve() == options.out.resolve():
+            raise LossprintError(f"expected another file for --manifest than for --out, found {options.out} for both")
+        coresets.reached(run, options.manifest)  # refused before anything is written
     source = coresets.source_of(run, methods=(ask.method,))
-    frame = coresets.write(run, source, ask, options.out)
+    frame = coresets.write(run, source, ask, options.out, like)
     print(f"{len(frame):,} samples chosen by {ask.method} written to {options.out}")
     print(f"how to make them again: {outfile.record_path(options.out)}")
     unscored = int(frame["score"].isna().sum())
     if unscored:
-        print(f"{unscored:,} of them have no {ask.method} score and were taken last, by id")
+        print(f"{unscored:,} of them have no score of it and were taken last")
     if source.excluded or source.relabelled:
         print(f"decisions applied: {source.excluded:,} samples excluded, {source.relabelled:,} relabelled")
     if options.manifest is not None:
-        outfile.save(run, coresets.manifest(run, frame), options.manifest)
+        coresets.write_manifest(run, frame, options.manifest, coresets.record_of(run, source, ask, frame))
         print(f"as a dataset, with the validation and test samples: {options.manifest}")
     return 0
+
+
+def _ask(options):
+    """What is asked for, in words or by the record of an earlier coreset; that record or None."""
+    from lossprint.audit import coresets, outfile
+
+    names = ("method", "fraction", "number", "per_class", "equal", "at_least", "one_of_duplicates", "seed")
+    given = _given(options, *names)
+    if options.like is None:
+        if options.method is None:
+            raise LossprintError("expected --method M, or --like FILE.csv, found neither")
+        return coresets.Ask(**given), None
+    if given:
+        raise LossprintError(f"expected no --{next(iter(given)).replace('_', '-')} with --like, found one")
+    csv = options.like.with_suffix("") if options.like.suffix == ".json" else options.like
+    record = outfile.read_record(csv)
+    if record is None:
+        raise LossprintError(f"expected the record of a coreset, found none at {outfile.record_path(csv)}")
+    return coresets.ask_of(record), record
 
 
 def _evaluate(options) -> int:
@@ -87,20 +118,8 @@ def _evaluate(options) -> int:
     if methods == ["all"]:
         source = coresets.source_of(run)
         methods = [name for name in known if not coresets.lacking(source, name)]
-    for name in methods:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            raise LossprintError(
-                f"expected methods that there are, found {name!r}{f', did you mean {near[0]}?' if near else ''}; there "
-                f"are {', '.join(known)}"
-            )
     names = ("seeds", "model", "steps", "truth", "equal", "at_least", "one_of_duplicates", "jobs", "device", "quiet")
-    table = evaluate.evaluate(
-        run,
-        list(dict.fromkeys(methods)),
-        sorted(set(options.fractions)),
-        **{name: getattr(options, name) for name in names},
-    )
+    table = evaluate.evaluate(run, methods, sorted(set(options.fractions)), **_given(options, *names))
     print(evaluate.text(table))
     print(f"see it: lossprint app {run.path}, page Coreset")
     return 0
@@ -117,6 +136,8 @@ def _apply(options) -> int:
     )
     if fit.relabelled:
         print(f"{fit.relabelled:,} of them have another label than the dataset gives them")
+    if fit.untouched is False:
+        print("the file was changed after it was written: its record tells of other samples")
     if fit.fingerprint is False:
         print("the dataset has changed since: its paths, labels or splits are not all those of the run")
     return 0

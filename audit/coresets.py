@@ -1,10 +1,9 @@
-"""The coreset of a run: what may be chosen from, the choice, and how it is written, kept and applied to a dataset.
+"""The coreset of a run: what may be chosen from, the choice, and how it is written, kept and made again.
 
 A sample that the experts excluded is never chosen, and one that they relabelled has its decided label. A subset is
 named by a record of all that it depends on, so that the same one can be made again.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -13,17 +12,24 @@ import numpy as np
 import pandas as pd
 
 from lossprint.audit import outfile
-from lossprint.audit.csvfile import csv_text, unguard
+from lossprint.audit.coreset_files import Fit, apply, digest, part, read, untouched
+from lossprint.audit.csvfile import csv_text
 from lossprint.audit.export import applied, need_whole
-from lossprint.audit.review import Reviews
+from lossprint.audit.resolve import resolve
+from lossprint.audit.review import Reviews, open_reviews
 from lossprint.audit.store import Run, open_run, version
+from lossprint.audit.strata import relevant
+from lossprint.audit.tree import dataset_root
 from lossprint.audit.types import LossprintError, Selection
 from lossprint.scoring.coreset import Pool, lacks, select
 from lossprint.scoring.gradients import LastLayer
-from lossprint.scoring.methods import METHODS
+from lossprint.scoring.methods import METHODS, Method, recommended
+
+__all__ = ["Fit", "apply", "read"]  # of coreset_files
 
 COLUMNS = ("sample", "path", "label", "score", "rank")
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+-]{0,63}")
+BUDGETS = ("fraction", "number", "per_class")
+WRONG_LABEL = ("label_error", "sequence_label")  # findings that say so, and the scores that say how likely
 
 
 @dataclass(frozen=True)
@@ -45,7 +51,7 @@ class Ask:
 
     @property
     def budget(self) -> dict:
-        given = {"fraction": self.fraction, "number": self.number, "per_class": self.per_class}
+        given = {name: getattr(self, name) for name in BUDGETS}
         return {name: value for name, value in given.items() if value is not None}
 
 
@@ -70,36 +76,31 @@ class Source:
 def source_of(run: Run, reviews: Reviews | None = None, methods: tuple[str, ...] | None = None) -> Source:
     """Read what the given methods (default: all) need; what a run does not have is left out."""
     need_whole(run)
-    table = run.scores()
+    reviews = reviews or open_reviews(run)
+    table, findings = run.scores(), run.findings()
     ids = table["sample"].to_numpy(np.int64)
     # A score that no sample has was not computed: without margins, for one, there is no AUM.
     numeric = table.select_dtypes("number").dropna(axis="columns", how="all").columns.drop("sample")
-    scores = {name: table[name].to_numpy(float) for name in numeric}
     decided = applied(run, reviews, decided_only=True).set_index("sample")
-    decided = decided[decided.index.isin(ids)]
-    given = table["label"].to_numpy(object)
-    label = table["sample"].map(decided["label"]).to_numpy(object) if len(decided) else given
-    label = np.where(pd.isna(label), given, label)
     gone = decided.index[decided["change"] == "excluded"]
-    settled = decided.index[decided["decision"] != "unsure"]
-    flagged = run.findings()
-    flagged = set(flagged.loc[flagged["kind"] == "label_error", "sample"]) - set(settled)
-    suspect = np.where(np.isin(ids, list(flagged)), table["label_error"], np.nan)
-    needs = {METHODS[one].needs for one in METHODS if methods is None or one in methods}
-    vectors = layer = None
-    if needs & {"embeddings", "last layer"} and (found := run.embeddings()) is not None:
-        at = pd.Index(found[0]).get_indexer(ids)
-        vectors = found[1][at] if (at >= 0).all() else None
-        if "last layer" in needs and vectors is not None:
-            layer = _last_layer(run, vectors, label, found)
-    pool = Pool(np.isin(ids, gone), suspect, _twins(run, ids), vectors, layer)
-    last = decided["review"].max()
+    given = table["label"].to_numpy(object)
+    new = table["sample"].map(decided["label"]).to_numpy(object) if len(decided) else given
+    label = np.where(pd.isna(new), given, new)
+    needs = {needed(METHODS[one]) for one in METHODS if methods is None or one in methods}
+    found = run.embeddings() if needs & {"embeddings", "last layer"} else None
+    vectors = None if found is None else _rows(found, ids)
+    layer = None
+    if "last layer" in needs and vectors is not None:
+        layer = _last_layer(run, vectors, label, found, decided)
+    suspect = _suspects(table, findings, reviews)
+    pool = Pool(np.isin(ids, gone), suspect, _twins(findings, ids), vectors, layer)
+    last = decided["review"][decided.index.isin(ids)].max()
     return Source(
         table[["sample", "path"]].assign(label=pd.array(label, dtype=table["label"].dtype)),
-        scores,
+        {name: table[name].to_numpy(float) for name in numeric},
         pool,
         None if pd.isna(last) else int(last),
-        int((label != given).sum()),
+        int(((label != given) & ~pool.excluded).sum()),
     )
 
 
@@ -134,74 +135,110 @@ def coreset(run: Run, method: str, **options) -> pd.DataFrame:
     return choose(source_of(run, methods=(method,)), Ask(method, **options))
 
 
+def needed(method: Method) -> str:
+    """What a method uses beside scores where the run has it: `recommended` does without embeddings, but not as well."""
+    return "embeddings" if method.how == "recommended" else method.needs
+
+
 def lacking(source: Source, method: str) -> str:
     """What a method needs and the run does not have, in words; empty where it can be used."""
     return lacks(METHODS[method], source.scores, source.pool)
 
 
-def _twins(run: Run, ids: np.ndarray) -> np.ndarray:
+def opened(path: str | Path) -> tuple[Run, Source]:
+    """A run by its path, and what may be chosen from it."""
+    run = open_run(path)
+    return run, source_of(run)
+
+
+def _rows(embeddings: tuple[np.ndarray, np.ndarray], ids: np.ndarray) -> np.ndarray | None:
+    """The vectors of the samples, None where not all have one."""
+    at = pd.Index(embeddings[0]).get_indexer(ids)
+    return embeddings[1][at] if (at >= 0).all() else None
+
+
+def _suspects(table: pd.DataFrame, findings: pd.DataFrame, reviews: Reviews) -> np.ndarray:
+    """How likely the label is wrong where it was flagged and nobody has decided on it, NaN elsewhere, (N,).
+
+    That a sample was kept as one of two copies, or as no outlier, says nothing of its label.
+    """
+    said = resolve(relevant(reviews.history(), WRONG_LABEL))
+    settled = said.loc[said["decision"] != "unsure", "sample"]
+    suspect = np.full(len(table), np.nan)
+    for kind in WRONG_LABEL:
+        flagged = findings.loc[findings["kind"] == kind, "sample"]
+        mine = table["sample"].isin(flagged) & ~table["sample"].isin(settled)
+        if mine.any():
+            suspect = np.fmax(suspect, np.where(mine, table[kind], np.nan))
+    return suspect
+
+
+def _twins(findings: pd.DataFrame, ids: np.ndarray) -> np.ndarray:
     """A number for each group of exact or near duplicates among the training samples, -1 for all others, (N,)."""
-    found = run.findings()
-    found = found[found["kind"].isin(["duplicate", "near_duplicate"]) & found["sample"].isin(ids)]
-    parent = np.arange(len(ids))
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
 
-    def root(at: int) -> int:
-        while parent[at] != at:
-            parent[at] = at = parent[parent[at]]
-        return at
-
-    row = pd.Index(ids).get_indexer(found["sample"])
-    for members in pd.Series(row).groupby(found["group"].to_numpy()):
-        first = root(int(members[1].iloc[0]))
-        for one in members[1].iloc[1:].tolist():
-            parent[root(one)] = first
+    copies = findings["kind"].isin(["duplicate", "near_duplicate"]) & findings["sample"].isin(ids)
+    row = pd.Index(ids).get_indexer(findings.loc[copies, "sample"])
+    finding, names = pd.factorize(findings.loc[copies, "group"])
+    n = len(ids) + len(names)  # samples and findings, joined where a finding names a sample
+    joined = coo_array((np.ones(len(row), bool), (row, len(ids) + finding)), (n, n))
     group = np.full(len(ids), -1)
-    for one in row.tolist():
-        group[one] = root(one)
+    group[row] = connected_components(joined, directed=False)[1][row]
     return group
 
 
-def _last_layer(run: Run, vectors: np.ndarray, label: np.ndarray, embeddings: tuple) -> LastLayer | None:
-    """The last layer of the run's last checkpoint, None where its weights are not there or nothing was held out."""
+def _last_layer(
+    run: Run, vectors: np.ndarray, label: np.ndarray, embeddings: tuple, decided: pd.DataFrame
+) -> LastLayer | None:
+    """The last layer of the run's last checkpoint, labels as decided; None where its weights are not there."""
     asked, saved = run.manifest["asked"], run.saved_checkpoints()
-    if "model" not in asked or not saved or "record" not in run.manifest["facts"]:
+    size = run.manifest["facts"].get("record", {}).get("size")
+    if "model" not in asked or not saved or size is None:
         return None
     from lossprint.audit import models, train
 
-    network = models.build_model(asked["model"], len(run.classes), int(run.manifest["facts"]["record"]["size"]))
+    network = models.build_model(asked["model"], len(run.classes), int(size))
     train.load_weights(network, run.read_checkpoint(saved[-1]))
     last = models.last_linear(network)
-    index = {name: at for at, name in enumerate(run.classes)}
-    samples = run.samples()
-    val = samples[samples["split"] == "val"]
-    at = pd.Index(embeddings[0]).get_indexer(val["sample"])
+    samples = run.samples().set_index("sample")
+    val = samples.index[samples["split"] == "val"].difference(decided.index[decided["change"] == "excluded"])
+    val_label = samples["label"][val].astype(object)
+    val_label = decided["label"].astype(object).reindex(val).fillna(val_label)
+    val_vectors = _rows(embeddings, val.to_numpy())
+    if val_vectors is None:
+        return None
+    classes = pd.Index(run.classes)
     bias = np.zeros(last.out_features, np.float32) if last.bias is None else last.bias.detach().numpy()
     return LastLayer(
         vectors,
-        np.array([index[one] for one in label], np.int64),
-        embeddings[1][at[at >= 0]],
-        val["label"].map(index).to_numpy(np.int64)[at >= 0],
+        classes.get_indexer(label).astype(np.int64),
+        val_vectors,
+        classes.get_indexer(val_label).astype(np.int64),
         last.weight.detach().numpy(),
         bias,
     )
 
 
-# ------------------------------------------------------------------------------------------------- written, kept
+# ------------------------------------------------------------------------------------------------- written
 
 
 def record_of(run: Run, source: Source, ask: Ask, frame: pd.DataFrame) -> dict:
     """All that a subset depends on, for `outfile.record_text`. No clock: the same subset has the same record."""
     about = METHODS[ask.method]
     dataset = run.manifest["dataset"]
+    settled = recommended(len(frame) / len(source.table), source.pool.vectors is not None)
+    by = {"by": settled} if about.how == "recommended" else {}
     return {
         "lossprint": version(),
-        "coreset": {"method": ask.method, "title": about.title, "score": about.column, "kept_end": about.keep},
+        "coreset": {"method": ask.method, "title": about.title, "score": about.column, "kept_end": about.keep} | by,
         "budget": ask.budget,
         "params": {name: value for name, value in asdict(ask).items() if name not in (*BUDGETS, "method", "seed")},
         "seed": ask.seed,
         "samples": len(frame),
         "of": len(source.table),
         "classes": {str(name): int(n) for name, n in frame["label"].value_counts().sort_index().items()},
+        "sha256": digest(csv_text(frame)),
         "dataset": dataset.get("source"),
         "run": {
             "name": run.name,
@@ -219,153 +256,143 @@ def record_of(run: Run, source: Source, ask: Ask, frame: pd.DataFrame) -> dict:
     }
 
 
-BUDGETS = ("fraction", "number", "per_class")
+def ask_of(record: dict) -> Ask:
+    """What was asked for by the record of a coreset. Raises LossprintError where it is none."""
+    budget, params = part(record, "budget"), part(record, "params")
+    told = {"method": part(record, "coreset").get("method"), "seed": record.get("seed"), **budget, **params}
+    kinds = {"method": str, "fraction": (int, float), "equal": bool, "one_of_duplicates": bool}
+    bad = [name for name, value in told.items() if not isinstance(value, kinds.get(name, int))]
+    bad += [name for name in told if name not in Ask.__dataclass_fields__]
+    if bad:
+        raise LossprintError(f"expected the record of a coreset, found {told[bad[0]]!r} as its {bad[0]}")
+    return Ask(**told)
 
 
-def write(run: Run, source: Source, ask: Ask, out: str | Path) -> pd.DataFrame:
+def write(run: Run, source: Source, ask: Ask, out: str | Path, like: dict | None = None) -> pd.DataFrame:
     """Choose, and write FILE.csv and its record FILE.csv.json; the table.
 
-    Raises LossprintError as `choose` does, and where the files cannot or must not be written.
+    Raises LossprintError as `choose` does, where the files cannot or must not be written, and where `like`, an earlier
+    record, is of another subset.
     """
     frame, out = choose(source, ask), Path(out)
     outfile.refuse_table(run, frame, out, (".csv",))
     outfile.refuse_record(out)
-    outfile.write(outfile.record_path(out), outfile.record_text(record_of(run, source, ask, frame)).encode())
-    return outfile.save(run, frame, out) and frame
+    record = record_of(run, source, ask, frame)
+    if like is not None and like.get("sha256") != record["sha256"]:
+        raise LossprintError(f"expected the same subset again, found another one: {_differs(like, record)}")
+    outfile.write(outfile.record_path(out), outfile.record_text(record).encode())
+    outfile.save(run, frame, out)
+    return frame
+
+
+def _differs(one: dict, other: dict) -> str:
+    """What may be why the subsets of two records differ, in words."""
+    ran, now = part(one, "run"), part(other, "run")
+    if ran.get("fingerprint") != now["fingerprint"]:
+        return "the record is of another dataset"
+    if ran.get("created") != now["created"]:
+        return "the record is of another run"
+    if one.get("decisions") != other["decisions"]:
+        return "decisions have been made or taken back since"
+    return "decisions, scores or the version of lossprint have changed since"
 
 
 def manifest(run: Run, chosen: pd.DataFrame) -> pd.DataFrame:
-    """The subset as a dataset of its own: path, label, split (and sequence, frame) with all val and test samples.
+    """The subset as a dataset of its own: path, label, split (and sequence, frame), with the val and test samples.
 
-    Training samples are in the order of their ids.
+    Labels are those decided, and what is excluded is left out, of val and test as well. In the order of the ids; paths
+    are relative to the folder of the dataset.
     """
-    samples = run.samples().sort_values("sample", ignore_index=True)
-    label = samples["sample"].map(chosen.set_index("sample")["label"])
-    samples = samples.assign(label=label.fillna(samples["label"]))
-    kept = samples[samples["sample"].isin(chosen["sample"]) | (samples["split"] != "train")]
+    table = applied(run).sort_values("sample", ignore_index=True)
+    table["label"] = table["sample"].map(chosen.set_index("sample")["label"]).fillna(table["label"])
+    held_out = (table["split"] != "train") & (table["change"] != "excluded")
+    kept = table[table["sample"].isin(chosen["sample"]) | held_out]
     columns = [name for name in ("sequence", "frame") if name in kept and kept[name].notna().any()]
     return kept[["path", "label", "split", *columns]].reset_index(drop=True)
+
+
+def write_manifest(run: Run, chosen: pd.DataFrame, out: str | Path, record: dict) -> None:
+    """Write `manifest` to FILE.csv, paths relative to it, as `lossprint audit` reads it; the subset's record beside it.
+
+    Raises LossprintError where it cannot or must not be written, see `reached`.
+    """
+    out = Path(out)
+    before = reached(run, out)
+    table = manifest(run, chosen)
+    table["path"] = before + table["path"]
+    outfile.write(out, outfile.encoded(csv_text(table), str(out)))
+    told = {name: value for name, value in record.items() if name != "sha256"} | {"manifest": out.name}
+    outfile.write(outfile.record_path(out), outfile.record_text(told).encode())
+
+
+def reached(run: Run, out: str | Path) -> str:
+    """What to put before a path of the dataset in a manifest at `out`.
+
+    Raises LossprintError where the images cannot be reached from there, as a manifest's paths lead to no folder above
+    it, and where another file is there: one with path and label may be somebody's own manifest.
+    """
+    out, root = Path(out), dataset_root(run)
+    if root is None or run.manifest["dataset"].get("kind") == "torchvision":
+        raise LossprintError(f"expected a run of image files for a manifest, found none in {run.path}")
+    outfile.refuse(run, out, (".csv",), lambda file: outfile.read_record(file) is not None)
+    outfile.refuse_record(out)
+    if out.exists() and outfile.read_record(out) is None:
+        raise LossprintError(f"expected a new file or an earlier export for the manifest, found another file at {out}")
+    place = out.resolve().parent
+    if not root.is_relative_to(place):
+        raise LossprintError(
+            f"expected a place for the manifest from which its images are reached, {root} or a folder above it, "
+            f"found {out}"
+        )
+    way = root.relative_to(place).as_posix()
+    return "" if way == "." else f"{way}/"
+
+
+# ------------------------------------------------------------------------------------------------- kept
 
 
 def keep(run: Run, source: Source, ask: Ask, name: str) -> Selection:
     """Choose, and keep the subset in the run folder under a name; one of that name is replaced."""
     name = name.strip()
-    if not NAME.fullmatch(name):
-        raise LossprintError(
-            f"expected a name of up to 64 letters, digits, blanks and . _ + -, starting with a letter or digit, found "
-            f"{name!r}"
-        )
+    run.selection_path(name)  # refuses one that cannot be
+    same = [one for one in run.selections() if one != name and one.lower() == name.lower()]
+    if same:  # on some systems one would replace the other
+        raise LossprintError(f"expected a name that differs from {same[0]!r} by more than capitals, found {name!r}")
     frame = choose(source, ask)
     record = record_of(run, source, ask, frame) | {"name": name}
-    run.write_selection(name, csv_text(frame), outfile.record_text(record))
+    try:
+        run.write_selection(name, csv_text(frame), outfile.record_text(record))
+    except OSError as error:
+        raise LossprintError(f"expected a run folder that can be written, found: {error.strerror or error}") from None
     return _selection(name, record, frame)
 
 
 def kept(run: Run) -> list[Selection]:
-    """The subsets that were kept, by name."""
-    found = []
+    """The subsets that were kept, by name; those that are `damaged` are left out."""
+    return [found for found in _kept(run).values() if isinstance(found, Selection)]
+
+
+def damaged(run: Run) -> dict[str, str]:
+    """Names of kept subsets that cannot be used, and why: what they were is not certain any more."""
+    return {name: found for name, found in _kept(run).items() if isinstance(found, str)}
+
+
+def _kept(run: Run) -> dict[str, Selection | str]:
+    found: dict[str, Selection | str] = {}
     for name in run.selections():
-        frame, record = read(run.selection_path(name))
-        found.append(_selection(name, record or {}, frame))
+        path = run.selection_path(name)
+        try:
+            frame, record = read(path)
+            if record is None:
+                raise LossprintError(f"expected a record of what was kept beside {path}, found none")
+            if not untouched(path, record):
+                raise LossprintError(f"expected the subset that was kept, found another one at {path}")
+            found[name] = _selection(name, record, frame)
+        except LossprintError as error:
+            found[name] = str(error)
     return found
 
 
 def _selection(name: str, record: dict, frame: pd.DataFrame) -> Selection:
-    params = {"seed": record.get("seed", 0), **record.get("params", {}), "decisions": record.get("decisions", {})}
-    method = record.get("coreset", {}).get("method", "")
-    return Selection(name, method, record.get("budget", {}), tuple(frame["sample"].tolist()), params)
-
-
-# ------------------------------------------------------------------------------------------------- applied
-
-
-def read(path: str | Path) -> tuple[pd.DataFrame, dict | None]:
-    """A coreset CSV and its record, None without one. Raises LossprintError where it is none."""
-    path = Path(path)
-    try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
-    except FileNotFoundError:
-        raise LossprintError(f"expected a coreset CSV, found nothing at {path}") from None
-    except (OSError, ValueError) as error:
-        raise LossprintError(f"expected a coreset CSV at {path}, found: {' '.join(str(error).split())[:200]}") from None
-    missing = [name for name in ("sample", "path", "label") if name not in frame]
-    if missing:
-        raise LossprintError(f"expected columns sample,path,label in {path}, found no {missing[0]!r}")
-    if frame.empty:
-        raise LossprintError(f"expected samples in {path}, found none")
-    whole = frame["sample"].str.fullmatch(r"\d{1,18}")
-    if not whole.all():
-        at = int((~whole).to_numpy().argmax())
-        raise LossprintError(
-            f"expected whole numbers as sample in {path}, found {frame['sample'][at]!r} in row {at + 2}"
-        )
-    frame = frame.assign(sample=frame["sample"].astype(np.int64))
-    for name in ("path", "label"):
-        frame[name] = [unguard(text) for text in frame[name]]
-    if frame["sample"].duplicated().any():
-        twice = int(frame["sample"][frame["sample"].duplicated()].iloc[0])
-        raise LossprintError(f"expected each sample once in {path}, found {twice} again")
-    return frame, outfile.read_record(path)
-
-
-@dataclass(frozen=True)
-class Fit:
-    """How a coreset fits a dataset: its rows; relabelled: how many have another label than the dataset gives them."""
-
-    samples: pd.DataFrame
-    relabelled: int
-    of: int
-    fingerprint: bool | None  # whether the dataset is the one of the record, None where it does not say
-
-
-def apply(path: str | Path, dataset: str) -> Fit:
-    """Check that the ids and paths of a coreset CSV are training samples of a dataset, and the same ones.
-
-    Raises LossprintError, naming the first that is not. Splits are those that the dataset itself has: a validation
-    split that the audit drew is not known here, so such samples count as training samples.
-    """
-    from lossprint.audit.datasets import open_dataset
-
-    frame, record = read(path)
-    there = open_dataset(dataset, check=False)
-    samples = there.samples.set_index("sample")
-    unknown = ~frame["sample"].isin(samples.index)
-    if unknown.any():
-        raise LossprintError(
-            f"expected samples of {dataset}, which has {len(samples):,}, found {int(unknown.sum()):,} others in "
-            f"{path}, such as {int(frame['sample'][unknown].iloc[0])} ({frame['path'][unknown].iloc[0]!r})"
-        )
-    mine = samples.loc[frame["sample"]]
-    other = mine["path"].to_numpy(str) != frame["path"].to_numpy(str)
-    if other.any():
-        at = int(other.argmax())
-        raise LossprintError(
-            f"expected the paths of {dataset} in {path}, found {int(other.sum()):,} others, such as "
-            f"{frame['path'].iloc[at]!r} for sample {frame['sample'].iloc[at]}, there {mine['path'].iloc[at]!r}"
-        )
-    tested = mine["split"].to_numpy(str) == "test"
-    if tested.any():
-        at = int(tested.argmax())
-        raise LossprintError(
-            f"expected training samples in {path}, found {int(tested.sum()):,} of the test split of {dataset}, such as "
-            f"{mine['path'].iloc[at]!r}"
-        )
-    strange = ~frame["label"].isin(there.classes)
-    if strange.any():
-        raise LossprintError(
-            f"expected labels of {dataset} in {path}, found {frame['label'][strange].iloc[0]!r} for sample "
-            f"{int(frame['sample'][strange].iloc[0])}"
-        )
-    made = ((record or {}).get("run") or {}).get("fingerprint")
-    return Fit(
-        frame,
-        int((mine["label"].to_numpy(str) != frame["label"].to_numpy(str)).sum()),
-        int((there.samples["split"] != "test").sum()),
-        None if made is None else made == there.fingerprint,
-    )
-
-
-def opened(path: str | Path) -> tuple[Run, Source]:
-    """A run by its path, and what may be chosen from it."""
-    run = open_run(path)
-    return run, source_of(run)
+    ask, params = ask_of(record), {**part(record, "params"), "decisions": part(record, "decisions")}
+    return Selection(name, ask.method, ask.budget, tuple(frame["sample"].tolist()), {"seed": ask.seed, **params})

@@ -1,10 +1,18 @@
 """The part of a run folder that holds coresets: those kept under a name, and what training on some came to."""
 
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pandas as pd
 
 from lossprint.audit.atomic import write_frame, write_text
+from lossprint.audit.types import LossprintError
+
+NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9 ._+-]{0,62}[A-Za-z0-9_+-])?")
+Merge = Callable[[pd.DataFrame | None], pd.DataFrame]  # what is there, None for nothing -> what is to be there
 
 
 class SelectionFiles:
@@ -14,28 +22,45 @@ class SelectionFiles:
 
     def evaluation(self) -> pd.DataFrame | None:
         """What training on coresets came to, see `evaluate`; None where that was not tried."""
-        return self._table("evaluation.parquet") if (self.path / "evaluation.parquet").exists() else None
+        return self._optional("evaluation.parquet")
 
     def evaluation_stamp(self) -> int | None:
         """When the evaluation was written, in nanoseconds; it changes while one goes on."""
         file = self.path / "evaluation.parquet"
         return file.stat().st_mtime_ns if file.exists() else None
 
-    def write_evaluation(self, frame: pd.DataFrame) -> None:
-        write_frame(self.path / "evaluation.parquet", frame)
+    def update_evaluation(self, merge: Merge) -> pd.DataFrame:
+        """Replace the evaluation by what `merge` makes of it; another process cannot write in between."""
+        return self._update("evaluation.parquet", merge)
 
     def overlap(self) -> pd.DataFrame | None:
-        """What the evaluated coresets share: fraction, first, second (methods), shared (of the smaller one)."""
-        return self._table("overlap.parquet") if (self.path / "overlap.parquet").exists() else None
+        """What the evaluated coresets share, see `evaluate`; None where none were."""
+        return self._optional("overlap.parquet")
 
-    def write_overlap(self, frame: pd.DataFrame) -> None:
-        write_frame(self.path / "overlap.parquet", frame)
+    def update_overlap(self, merge: Merge) -> pd.DataFrame:
+        return self._update("overlap.parquet", merge)
+
+    def _optional(self, name: str) -> pd.DataFrame | None:
+        return self._table(name) if (self.path / name).exists() else None
+
+    def _update(self, name: str, merge: Merge) -> pd.DataFrame:
+        with _alone(self.path):
+            table = merge(self._optional(name))
+            write_frame(self.path / name, table)
+        return table
 
     def selections(self) -> list[str]:
         """The names of the subsets that were kept."""
-        return sorted(path.stem for path in (self.path / "selections").glob("*.csv"))
+        found = (path.stem for path in (self.path / "selections").glob("*.csv"))
+        return sorted(name for name in found if NAME.fullmatch(name))
 
     def selection_path(self, name: str) -> Path:
+        """The file of a subset that is or could be kept under a name. Raises LossprintError for one that cannot be."""
+        if not NAME.fullmatch(name):
+            raise LossprintError(
+                "expected a name of up to 64 letters (A to Z), digits, blanks and . _ + -, a letter or digit first and "
+                f"no blank or dot last, found {name[:80]!r}"
+            )
         return self.path / "selections" / f"{name}.csv"
 
     def write_selection(self, name: str, csv: str, record: str) -> None:
@@ -45,6 +70,24 @@ class SelectionFiles:
         write_text(path, csv)
 
     def drop_selection(self, name: str) -> None:
+        """Remove a kept subset; nothing happens where there is none of that name."""
         path = self.selection_path(name)
         path.unlink(missing_ok=True)
         path.with_name(f"{path.name}.json").unlink(missing_ok=True)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Wait until no other process is in here with this folder; on a system without such locks, go in anyway."""
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some network file systems have none
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

@@ -115,11 +115,11 @@ def runs_of(work: Path, half: bool = False) -> list[store.Run]:
 
 
 def measured(run: store.Run) -> pd.DataFrame:
-    """Cells of the test split, the run's own model, indexed by method and fraction."""
+    """Cells of the test split, the run's own model and its most frequent steps, indexed by method and fraction."""
     table = evaluate.cells(run.evaluation())
     model = run.manifest["asked"].get("model")
-    table = table[(table["split"] == "test") & (table["model"] == model)]
-    return table[table["options"] == ""].set_index(["method", "fraction"])
+    table = table[(table["split"] == "test") & (table["model"] == model) & (table["options"] == "")]
+    return table[table["steps"] == table["steps"].mode()[0]].set_index(["method", "fraction"])
 
 
 def claims(options) -> None:
@@ -159,9 +159,6 @@ def table(options) -> None:
     for run in runs_of(options.work):
         print(f"\n{run.path.parent.name}\n{evaluate.text(run.evaluation(), 'test')}")
         found = measured(run).reset_index()
-        kept = found.pivot(index="method", columns="fraction", values="noisy")
-        if kept.notna().any().any():
-            print("share of wrong labels kept, %\n" + (100 * kept).round(1).to_string())
         for fraction, mine in found[found["fraction"] < 1].groupby("fraction"):
             mine = mine.set_index("method")
             if options.best not in mine.index:

@@ -14,7 +14,7 @@ import numpy as np
 from lossprint.scoring.budgets import class_budgets, share
 from lossprint.scoring.cover import facility_location, k_centre
 from lossprint.scoring.gradients import LastLayer, glister, grad_match
-from lossprint.scoring.methods import METHODS, Method
+from lossprint.scoring.methods import METHODS, Method, recommended
 
 STRATA, DROPPED = 50, 0.1  # of CCS: strata of the score, and the share of the hardest that is left out
 
@@ -84,6 +84,8 @@ def select(
     first = np.bincount(task.of[task.allowed & ~task.last], minlength=len(task.sizes))
     everyone = np.bincount(task.of[task.allowed], minlength=len(task.sizes))
     wanted = class_budgets(task.sizes, everyone, equal=equal, at_least=at_least, **budget)
+    if about.how == "recommended":
+        about = METHODS[recommended(wanted.sum() / len(labels), pool.vectors is not None)]
     if about.cleaned and first.sum() >= wanted.sum():  # the other classes make up for the suspects of one
         wanted = class_budgets(task.sizes, first, equal=equal, at_least=at_least, **budget)
     if about.how == "plain":  # the number counts, the classes do not
@@ -124,6 +126,7 @@ class _Task:
     vectors: np.ndarray | None
     layer: LastLayer | None
     random: np.random.Generator
+    pool: float
 
 
 def _task(method: Method, score, labels, by_id, pool: Pool, seed: int) -> _Task:
@@ -147,7 +150,7 @@ def _task(method: Method, score, labels, by_id, pool: Pool, seed: int) -> _Task:
     layer = None
     if pool.layer is not None:
         layer = replace(pool.layer, vectors=pool.layer.vectors[by_id], labels=pool.layer.labels[by_id])
-    return _Task(key, shown, of, sizes, allowed, last, suspect, vectors, layer, random)
+    return _Task(key, shown, of, sizes, allowed, last, suspect, vectors, layer, random, method.pool)
 
 
 def _choose(task: _Task, method: Method, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -231,9 +234,9 @@ def _grad_match(task: _Task, members: np.ndarray, count: int) -> tuple[np.ndarra
 
 
 def _thinned(task: _Task, members: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Facility location among the best 2 * count: what is near to one that is chosen gains little."""
+    """Facility location among the best: what is near to one that is chosen gains little."""
     order = np.lexsort((members, task.key[members], np.isnan(task.key[members])))
-    best = np.sort(members[order[: 2 * count]])
+    best = np.sort(members[order[: max(2 * count, int(task.pool * len(members)))]])
     rows, _ = facility_location(task.vectors[best], count)
     return best[rows], task.shown[best[rows]]
 

@@ -62,7 +62,7 @@ def grad_match(
     lower = np.zeros((count, count))  # Cholesky factor of the chosen rows' products, ridge included
     solved = np.zeros(count)
     products = np.zeros((count, n), np.float32)
-    left, chosen, open_ = target.astype(np.float64), np.zeros(0, np.int64), np.ones(n, bool)
+    left, chosen, open_ = target, np.zeros(0, np.int64), np.ones(n, bool)
     together = max(1, count // STEPS)
     while (k := len(chosen)) < count:
         rows = np.argsort(np.where(open_, -left, np.inf), kind="stable")[: min(together, count - k)]
@@ -77,7 +77,7 @@ def grad_match(
         solved[k:stop] = _solve(lower[k:stop, k:stop], target[rows] - lower[k:stop, :k] @ solved[:k])
         chosen = np.concatenate([chosen, rows])
         weights = _solve(lower[:stop, :stop], solved[:stop], trans="T")
-        left = target - weights @ products[:stop]
+        left = target - weights.astype(np.float32) @ products[:stop]
     weights = np.maximum(weights, 0)
     total = weights.sum()
     return chosen, weights / total if total > 0 else np.full(count, 1 / count)

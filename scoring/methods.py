@@ -8,7 +8,8 @@ class Method:
     """A way to choose: title, the score's column (None: it needs no score), which of its ends is kept, what that means.
 
     how: `score` takes the best, others are what `coreset` does. cleaned: samples whose label is suspect come last,
-    whatever their score. needs: beyond the score, `embeddings` or the `last layer`. chance: the seed matters.
+    whatever their score. needs: beyond the score, `embeddings` or the `last layer`. chance: the seed matters. pool: the
+    share of each class that is left where a score only narrows the choice; at least twice the budget.
     """
 
     title: str
@@ -19,9 +20,27 @@ class Method:
     cleaned: bool = False
     needs: str = ""
     chance: bool = False
+    pool: float = 0.0
+
+
+FEW = 0.2  # share of the samples up to which what is kept should cover the rest; beyond, chance covers well enough
+
+
+def recommended(share: float, embeddings: bool = True) -> str:
+    """The method that `recommended` comes to where that share of the samples is kept, see README "Coresets"."""
+    return "facility_cleaned" if share < FEW and embeddings else "random_cleaned"
 
 
 METHODS: dict[str, Method] = {
+    "recommended": Method(
+        "Recommended",
+        None,
+        "any",
+        "After cleaning: facility location where less than a fifth is kept, beyond that by chance.",
+        how="recommended",
+        cleaned=True,
+        chance=True,
+    ),
     "random": Method(
         "Random",
         None,
@@ -50,6 +69,16 @@ METHODS: dict[str, Method] = {
         how="thinned",
         cleaned=True,
         needs="embeddings",
+    ),
+    "easy_diverse": Method(
+        "Easy with diversity",
+        "csl",
+        "low",
+        "After cleaning, facility location among the half of each class that was learned earliest.",
+        how="thinned",
+        cleaned=True,
+        needs="embeddings",
+        pool=0.5,
     ),
     "csl_easy": Method("CSL, easy", "csl", "low", "Samples that were learned early: safe, but often redundant."),
     "csl_hard": Method(

@@ -95,7 +95,7 @@ def test_the_same_seed_chooses_the_same_samples_in_any_row_order():
 
 
 def test_errors_say_what_there_is():
-    with pytest.raises(ValueError, match=r"'cdl', did you mean 'cld'\?; there are random, cld,"):
+    with pytest.raises(ValueError, match=r"'cdl', did you mean 'cld'\?; there are recommended, random, cld,"):
         select("cdl", {}, LABELS, fraction=0.1)
     for fraction in (0, -0.1, 1.01, float("nan")):
         with pytest.raises(ValueError, match="above 0 and at most 1"):

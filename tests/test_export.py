@@ -77,7 +77,7 @@ def test_a_coreset_is_the_best_of_each_class_and_the_same_again(run):
 @pytest.mark.parametrize(
     ("method", "budget", "says"),
     [
-        ("nonsense", {"fraction": 0.5}, "unknown coreset method 'nonsense'; there are random, cld,"),
+        ("nonsense", {"fraction": 0.5}, "unknown coreset method 'nonsense'; there are recommended, random, cld,"),
         ("cld", {}, "give either fraction, number or per_class"),
         ("cld", {"fraction": 0.5, "per_class": 2}, "give either fraction, number or per_class"),
         ("cld", {"fraction": 0.0}, "fraction must be above 0"),

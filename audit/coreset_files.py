@@ -1,0 +1,139 @@
+"""Coreset CSVs as files: read with their records, and checked against the dataset that they are to be used with."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lossprint.audit import outfile
+from lossprint.audit.csvfile import unguard
+from lossprint.audit.sources import csv_rows
+from lossprint.audit.types import LossprintError
+
+NEEDED = ("sample", "path", "label")
+NUMBER = re.compile(r"[0-9]{1,18}")
+
+
+def read(path: str | Path) -> tuple[pd.DataFrame, dict | None]:
+    """A coreset CSV, sample as int64 and all else as text, and its record, None without one.
+
+    Raises LossprintError where it is none.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise LossprintError(f"expected a coreset CSV, found {'no file' if path.exists() else 'nothing'} at {path}")
+    if path.stat().st_size == 0:
+        raise LossprintError(f"expected a coreset CSV, found an empty file at {path}")
+    header, rows, lines = csv_rows(path)
+    missing = [name for name in NEEDED if header.count(name) != 1]
+    if missing:
+        raise LossprintError(
+            f"expected the columns {','.join(NEEDED)} once each in {path}, found {header.count(missing[0])} of "
+            f"{missing[0]!r}"
+        )
+    if not rows:
+        raise LossprintError(f"expected samples in {path}, found none")
+    frame = pd.DataFrame(rows, columns=header)
+    ids = frame["sample"].tolist()
+    for cell, line in zip(ids, lines):
+        if not NUMBER.fullmatch(cell):
+            raise LossprintError(f"expected a whole number as sample, found {cell[:80]!r} in {line} of {path}")
+    frame["sample"] = np.array([int(cell) for cell in ids], np.int64)
+    again = frame["sample"].duplicated()
+    if again.any():
+        at = int(again.to_numpy().argmax())
+        raise LossprintError(f"expected each sample once in {path}, found {ids[at]} again in {lines[at]}")
+    for name in ("path", "label"):
+        frame[name] = [unguard(cell) for cell in frame[name]]
+    return frame, outfile.read_record(path)
+
+
+def digest(text: str) -> str:
+    """Of a CSV, to tell another one from it."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def untouched(path: Path, record: dict | None) -> bool | None:
+    """Whether a CSV is the one that its record was written for; None where the record does not say."""
+    told = (record or {}).get("sha256")
+    return None if told is None else told == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """How a coreset fits a dataset.
+
+    samples: its rows. relabelled: how many have another label than the dataset gives them. of: training samples there.
+    fingerprint: whether the dataset is the one of the record; untouched: whether the CSV is; None where it is not said.
+    """
+
+    samples: pd.DataFrame
+    relabelled: int
+    of: int
+    fingerprint: bool | None
+    untouched: bool | None
+
+
+def apply(path: str | Path, dataset: str | Path) -> Fit:
+    """Check that the samples of a coreset CSV are training samples of a dataset, with these paths, and still there.
+
+    Raises LossprintError, naming the first that is not. Splits are those that the dataset itself has: a validation
+    split that an audit drew is not known here, so such samples count as training samples.
+    """
+    from lossprint.audit.datasets import open_dataset
+
+    path = Path(path)
+    frame, record = read(path)
+    there = open_dataset(dataset, check=False)
+    rows = there.origin.rows  # all that it lists, also what cannot be read; a sample's id is its position
+
+    def refuse(bad: np.ndarray, expected: str, found) -> None:
+        if bad.any():
+            raise LossprintError(f"expected {expected} in {path}, found {found(int(bad.argmax()), int(bad.sum()))}")
+
+    ids, paths = frame["sample"].to_numpy(), frame["path"].to_numpy(object)
+    refuse(
+        ids >= len(rows),
+        f"samples of {dataset}, which has {len(rows):,}",
+        lambda at, n: f"{n:,} others, such as {ids[at]} ({paths[at]!r})",
+    )
+    mine = rows.iloc[ids]
+    known, split = mine["path"].to_numpy(object), mine["split"].to_numpy(object)
+    refuse(
+        known != paths,
+        f"the paths of {dataset}",
+        lambda at, n: f"{n:,} others, such as {paths[at]!r} for sample {ids[at]}, there {known[at]!r}",
+    )
+    refuse(
+        np.isin(ids, list(there.faults)),
+        f"images that are there in {dataset}",
+        lambda at, n: f"{n:,} that are not, such as {paths[at]!r} ({there.faults[int(ids[at])]})",
+    )
+    refuse(
+        split != "train",
+        "training samples",
+        lambda at, n: f"{n:,} others, such as {paths[at]!r} of the {split[at]} split of {dataset}",
+    )
+    labels, classes = frame["label"].to_numpy(object), set(rows["label"])
+    refuse(
+        np.array([label not in classes for label in labels], bool),
+        f"labels of {dataset}",
+        lambda at, n: f"{n:,} others, such as {labels[at]!r} for sample {ids[at]}",
+    )
+    made = part(record, "run").get("fingerprint")
+    return Fit(
+        frame,
+        int((mine["label"].to_numpy(object) != labels).sum()),
+        int((rows["split"] == "train").sum()),
+        None if made is None else made == there.fingerprint,
+        untouched(path, record),
+    )
+
+
+def part(record: dict | None, name: str) -> dict:
+    """A part of a record that was read from a file, empty where there is no such part."""
+    found = (record or {}).get(name)
+    return found if isinstance(found, dict) else {}

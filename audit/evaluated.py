@@ -1,0 +1,75 @@
+"""What an evaluation of coresets came to: its table, see `evaluate`, as means, deviations and text."""
+
+import numpy as np
+import pandas as pd
+
+CELL = ["model", "steps", "options", "split", "method", "fraction"]
+
+
+def cells(table: pd.DataFrame) -> pd.DataFrame:
+    """A row for each model, steps, options, split, method and fraction; outdated rows are not counted.
+
+    accuracy: mean over the seeds, in [0, 1]; spread: their deviation (n - 1), NaN of one seed; worst, worst_label: the
+    class with the lowest mean accuracy; over_random: mean difference to `random` at the same seeds, NaN where that was
+    not trained; over_spread: the deviation of those differences; seeds, train_samples; noisy: share of wrong labels.
+    """
+    if "outdated" in table:
+        table = table[~table["outdated"].astype(bool)]
+    one = table.groupby([*CELL, "seed"], observed=True)
+    runs = one.agg(right=("right", "sum"), of=("of", "sum"), size=("train_samples", "first"), noisy=("noisy", "first"))
+    runs["accuracy"] = runs["right"] / runs["of"]
+    runs = runs.reset_index()
+    base = runs[runs["method"] == "random"].drop(columns="method")
+    at = [name for name in (*CELL, "seed") if name != "method"]
+    runs = runs.merge(base[[*at, "accuracy"]], on=at, how="left", suffixes=("", "_random"))
+    runs["over"] = runs["accuracy"] - runs["accuracy_random"]
+    found = runs.groupby(CELL, observed=True).agg(
+        accuracy=("accuracy", "mean"),
+        spread=("accuracy", "std"),
+        over_random=("over", "mean"),
+        over_spread=("over", "std"),
+        seeds=("seed", "nunique"),
+        train_samples=("size", "first"),
+        noisy=("noisy", "mean"),
+    )
+    by_class = table.groupby([*CELL, "label"], observed=True).agg(right=("right", "sum"), of=("of", "sum"))
+    by_class = (by_class["right"] / by_class["of"]).rename("worst").reset_index()
+    worst = by_class.sort_values(["worst", "label"], kind="stable").drop_duplicates(CELL).set_index(CELL)
+    worst = worst.rename(columns={"label": "worst_label"})
+    return found.join(worst[["worst", "worst_label"]]).reset_index()
+
+
+def text(table: pd.DataFrame, split: str | None = None) -> str:
+    """Accuracy in percent with its deviation, a line a method and a column a fraction, for one split: test if any.
+
+    Below it, where a truth file was given, the share of wrong labels kept.
+    """
+    found = cells(table)
+    split = split or ("test" if (found["split"] == "test").any() else "val")
+    lines = []
+    for (model, steps, options), mine in found[found["split"] == split].groupby(CELL[:3], observed=True):
+        how = f"{model}, {steps:,} steps{', ' + options if options else ''}"
+        lines += [f"accuracy on {split}, %: {how}", *_grid(mine, "accuracy", "spread")]
+        if mine["noisy"].notna().any():
+            lines += [f"wrong labels among those kept, %: {how}", *_grid(mine, "noisy")]
+    if "outdated" in table and table["outdated"].any():
+        lines.append("earlier trainings, from before the latest decisions, are not counted")
+    return "\n".join(lines)
+
+
+def _grid(mine: pd.DataFrame, value: str, spread: str | None = None) -> list[str]:
+    """A line a method, random first, and a column a fraction."""
+    fractions = sorted(mine["fraction"].unique())
+    lines = [" " * 22 + "".join(f"{100 * one:>13.4g} %" for one in fractions)]
+    mine = mine.set_index(["method", "fraction"])
+    for method in sorted(set(mine.index.get_level_values(0)), key=lambda name: (name != "random", name)):
+        row = ""
+        for fraction in fractions:
+            at, told = (method, fraction), ""
+            if at in mine.index and not np.isnan(mine.at[at, value]):
+                told = f"{100 * mine.at[at, value]:.1f}"
+                if spread is not None and not np.isnan(mine.at[at, spread]):
+                    told += f" ± {100 * mine.at[at, spread]:.1f}"
+            row += told.rjust(15)
+        lines.append(f"{method:22}{row}".rstrip())
+    return lines
