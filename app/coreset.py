@@ -221,7 +221,24 @@ def sentences(found: pd.DataFrame, method: str, wanted: float, judged: str) -> l
     (name, cell), *rest = clauses
     told = f"{name}{' reached' if judged == 'accuracy' else ''} {_value(cell, judged, True)}"
     told = ", ".join([told, *(f"{one} {_value(other, judged)}" for one, other in rest)])
-    return [*said, f"At {per_cent(at)}, {LEAD[judged]}{told}."]
+    said.append(f"At {per_cent(at)}, {LEAD[judged]}{told}.")
+    if judged == "accuracy" and at < 1.0 and method in here.index and len(here) > 2:
+        said.append(_best(here, method))
+    return said
+
+
+def _best(here: pd.DataFrame, method: str) -> str:
+    """Which method was the best at a fraction, and whether that is more than chance; cells indexed by method."""
+    best = here["accuracy"].idxmax()
+    if best == method:
+        return f"None of the {len(here)} methods measured there did better."
+    ahead, cells = here.at[best, "accuracy"] - here.at[method, "accuracy"], here.loc[[best, method]]
+    spread = np.sqrt((cells["spread"] ** 2 / cells["seeds"]).sum(skipna=False))  # of a difference of two means
+    sure = "" if not spread >= ahead else ", which is within the spread"
+    return (
+        f"The best of the {len(here)} methods measured there is {in_a_sentence(best)}, {100 * ahead:.1f} "
+        f"points ahead{sure}."
+    )
 
 
 LEAD = {"accuracy": "", "worst": "in the worst class: ", "noisy": "wrong labels among those kept: "}

@@ -6,6 +6,7 @@
     python benchmarks/coreset.py claims DIR         the papers' claims, true or false
     python benchmarks/coreset.py table DIR          accuracies, and how the recommended method does beside all others
     python benchmarks/coreset.py selectors [--samples N] [--classes C]       time and memory of each selector
+    python benchmarks/coreset.py peer               facility location beside apricot
 
 IDX is a folder of gzipped IDX files (Debian's dataset-fashion-mnist). 5,000 training images, or --val, become a clean
 validation split; a share of the labels of the others is changed, evenly among the other classes. DIR/fashion holds the
@@ -28,6 +29,7 @@ from PIL import Image
 from lossprint.assets.make_demo import read_idx
 from lossprint.audit import coresets, evaluate, find, store, workflow
 from lossprint.scoring.coreset import Pool, select
+from lossprint.scoring.cover import facility_location
 from lossprint.scoring.gradients import LastLayer
 from lossprint.scoring.methods import METHODS
 
@@ -225,6 +227,28 @@ def selectors(options) -> None:
             print(f"{name:22} not done after {options.seconds} s", flush=True)
 
 
+def peer(options) -> None:
+    """Facility location beside apricot's lazy greedy, which is compiled before it is timed; Euclidean both."""
+    from apricot import FacilityLocationSelection
+    from sklearn.metrics import pairwise_distances_argmin_min
+
+    vectors = np.abs(np.random.default_rng(0).normal(size=(options.samples, options.dimensions))).astype(np.float32)
+    theirs = FacilityLocationSelection(options.count, metric="euclidean", optimizer="lazy")
+    theirs.fit(vectors)
+
+    def timed(call):
+        began = time.perf_counter()
+        return call(), time.perf_counter() - began
+
+    (mine, _), ours = timed(lambda: facility_location(vectors, options.count))
+    fitted, beside = timed(lambda: theirs.fit(vectors))
+    total = [float(pairwise_distances_argmin_min(vectors, vectors[one])[1].sum()) for one in (mine, fitted.ranking)]
+    print(
+        f"{options.count:,} of {options.samples:,} x {options.dimensions}: ours {ours:.2f} s, apricot {beside:.2f} s, "
+    )
+    print(f"ratio {beside / ours:.2f}; sum of distances to the nearest chosen: {total[0]:.1f} and {total[1]:.1f}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     kinds = parser.add_subparsers(required=True)
@@ -256,6 +280,11 @@ def main() -> None:
             one.add_argument("--steps", type=int, default=500)
         if name == "table":
             one.add_argument("--best", default="recommended")
+    one = kinds.add_parser("peer", help="needs pip install apricot-select scikit-learn")
+    one.add_argument("--samples", type=int, default=6_000)
+    one.add_argument("--dimensions", type=int, default=128)
+    one.add_argument("--count", type=int, default=600)
+    one.set_defaults(call=peer)
     one = kinds.add_parser("selectors")
     one.add_argument("--samples", type=int, default=60_000)
     one.add_argument("--classes", type=int, default=10)

@@ -1,12 +1,17 @@
 """The benchmarks' own arithmetic, and that they run."""
 
+import gzip
 import importlib.util
+import struct
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
+from helpers import make_run
 from scipy.stats import mannwhitneyu
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
@@ -102,3 +107,60 @@ def test_speed_runs_small():
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == 5
+
+
+def planted_coresets(work: Path) -> None:
+    """A run with an evaluation of which all answers are known: two seeds, 100 test images."""
+    run = make_run(work / "toy")
+    right = {
+        "random": {0.1: (60, 64), 0.3: (70, 70)},
+        "cld": {0.1: (66, 66), 0.3: (72, 72)},
+        "cld_reversed": {0.1: (40, 40), 0.3: (71, 71)},
+        "recommended": {0.1: (70, 72), 0.3: (65, 65)},
+    }
+    shared = {"steps": 9, "options": "", "batch": 8, "device": "cpu", "epochs": 1.0, "train_samples": 3, "noisy": 0.1}
+    shared |= {"seconds": 1.0, "data": "x", "outdated": False, "split": "test", "label": "bag", "of": 100}
+    shared["model"] = run.manifest["asked"]["model"]
+    rows = [
+        {**shared, "method": method, "fraction": fraction, "seed": seed, "right": found, "key": f"{method}{at}{seed}"}
+        for method, by_fraction in right.items()
+        for at, (fraction, answers) in enumerate(by_fraction.items())
+        for seed, found in enumerate(answers)
+    ]
+    run.update_evaluation(lambda _: pd.DataFrame(rows))
+
+
+def test_claims_about_coresets_are_held_against_the_figures(tmp_path, capsys, monkeypatch):
+    bench = load("coreset")
+    planted_coresets(tmp_path)
+    bench.claims(SimpleNamespace(work=tmp_path))
+    told = capsys.readouterr().out
+    assert "TRUE  CLD above its reverse everywhere: 10 %: +26.0, 30 %: +1.0" in told
+    assert "FALSE CLD above random by 3 points at 10 and 30 %: 10 %: +4.0, 30 %: +2.0" in told
+    bench.table(SimpleNamespace(work=tmp_path, best="recommended"))
+    told = capsys.readouterr().out
+    assert "recommended at or above every single method within the spread in 1 of 2 cells" in told
+    assert "not: toy at 30 %: cld by 7.0" in told
+
+
+def test_noise_is_planted_in_train_alone(tmp_path):
+    bench = load("coreset")
+    for split, count in (("train", 400), ("t10k", 60)):
+        pixels, labels = np.zeros((count, 28, 28), np.uint8), np.arange(count, dtype=np.uint8) % 10
+        for what, array in (("images-idx3-ubyte", pixels), ("labels-idx1-ubyte", labels)):
+            head = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
+            (tmp_path / f"{split}-{what}.gz").write_bytes(gzip.compress(head + array.tobytes()))
+    bench.make_fashion(tmp_path, tmp_path / "made", 40, 400, 100)
+    table = pd.read_csv(tmp_path / "made" / "labels-40.csv")
+    truth = pd.read_csv(tmp_path / "made" / "truth.csv").set_index("path")["true_label"]
+    wrong = table["label"] != table["path"].map(truth)
+    assert table["split"].value_counts().to_dict() == {"train": 300, "val": 100, "test": 60}
+    assert not wrong[table["split"] != "train"].any() and 0.3 < wrong[table["split"] == "train"].mean() < 0.5
+
+
+def test_a_selector_is_timed_in_a_process_of_its_own():
+    command = [sys.executable, str(BENCHMARKS / "coreset.py"), "selectors", "--samples", "900", "--methods", "facility"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    name, seconds, extra, chosen = done.stdout.splitlines()[-1].split()
+    assert name == "facility" and float(seconds) > 0 and float(extra) >= 0 and chosen == "90"
