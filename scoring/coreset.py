@@ -90,7 +90,7 @@ def select(
         wanted = class_budgets(task.sizes, first, equal=equal, at_least=at_least, **budget)
     if about.how == "plain":  # the number counts, the classes do not
         task, wanted = replace(task, of=np.zeros_like(task.of)), np.array([wanted.sum()])
-    rows, value = _choose(task, about, wanted)
+    rows, value = _choose(replace(task, method=about), about, wanted)
     return Chosen(by_id[rows], value)
 
 
@@ -126,7 +126,7 @@ class _Task:
     vectors: np.ndarray | None
     layer: LastLayer | None
     random: np.random.Generator
-    pool: float
+    method: Method
 
 
 def _task(method: Method, score, labels, by_id, pool: Pool, seed: int) -> _Task:
@@ -150,7 +150,7 @@ def _task(method: Method, score, labels, by_id, pool: Pool, seed: int) -> _Task:
     layer = None
     if pool.layer is not None:
         layer = replace(pool.layer, vectors=pool.layer.vectors[by_id], labels=pool.layer.labels[by_id])
-    return _Task(key, shown, of, sizes, allowed, last, suspect, vectors, layer, random, method.pool)
+    return _Task(key, shown, of, sizes, allowed, last, suspect, vectors, layer, random, method)
 
 
 def _choose(task: _Task, method: Method, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -165,7 +165,7 @@ def _choose(task: _Task, method: Method, wanted: np.ndarray) -> tuple[np.ndarray
         return rows, task.shown[rows]
     good = task.allowed & ~task.last
     if method.how == "glister":
-        return glister(task.layer, wanted, good)
+        return glister(task.layer, task.of, wanted, good)
     of = np.where(good, task.of, len(wanted))
     by_class = np.argsort(of, kind="stable")
     members = np.split(by_class, np.cumsum(np.bincount(of, minlength=len(wanted) + 1))[:-1])
@@ -199,7 +199,7 @@ def _strata(task: _Task, members: np.ndarray, count: int) -> tuple[np.ndarray, n
     """CCS (Zheng et al., 2023, Algorithm 1) on AUM: equal budgets for strata of equal width, drawn at random."""
     score = task.shown[members]
     drawn = task.random.random(len(members))
-    if not task.last.any():
+    if not task.method.cleaned:
         hardest = np.lexsort((members, score, ~np.isnan(score)))  # without a score first
         members = members[np.sort(hardest[min(int(DROPPED * len(members)), len(members) - count) :])]
         score, drawn = task.shown[members], drawn[: len(members)]
@@ -236,7 +236,7 @@ def _grad_match(task: _Task, members: np.ndarray, count: int) -> tuple[np.ndarra
 def _thinned(task: _Task, members: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Facility location among the best: what is near to one that is chosen gains little."""
     order = np.lexsort((members, task.key[members], np.isnan(task.key[members])))
-    best = np.sort(members[order[: max(2 * count, int(task.pool * len(members)))]])
+    best = np.sort(members[order[: max(2 * count, int(task.method.pool * len(members)))]])
     rows, _ = facility_location(task.vectors[best], count)
     return best[rows], task.shown[best[rows]]
 

@@ -88,14 +88,14 @@ def _solve(lower: np.ndarray, values: np.ndarray, **options) -> np.ndarray:
 
 
 def glister(
-    layer: LastLayer, budgets: np.ndarray, allowed: np.ndarray, rounds: int = 20, rate: float = 0.05
+    layer: LastLayer, of: np.ndarray, budgets: np.ndarray, allowed: np.ndarray, rounds: int = 20, rate: float = 0.05
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rows whose gradient step lowers the validation loss most, `budgets` (C,) of each class; (rows, their gains).
+    """Rows whose gradient step lowers the validation loss most, budgets (K,) of each group; (rows, their gains).
 
     GLISTER (Killamsetty et al., 2021) in the form of its last-layer Taylor approximation: the gain of a sample is the
     product of its gradient with that of the mean validation loss. The samples of a round are chosen together; then the
-    layer takes a step of `rate` along their mean gradient and the validation gradient is worked out again. allowed (N,)
-    bool says who may be chosen.
+    layer takes a step of `rate` along their mean gradient and the validation gradient is worked out again. of (N,): the
+    group, such as the class, of each row; allowed (N,) bool: who may be chosen.
     """
     weight, bias = layer.weight.astype(np.float32).copy(), layer.bias.astype(np.float32).copy()
     mine = layer.errors()
@@ -107,16 +107,16 @@ def glister(
         take = -(-left // (rounds - k))
         order = np.lexsort((np.arange(len(gain)), -gain))
         order = order[open_[order]]
-        of = layer.labels[order]
-        by_class = np.argsort(of, kind="stable")
-        sizes = np.bincount(of, minlength=len(left))
+        group = of[order]
+        by_class = np.argsort(group, kind="stable")
+        sizes = np.bincount(group, minlength=len(left))
         rank = np.empty(len(order), np.int64)
         rank[by_class] = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        rows = order[rank < take[of]]
+        rows = order[rank < take[group]]
         if not len(rows):
             break
         open_[rows] = False
-        left -= np.bincount(layer.labels[rows], minlength=len(left))
+        left -= np.bincount(of[rows], minlength=len(left))
         chosen.append(rows)
         gains.append(gain[rows])
         step = mine[rows] / len(rows)

@@ -244,6 +244,17 @@ def test_diversity_thins_near_neighbours_among_the_aligned():
     assert set(thinned) <= set(range(20))  # from the best twice the budget
 
 
+def test_a_class_that_only_validation_has_moves_no_other():
+    scores, pool = world()
+    rows = CODES != 1  # the network knows three classes, of which the middle one has no training sample
+    some = reordered(pool, np.flatnonzero(rows))
+    columns = {name: score[rows] for name, score in scores.items()}
+    for name in METHODS:
+        chosen = select(name, columns, CODES[rows], per_class=5, pool=some).index
+        counts = np.bincount(CODES[rows][chosen], minlength=3)
+        assert len(chosen) == 10 and (name == "random_plain" or counts.tolist() == [5, 0, 5])
+
+
 def test_what_a_method_lacks_is_said():
     scores, pool = world()
     for name, said in (

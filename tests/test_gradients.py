@@ -82,7 +82,7 @@ def test_one_round_of_glister_takes_the_steepest_of_each_class():
     gain = explicit(layer.errors(), layer.vectors) @ val
     allowed = np.ones(90, bool)
     allowed[gain.argmax()] = False
-    rows, gains = glister(layer, np.array([3, 0, 5]), allowed, rounds=1)
+    rows, gains = glister(layer, layer.labels, np.array([3, 0, 5]), allowed, rounds=1)
     np.testing.assert_allclose(gains, gain[rows], atol=1e-5)
     for label, count in ((0, 3), (1, 0), (2, 5)):
         mine = np.flatnonzero((layer.labels == label) & allowed)
@@ -92,7 +92,7 @@ def test_one_round_of_glister_takes_the_steepest_of_each_class():
 def test_steps_of_glister_lower_the_validation_loss_more_than_chance():
     layer = layer_of(n=400, val=200, seed=4)
     budget = np.bincount(layer.labels, minlength=3) // 8
-    rows, _ = glister(layer, budget, np.ones(400, bool))
+    rows, _ = glister(layer, layer.labels, budget, np.ones(400, bool))
     assert np.bincount(layer.labels[rows], minlength=3).tolist() == budget.tolist() and len(set(rows)) == len(rows)
 
     def after(some):
@@ -112,7 +112,7 @@ def test_steps_of_glister_lower_the_validation_loss_more_than_chance():
 def test_nothing_to_choose():
     layer = layer_of()
     assert len(grad_match(layer.errors()[:0], layer.vectors[:0], 3)[0]) == 0
-    assert len(glister(layer, np.array([2, 2, 2]), np.zeros(60, bool))[0]) == 0
+    assert len(glister(layer, layer.labels, np.array([2, 2, 2]), np.zeros(60, bool))[0]) == 0
     sure = np.zeros((5, 3), np.float32)  # no gradient at all: any five, with equal weights
     rows, weights = grad_match(sure, np.ones((5, 2), np.float32), 3)
     assert rows.tolist() == [0, 1, 2] and np.allclose(weights, 1 / 3)
