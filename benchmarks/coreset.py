@@ -132,18 +132,23 @@ def claims(options) -> None:
         print(f"\n{name}: {table['steps'].iloc[0]} steps, {table['seeds'].max()} seeds, test accuracy in points")
 
         def say(claim: str, gaps: dict, holds, name=name) -> None:
-            told = ", ".join(f"{100 * f:g} %: {gap:+.1f}" for f, gap in gaps.items())
-            print(f"  {'TRUE ' if all(holds(gap) for gap in gaps.values()) else 'FALSE'} {claim}: {told}")
+            told = ", ".join(f"{100 * f:g} %: {gap:+.1f}" for f, gap in gaps.items()) or "not measured"
+            held = "TRUE " if gaps and all(holds(gap) for gap in gaps.values()) else "FALSE" if gaps else "-    "
+            print(f"  {held} {claim}: {told}")
 
-        over = {f: points["cld", f] - points["cld_reversed", f] for f in fractions}
+        def gaps(other: str, some=fractions, points=points) -> dict:
+            both = [f for f in some if ("cld", f) in points.index and (other, f) in points.index]
+            return {f: points["cld", f] - points[other, f] for f in both}
+
+        over = gaps("cld_reversed")
         say("CLD above its reverse everywhere", over, lambda gap: gap > 0)
-        over = {f: points["cld", f] - points["random", f] for f in fractions if f in (0.1, 0.3)}
+        over = gaps("random", [f for f in fractions if f in (0.1, 0.3)])
         say("CLD above random by 3 points at 10 and 30 %", over, lambda gap: gap >= 3)
         other = run.path.parent.with_name(f"{name}.half") / "run"
         if (other / "evaluation.parquet").exists():
             half = 100 * measured(store.open_run(other))["accuracy"]
-            gaps = {f: half["cld", f] - points["cld", f] for f in fractions if ("cld", f) in half.index}
-            say("CLD of the first half of the checkpoints within 1 point", gaps, lambda gap: gap > -1)
+            over = {f: half["cld", f] - points["cld", f] for f in fractions if ("cld", f) in half.index}
+            say("CLD of the first half of the checkpoints within 1 point", over, lambda gap: gap > -1)
         scores = run.scores()
         shares = {}
         for f in fractions:
