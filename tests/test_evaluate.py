@@ -234,6 +234,15 @@ def test_the_last_layer_takes_labels_as_decided(run):
 # ------------------------------------------------------------------------------------------------- side by side
 
 
+@pytest.fixture
+def hears_ctrl_c():
+    """A shell that starts the tests in the background has them ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("hears_ctrl_c")
 def test_in_processes_it_comes_to_the_same_and_survives_a_lost_one_and_a_stop(run, monkeypatch, tmp_path):
     """Real processes, begun three times: one is killed, Ctrl-C is pressed, and the third time all goes well."""
     options = QUICK | {"jobs": 2, "seeds": 2, "steps": 20}
