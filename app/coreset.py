@@ -194,9 +194,11 @@ def others(found: pd.DataFrame, method: str) -> list[str]:
 
 
 def in_a_sentence(method: str) -> str:
-    """A method's title where commas part one from the next."""
+    """A method's title within a sentence, where commas part one from the next."""
     title = METHODS[method].title
-    return "random" if method == "random" else f"{title.replace(', ', ' (', 1)})" if ", " in title else title
+    if title[1].islower():  # no abbreviation, such as CLD
+        title = title[0].lower() + title[1:]
+    return f"{title.replace(', ', ' (', 1)})" if ", " in title else title
 
 
 def sentences(found: pd.DataFrame, method: str, wanted: float, judged: str) -> list[str]:
