@@ -13,6 +13,7 @@ from lossprint.audit import open_run
 from lossprint.audit.store import STAGES
 from lossprint.audit.types import SCORES
 from lossprint.audit.workflow import score
+from lossprint.scoring.methods import ADVICE, METHODS
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text()
@@ -50,6 +51,17 @@ def test_the_recorder_example_runs_and_is_scored(tmp_path, monkeypatch):
     train_losses = run.trajectory("train").losses
     assert train_losses.shape == (4, 60) and train_losses[-1].mean() < train_losses[0].mean()
     assert run.scores()["suggested_label"].notna().any()
+
+
+def test_what_to_choose_when_is_what_the_page_says():
+    for when, choose, why in ADVICE:
+        assert f"| {when} | `{choose}` | {why} |" in TEXT and choose in METHODS
+
+
+def test_every_coreset_method_is_in_the_readme():
+    told = TEXT[TEXT.index("### Coresets") : TEXT.index("### Video")]
+    for name in METHODS:
+        assert name in told, name
 
 
 def test_the_pictures_are_there():
