@@ -15,7 +15,7 @@ from lossprint.audit import outfile
 from lossprint.audit.coreset_files import untouched
 from lossprint.audit.coresets import Ask, ask_of
 from lossprint.audit.csvfile import FORMULA
-from lossprint.audit.evaluated import CELL, cells
+from lossprint.audit.evaluated import CELL, by_seed, cells
 from lossprint.audit.types import SCORES, LossprintError
 from lossprint.scoring import methods
 from lossprint.scoring.methods import METHODS
@@ -70,11 +70,8 @@ def lacking(loaded: Loaded, name: str) -> str:
 
 
 def advice() -> list[tuple[str, str, str]]:
-    """(when, choose, why), methods by their titles; empty where there is no advice."""
-    return [
-        (when, METHODS[choose].title if choose in METHODS else choose, why)
-        for when, choose, why in getattr(methods, "ADVICE", ())
-    ]
+    """(when, choose, why), methods by their titles."""
+    return [(when, METHODS[choose].title, why) for when, choose, why in methods.ADVICE]
 
 
 def file_name(ask: Ask, percent: int) -> str:
@@ -122,10 +119,7 @@ def measured(loaded: Loaded, _stamp: int | None) -> Measured | None:
     outdated = len(table[old].drop_duplicates([*CELL, "seed"]).drop_duplicates("key"))
     table = table[~old]
     found = cells(table)
-    runs = table.groupby([*CELL, "seed"], observed=True).agg(
-        right=("right", "sum"), of=("of", "sum"), noisy=("noisy", "first")
-    )
-    runs["accuracy"] = runs["right"] / runs["of"]
+    runs = by_seed(table)
     worst = table.merge(found[[*CELL, "worst_label"]], on=CELL)
     worst = worst[worst["label"].astype(object) == worst["worst_label"].astype(object)].set_index([*CELL, "seed"])
     runs["worst"] = (worst["right"] / worst["of"]).reindex(runs.index)
@@ -150,13 +144,6 @@ def options_in_words(options: str) -> str:
     words += [f"at least {least} of each class"] * (least != 1)
     words += ["never both of a duplicate pair"] * bool(given.get("one_of_duplicates"))
     return ", ".join(words)
-
-
-def options_of(ask: Ask) -> str:
-    """The options of a subset as an evaluation notes them."""
-    given = {"equal": ask.equal, "at_least": ask.at_least, "one_of_duplicates": ask.one_of_duplicates}
-    changed = {name: value for name, value in given.items() if value != getattr(Ask(""), name)}
-    return json.dumps(changed) if changed else ""
 
 
 def way_in_words(way: tuple[str, int, str]) -> str:
@@ -286,13 +273,8 @@ def shared(overlap: pd.DataFrame | None, method: str, at: float | None, options:
 def command(
     loaded: Loaded, ask: Ask, fractions: list[float], seeds: int = 3, way: tuple[str, int, str] | None = None
 ) -> str:
-    """What to type to measure a method beside chance and, where the run can use it, the recommended one.
-
-    Chance alone is compared with another method.
-    """
-    names = ["random", ask.method]
-    able = [one for one in ("recommended", "cld_cleaned", "cld") if one in METHODS and not lacking(loaded, one)]
-    names += able[:1] if ask.method == "random" or "recommended" in able else []
+    """What to type to measure a method beside chance and the recommended one."""
+    names = ["random", ask.method, "recommended"]
     words = ["lossprint", "coreset", "evaluate", str(loaded.run.path.resolve())]
     words += ["--methods", *dict.fromkeys(names)]
     words += ["--fractions", *(f"{one:.6g}" for one in sorted(set(fractions)))]

@@ -75,9 +75,8 @@ def in_code(loaded: data.Loaded, ask: Ask, percent: int, chosen: data.Coreset) -
 
 def _save(loaded: data.Loaded, ask: Ask, key: str) -> None:
     try:
-        made = coresets.keep(
-            loaded.run, data.coreset_source(loaded, ask.method), ask, str(st.session_state.get(key) or "")
-        )
+        source, chosen = data.coreset_source(loaded, ask.method), data.coreset(loaded, ask)  # both are in the cache
+        made = coresets.keep(loaded.run, source, ask, str(st.session_state.get(key) or ""), chosen.frame)
     except (LossprintError, OSError) as error:
         st.session_state["_error"] = f"Nothing was saved: {parts.md(error)}"
         return
@@ -109,7 +108,7 @@ def _one_saved(loaded: data.Loaded, name: str, able: list[str]) -> None:
     else:
         about = [METHODS[ask.method].title if ask.method in METHODS else ask.method, _budget(ask)]
         about += [parts.plural(record["samples"], "sample")] * isinstance(record.get("samples"), int)
-        about += [coreset.options_in_words(coreset.options_of(ask))]
+        about += [coreset.options_in_words(ask.options)]
         about += [f"seed {ask.seed}"] * (ask.method in METHODS and METHODS[ask.method].chance)
         percent = _on_the_page(ask)
     with st.container(border=True, horizontal=True, vertical_alignment="center", gap="small", key=f"selection-{name}"):

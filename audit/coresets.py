@@ -4,6 +4,7 @@ A sample that the experts excluded is never chosen, and one that they relabelled
 named by a record of all that it depends on, so that the same one can be made again.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,10 +15,10 @@ import pandas as pd
 from lossprint.audit import outfile
 from lossprint.audit.coreset_files import Fit, apply, digest, part, read, untouched
 from lossprint.audit.csvfile import csv_text
-from lossprint.audit.export import applied, need_whole
+from lossprint.audit.export import applied, need_whole, run_in_record
 from lossprint.audit.resolve import resolve
 from lossprint.audit.review import Reviews, open_reviews
-from lossprint.audit.store import Run, open_run, version
+from lossprint.audit.store import Run, version
 from lossprint.audit.strata import relevant
 from lossprint.audit.tree import dataset_root
 from lossprint.audit.types import LossprintError, Selection
@@ -53,6 +54,13 @@ class Ask:
     def budget(self) -> dict:
         given = {name: getattr(self, name) for name in BUDGETS}
         return {name: value for name, value in given.items() if value is not None}
+
+    @property
+    def options(self) -> str:
+        """Those of equal, at_least and one_of_duplicates that are not the default, as JSON; empty for none."""
+        given = {name: getattr(self, name) for name in ("equal", "at_least", "one_of_duplicates")}
+        changed = {name: value for name, value in given.items() if value != getattr(type(self), name)}
+        return json.dumps(changed) if changed else ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,12 +153,6 @@ def lacking(source: Source, method: str) -> str:
     return lacks(METHODS[method], source.scores, source.pool)
 
 
-def opened(path: str | Path) -> tuple[Run, Source]:
-    """A run by its path, and what may be chosen from it."""
-    run = open_run(path)
-    return run, source_of(run)
-
-
 def _rows(embeddings: tuple[np.ndarray, np.ndarray], ids: np.ndarray) -> np.ndarray | None:
     """The vectors of the samples, None where not all have one."""
     at = pd.Index(embeddings[0]).get_indexer(ids)
@@ -226,7 +228,6 @@ def _last_layer(
 def record_of(run: Run, source: Source, ask: Ask, frame: pd.DataFrame) -> dict:
     """All that a subset depends on, for `outfile.record_text`. No clock: the same subset has the same record."""
     about = METHODS[ask.method]
-    dataset = run.manifest["dataset"]
     settled = recommended(len(frame) / len(source.table), source.pool.vectors is not None)
     by = {"by": settled} if about.how == "recommended" else {}
     return {
@@ -239,14 +240,8 @@ def record_of(run: Run, source: Source, ask: Ask, frame: pd.DataFrame) -> dict:
         "of": len(source.table),
         "classes": {str(name): int(n) for name, n in frame["label"].value_counts().sort_index().items()},
         "sha256": digest(csv_text(frame)),
-        "dataset": dataset.get("source"),
-        "run": {
-            "name": run.name,
-            "path": str(run.path.resolve()),
-            "fingerprint": dataset.get("fingerprint"),
-            "created": run.manifest.get("created"),
-            "seed": run.manifest.get("seed"),
-        },
+        "dataset": run.manifest["dataset"].get("source"),
+        "run": run_in_record(run) | {"seed": run.manifest.get("seed")},
         "versions": run.manifest.get("versions", {}),
         "decisions": {
             "last_review": source.last_review,
@@ -351,14 +346,14 @@ def reached(run: Run, out: str | Path) -> str:
 # ------------------------------------------------------------------------------------------------- kept
 
 
-def keep(run: Run, source: Source, ask: Ask, name: str) -> Selection:
-    """Choose, and keep the subset in the run folder under a name; one of that name is replaced."""
+def keep(run: Run, source: Source, ask: Ask, name: str, frame: pd.DataFrame | None = None) -> Selection:
+    """Keep a subset in the run folder under a name, in place of one so named. frame: what `choose` gave, if known."""
     name = name.strip()
     run.selection_path(name)  # refuses one that cannot be
     same = [one for one in run.selections() if one != name and one.lower() == name.lower()]
     if same:  # on some systems one would replace the other
         raise LossprintError(f"expected a name that differs from {same[0]!r} by more than capitals, found {name!r}")
-    frame = choose(source, ask)
+    frame = choose(source, ask) if frame is None else frame
     record = record_of(run, source, ask, frame) | {"name": name}
     try:
         run.write_selection(name, csv_text(frame), outfile.record_text(record))

@@ -98,10 +98,9 @@ def evaluate(
     steps = steps or asked["epochs"] * each
     about = {"model": asked["model"], "steps": steps, "batch": recipe.batch, "device": device}
     about["epochs"] = round(steps / each, 2)
-    changed = {name: value for name, value in options.items() if value != getattr(Ask(""), name)}
     rows_of = [np.sort(np.searchsorted(inputs.samples, one.ids)) for one in subsets]
     keys = [_key(inputs, rows, about | {"seed": one.seed}) for one, rows in zip(subsets, rows_of)]
-    table = _Table(run, subsets, keys, {"options": json.dumps(changed) if changed else "", "data": data})
+    table = _Table(run, subsets, keys, {"options": Ask("", **options).options, "data": data})
     _write_overlap(run, subsets, table.shared)
     todo = {key: (rows, one.seed) for key, rows, one in zip(keys, rows_of, subsets) if key not in table.trained}
     if todo:

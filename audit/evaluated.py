@@ -6,6 +6,13 @@ import pandas as pd
 CELL = ["model", "steps", "options", "split", "method", "fraction"]
 
 
+def by_seed(table: pd.DataFrame) -> pd.DataFrame:
+    """A row for each cell and seed, indexed by them: right, of and accuracy over all classes; size and noisy."""
+    one = table.groupby([*CELL, "seed"], observed=True)
+    runs = one.agg(right=("right", "sum"), of=("of", "sum"), size=("train_samples", "first"), noisy=("noisy", "first"))
+    return runs.assign(accuracy=runs["right"] / runs["of"])
+
+
 def cells(table: pd.DataFrame) -> pd.DataFrame:
     """A row for each model, steps, options, split, method and fraction; outdated rows are not counted.
 
@@ -15,10 +22,7 @@ def cells(table: pd.DataFrame) -> pd.DataFrame:
     """
     if "outdated" in table:
         table = table[~table["outdated"].astype(bool)]
-    one = table.groupby([*CELL, "seed"], observed=True)
-    runs = one.agg(right=("right", "sum"), of=("of", "sum"), size=("train_samples", "first"), noisy=("noisy", "first"))
-    runs["accuracy"] = runs["right"] / runs["of"]
-    runs = runs.reset_index()
+    runs = by_seed(table).reset_index()
     base = runs[runs["method"] == "random"].drop(columns="method")
     at = [name for name in (*CELL, "seed") if name != "method"]
     runs = runs.merge(base[[*at, "accuracy"]], on=at, how="left", suffixes=("", "_random"))

@@ -245,12 +245,7 @@ def record_of(run: Run, table: pd.DataFrame, apply: str, unsure: str) -> dict:
     return {
         "lossprint": version(),
         "dataset": run.manifest["dataset"].get("source"),
-        "run": {
-            "name": run.name,
-            "path": str(run.path.resolve()),
-            "fingerprint": run.manifest["dataset"].get("fingerprint"),
-            "created": run.manifest.get("created"),
-        },
+        "run": run_in_record(run),
         "rule": apply,
         "unsure": unsure,
         "samples": int((change != "excluded").sum()),
@@ -260,6 +255,16 @@ def record_of(run: Run, table: pd.DataFrame, apply: str, unsure: str) -> dict:
         "decisions": len(reviewed),
         "reviewers": sorted(set(table["reviewer"].dropna().astype(str))),
         "last_review": int(reviewed.max()) if len(reviewed) else None,
+    }
+
+
+def run_in_record(run: Run) -> dict:
+    """What the record of an export tells of its run."""
+    return {
+        "name": run.name,
+        "path": str(run.path.resolve()),
+        "fingerprint": run.manifest["dataset"].get("fingerprint"),
+        "created": run.manifest.get("created"),
     }
 
 

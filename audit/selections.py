@@ -26,8 +26,7 @@ class SelectionFiles:
 
     def evaluation_stamp(self) -> int | None:
         """When the evaluation was written, in nanoseconds; it changes while one goes on."""
-        file = self.path / "evaluation.parquet"
-        return file.stat().st_mtime_ns if file.exists() else None
+        return self._stamp("evaluation.parquet")
 
     def update_evaluation(self, merge: Merge) -> pd.DataFrame:
         """Replace the evaluation by what `merge` makes of it; another process cannot write in between."""
@@ -39,9 +38,6 @@ class SelectionFiles:
 
     def update_overlap(self, merge: Merge) -> pd.DataFrame:
         return self._update("overlap.parquet", merge)
-
-    def _optional(self, name: str) -> pd.DataFrame | None:
-        return self._table(name) if (self.path / name).exists() else None
 
     def _update(self, name: str, merge: Merge) -> pd.DataFrame:
         with _alone(self.path):

@@ -85,7 +85,7 @@ class Run(TensorFiles, SelectionFiles):
 
     def frames(self) -> pd.DataFrame | None:
         """What is known of every frame of a sequence, columns `FRAMES`; None where nothing was looked at over time."""
-        return self._table("frames.parquet") if (self.path / "frames.parquet").exists() else None
+        return self._optional("frames.parquet")
 
     def spans(self) -> pd.DataFrame:
         """The findings of video sequences as stretches of frames, columns `SPANS`; a relabel has no middle."""
@@ -109,14 +109,21 @@ class Run(TensorFiles, SelectionFiles):
         except (FileNotFoundError, pa.ArrowInvalid, OSError) as error:
             raise LossprintError(f"expected a readable {name} in run {self.path}, found: {one_line(error)}") from None
 
+    def _optional(self, name: str) -> pd.DataFrame | None:
+        """A table that a whole run need not have."""
+        return self._table(name) if (self.path / name).exists() else None
+
+    def _stamp(self, name: str) -> int | None:
+        file = self.path / name
+        return file.stat().st_mtime_ns if file.exists() else None
+
     def comparison(self) -> pd.DataFrame | None:
         """What training on cleaned labels changed, see `loop`; None where that was not tried."""
-        return self._table("comparison.parquet") if (self.path / "comparison.parquet").exists() else None
+        return self._optional("comparison.parquet")
 
     def comparison_stamp(self) -> int | None:
         """When the comparison was written, in nanoseconds; it changes while a comparison goes on."""
-        file = self.path / "comparison.parquet"
-        return file.stat().st_mtime_ns if file.exists() else None
+        return self._stamp("comparison.parquet")
 
     def write_comparison(self, frame: pd.DataFrame) -> None:
         write_frame(self.path / "comparison.parquet", frame)

@@ -273,24 +273,19 @@ def _refuse_inside(out: Path, dataset: datasets.Dataset) -> None:
 
 def inputs_of(loaded: datasets.Loaded, size: int):
     """What the training takes: ids, class indices, splits and pixels, with the channels' statistics of `train`."""
+    samples, classes = loaded.dataset.samples, loaded.dataset.classes
+    labels = samples["label"].map({label: i for i, label in enumerate(classes)}).to_numpy(np.int64)
+    sequence = samples["sequence"].fillna("").to_numpy(str) if samples["sequence"].notna().any() else None
+    return _inputs(loaded, size, labels, samples["split"].to_numpy(str), classes, sequence)
+
+
+def _inputs(loaded: datasets.Loaded, size: int, labels: np.ndarray, split: np.ndarray, classes: list[str], sequence):
     from lossprint.audit import train
 
-    samples = loaded.dataset.samples
-    index = {label: i for i, label in enumerate(loaded.dataset.classes)}
-    split = samples["split"].to_numpy(str)
+    ids = loaded.dataset.samples["sample"].to_numpy(np.int64)
     pixels = loaded.pixels if loaded.pixels is not None else datasets.ImageStream(loaded.dataset, size)
     mean, std = train.channel_statistics(pixels, np.flatnonzero(split == "train"))
-    return train.Inputs(
-        samples["sample"].to_numpy(np.int64),
-        samples["label"].map(index).to_numpy(np.int64),
-        split,
-        pixels,
-        size,
-        mean,
-        std,
-        len(index),
-        samples["sequence"].fillna("").to_numpy(str) if samples["sequence"].notna().any() else None,
-    )
+    return train.Inputs(ids, labels, split, pixels, size, mean, std, len(classes), sequence)
 
 
 def inputs_again(
@@ -300,8 +295,6 @@ def inputs_again(
 
     Raises LossprintError where the dataset at `asked["dataset"]` has not all of them any more, or others.
     """
-    from lossprint.audit import train
-
     loaded, size = load(asked, quiet)
     there = loaded.dataset.samples
     ids = samples["sample"].to_numpy(np.int64)
@@ -321,9 +314,7 @@ def inputs_again(
     if len(at) < len(there):  # images that could not be read when the run was made
         dataset = replace(loaded.dataset, samples=there.iloc[at].reset_index(drop=True))
         loaded = replace(loaded, dataset=dataset, pixels=None if loaded.pixels is None else loaded.pixels[at])
-    pixels = loaded.pixels if loaded.pixels is not None else datasets.ImageStream(loaded.dataset, size)
-    mean, std = train.channel_statistics(pixels, np.flatnonzero(split == "train"))
-    return train.Inputs(ids, labels, split, pixels, size, mean, std, len(classes))
+    return _inputs(loaded, size, labels, split, classes, None)
 
 
 def _thumbs(loaded: datasets.Loaded) -> np.ndarray:

@@ -111,9 +111,10 @@ def halved(options) -> None:
         evaluate.evaluate(half, ["cld"], options.fractions, seeds=options.seeds, steps=options.steps)
 
 
-def runs_of(work: Path, half: bool = False) -> list[store.Run]:
+def runs_of(work: Path) -> list[store.Run]:
+    """The runs in a folder, those of `half` left out."""
     paths = sorted(path.parent for path in work.glob("*/run/run.json"))
-    return [store.open_run(path) for path in paths if path.parent.name.endswith(".half") == half]
+    return [store.open_run(path) for path in paths if not path.parent.name.endswith(".half")]
 
 
 def measured(run: store.Run) -> pd.DataFrame:

@@ -29,6 +29,16 @@ def share(total: int, weights: np.ndarray, low: np.ndarray, high: np.ndarray) ->
     return parts.astype(np.int64)
 
 
+def first_of_each(order: np.ndarray, of: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """The first wanted[k] rows of each group k in an order (R,), in that order; of (N,): the group of each row."""
+    by_group = order[np.argsort(of[order], kind="stable")]
+    sizes = np.bincount(of[order], minlength=len(wanted))
+    rank = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    chosen = np.zeros(len(of), bool)
+    chosen[by_group[rank < np.repeat(wanted, sizes)]] = True
+    return order[chosen[order]]
+
+
 def class_budgets(
     sizes: np.ndarray,
     available: np.ndarray,

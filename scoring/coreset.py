@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lossprint.scoring.budgets import class_budgets, share
+from lossprint.scoring.budgets import class_budgets, first_of_each, share
 from lossprint.scoring.cover import facility_location, k_centre
 from lossprint.scoring.gradients import LastLayer, glister, grad_match
 from lossprint.scoring.methods import METHODS, Method, recommended
@@ -90,7 +90,7 @@ def select(
         wanted = class_budgets(task.sizes, first, equal=equal, at_least=at_least, **budget)
     if about.how == "plain":  # the number counts, the classes do not
         task, wanted = replace(task, of=np.zeros_like(task.of)), np.array([wanted.sum()])
-    rows, value = _choose(replace(task, method=about), about, wanted)
+    rows, value = _choose(replace(task, method=about), wanted)
     return Chosen(by_id[rows], value)
 
 
@@ -153,18 +153,18 @@ def _task(method: Method, score, labels, by_id, pool: Pool, seed: int) -> _Task:
     return _Task(key, shown, of, sizes, allowed, last, suspect, vectors, layer, random, method)
 
 
-def _choose(task: _Task, method: Method, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _choose(task: _Task, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rows, best first, and what they were ranked by."""
-    key = task.key
-    if method.cleaned:  # suspects come behind all others, the likeliest errors at the very end
+    key, how = task.key, task.method.how
+    if task.method.cleaned:  # suspects come behind all others, the likeliest errors at the very end
         key = np.where(task.last, task.suspect, key)
     order = np.lexsort((np.arange(len(key)), key, np.isnan(key), task.last))
     order = order[task.allowed[order]]
-    if method.how in ("score", "plain"):
-        rows = _first(order, task.of, wanted)
+    if how in ("score", "plain"):
+        rows = first_of_each(order, task.of, wanted)
         return rows, task.shown[rows]
     good = task.allowed & ~task.last
-    if method.how == "glister":
+    if how == "glister":
         return glister(task.layer, task.of, wanted, good)
     of = np.where(good, task.of, len(wanted))
     by_class = np.argsort(of, kind="stable")
@@ -172,7 +172,8 @@ def _choose(task: _Task, method: Method, wanted: np.ndarray) -> tuple[np.ndarray
     suspects = order[task.last[order]]
     rows, values, place = [], [], []
     for c, count in enumerate(wanted.tolist()):
-        mine, value = _WAYS[method.how](task, members[c], min(count, len(members[c])))
+        some, value = _WAYS[how](task, members[c], min(count, len(members[c])))
+        mine = members[c][some]
         more = suspects[task.of[suspects] == c][: count - len(mine)]
         rows += [mine, more]
         values += [value, np.full(len(more), np.nan)]
@@ -182,72 +183,45 @@ def _choose(task: _Task, method: Method, wanted: np.ndarray) -> tuple[np.ndarray
     return rows[best], values[best]
 
 
-def _first(order: np.ndarray, of: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """The first wanted[c] rows of each class c in an order, in that order."""
-    by_class = order[np.argsort(of[order], kind="stable")]
-    sizes = np.bincount(of[order], minlength=len(wanted))
-    rank = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    chosen = np.zeros(len(of), bool)
-    chosen[by_class[rank < np.repeat(wanted, sizes)]] = True
-    return order[chosen[order]]
-
-
-# Each gives `count` of the rows `members` of a class, best first, and what they were ranked by.
+# Each gives the places of `count` of the rows `members` of a class, best first, and what they were ranked by.
 
 
 def _strata(task: _Task, members: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """CCS (Zheng et al., 2023, Algorithm 1) on AUM: equal budgets for strata of equal width, drawn at random."""
-    score = task.shown[members]
-    drawn = task.random.random(len(members))
+    left, drawn = np.arange(len(members)), task.random.random(len(members))
     if not task.method.cleaned:
-        hardest = np.lexsort((members, score, ~np.isnan(score)))  # without a score first
-        members = members[np.sort(hardest[min(int(DROPPED * len(members)), len(members) - count) :])]
-        score, drawn = task.shown[members], drawn[: len(members)]
+        score = task.shown[members]
+        hardest = np.lexsort((left, score, ~np.isnan(score)))  # without a score first
+        left = np.sort(hardest[min(int(DROPPED * len(members)), len(members) - count) :])
+    score, drawn = task.shown[members[left]], drawn[: len(left)]
     known = np.isfinite(score)
     low, high = (score[known].min(), score[known].max()) if known.any() else (0.0, 0.0)
     width = max((high - low) / STRATA, 1e-12)
     stratum = np.where(known, np.clip((score - low) / width, 0, STRATA - 1), 0).astype(np.int64)
     held = np.bincount(stratum, minlength=STRATA)
     take = share(count, np.ones(STRATA), np.zeros(STRATA), held)
-    rows = _first(np.lexsort((members, drawn)), stratum, take)
-    return members[rows], score[rows]
-
-
-def _facility(task: _Task, members: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    rows, gains = facility_location(task.vectors[members], count)
-    return members[rows], gains
-
-
-def _k_centre(task: _Task, members: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    rows, distances = k_centre(task.vectors[members], count)
-    return members[rows], distances
-
-
-def _crust(task: _Task, members: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    rows, gains = facility_location(task.layer.errors(members), count)
-    return members[rows], gains
-
-
-def _grad_match(task: _Task, members: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    rows, weights = grad_match(task.layer.errors(members), task.layer.vectors[members], count)
-    return members[rows], weights
+    rows = first_of_each(np.lexsort((left, drawn)), stratum, take)
+    return left[rows], score[rows]
 
 
 def _thinned(task: _Task, members: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Facility location among the best: what is near to one that is chosen gains little."""
-    order = np.lexsort((members, task.key[members], np.isnan(task.key[members])))
-    best = np.sort(members[order[: max(2 * count, int(task.method.pool * len(members)))]])
-    rows, _ = facility_location(task.vectors[best], count)
-    return best[rows], task.shown[best[rows]]
+    key = task.key[members]
+    order = np.lexsort((np.arange(len(key)), key, np.isnan(key)))
+    best = np.sort(order[: max(2 * count, int(task.method.pool * len(members)))])
+    chosen = best[facility_location(task.vectors[members[best]], count)[0]]
+    return chosen, task.shown[members[chosen]]
 
 
 _WAYS: dict[str, Callable] = {
     "strata": _strata,
-    "facility": _facility,
-    "k_centre": _k_centre,
-    "crust": _crust,
-    "grad_match": _grad_match,
     "thinned": _thinned,
+    "facility": lambda task, members, count: facility_location(task.vectors[members], count),
+    "k_centre": lambda task, members, count: k_centre(task.vectors[members], count),
+    "crust": lambda task, members, count: facility_location(task.layer.errors(members), count),
+    "grad_match": lambda task, members, count: grad_match(
+        task.layer.errors(members), task.layer.vectors[members], count
+    ),
 }
 
 

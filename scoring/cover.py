@@ -20,12 +20,10 @@ def facility_location(vectors: np.ndarray, count: int) -> tuple[np.ndarray, np.n
     algorithm, 1 - 1/e of the optimum at least (Nemhauser et al., 1978). Lazy (Minoux, 1978): a gain only shrinks, so a
     row is looked at again only while its last known gain is the largest. Ties go to the smaller row.
     """
-    vectors = np.ascontiguousarray(vectors, np.float32)
     n, count = len(vectors), min(count, len(vectors))
     if count == 0:
         return np.zeros(0, np.int64), np.zeros(0)
-    vectors = vectors - vectors.mean(0)
-    squares = np.einsum("nd,nd->n", vectors, vectors)
+    vectors, squares = _centred(vectors)
     reach = np.float32(2 * np.sqrt(squares.max()) + 1e-6)
 
     def similarity(rows: np.ndarray) -> np.ndarray:
@@ -69,12 +67,10 @@ def k_centre(vectors: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
 
     The first is the one nearest to the mean; its distance is inf. At most twice the optimal radius (Gonzalez, 1985).
     """
-    vectors = np.ascontiguousarray(vectors, np.float32)
     n, count = len(vectors), min(count, len(vectors))
     if count == 0:
         return np.zeros(0, np.int64), np.zeros(0)
-    vectors = vectors - vectors.mean(0)
-    squares = np.einsum("nd,nd->n", vectors, vectors)
+    vectors, squares = _centred(vectors)
     chosen, far = [int(squares.argmin())], [np.inf]
     nearest = np.full(n, np.inf, np.float32)
     while True:
@@ -85,3 +81,10 @@ def k_centre(vectors: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
             return np.array(chosen, np.int64), np.array(far)
         chosen.append(int(nearest.argmax()))
         far.append(float(np.sqrt(nearest[chosen[-1]])))
+
+
+def _centred(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The vectors (N, D) float32 less their mean, so that products lose no digits, and their squared lengths (N,)."""
+    vectors = np.ascontiguousarray(vectors, np.float32)
+    vectors = vectors - vectors.mean(0)
+    return vectors, np.einsum("nd,nd->n", vectors, vectors)

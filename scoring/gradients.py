@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import solve_triangular
 
+from lossprint.scoring.budgets import first_of_each
+
 STEPS = 500  # of matching pursuit: more than so many samples are chosen several at a time
 
 
@@ -97,7 +99,7 @@ def glister(
     layer takes a step of `rate` along their mean gradient and the validation gradient is worked out again. of (N,): the
     group, such as the class, of each row; allowed (N,) bool: who may be chosen.
     """
-    weight, bias = layer.weight.astype(np.float32).copy(), layer.bias.astype(np.float32).copy()
+    weight, bias = layer.weight.astype(np.float32), layer.bias.astype(np.float32)
     mine = layer.errors()
     left, open_ = budgets.astype(np.int64).copy(), allowed.copy()
     chosen, gains = [], []
@@ -107,12 +109,7 @@ def glister(
         take = -(-left // (rounds - k))
         order = np.lexsort((np.arange(len(gain)), -gain))
         order = order[open_[order]]
-        group = of[order]
-        by_class = np.argsort(group, kind="stable")
-        sizes = np.bincount(group, minlength=len(left))
-        rank = np.empty(len(order), np.int64)
-        rank[by_class] = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        rows = order[rank < take[group]]
+        rows = first_of_each(order, of, take)
         if not len(rows):
             break
         open_[rows] = False

@@ -66,11 +66,10 @@ def _controls(names: list[str], lacks: dict[str, str]) -> tuple[Ask, int]:
             st.warning(f"**{parts.md(asked)}** cannot be used here: this run has not {lack}.", icon=":material/info:")
     left, right = st.columns(2, gap="large", vertical_alignment="bottom")
     with left:
-        first = next(name for name in ("recommended", "cld", *names) if name in names)
         method = st.selectbox(
             "Method",
             names,
-            index=names.index(first),
+            index=names.index("recommended"),
             key="method",
             bind="query-params",
             format_func=lambda name: METHODS[name].title,
@@ -172,7 +171,7 @@ def _measured(loaded: data.Loaded, ask: Ask) -> None:
         ]
         st.html(f'<div class="sentences">{"".join(parts_)}</div>')
         about = f"Judged on {parts.SPLITS.get(view.split, view.split)} images; {coreset.way_in_words(view.way)}."
-        if coreset.options_of(ask) != view.way[2]:
+        if ask.options != view.way[2]:
             about += " Measured with other options than those set above."
         if found.outdated:
             number = parts.plural(found.outdated, "training")
@@ -224,7 +223,7 @@ def _view(found: coreset.Measured, ask: Ask) -> _View:
     splits = [name for name in ("test", "val") if (cells["split"] == name).any()]
     ways = coreset.ways(cells)
     judged = [name for name in coreset.PER_CENT if cells[name].notna().any()]
-    split, way, what = splits[0], next((one for one in ways if one[2] == coreset.options_of(ask)), ways[0]), judged[0]
+    split, way, what = splits[0], next((one for one in ways if one[2] == ask.options), ways[0]), judged[0]
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom", key="coreset-view"):
         what = st.selectbox(
             "What is judged",
