@@ -26,8 +26,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from lossprint.audit.images import pixel_digest, read_image, reason, square
-from lossprint.audit.sources import Source, inside, locate, read_folder, read_manifest
+from lossprint.audit.images import pixel_digest, reason, square
+from lossprint.audit.origins import open_reader, read_source
+from lossprint.audit.sources import Source, read_file_inside
 from lossprint.audit.types import LossprintError
 
 __all__ = [
@@ -74,9 +75,9 @@ class Dataset:
 
     def image(self, path: str) -> Image.Image:
         """The upright RGB image at a path of `samples`, at full size. Raises LossprintError if it cannot be read."""
-        if self.kind == "torchvision":
-            return _read(self.origin.read, path, self.source)
-        return _read(lambda known: _read_inside(self.root, known), path, self.source)
+        if self.kind in ("folder", "manifest"):
+            return _read(lambda known: read_file_inside(self.root, known), path, self.source)
+        return _read(self.origin.read, path, self.source)
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +100,7 @@ def open_dataset(
     check: bool = True,
     progress: Progress | None = None,
 ) -> Dataset:
-    """Open a folder of class folders, a CSV or Parquet manifest, or torchvision:NAME:ROOT.
+    """Open a DATASET of any kind, see `origins`.
 
     Without validation samples, about `val_fraction` of each class's training samples is drawn, at least one, and at
     least one is left; of video frames, whole sequences: the same ones for the same paths (or names) and seed. With
@@ -111,13 +112,7 @@ def open_dataset(
     """
     if not 0 < val_fraction < 1:
         raise LossprintError(f"expected a validation fraction between 0 and 1, found {val_fraction}")
-    if str(source).startswith("torchvision:"):
-        from lossprint.audit.torchvision_sets import read_torchvision
-
-        origin = read_torchvision(str(source))
-    else:
-        path = locate(source)
-        origin = read_folder(path) if path.is_dir() else read_manifest(path)
+    origin = read_source(source)
     dataset = _assemble(origin, origin.faults, val_fraction, seed, checked=False)
     return load(dataset, progress=progress).dataset if check else dataset
 
@@ -128,21 +123,10 @@ def image_reader(source: str | Path) -> Callable[[str], Image.Image]:
     Raises LossprintError where there is no such source. So does the function, for an image that cannot be read and for
     a path that leads out of the dataset's folder.
     """
-    if str(source).startswith("torchvision:"):
-        from lossprint.audit.torchvision_sets import read_torchvision
-
-        origin = read_torchvision(str(source))
-        return lambda path: _read(origin.read, path, origin.name)
-    place = locate(source)
-    root = place if place.is_dir() else place.parent
-    return lambda path: _read(lambda known: _read_inside(root, known), path, str(place))
-
-
-def _read_inside(root: Path, path: str) -> Image.Image:
-    file = inside(root, path)
-    if file.exists() and not file.is_file():  # a pipe would block for ever
-        raise LossprintError(f"expected an image at {file}, found something that is no file")
-    return read_image(file)
+    reader = open_reader(source)
+    if reader.image is None:
+        raise LossprintError(f"expected a dataset of images, found texts in {reader.name}")
+    return lambda path: _read(reader.image, path, reader.name)
 
 
 def _read(read: Callable[[str], Image.Image], path: str, source: str) -> Image.Image:

@@ -27,7 +27,7 @@ SPLIT_NAMES = {name: name for name in SPLITS}
 SPLIT_NAMES |= {"training": "train", "valid": "val", "validation": "val", "testing": "test"}
 COLUMNS = ("path", "label", "split", "sequence", "frame")
 DECODED = "segments.json"  # beside the manifest of frames that were decoded from videos
-MANIFESTS = (".csv", ".parquet", ".pq")
+MANIFESTS = (".csv", ".parquet", ".pq", ".jsonl", ".json")
 CLUTTER = {"thumbs.db", "desktop.ini"}
 
 
@@ -49,6 +49,7 @@ class Source:
     size: Callable[[str], tuple[int, int]]
     faults: dict[int, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    text: Callable[[str], str] | None = None
 
 
 def locate(name: str | Path) -> Path:
@@ -94,6 +95,14 @@ def inside(root: Path, path: str) -> Path:
 
 def _read_file(root: Path, path: str) -> Image.Image:
     return read_image(root / path)
+
+
+def read_file_inside(root: Path, path: str) -> Image.Image:
+    """Decode an image under `root` as `Source.read` does, of a path that nobody has checked."""
+    file = inside(root, path)
+    if file.exists() and not file.is_file():  # a pipe would block for ever
+        raise LossprintError(f"expected an image at {file}, found something that is no file")
+    return read_image(file)
 
 
 def _size_file(root: Path, path: str) -> tuple[int, int]:
