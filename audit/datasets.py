@@ -27,9 +27,12 @@ import pandas as pd
 from PIL import Image
 
 from lossprint.audit.images import pixel_digest, reason, square
+from lossprint.audit.memory import free_memory
 from lossprint.audit.origins import open_reader, read_source
-from lossprint.audit.sources import Source, read_file_inside
+from lossprint.audit.sources import OF_FILES, Source, read_file_inside
+from lossprint.audit.tasks import ALL
 from lossprint.audit.types import LossprintError
+from lossprint.audit.urls import Unreachable
 
 __all__ = [
     "Dataset",
@@ -42,9 +45,11 @@ __all__ = [
     "load",
     "open_dataset",
     "pixel_digest",
+    "text_reader",
 ]
 
 CHUNK = 64
+MOST_CLASSES = 100_000  # more are names of samples, not of classes; a network's last layer would not fit into memory
 Progress = Callable[[int, int], None]  # called with how many images are done, and of how many
 
 
@@ -72,12 +77,18 @@ class Dataset:
     faults: dict[int, str] = field(repr=False)
     val_fraction: float = 0.1
     seed: int = 0
+    task: str = "classes"
 
     def image(self, path: str) -> Image.Image:
         """The upright RGB image at a path of `samples`, at full size. Raises LossprintError if it cannot be read."""
-        if self.kind in ("folder", "manifest"):
+        if self.kind in OF_FILES:
             return _read(lambda known: read_file_inside(self.root, known), path, self.source)
         return _read(self.origin.read, path, self.source)
+
+    @property
+    def media(self) -> str:
+        """What the samples are: `image` or `text`."""
+        return "image" if self.origin.text is None else "text"
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +96,7 @@ class Loaded:
     """What one pass over all images gave. Rows are those of `dataset.samples`, in which every image could be decoded.
 
     pixels (N, size, size, 3) uint8, or None where no size was asked for; digests (N,) str, equal for images of equal
-    pixels at full size.
+    pixels at full size. Of texts there are no pixels, and equal digests mean equal but for blanks and line breaks.
     """
 
     dataset: Dataset
@@ -99,6 +110,7 @@ def open_dataset(
     seed: int = 0,
     check: bool = True,
     progress: Progress | None = None,
+    task: str = "classes",
 ) -> Dataset:
     """Open a DATASET of any kind, see `origins`.
 
@@ -107,13 +119,16 @@ def open_dataset(
     `check` every image is decoded once to find those that cannot be read; without, only missing files are found, and
     `load` finds the rest.
 
+    `task` is what is learnt, see `tasks`: of `regression` the labels are quantities, kept in a column `target`, and all
+    samples are of one group; the sets of labels of `multi-label` are no classes either.
+
     Raises LossprintError, in one line, where there is no dataset or nothing can be learnt from it: no image that can be
     read, fewer than two classes, a class with fewer than two samples in train and val.
     """
     if not 0 < val_fraction < 1:
         raise LossprintError(f"expected a validation fraction between 0 and 1, found {val_fraction}")
     origin = read_source(source)
-    dataset = _assemble(origin, origin.faults, val_fraction, seed, checked=False)
+    dataset = _assemble(origin, origin.faults, val_fraction, seed, task, checked=False)
     return load(dataset, progress=progress).dataset if check else dataset
 
 
@@ -129,6 +144,22 @@ def image_reader(source: str | Path) -> Callable[[str], Image.Image]:
     return lambda path: _read(reader.image, path, reader.name)
 
 
+def text_reader(source: str | Path, fingerprint: str | None = None) -> Callable[[str], str]:
+    """A function from a sample's path to its text. Lists the dataset once.
+
+    Raises LossprintError where there are no texts. So does the function, for an unknown path, and for each where the
+    dataset has not this `fingerprint`: rows are told apart by their places.
+    """
+    origin = read_source(source)
+    if origin.text is None:
+        raise LossprintError(f"expected a dataset of texts, found images in {origin.name}")
+
+    def changed(path: str) -> str:
+        raise LossprintError(f"expected the texts that were audited in {origin.name}, found that they were changed")
+
+    return origin.text if fingerprint in (None, origin.fingerprint) else changed
+
+
 def _read(read: Callable[[str], Image.Image], path: str, source: str) -> Image.Image:
     try:
         return read(path)
@@ -141,10 +172,14 @@ def _read(read: Callable[[str], Image.Image], path: str, source: str) -> Image.I
 # ------------------------------------------------------------------------------------------------ what is in it
 
 
-def _assemble(origin: Source, faults: dict[int, str], val_fraction: float, seed: int, checked: bool) -> Dataset:
+def _assemble(
+    origin: Source, faults: dict[int, str], val_fraction: float, seed: int, task: str, checked: bool
+) -> Dataset:
     """The dataset without the rows in `faults`, split, and found fit for training."""
     bad = origin.rows["sample"].isin(list(faults))
     samples = origin.rows[~bad].reset_index(drop=True)
+    if task == "regression":
+        samples = samples.assign(target=samples["label"], label=ALL)
     unreadable = origin.rows.loc[bad, ["path"]].reset_index(drop=True)
     unreadable["reason"] = pd.Series([faults[sample] for sample in sorted(faults)], dtype=object).astype(str)
     if samples.empty:
@@ -155,14 +190,17 @@ def _assemble(origin: Source, faults: dict[int, str], val_fraction: float, seed:
     notes = list(origin.notes)
     if len(unreadable):
         notes.append(f"{len(unreadable):,} of {len(origin.rows):,} images could not be read")
-    _refuse_unfit(samples, origin.name)
+    if task == "classes" and origin.text is not None and samples["label"].nunique() == 1:
+        task = "text"  # texts without labels, such as instructions and their answers
+    _refuse_unfit(samples, origin.name, task)
     if not (samples["split"] == "val").any():
-        rows, said = _draw(samples, val_fraction, seed, origin.name)
+        rows, said = _draw(samples, val_fraction, seed, origin.name, task)
         samples.loc[rows, "split"] = "val"
         notes.append(said)
     classes = sorted(set(samples["label"]))
     for split, lack in (("train", "cannot be learnt"), ("val", "get no CLD")):
-        without = [name for name in classes if name not in set(samples.loc[samples["split"] == split, "label"])]
+        has = set(samples.loc[samples["split"] == split, "label"])
+        without = [name for name in classes if name not in has]
         if without:
             notes.append(f"{_some(without)} without {split} samples: their images {lack}")
     return Dataset(
@@ -179,16 +217,25 @@ def _assemble(origin: Source, faults: dict[int, str], val_fraction: float, seed:
         faults=dict(faults),
         val_fraction=val_fraction,
         seed=seed,
+        task=task,
     )
 
 
-def _refuse_unfit(samples: pd.DataFrame, name: str) -> None:
+def _refuse_unfit(samples: pd.DataFrame, name: str, task: str) -> None:
     known = samples[samples["split"] != "test"]
     counts = known["label"].value_counts().reindex(sorted(set(samples["label"])), fill_value=0)
     if not (samples["split"] == "train").any():
         raise LossprintError(f"expected training samples in {name}, found none that can be read")
+    if task != "classes":
+        if counts.sum() < 2:
+            raise LossprintError(f"expected at least two readable samples in train and val of {name}, found one")
+        return
     if len(counts) < 2:
         raise LossprintError(f"expected at least two classes in {name}, found only {counts.index[0]!r}")
+    if len(counts) > MOST_CLASSES:
+        raise LossprintError(
+            f"expected at most {MOST_CLASSES:,} classes in {name}, found {len(counts):,}, such as {counts.index[0]!r}"
+        )
     few = [label for label, count in counts.items() if count < 2]
     if few:
         raise LossprintError(
@@ -202,7 +249,7 @@ def _some(labels: list[str], most: int = 5) -> str:
     return ("class " if len(labels) == 1 else "classes ") + ", ".join(map(repr, labels[:most])) + more
 
 
-def _draw(samples: pd.DataFrame, fraction: float, seed: int, name: str) -> tuple[list[int], str]:
+def _draw(samples: pd.DataFrame, fraction: float, seed: int, name: str, task: str = "classes") -> tuple[list[int], str]:
     """Rows of the training samples to validate on, ascending, and how many of what they are, in words.
 
     Video frames are drawn by whole sequences, other images a class at a time. Each path (or sequence) gets a
@@ -212,7 +259,9 @@ def _draw(samples: pd.DataFrame, fraction: float, seed: int, name: str) -> tuple
     frames, plain = train[train["sequence"].notna()], train[train["sequence"].isna()]
     ranks = pd.Series([_chance(path, seed) for path in plain["path"]], index=plain.index)
     drawn, words = [], []
-    for _, rows in ranks.groupby(plain["label"]):
+    # Sets of labels are often of one sample each.
+    groups = plain["label"] if task != "multi-label" else pd.Series(ALL, index=plain.index)
+    for _, rows in ranks.groupby(groups):
         count = min(max(int(len(rows) * fraction + 0.5), 1), len(rows) - 1)
         drawn += rows.sort_values(kind="stable").index[:count].tolist()
     if len(plain):
@@ -263,22 +312,28 @@ def load(
     """
     samples = dataset.samples
     paths, ids = samples["path"].tolist(), samples["sample"].tolist()
-    pixels = None if size is None else np.empty((len(paths), size, size, 3), np.uint8)
+    pixels = None if size is None or dataset.media == "text" else np.empty((len(paths), size, size, 3), np.uint8)
     digests = [""] * len(paths)
     faults = dict(dataset.faults)
 
     def one(row: int) -> None:
         try:
+            if dataset.origin.text is not None:
+                words = " ".join(dataset.origin.text(paths[row]).split())
+                digests[row] = blake2b(words.encode(), digest_size=16).hexdigest()
+                return
             image = dataset.origin.read(paths[row])
             digests[row] = pixel_digest(image)
             if pixels is not None:
                 pixels[row] = square(image, size)
+        except Unreachable:  # says nothing of the image
+            raise
         except Exception as error:  # a decoder may raise anything at all on a damaged file: all of it is listed
             faults[ids[row]] = reason(error)
 
     with _quiet_about_bombs():
-        _each(one, len(paths), workers, progress)
-    whole = _assemble(dataset.origin, faults, dataset.val_fraction, dataset.seed, checked=True)
+        _each(one, len(paths), workers or dataset.origin.workers, progress)
+    whole = _assemble(dataset.origin, faults, dataset.val_fraction, dataset.seed, dataset.task, checked=True)
     kept = [row for row, sample in enumerate(ids) if sample not in faults]
     if pixels is not None and len(kept) < len(paths):
         for to, row in enumerate(kept):  # in place: a second array might not fit
@@ -318,7 +373,7 @@ def image_sizes(dataset: Dataset, at_most: int | None = None, workers: int | Non
             found[row] = None
 
     with _quiet_about_bombs():
-        _each(one, len(paths), workers, None)
+        _each(one, len(paths), workers or dataset.origin.workers, None)
     return np.array([size for size in found if size is not None], np.int64).reshape(-1, 2)
 
 
@@ -348,28 +403,7 @@ def _quiet_about_bombs() -> warnings.catch_warnings:
 
 def fits_in_memory(n: int, size: int) -> bool:
     """Whether n images of size x size x 3 bytes take at most half of the memory that is free now."""
-    return n * size * size * 3 <= _free_memory() // 2
-
-
-def _free_memory() -> int:
-    """Bytes this process can still take: the machine's, or its container's if that is less; 4 GiB where unknown."""
-    free = []
-    for line in _lines("/proc/meminfo"):
-        if line.startswith("MemAvailable:"):
-            free.append(int(line.split()[1]) * 1024)
-    limit, used = _lines("/sys/fs/cgroup/memory.max"), _lines("/sys/fs/cgroup/memory.current")
-    if limit and used and limit[0].isdigit():
-        # What the kernel caches of files counts as used but is given back on demand.
-        stat = dict(line.split() for line in _lines("/sys/fs/cgroup/memory.stat"))
-        free.append(int(limit[0]) - int(used[0]) + int(stat.get("inactive_file", 0)))
-    return max(min(free), 0) if free else 4 << 30
-
-
-def _lines(path: str) -> list[str]:
-    try:
-        return Path(path).read_text().splitlines()
-    except OSError:
-        return []
+    return n * size * size * 3 <= free_memory() // 2
 
 
 class ImageStream:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from lossprint.audit.sources import Source, locate, read_file_inside, read_folder, read_manifest
+from lossprint.audit.folders import read_folder
+from lossprint.audit.sources import MANIFESTS, SPLIT_NAMES, Source, locate, read_file_inside, read_manifest
 
 TARS = (".tar", ".tar.gz", ".tgz")
 
@@ -60,10 +61,32 @@ def read_source(name: str | Path) -> Source:
     return read_manifest(path)
 
 
+def absolute(name: str | Path) -> str:
+    """A DATASET's name that means the same from any folder. Nothing is opened."""
+    name = str(name)
+    if name.startswith("hf:"):
+        from lossprint.audit.huggingface_sets import absolute as of_huggingface
+
+        return of_huggingface(name)
+    return name if name.startswith("torchvision:") or "://" in name else str(Path(name).expanduser().absolute())
+
+
 def open_reader(name: str | Path) -> Reader:
     """How to read one sample of a DATASET, without listing it where that can be done without."""
     name = str(name)
-    if name.startswith(("torchvision:", "hf:")) or _tars(name) or "://" in name:
+    if name.startswith("hf:"):
+        from lossprint.audit.huggingface_sets import open_huggingface
+
+        return Reader(*open_huggingface(name))
+    if _tars(name):
+        from lossprint.audit.tars import open_tars
+
+        return Reader(*open_tars(name))
+    if "://" in name:
+        from lossprint.audit.remote_images import open_remote
+
+        return Reader(name, open_remote(name))
+    if name.startswith("torchvision:"):
         source = read_source(name)
         return Reader(source.name, source.read, source.text)
     place = locate(name)
@@ -71,19 +94,43 @@ def open_reader(name: str | Path) -> Reader:
         source = read_source(name)
         return Reader(source.name, None, source.text)
     root = place if place.is_dir() else place.parent
+    if place.suffix.lower() == ".json":
+        from lossprint.audit.coco import root_of
+
+        root = root_of(place)
+    if place.suffix.lower() in MANIFESTS:  # its paths may be URLs
+        return Reader(str(place), lambda path: _read_url(path) if "://" in path else read_file_inside(root, path))
     return Reader(str(place), lambda path: read_file_inside(root, path))
+
+
+def _read_url(path: str) -> Image.Image:
+    from lossprint.audit.remote_images import read_url
+
+    return read_url(path)
 
 
 def _tars(name: str) -> bool:
     """Whether this names WebDataset shards: a tar file, a pattern such as shards-{000..009}.tar, a folder of tars."""
     if name.lower().endswith(TARS):
         return True
-    if "://" in name or not os.path.isdir(name):
+    folder = os.path.expanduser(name)
+    if "://" in name or not os.path.isdir(folder):
         return False
-    files = [file for file in os.listdir(name) if not file.startswith(".")]
-    return any(file.lower().endswith(TARS) for file in files) and not any(
-        os.path.isdir(os.path.join(name, file)) for file in files
+    found = [entry for entry in os.scandir(folder) if not entry.name.startswith(".")]
+    folders = [entry for entry in found if entry.is_dir()]
+    if any(entry.name.lower() not in SPLIT_NAMES for entry in folders):
+        return False
+    if folders:  # of tars; beside those of class folders may lie the tar that they came in
+        found = [entry for inner in folders for entry in os.scandir(inner) if not entry.name.startswith(".")]
+    return any(entry.name.lower().endswith(TARS) for entry in found) and not any(
+        entry.is_dir() for entry in found if folders
     )
+
+
+def is_texts(name: str | Path) -> bool:
+    """Whether a DATASET is a file of texts on this machine, told by its name and header."""
+    name = str(name)
+    return "://" not in name and os.path.isfile(os.path.expanduser(name)) and not _tars(name) and _texts(Path(name))
 
 
 def _texts(path: Path) -> bool:

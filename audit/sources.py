@@ -1,4 +1,4 @@
-"""Where images and labels come from: a folder of class folders or a manifest -> one table.
+"""Where images and labels come from: what every reader gives, files under a root, and the reader of manifests.
 
 Each reader lists every image in a fixed order, so that a sample keeps its id whatever turns out to be unreadable.
 Images are not decoded here.
@@ -19,16 +19,24 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from lossprint.audit.atomic import needed
 from lossprint.audit.csvfile import unguard
-from lossprint.audit.images import EXTENSIONS, read_image, read_size
+from lossprint.audit.images import read_image, read_size
+from lossprint.audit.memory import free_memory
 from lossprint.audit.types import SPLITS, LossprintError
 
 SPLIT_NAMES = {name: name for name in SPLITS}
 SPLIT_NAMES |= {"training": "train", "valid": "val", "validation": "val", "testing": "test"}
 COLUMNS = ("path", "label", "split", "sequence", "frame")
 DECODED = "segments.json"  # beside the manifest of frames that were decoded from videos
+OF_FILES = ("folder", "manifest", "coco")  # kinds of datasets whose paths are files under their root
+DATASETS = (
+    "a folder of class folders, a manifest of images or texts (.csv, .parquet, .pq, .jsonl), a COCO file (.json), "
+    "WebDataset shards (a .tar, a pattern or a folder of them), the URL of a folder, manifest or .tar, hf:PLACE or "
+    "torchvision:NAME:ROOT"
+)
+ROW_BYTES = 150  # of a manifest's row as texts in memory, at least
 MANIFESTS = (".csv", ".parquet", ".pq", ".jsonl", ".json")
-CLUTTER = {"thumbs.db", "desktop.ini"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +50,7 @@ class Source:
 
     name: str
     kind: str
-    root: Path
+    root: Path | str  # text where it is a URL
     rows: pd.DataFrame
     fingerprint: str
     read: Callable[[str], Image.Image]
@@ -50,24 +58,31 @@ class Source:
     faults: dict[int, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     text: Callable[[str], str] | None = None
+    workers: int | None = None  # threads that reading is worth, where it mostly waits
 
 
 def locate(name: str | Path) -> Path:
     """The absolute path of a folder or a manifest that is there. Raises LossprintError."""
     path = Path(os.path.abspath(os.path.expanduser(name)))
-    if not path.exists():
-        raise LossprintError(f"expected a folder of class folders or a manifest, found nothing at {path}")
-    if not path.is_dir() and path.suffix.lower() not in MANIFESTS:
-        raise LossprintError(
-            f"expected a folder of class folders, a manifest ({', '.join(MANIFESTS)}) or torchvision:NAME:ROOT, "
-            f"found {path}"
-        )
+    try:
+        there = path.exists()
+    except OSError:  # a name that is too long
+        there = False
+    if not there:
+        raise LossprintError(f"expected {DATASETS}, found nothing at {path}")
+    if not path.is_dir() and not (path.is_file() and path.suffix.lower() in MANIFESTS):  # a pipe would block for ever
+        raise LossprintError(f"expected {DATASETS}, found {path}")
     return path
 
 
 def tabulate(paths, labels, splits, sequences=None, frames=None) -> pd.DataFrame:
-    rows = pd.DataFrame({"sample": np.arange(len(paths)), "path": paths, "label": labels, "split": splits})
-    rows["sequence"] = pd.Series(sequences if sequences else [None] * len(paths), dtype="string")
+    """The rows of a `Source`. Raises LossprintError for half of a character in a text, which JSON can hold."""
+    try:
+        rows = pd.DataFrame({"sample": np.arange(len(paths)), "path": paths, "label": labels, "split": splits})
+        rows["sequence"] = pd.Series(sequences if sequences else [None] * len(paths), dtype="string")
+    except UnicodeEncodeError as error:
+        text = error.object[max(error.start - 20, 0) : error.end]
+        raise LossprintError(f"expected paths and labels that UTF-8 can hold, found {text!r}") from None
     rows["frame"] = pd.Series(frames if frames else [None] * len(paths), dtype="Int64")
     return rows.astype({"sample": "int64"})
 
@@ -100,6 +115,7 @@ def _read_file(root: Path, path: str) -> Image.Image:
 def read_file_inside(root: Path, path: str) -> Image.Image:
     """Decode an image under `root` as `Source.read` does, of a path that nobody has checked."""
     file = inside(root, path)
+    needed(file)
     if file.exists() and not file.is_file():  # a pipe would block for ever
         raise LossprintError(f"expected an image at {file}, found something that is no file")
     return read_image(file)
@@ -109,8 +125,9 @@ def _size_file(root: Path, path: str) -> tuple[int, int]:
     return read_size(root / path)
 
 
-def _of_files(kind: str, name: Path, root: Path, rows: pd.DataFrame, places: list[str], notes=()) -> Source:
+def of_files(kind: str, name: Path, root: Path, rows: pd.DataFrame, places: list[str], notes=()) -> Source:
     """A source of files under `root`; `places` says where each row stands, for messages."""
+    needed(root)
     sizes, faults = _measure(root, rows["path"].tolist(), places)
     read, size = partial(_read_file, root), partial(_size_file, root)
     return Source(str(name), kind, root, rows, fingerprint(rows, sizes), read, size, faults, tuple(notes))
@@ -144,97 +161,21 @@ def _measure(root: Path, paths: list[str], places: list[str]) -> tuple[list[int]
     return sizes, faults
 
 
-# -------------------------------------------------------------------------------------------------- class folders
-
-
-def read_folder(root: Path) -> Source:
-    """A folder of class folders, with or without train, val and test above them. Sample ids: sorted relative paths.
-
-    Images may lie at any depth below their class folder. Hidden files and files whose extension is not an image's are
-    passed over, the latter with a note.
-    """
-    images, others = _walk(root)
-    if not images:
-        raise LossprintError(f"expected images in class folders under {root}, found none{_hint(root)}")
-    tops = sorted({path.split("/")[0] for path in images if "/" in path})
-    depth = 2 if _has_splits(root, tops, images) else 1
-    placed = [path for path in images if path.count("/") >= depth]
-    if not placed:
-        raise LossprintError(
-            f"expected class folders in {root / tops[0] if tops else root}, found {len(images):,} images "
-            f"that lie in no class folder{_hint(root)}"
-        )
-    parts = [path.split("/") for path in placed]
-    labels = [part[depth - 1] for part in parts]
-    if len(set(labels)) == 1 and _hint(root):
-        raise LossprintError(f"expected at least two class folders in {root}, found only {labels[0]!r}{_hint(root)}")
-    notes = []
-    if len(placed) < len(images):
-        loose = next(path for path in images if path.count("/") < depth)
-        left = f"{len(images) - len(placed):,} of {len(images):,} images"
-        notes.append(f"left out, because in no class folder: {left}, such as {loose}")
-    if others:
-        kinds = ", ".join(sorted({os.path.splitext(path)[1].lower() or "no extension" for path in others})[:5])
-        left = f"{len(others):,} of {len(images) + len(others):,} files"
-        notes.append(f"passed over, because no images by their extension: {left} ({kinds})")
-    rows = tabulate(placed, labels, [SPLIT_NAMES[part[0].lower()] if depth == 2 else "train" for part in parts])
-    return _of_files("folder", root, root, rows, [""] * len(rows), notes)
-
-
-def _walk(root: Path) -> tuple[list[str], list[str]]:
-    """Relative paths of the images and of the other files under `root`, each sorted; hidden ones are left out."""
-
-    def fail(error: OSError):
-        raise LossprintError(f"expected a readable folder, found {str(error.strerror).lower()} at {error.filename}")
-
-    images, others = [], []
-    for folder, folders, files in os.walk(root, onerror=fail):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in folders:
-            # Following could run in circles, passing over would drop a class without a word.
-            if os.path.islink(os.path.join(folder, name)):
-                raise LossprintError(f"expected folders of images, found a link at {os.path.join(folder, name)}")
-        for name in files:
-            if name.startswith(".") or name.lower() in CLUTTER:
-                continue
-            path = Path(folder, name).relative_to(root).as_posix()
-            try:
-                path.encode()
-            except UnicodeEncodeError:
-                raise LossprintError(f"expected file names in UTF-8 under {root}, found {path!r}") from None
-            (images if os.path.splitext(name)[1].lower() in EXTENSIONS else others).append(path)
-    return sorted(images), sorted(others)
-
-
-def _has_splits(root: Path, tops: list[str], images: list[str]) -> bool:
-    """Whether the top folders are splits. They may also be classes that happen to be called train or test."""
-    splits = [name for name in tops if name.lower() in SPLIT_NAMES]
-    train = [name for name in splits if SPLIT_NAMES[name.lower()] == "train"]
-    rest = [name for name in tops if name not in splits]
-    if tops and not rest:
-        if not train:
-            raise LossprintError(f"expected a train folder in {root}, found only {', '.join(tops)}")
-        return True
-    if any(path.startswith(f"{name}/") and path.count("/") >= 2 for name in train for path in images):
-        raise LossprintError(
-            f"expected only train, val and test beside {train[0]} in {root}, found {', '.join(rest[:5])} as well: "
-            "move the folders apart or write a manifest"
-        )
-    return False
-
-
-def _hint(root: Path) -> str:
-    names = sorted(file.name for file in root.iterdir() if file.suffix.lower() in MANIFESTS)
-    return (
-        f"; did you mean the manifest {root / ('labels.csv' if 'labels.csv' in names else names[0])}?" if names else ""
-    )
-
-
 # -------------------------------------------------------------------------------------------------------- manifest
 
 
 def read_manifest(path: Path) -> Source:
-    """A CSV or Parquet manifest: path, label and, if there, split, sequence and frame; paths relative to the manifest.
+    """A CSV or Parquet manifest: path, label, perhaps split, sequence, frame; paths are relative to it, or URLs."""
+    rows, places, notes = manifest_rows(path)
+    if rows["path"].str.contains("://", regex=False).any():
+        from lossprint.audit.remote_images import of_urls
+
+        return of_urls(path, rows, places, notes)
+    return of_files("manifest", path, path.parent, rows, places, notes)
+
+
+def manifest_rows(path: Path) -> tuple[pd.DataFrame, list[str], list[str]]:
+    """The rows of a manifest, where each stands in words, for messages, and the notes.
 
     Sample ids are row positions. Labels are text, whatever they look like. A missing split column means train. Frames
     of a sequence are ordered by their numbers; see `_check_sequences` for what is refused and what is noted.
@@ -261,7 +202,7 @@ def read_manifest(path: Path) -> Source:
         notes = _check_sequences(path, lines, splits, sequences, frames or [None] * len(lines))
     notes += _decoding_notes(path.parent)
     rows = tabulate(columns["path"], columns["label"], splits, sequences, frames)
-    return _of_files("manifest", path, path.parent, rows, [f", in {line} of {path.name}" for line in lines], notes)
+    return rows, [f", in {line} of {path.name}" for line in lines], notes
 
 
 def _decoding_notes(folder: Path) -> list[str]:
@@ -376,6 +317,7 @@ def _parquet_columns(path: Path) -> tuple[dict[str, list[str]], list[str]]:
     try:
         file = pq.ParquetFile(path)
         places = _known(file.schema_arrow.names, path)
+        _refuse_bomb(file.metadata.num_rows, path)
         table = file.read(columns=list(places))
         columns = {}
         for name in places:
@@ -383,10 +325,19 @@ def _parquet_columns(path: Path) -> tuple[dict[str, list[str]], list[str]]:
             if pa.types.is_floating(column.type):  # pandas keeps missing whole numbers as NaN
                 column = pc.if_else(pc.is_nan(column), None, column)
             columns[name] = [cell or "" for cell in column.cast(pa.string()).to_pylist()]
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         detail = " ".join(str(error).split())[:200]
         raise LossprintError(f"expected a readable Parquet file, found at {path}: {detail}") from None
     return columns, [f"row {number}" for number in range(1, table.num_rows + 1)]
+
+
+def _refuse_bomb(rows: int, path: Path) -> None:
+    """A small Parquet file may repeat a row billions of times."""
+    free = free_memory()
+    if rows * ROW_BYTES > free // 2:
+        raise LossprintError(
+            f"expected rows that fit into half of the free memory, {free / 1e9:.1f} GB, found {rows:,} in {path}"
+        )
 
 
 def of_segments(header: list[str]) -> bool:

@@ -1,0 +1,417 @@
+"""Datasets as Hugging Face's library `datasets` reads them -> one table; images and texts stay in its Arrow files.
+
+    hf:PLACE[:KEY=VALUE]...       hf:data/saved    hf:owner/name    hf:owner/name:config=plain_text:label=fine_label
+
+PLACE is a folder that `save_to_disk` wrote, a folder of files that `load_dataset` reads (Parquet, class folders of
+images), or else a dataset of the hub, which `load_dataset` downloads into its cache. Code that comes with a dataset is
+never run. The keys:
+
+    config, revision      of a dataset of the hub
+    image, label, text    the columns, where they are not what their types and names say
+    train, val, test      which of the dataset's own splits to take as these
+
+A sample's path is SPLIT/NUMBER, its row in that split from 0.
+"""
+
+import hashlib
+import io
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from lossprint.audit import texts
+from lossprint.audit.images import read_image, read_size
+from lossprint.audit.sources import SPLIT_NAMES, Source, fingerprint, inside, tabulate
+from lossprint.audit.tasks import ALL
+from lossprint.audit.types import SPLITS, LossprintError
+
+KEYS = ("config", "revision", "image", "label", "text", *SPLITS)
+OPTION = re.compile(r":(?=[a-z_]+=)")
+HUB = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+SAVED = ("state.json", "dataset_dict.json")  # what save_to_disk writes into the folder
+LABELS = ("label", "labels", "class", "target", "category")
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What a name says. `name` is the whole of it, with an absolute place."""
+
+    name: str
+    place: str
+    options: dict[str, str]
+
+    @property
+    def local(self) -> bool:
+        return os.path.isabs(self.place)
+
+    @property
+    def saved(self) -> bool:
+        return self.local and any(os.path.isfile(os.path.join(self.place, file)) for file in SAVED)
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """Names of the columns: one of images, or those of the texts; the label's, None for texts without labels."""
+
+    image: str | None
+    texts: tuple[str, ...]
+    label: str | None
+
+
+def absolute(name: str) -> str:
+    """The same dataset, whatever folder the program is called from. Nothing is loaded."""
+    return _asked(name).name
+
+
+def read_huggingface(name: str) -> Source:
+    """List the samples of hf:PLACE. Ids count on through train, val and test; rows without a label are left out.
+
+    Raises LossprintError, in one line, where there is no such dataset, the hub cannot be reached, or it is not clear
+    which columns and splits are meant.
+    """
+    asked = _asked(name)
+    parts, roots, notes = _open(asked)
+    columns = _columns(asked, parts)
+    root = Path(asked.place) if asked.local else Path(roots[0])
+    frames, contents = [], []
+    for split, part in parts.items():
+        labels = _labels(asked, part, columns.label)
+        rows = np.flatnonzero([label is not None for label in labels])
+        frame = pd.DataFrame({"label": labels[rows], "split": split, "row": rows})
+        frame["path"] = [f"{split}/{row:06d}" for row in rows]
+        frames.append(frame)
+        if len(rows) < len(labels):
+            notes.append(
+                f"left out, because without a label: {len(labels) - len(rows):,} of {len(labels):,} in {split}"
+            )
+        if asked.saved:
+            contents.append(part._fingerprint)  # it is kept in the folder, unlike that of a cache, which knows its path
+    table = pd.concat(frames, ignore_index=True)
+    if table.empty:
+        raise LossprintError(f"expected rows with a label in {asked.name}, found none")
+    rows = tabulate(table["path"].tolist(), table["label"].tolist(), table["split"].tolist())
+    if columns.image is None:
+        reader = _Texts(asked.name, parts, columns.texts)
+        digest = hashlib.sha256()
+        for path in rows["path"]:
+            digest.update(hashlib.sha256(reader.text(path).encode()).digest())
+        mark = fingerprint(rows, [*contents, digest.hexdigest()])
+        return Source(asked.name, "text", root, rows, mark, reader.image, reader.image, {}, tuple(notes), reader.text)
+    images = _Images(asked.name, parts, columns.image, roots)
+    sizes, faults = images.measure(rows["path"].tolist())
+    mark = fingerprint(rows, [*contents, *sizes])
+    return Source(asked.name, "huggingface", root, rows, mark, images.read, images.size, faults, tuple(notes))
+
+
+def open_huggingface(name: str):
+    """The dataset's name, and how to read one image and one text of it by its path, one of them None; nothing listed.
+
+    Raises as `read_huggingface` does.
+    """
+    asked = _asked(name)
+    parts, roots, _ = _open(asked)
+    columns = _columns(asked, parts)
+    if columns.image is None:
+        return asked.name, None, _Texts(asked.name, parts, columns.texts).text
+    return asked.name, _Images(asked.name, parts, columns.image, roots).read, None
+
+
+# ------------------------------------------------------------------------------------------------- what is asked for
+
+
+def _asked(name: str) -> _Asked:
+    place, *given = OPTION.split(name.removeprefix("hf:"))
+    options = {}
+    for one in given:
+        key, _, value = one.partition("=")
+        if key not in KEYS or key in options or not value:
+            raise LossprintError(
+                f"expected hf:PLACE:KEY=VALUE, each of {', '.join(KEYS)} once, found {one!r} in {name}"
+            )
+        options[key] = value
+    here = os.path.abspath(os.path.expanduser(place))
+    if place and os.path.isdir(here):
+        place = here
+    elif not HUB.fullmatch(place) or place.startswith("."):
+        raise LossprintError(
+            f"expected hf:FOLDER or hf:OWNER/NAME of the Hugging Face hub, found {name!r}: {_lack(here)}"
+        )
+    return _Asked("hf:" + ":".join([place, *(f"{key}={value}" for key, value in options.items())]), place, options)
+
+
+def _lack(path: str) -> str:
+    return f"{path} is no folder" if os.path.exists(path) else f"no folder at {path}"
+
+
+def _open(asked: _Asked) -> tuple[dict, tuple[str, ...], list[str]]:
+    """Our splits -> the library's datasets; the folders that image files may lie in; notes."""
+    try:
+        import datasets
+        from huggingface_hub import constants
+    except ImportError:
+        raise LossprintError(
+            f"expected the library datasets to read {asked.name}, found none: pip install 'lossprint[hf]'"
+        ) from None
+    config, revision = asked.options.get("config"), asked.options.get("revision")
+    if asked.saved and (config or revision):
+        raise LossprintError(f"expected a config or a revision of a dataset of the hub only, found one in {asked.name}")
+    try:
+        if asked.saved:
+            found = datasets.load_from_disk(asked.place)
+        else:
+            # Versions before 4 could run code that comes with a dataset; later ones ignore the argument.
+            found = datasets.load_dataset(asked.place, config, revision=revision, trust_remote_code=False)
+    except Exception as error:  # each format fails in its own way; all mean that there is nothing to read
+        detail = " ".join(str(error).split())[:300] or type(error).__name__
+        kind = "a dataset that save_to_disk wrote" if asked.saved else "a dataset that load_dataset reads"
+        raise LossprintError(f"expected {kind} at {asked.place}, found: {detail}") from None
+    roots = (str(datasets.config.HF_DATASETS_CACHE), str(datasets.config.DOWNLOADED_DATASETS_PATH))
+    roots = (*roots, str(datasets.config.EXTRACTED_DATASETS_PATH), str(constants.HF_HUB_CACHE))
+    if asked.saved:
+        roots = (asked.place,)
+    elif asked.local:
+        roots = (asked.place, *roots)
+    parts, notes = _splits(asked, found if isinstance(found, dict) else {"train": found})
+    return parts, roots, notes
+
+
+def _splits(asked: _Asked, found: dict) -> tuple[dict, list[str]]:
+    """Our splits -> the dataset's own. A split alone is what there is to train on, whatever its name."""
+    chosen = {split: asked.options[split] for split in SPLITS if split in asked.options}
+    lacking = [own for own in chosen.values() if own not in found]
+    there = ", ".join(found)
+    if lacking or len(set(chosen.values())) < len(chosen):
+        raise LossprintError(
+            f"expected splits of the dataset, each once, in {asked.name}, found {', '.join(chosen.values())}: "
+            f"there are {there}"
+        )
+    if len(found) == 1 and not chosen:
+        chosen = {"train": next(iter(found))}
+    left = []
+    for own in found:
+        split = SPLIT_NAMES.get(own.lower())
+        if own in chosen.values():
+            continue
+        if split is None or split in asked.options:
+            left.append(own)
+        elif split in chosen:
+            raise LossprintError(
+                f"expected one split for {split} in {asked.name}, found {chosen[split]} and {own}: name one, as in "
+                f":{split}={own}"
+            )
+        else:
+            chosen[split] = own
+    if "train" not in chosen:
+        raise LossprintError(
+            f"expected a split to train on in {asked.name}, found {there}: name one, as in :train={next(iter(found))}"
+        )
+    rows = ", ".join(f"{own} ({len(found[own]):,} rows)" for own in left)
+    notes = [f"left out, because not taken as train, val or test: {rows}"] if left else []
+    return {split: found[chosen[split]] for split in SPLITS if split in chosen}, notes
+
+
+# ------------------------------------------------------------------------------------------------- columns
+
+
+def _columns(asked: _Asked, parts: dict) -> _Columns:
+    """Which columns are meant. Raises LossprintError where that is not clear, or where a split lacks one."""
+    part = parts["train"]
+    image = _image_column(asked, part)
+    form: tuple[str, ...] = ()
+    if image is None:
+        form = (asked.options["text"],) if "text" in asked.options else texts._form(part.column_names) or ()
+        if not form:
+            raise LossprintError(
+                f"expected a column of images or of texts in {asked.name}, found {_described(part)}: name one, as in "
+                ":image=NAME or :text=NAME"
+            )
+    columns = _Columns(image, form, _label_column(asked, part, form, needed=image is not None))
+    for split, other in parts.items():
+        for name in filter(None, (columns.image, *columns.texts, columns.label)):
+            if name not in other.column_names or (name != columns.label and _kind(other, name) != _kind(part, name)):
+                raise LossprintError(
+                    f"expected the column {name} ({_kind(part, name)}) in {split} of {asked.name}, found "
+                    f"{_described(other)}"
+                )
+    return columns
+
+
+def _image_column(asked: _Asked, part) -> str | None:
+    named = asked.options.get("image")
+    fit = [name for name in part.column_names if _kind(part, name) in ("Image", "bytes")]
+    if named is not None:
+        if named not in part.column_names or _kind(part, named) not in ("Image", "bytes", "binary", "large_binary"):
+            raise LossprintError(
+                f"expected a column of images called {named} in {asked.name}, found {_described(part)}"
+            )
+        return named
+    if "text" in asked.options:
+        if asked.options["text"] not in part.column_names:
+            raise LossprintError(
+                f"expected the column {asked.options['text']} in {asked.name}, found {_described(part)}"
+            )
+        return None
+    if len(fit) > 1 and "image" not in fit:
+        raise LossprintError(
+            f"expected one column of images in {asked.name}, found {', '.join(fit)}: name one, as in :image={fit[0]}"
+        )
+    return "image" if "image" in fit else next(iter(fit), None)
+
+
+def _label_column(asked: _Asked, part, form: tuple[str, ...], needed: bool) -> str | None:
+    named = asked.options.get("label")
+    plain = ("ClassLabel", "string", "large_string", "bool", "int8", "int16", "int32", "int64")
+    plain += ("uint8", "uint16", "uint32", "uint64")
+    if named is not None:
+        if named not in part.column_names or _kind(part, named) not in (*plain, "float32", "float64"):
+            raise LossprintError(
+                f"expected a column of labels called {named} in {asked.name}, found {_described(part)}"
+            )
+        return named
+    classes = [name for name in part.column_names if _kind(part, name) == "ClassLabel"]
+    usual = [name for name in LABELS if name in part.column_names and name not in form and _kind(part, name) in plain]
+    if len(classes) == 1 or usual:
+        return next((name for name in usual if name in classes), None) or [*classes, *usual][0]
+    if classes or needed:
+        raise LossprintError(
+            f"expected one column of labels in {asked.name}, found {_described(part)}: name one, as in "
+            f":label={classes[0] if classes else 'NAME'}"
+        )
+    return None
+
+
+def _kind(part, name: str) -> str:
+    """What a column holds, in a word: Image, ClassLabel, string, int64; bytes for encoded images without that mark."""
+    feature = part.features[name]
+    if isinstance(feature, dict):
+        return "bytes" if str(getattr(feature.get("bytes"), "dtype", "")).endswith("binary") else "struct"
+    kind = type(feature).__name__
+    return str(feature.dtype) if kind == "Value" else kind
+
+
+def _described(part) -> str:
+    return "the columns " + ", ".join(f"{name} ({_kind(part, name)})" for name in part.column_names)[:300]
+
+
+def _labels(asked: _Asked, part, column: str | None) -> np.ndarray:
+    """Labels (rows,) as text, None where there is none."""
+    import pyarrow as pa
+
+    if column is None:
+        return np.full(len(part), ALL, object)
+    values = part.data.column(column)
+    if _kind(part, column) != "ClassLabel":
+        cells = values.cast(pa.string()).to_pylist()
+        return np.array([cell if cell and cell.strip() else None for cell in cells], object)
+    names = np.array([*part.features[column].names, None], object)
+    codes = values.fill_null(-1).to_numpy().astype(np.int64)  # -1 also stands for no label: the test splits of GLUE
+    if len(codes) and not -1 <= codes.min() <= codes.max() < len(names) - 1:
+        raise LossprintError(
+            f"expected numbers of {len(names) - 1} classes in {column} of {asked.name}, found {codes.min()} to "
+            f"{codes.max()}"
+        )
+    return names[codes]
+
+
+# ------------------------------------------------------------------------------------------------- one sample alone
+
+
+def _row(name: str, path: str, lengths: dict[str, int]) -> tuple[str, int]:
+    split, _, number = path.partition("/")
+    row = int(number) if number.isascii() and number.isdigit() and len(number) < 19 else -1
+    if row < 0 or f"{split}/{row:06d}" != path or row >= lengths.get(split, 0):
+        raise LossprintError(f"expected SPLIT/NUMBER of a row of {name}, found {path!r}")
+    return split, row
+
+
+class _Images:
+    """The column of images of each split: cells are encoded bytes, or the path of a file under one of `roots`."""
+
+    def __init__(self, name: str, parts: dict, column: str, roots: tuple[str, ...]):
+        self.name, self.roots = name, roots
+        self.columns = {split: part.data.column(column) for split, part in parts.items()}
+        self.lengths = {split: len(part) for split, part in parts.items()}
+
+    def read(self, path: str) -> Image.Image:
+        return read_image(self._file(path))
+
+    def size(self, path: str) -> tuple[int, int]:
+        return read_size(self._file(path))
+
+    def _file(self, path: str):
+        split, row = _row(self.name, path, self.lengths)
+        cell = self.columns[split][row].as_py()
+        cell = cell if isinstance(cell, dict) else {"bytes": cell}
+        if cell.get("bytes") is not None:
+            return io.BytesIO(cell["bytes"])
+        return self._place(cell.get("path"))
+
+    def _place(self, path: str | None) -> Path:
+        """A file that a cell names. A dataset may come from strangers: it must not show any file of this machine."""
+        if not path:
+            raise LossprintError("no image in this row")
+        for root in self.roots:
+            relative = os.path.relpath(path, root) if os.path.isabs(path) else path
+            try:
+                file = inside(Path(root), relative)
+            except LossprintError:
+                continue
+            if file.is_file():
+                return file
+        raise LossprintError(f"no bytes in this row, and no file of the dataset at {path!r}")
+
+    def measure(self, paths: list[str]) -> tuple[list[int], dict[int, str]]:
+        """Sizes in bytes of the encoded images, -1 for none, and faults by position. No image is read."""
+        sizes, faults = [], {}
+        inline = {split: _byte_lengths(column) for split, column in self.columns.items()}
+        for position, path in enumerate(paths):
+            split, row = _row(self.name, path, self.lengths)
+            size = int(inline[split][row])
+            if size < 0:
+                try:
+                    size = os.path.getsize(self._file(path))
+                except (LossprintError, OSError) as error:
+                    faults[position] = str(error)
+            if size == 0:
+                faults[position] = "an empty file"
+            sizes.append(size)
+        return sizes, faults
+
+
+def _byte_lengths(column) -> np.ndarray:
+    """Bytes in each cell, -1 where there are none. Only the offsets of the Arrow file are read."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    values = pc.struct_field(column, "bytes") if pa.types.is_struct(column.type) else column
+    if pa.types.is_null(values.type):
+        return np.full(len(values), -1)
+    return pc.binary_length(values).fill_null(-1).to_numpy()
+
+
+class _Texts:
+    """The columns of texts of each split."""
+
+    def __init__(self, name: str, parts: dict, form: tuple[str, ...]):
+        self.name, self.form = name, form
+        self.lengths = {split: len(part) for split, part in parts.items()}
+        self.columns = {}
+        for split, part in parts.items():
+            extra = [texts.INPUT] if texts.INPUT in part.column_names else []
+            self.columns[split] = {column: part.data.column(column) for column in (*form, *extra)}
+
+    def text(self, path: str) -> str:
+        split, row = _row(self.name, path, self.lengths)
+        record = {column: values[row].as_py() for column, values in self.columns[split].items()}
+        form = self.form
+        if len(form) == 1 and form != ("messages",):  # one column, whatever its name
+            record, form = {"text": record[form[0]]}, ("text",)
+        return texts._text(record, form, path, self.name)
+
+    def image(self, path: str):
+        raise LossprintError(f"expected an image, found a text at {path!r} of {self.name}")

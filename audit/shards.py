@@ -1,0 +1,203 @@
+"""Where the tar files of a DATASET are, on this machine or where fsspec reaches, their splits and names of classes."""
+
+import itertools
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from lossprint.audit.sources import SPLIT_NAMES
+from lossprint.audit.types import LossprintError
+from lossprint.audit.urls import Place
+
+COMPRESSED = (".tar.gz", ".tgz")
+CLASS_FILES = ("classes.txt", "classnames.txt", "classes.json")
+BRACES = re.compile(r"\{([^{}]*)\}")
+RANGE = re.compile(r"(\d+)\.\.(\d+)")
+WORD = re.compile(rf"(?<![a-z])({'|'.join(SPLIT_NAMES)})(?![a-z])")
+MOST = 100_000
+
+
+@dataclass(frozen=True)
+class Shards:
+    """Where the tar files are: names relative to `root`.
+
+    `open` gives one as a file, `part(file, start, size)` some bytes of it, `beside` another file's bytes or None.
+    """
+
+    name: str
+    root: str
+    files: tuple[str, ...]
+    open: Callable[[str], BinaryIO]
+    part: Callable[[str, int, int], bytes]
+    beside: Callable[[str], bytes | None]
+
+
+def find(name: str) -> Shards:
+    """The tar files that a name stands for. Raises LossprintError where there are none, or one is compressed."""
+    if "://" in name:
+        return _remote(name)
+    place = os.path.abspath(os.path.expanduser(name)).replace(os.sep, "/")
+    if os.path.isdir(place):
+        folders = [f"{one.name}/" for one in os.scandir(place) if one.is_dir() and one.name.lower() in SPLIT_NAMES]
+        found = sorted(
+            folder + file
+            for folder in folders or [""]
+            for file in os.listdir(f"{place}/{folder}")
+            if file.lower().endswith((".tar", *COMPRESSED)) and not file.startswith(".")
+        )
+        files, root = [f"{place}/{file}" for file in found], place
+    else:
+        files = [place] if os.path.isfile(place) else expand(place)  # a file's own name may have braces
+        root = _root(files)
+    _refuse_compressed(files)
+    lost = next((file for file in files if not os.path.isfile(file)), None)
+    if lost or not files:
+        raise LossprintError(f"expected tar files, found none at {lost or place}")
+
+    def part(file: str, start: int, size: int) -> bytes:
+        with open(os.path.join(root, file), "rb") as opened:
+            opened.seek(start)
+            return opened.read(size)
+
+    def beside(file: str) -> bytes | None:
+        path = os.path.join(root, file)
+        return Path(path).read_bytes() if os.path.exists(path) else None
+
+    relative = tuple(file[len(root) + 1 :] for file in files)
+    return Shards(place, root, relative, lambda file: open(os.path.join(root, file), "rb"), part, beside)
+
+
+def _remote(name: str) -> Shards:
+    files = expand(name)
+    _refuse_compressed(files)
+    root = _root(files)
+
+    def ask(file: str, use: Callable):
+        return Place(f"{root}/{file}").call(use)
+
+    def small(system, path: str) -> bytes | None:
+        try:
+            return system.cat_file(path)
+        except (FileNotFoundError, PermissionError):  # S3 says so of what is not there to who may not list a bucket
+            return None
+
+    return Shards(
+        name,
+        root,
+        tuple(file[len(root) + 1 :] for file in files),
+        open=lambda file: ask(file, lambda system, path: system.open(path, "rb")),
+        part=lambda file, start, size: ask(
+            file, lambda system, path: system.cat_file(path, start=start, end=start + size)
+        ),
+        beside=lambda file: ask(file, small),
+    )
+
+
+def _root(files: list[str]) -> str:
+    """The folder, or its URL, that all the files are in."""
+    folders = [file.split("/")[:-1] for file in files]
+    same = itertools.takewhile(lambda parts: len(set(parts)) == 1, zip(*folders))
+    return "/".join(parts[0] for parts in same)
+
+
+def _refuse_compressed(files: list[str]) -> None:
+    packed = next((file for file in files if file.lower().endswith(COMPRESSED)), None)
+    if packed:
+        raise LossprintError(
+            f"expected tar files that are not compressed, as images are read from within, found {packed}: gunzip it"
+        )
+
+
+def expand(pattern: str) -> list[str]:
+    """Every name that a pattern with {a,b} and {000..009} stands for, in order, as a shell expands it."""
+    pieces, at = [], 0
+    for found in BRACES.finditer(pattern):
+        span = RANGE.fullmatch(found[1])
+        if span:
+            first, last = int(span[1]), int(span[2])
+            wide = len(span[1]) if span[1].startswith("0") or span[2].startswith("0") else 0
+            many = abs(last - first) + 1
+            numbers = range(first, last + 1) if last >= first else range(first, last - 1, -1)
+            pieces.append((pattern[at : found.start()], [f"{n:0{wide}d}" for n in numbers[: MOST + 1]], many))
+        else:
+            words = found[1].split(",")
+            words = words if len(words) > 1 else [found[0]]  # {x} stands for itself
+            pieces.append((pattern[at : found.start()], words, len(words)))
+        at = found.end()
+    count = 1
+    for _, _, many in pieces:
+        count *= many
+    if count > MOST:
+        raise LossprintError(f"expected at most {MOST:,} tar files, found {count:,} in {pattern}")
+    before, rest = [text for text, _, _ in pieces], pattern[at:]
+    names = [
+        "".join(text + word for text, word in zip(before, words)) + rest
+        for words in itertools.product(*(words for _, words, _ in pieces))
+    ]
+    if len(set(names)) < len(names):
+        raise LossprintError(
+            f"expected each tar file once, found {Counter(names).most_common(1)[0][0]} again in {pattern}"
+        )
+    return names
+
+
+def splits_of(shards: Shards) -> list[str]:
+    """The split of each shard. Where no two differ, there is only what is trained on."""
+    found = []
+    for file in shards.files:
+        folder, _, own = f"{shards.root}/{file}".rpartition("/")
+        here = {SPLIT_NAMES[word] for word in WORD.findall(own.lower())}
+        here = here or {SPLIT_NAMES[word] for word in WORD.findall(folder.rpartition("/")[2].lower())}
+        if len(here) > 1:
+            raise LossprintError(
+                f"expected one of train, val and test in a tar's name, found {file} in {shards.name}: rename it"
+            )
+        found.append(next(iter(here), "train"))
+    return found if len(set(found)) > 1 else ["train"] * len(found)
+
+
+def class_names(shards: Shards) -> list[str]:
+    """Names by number, [] where no file has them. Names that come twice get their number added."""
+    folders = list(dict.fromkeys(["", os.path.dirname(shards.files[0])]))
+    for file in (os.path.join(folder, name) for folder in folders for name in CLASS_FILES):
+        try:
+            content = shards.beside(file)
+            if content is None:
+                continue
+            text = content.decode("utf-8-sig")
+            names = _listed(json.loads(text)) if file.endswith(".json") else text.splitlines()
+        except (OSError, ValueError, RecursionError) as error:
+            raise LossprintError(
+                f"expected names of classes, found in {file} of {shards.name}: {line(error)}"
+            ) from None
+        names = [str(name).strip() for name in names]
+        while names and not names[-1]:
+            names.pop()
+        if not all(names):
+            raise LossprintError(f"expected a name for each class, found an empty one in {file} of {shards.name}")
+        twice = {name for name, count in Counter(names).items() if count > 1}
+        return [f"{name} ({at})" if name in twice else name for at, name in enumerate(names)]
+    return []
+
+
+def _listed(found) -> list:
+    """The names in a classes.json: a list, {number: name} or {name: number}."""
+    if isinstance(found, dict):
+        pairs = [(key, name) if str(key).isdigit() else (name, key) for key, name in found.items()]
+        numbered = {int(number): name for number, name in pairs if str(number).isdigit()}
+        if sorted(numbered) != list(range(len(found))):
+            raise ValueError("not the numbers from 0 on, each once")
+        found = [numbered[number] for number in range(len(found))]
+    if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
+        raise ValueError("neither a list of names nor {number: name}")
+    return found
+
+
+def line(error: Exception) -> str:
+    """What an error says, in one line."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
