@@ -1,0 +1,285 @@
+"""Datasets whose images are at fsspec URLs: a manifest or a folder of class folders at a URL, and a local manifest
+that names URLs.
+
+Images are read one by one where they lie, and kept in the bounded cache of `image_cache` by what their store says of
+their content, so that one that was changed is not shown as it was.
+"""
+
+import hashlib
+import io
+import os
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+import pandas as pd
+from PIL import Image
+
+from lossprint.audit import urls
+from lossprint.audit.atomic import write_bytes
+from lossprint.audit.folders import CLUTTER, class_folders
+from lossprint.audit.image_cache import cache
+from lossprint.audit.images import EXTENSIONS, read_image, read_size
+from lossprint.audit.sources import Source, fingerprint, manifest_rows
+from lossprint.audit.types import LossprintError
+from lossprint.audit.urls import WEB, WORKERS, Place
+
+KIND = "remote"
+TABLES = (".csv", ".parquet", ".pq")
+FEW = 16  # images of a folder: these are asked for one by one, as the folder may hold millions
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """Images below the URL `root`, or, where that is "", images whose paths are URLs themselves.
+
+    versions: path -> `urls.version` as listed; one that is missing is asked for when the image is read.
+    """
+
+    root: str
+    versions: dict[str, str] = field(default_factory=dict)
+
+    def place(self, path: str) -> Place:
+        """Where an image is. Raises LossprintError for a path that leads elsewhere."""
+        if not self.root:
+            return Place(urls.remote(path))
+        return Place(self.root).below(urls.relative(path, "", self.root))
+
+    def content(self, path: str) -> bytes:
+        """The bytes of an image's file, from the cache where they are there."""
+        return self._open(path, lambda data: data)
+
+    def image(self, path: str) -> Image.Image:
+        return self._open(path, lambda data: read_image(io.BytesIO(data)))
+
+    def size(self, path: str) -> tuple[int, int]:
+        return self._open(path, lambda data: read_size(io.BytesIO(data)))
+
+    def _open(self, path: str, decode: Callable):
+        place, kept = self.place(path), cache()
+        version = self.versions.get(path)
+        if version is None and kept is not None:
+            version = urls.version(place.info() or {})
+        if kept is None or not version:
+            return decode(place.read())
+        key = f"{place.url}\n{version}"
+        data = kept.get(key)
+        if data is not None:
+            try:
+                return decode(data)
+            except Exception:  # torn by a crash of the machine, or as bad as the original, which will say so
+                kept.drop(key)
+        data = place.read()
+        if data and version.endswith((f"-{len(data)}", "-None")):  # else it was changed since it was listed
+            kept.put(key, data)
+        return decode(data)
+
+
+def read_remote(name: str) -> Source:
+    """A dataset at a URL: a CSV or Parquet manifest with paths relative to it, or a folder of class folders.
+
+    Raises LossprintError for paths that lead out of the manifest's folder, and where nothing can be read there.
+    """
+    place = Place(name)
+    if not is_table(name):
+        return _read_folder(name)
+    root = _parent(name)
+    with _here(place) as file:
+        rows, places, notes = manifest_rows(file)
+    for path, line in zip(rows["path"], places):
+        urls.relative(path, line, f"{root}/")
+    return _listed(name, root, rows, notes)
+
+
+def of_urls(manifest: Path, rows: pd.DataFrame, places: list[str], notes: list[str]) -> Source:
+    """A manifest on this machine whose paths are URLs, all of them; `places` says where each row stands."""
+    for path, line in zip(rows["path"], places):
+        if not urls.is_url(path):
+            raise LossprintError(f"expected a URL in every row of {manifest} or in none, found {path!r}{line}")
+        urls.remote(path, line)
+    return _listed(str(manifest), "", rows, notes)
+
+
+def open_remote(name: str) -> Callable[[str], Image.Image]:
+    """How one image of a dataset at a URL is read by its path. Nothing is listed.
+
+    The image's store is asked whether it was changed, one small request each; the function raises LossprintError for a
+    path that leads elsewhere and FileNotFoundError where there is no such image.
+    """
+    return Images(_parent(name) if is_table(name) else name.rstrip("/")).image
+
+
+def read_url(path: str) -> Image.Image:
+    """One image of a local manifest that names URLs."""
+    return Images("").image(path)
+
+
+def images_of(dataset: dict) -> Images:
+    """The images of the `dataset` of a run.json whose kind is KIND."""
+    root = dataset.get("root") or ""
+    return Images(root if urls.is_url(root) else "")
+
+
+def manifest_of(name: str) -> Path:
+    """A copy of a manifest at a URL, as it is now, in a temporary folder of this machine's user."""
+    folder = urls.home("LOSSPRINT_CACHE", "XDG_CACHE_HOME", ".cache") / "manifests"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = folder / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}-{_file_name(name)}"
+    write_bytes(path, _read_manifest(Place(name)))
+    return path
+
+
+# ------------------------------------------------------------------------------------------------ what is there
+
+
+def is_table(name: str) -> bool:
+    """Whether a URL or path names a manifest, by its ending."""
+    return PurePosixPath(_file_name(name)).suffix.lower() in TABLES
+
+
+def _file_name(name: str) -> str:
+    name = name.partition("://")[2].partition("?")[0] if urls.is_url(name) else name
+    return name.rstrip("/").rpartition("/")[2]
+
+
+def _parent(name: str) -> str:
+    return name.partition("?")[0].rpartition("/")[0]
+
+
+def _read_manifest(place: Place) -> bytes:
+    about = place.info(first=True)
+    if about is None:
+        raise LossprintError(f"expected a manifest or class folders, found nothing at {place.url}")
+    return place.read() if about.get("size") != 0 else b""
+
+
+@contextmanager
+def _here(place: Place) -> Iterator[Path]:
+    """The file at a URL as a file on this machine; messages about that name the URL."""
+    data = _read_manifest(place)
+    with tempfile.TemporaryDirectory(prefix="lossprint-") as folder:
+        file = Path(folder) / _file_name(place.url)
+        file.write_bytes(data)
+        try:
+            yield file
+        except LossprintError as error:
+            raise LossprintError(str(error).replace(str(file), place.url)) from None
+
+
+def _read_folder(name: str) -> Source:
+    """Class folders at a URL, as `folders.read_folder` reads those on a disk."""
+    root = name.rstrip("/")
+    suffix = PurePosixPath(_file_name(name)).suffix.lower()
+    if suffix in (".json", ".jsonl"):
+        raise LossprintError(f"expected a CSV or Parquet manifest or a folder of class folders, found {name}")
+    try:
+        Place(root).info(first=True)  # an answer, within bounded time; the listing itself may take long
+        files, base = Place(root).call(lambda fs, path: (fs.find(path, detail=True), path))
+    except FileNotFoundError:
+        files, base = {}, ""
+    below = {name.removeprefix(base).lstrip("/"): about for name, about in files.items()}
+    names = sorted(path for path in below if path and not any(part.startswith(".") for part in path.split("/")))
+    names = [path for path in names if path.rpartition("/")[2].lower() not in CLUTTER]
+    images = [path for path in names if os.path.splitext(path)[1].lower() in EXTENSIONS]
+    for path in images:
+        urls.relative(path, "", f"{root}/")
+    if not files:
+        raise LossprintError(f"expected a manifest or class folders, found nothing at {name}")
+    rows, notes = class_folders(root, images, [path for path in names if path not in set(images)], "")
+    return _source(name, root, rows, notes, [below[path] for path in rows["path"]])
+
+
+def _listed(name: str, root: str, rows: pd.DataFrame, notes: list[str]) -> Source:
+    """The source of rows whose images are to be looked for."""
+    return _source(name, root, rows, notes, _stat(Images(root), rows["path"].tolist()))
+
+
+def _source(name: str, root: str, rows: pd.DataFrame, notes: list[str], found: list[dict | str]) -> Source:
+    """`found` says of each row what its store knows of the image, or why there is none."""
+    faults, versions, contents = {}, {}, []
+    for row, (path, about) in enumerate(zip(rows["path"], found)):
+        if isinstance(about, str):
+            faults[row] = about
+            contents.append(-1)
+            continue
+        if about.get("type") == "directory":
+            faults[row] = "a folder, not a file"
+        elif about.get("size") == 0:
+            faults[row] = "an empty file"
+        versions[path] = urls.version(about)
+        # Web servers make up their tags, each in its own way: only the size stays the same from one to the next.
+        web = urls.protocol_of(root or path) in WEB
+        contents.append(about.get("size") if web else versions[path])
+    images = Images(root, versions)
+    kept, total = cache(), sum(about.get("size") or 0 for about in found if isinstance(about, dict))
+    if kept is not None and total > kept.limit:
+        notes = [
+            *notes,
+            f"the images take {total / 1e9:.1f} GB, more than the cache's {kept.limit / 1e9:.1f} GB "
+            "(LOSSPRINT_CACHE_BYTES): what does not fit into memory is downloaded again each epoch",
+        ]
+    print_of = fingerprint(rows, contents)
+    place = root or Path(name).parent
+    more = {"faults": faults, "notes": tuple(notes), "workers": WORKERS}
+    return Source(name, KIND, place, rows, print_of, partial(_image, images), partial(_size, images), **more)
+
+
+def _image(images: Images, path: str) -> Image.Image:
+    return images.image(path)
+
+
+def _size(images: Images, path: str) -> tuple[int, int]:
+    return images.size(path)
+
+
+def _stat(images: Images, paths: list[str]) -> list[dict | str]:
+    """What the stores know of each image, or why there is none: one listing a folder, or one request an image where a
+    folder has few of them or its server lists none."""
+    folders: dict[str, list[int]] = defaultdict(list)
+    places = [images.place(path) for path in paths]
+    for row, place in enumerate(places):
+        folders[place.url.rpartition("/")[0]].append(row)
+    found: list[dict | str] = ["no such file"] * len(paths)
+
+    def one(row: int, first: bool = False) -> None:
+        found[row] = _told(lambda: places[row].info(first) or "no such file")
+
+    def whole(folder: str) -> None:
+        there = _told(lambda: _names(Place(folder)))
+        for row in folders[folder]:
+            name = places[row].url.rpartition("/")[2]
+            found[row] = there if isinstance(there, str) else there.get(name, "no such file")
+
+    listed = [name for name, rows in folders.items() if len(rows) >= FEW and urls.protocol_of(name) not in WEB]
+    single = [row for name, rows in folders.items() if name not in set(listed) for row in rows]
+    one(0, first=True)  # alone: a server that does not answer is said once, and soon
+    with ThreadPoolExecutor(WORKERS) as pool:
+        list(pool.map(one, single))
+        list(pool.map(whole, listed))
+    return found
+
+
+def _names(folder: Place) -> dict[str, dict]:
+    """What a folder holds, by name; empty where there is none."""
+    try:
+        listing = folder.call(lambda fs, path: fs.ls(path, detail=True))
+    except FileNotFoundError:
+        return {}
+    return {about["name"].rstrip("/").rpartition("/")[2]: about for about in listing}
+
+
+def _told(ask: Callable):
+    """What `ask` returns, or why an image cannot be had; what concerns all images is raised."""
+    try:
+        return ask()
+    except urls.Unreachable:
+        raise
+    except LossprintError as error:
+        if "expected access" not in str(error):
+            raise
+        return "access denied"
