@@ -4,115 +4,161 @@ Needs neither the images nor the network: all that they give lies in the run fol
 `Evidence` to findings; `FINDERS` is the list of them.
 """
 
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from tqdm import tqdm
 
-from lossprint.audit import frames
+from lossprint.audit import checksums, engines, frames, planning, sharding
+from lossprint.audit.ranges import rows_writer
+from lossprint.audit.sharding import Job, Shard, errors_of, margins_of
 from lossprint.audit.spans import mend
 from lossprint.audit.store import Run
-from lossprint.audit.tables import PAIRS
-from lossprint.audit.types import SPLITS, Finding, LossprintError, Trajectory
+from lossprint.audit.tables import LOOKUP_ROWS
+from lossprint.audit.types import SPLITS, Finding, Trajectory
 from lossprint.scoring import labels as label_scores
-from lossprint.scoring import outliers, trajectory
+from lossprint.scoring import outliers, ranks
 from lossprint.scoring.duplicates import Pairs, groups
-from lossprint.scoring.pairs import Partners, partners
 
-PARTNERS = 5  # kept a side and a scope
+SCORED = (  # columns of scores.parquet that are numbers, or triage; the suggested label comes after `outlier`
+    *("cld", "ltc", "csl", "aum", "curvature", "trace", "gradient_norm", "label_error", "outlier"),
+    *("suggested_probability", "triage", "rank_confidence", "forgetting", "el2n", "p_mean", "p_std"),
+)
 FEW = 10  # validation samples a class under which CLD is called noisy
 
 
-def score_run(run: Run) -> Run:
-    """Compute every score of every training sample and its partners among the validation samples, and store them."""
-    train, val = _counted(run.trajectory("train")), _counted(run.trajectory("val"))
-    if not len(train.checkpoints):
-        raise LossprintError(f"expected recorded checkpoints in {run.path}, found none")
-    if not np.array_equal(train.checkpoints, val.checkpoints):
-        raise LossprintError(
-            f"expected the same checkpoints of train and val in {run.path}, found {train.checkpoints.tolist()} and "
-            f"{val.checkpoints.tolist()}"
-        )
-    sources = _label_sources(run, train, val)
-    curvature, outlying = run.curvature(), _outlier_severity(run, train.samples)
-    run = run.reopen("score")  # all that may be damaged is read: a whole run stays whole if it cannot be scored anew
-    classes = len(run.classes)
-    means = trajectory.class_means(val.losses, val.labels, classes)
-    cld, undefined = trajectory.class_correlation(train.losses, train.labels, means)
-    errors, confidence = rank_labels(sources, classes)
-    samples = run.samples().set_index("sample").loc[train.samples]
-    names = np.array([*run.classes, None], object)  # -1, no suggestion, takes the last
-    frame = pd.DataFrame(
-        {
-            "sample": train.samples,
-            "path": samples["path"].to_numpy(),
-            "label": samples["label"].to_numpy(),
-            "cld": cld,
-            "ltc": trajectory.ltc(train.losses, train.labels, means),
-            "csl": trajectory.csl(train.losses),
-            "aum": np.nan if train.margins is None else trajectory.aum(train.margins),
-        }
-    )
-    frame = frame.join(curvature, on="sample")
-    frame["label_error"] = errors.severity
-    frame["outlier"] = outlying
-    frame["suggested_label"] = pd.array(names[errors.suggested], dtype="string")
-    frame["suggested_probability"] = np.where(errors.suggested >= 0, errors.probability, np.nan)
-    frame["triage"] = pd.array(label_scores.triage(errors), dtype="string")
-    frame["rank_confidence"] = confidence
-    frame["forgetting"] = _forgetting(train)
-    frame["el2n"] = np.nan if train.norms is None else trajectory.el2n(train.norms)
-    frame["p_mean"], frame["p_std"] = trajectory.data_map(train.losses)
-    frame = _over_time(run, frame)
-    run.write_scores(frame)
-    run.write_pairs(_pairs(train, val))
-    counts = np.bincount(val.labels, minlength=classes)
+def score_run(run: Run, engine=None, memory: float | None = None, quiet: bool = True) -> Run:
+    """Compute every score of every training sample and its partners among the validation samples, and store them.
+
+    Goes by shards of the samples, see `sharding`, as many as `memory` asks for: bytes that a process may take, by
+    default half of what is free, shared among the workers of `engine` (see `engines`; by default this process). The
+    number of shards and the engine change nothing but time and memory. Unless `quiet`, says how much it will take where
+    that is more than one shard, and how far it is. What is there is replaced once everything has been worked out.
+    """
+    engine = engine or engines.Local()
+    checksums.refuse_damaged(run.path, run.stages)
+    checksums.sweep(run.path)
+    with run.scratch() as scratch:
+        basis = planning.prepare(run, scratch)
+        memory = memory or engine.memory()
+        shards, needed = planning.cut(basis, memory, engine.workers)
+        job = basis.job if len(shards) > 1 or engine.workers > 1 else replace(basis.job, held={})
+        quiet |= len(shards) == 1
+        if not quiet:
+            print(_said(basis, shards, needed, engine.workers), file=sys.stderr, flush=True)
+        outlying = _outlier_severity(run, basis.ids)
+        with tqdm(total=2 * len(shards), unit="shard", desc="score", disable=quiet, mininterval=1) as bar:
+            undefined, excess, thresholds = _work(basis, job, shards, engine, bar)
+        run = run.reopen("score")  # all that may be damaged is read: what cannot be scored anew stays as it is
+        job = replace(job, held=None)
+        _write(run, job, shards, excess, thresholds, outlying)
+    if run.task != "classes":
+        from lossprint.audit.task_scores import mend_scores
+
+        mend_scores(run)
+    counts = np.bincount(basis.val.labels, minlength=job.classes)
     return run.finish(
         "score",
-        undefined_cld={name: int(count) for name, count in vars(undefined).items() if count},
-        few_validation={run.classes[c]: int(counts[c]) for c in np.flatnonzero(counts < FEW)},
+        undefined_cld={name: count for name, count in undefined.items() if count},
+        few_validation={
+            run.classes[c]: int(counts[c]) for c in np.flatnonzero(counts < FEW) if run.task != "multi-label"
+        },
+        **planning.facts(job),
     )
 
 
-def _over_time(run: Run, scores: pd.DataFrame) -> pd.DataFrame:
-    """Write the tables of frames and spans, where videos were looked at over time; the scores with theirs."""
+def _said(basis: planning.Basis, shards: list[Shard], needed: float, workers: int) -> str:
+    size = f"{len(basis.ids):,} samples x {len(basis.val.checkpoints)} checkpoints"
+    each = f" each of {workers} workers" if workers > 1 else ""
+    return f"lossprint: scoring {size} in {len(shards):,} shards, about {needed / 1e9:.1f} GB{each}"
+
+
+def _work(basis: planning.Basis, job: Job, shards: list[Shard], engine, bar) -> tuple[dict, np.ndarray, np.ndarray]:
+    """Why CLD is undefined, the excess of confusions (C, C), the thresholds of the draws (D,); the rest is on disk."""
+    measured = {}
+    for one in engine.map(sharding.measure, shards, job):
+        measured[one.shard.number] = one
+        bar.update()
+    measured = [measured[shard.number] for shard in shards]
+    undefined = {name: sum(getattr(one.undefined, name) for one in measured) for name in vars(measured[0].undefined)}
+    excess = label_scores.excess(sum((one.confusions for one in measured[1:]), measured[0].confusions), basis.seen)
+    margins = [np.concatenate(some, axis=1) for some in zip(*(one.margins for one in measured))]
+    margin, suggested, labels = (
+        np.concatenate([getattr(one, name) for one in measured]) for name in ("margin", "suggested", "labels")
+    )
+    del measured
+    shift = label_scores.shifted(margin, suggested, labels, excess) - margin
+    flagged = 0
+    for shard in shards:
+        arrays = sharding.load(job.place(shard, "scores"), ("labels", *sharding.ERRORS))
+        found = label_scores.with_prior(sharding.errors_from(arrays), arrays["labels"], excess)
+        flagged += int((found.severity > 0.5).sum())
+    again = False
+
+    def count(bracket: np.ndarray) -> list[ranks.Tally]:
+        nonlocal again
+        if again:
+            bar.total += len(shards)
+        tallies = []
+        for one in engine.map(sharding.rank, shards, job, excess, bracket, again):
+            tallies.append(one)
+            bar.update()
+        again = True
+        return tallies
+
+    return undefined, excess, ranks.search(job.draws, (margins, shift), flagged, len(basis.ids), count)
+
+
+def _write(run: Run, job: Job, shards: list[Shard], excess: np.ndarray, thresholds: np.ndarray, outlying) -> None:
+    """The tables of scores, pairs and frames, from what the shards have left, in the memory of one shard."""
+    names = np.array([*run.classes, None], object)  # -1, no suggestion, takes the last
+    over_time = _over_time(run)
+    with rows_writer(run.scores_path) as append:
+        for shard in shards:
+            known = run.texts("train", (shard.first, shard.last))
+            sure = ranks.shares(ranks.Tally(**sharding.load(job.place(shard, "ranks"))), thresholds)
+            for start in range(0, max(shard.count, 1), LOOKUP_ROWS):
+                part = slice(start, start + LOOKUP_ROWS)
+                arrays = sharding.load(job.place(shard, "scores"), part=part)
+                found = label_scores.with_prior(sharding.errors_from(arrays), arrays["labels"], excess)
+                texts = {name: known[name].slice(start, LOOKUP_ROWS).to_pandas() for name in ("path", "label")}
+                frame = pd.DataFrame({"sample": arrays["sample"], **texts})
+                arrays |= {
+                    "label_error": found.severity,
+                    "outlier": outlying[shard.start :][: shard.count][part],
+                    "suggested_probability": np.where(found.suggested >= 0, found.probability, np.nan),
+                    "triage": pd.array(label_scores.triage(found), dtype="string"),
+                    "rank_confidence": sure[part],
+                }
+                for name in SCORED:
+                    frame[name] = arrays[name]
+                    if name == "outlier":
+                        frame["suggested_label"] = pd.array(names[found.suggested], dtype="string")
+                append(pa.Table.from_pandas(_joined(frame, over_time), preserve_index=False))
+    with rows_writer(run.pairs_path) as append:
+        for shard in shards:
+            with pq.ParquetFile(job.place(shard, "pairs")) as file:
+                append(file.schema_arrow.empty_table())
+                for group in range(file.num_row_groups):
+                    append(file.read_row_group(group))
+
+
+def _over_time(run: Run) -> pd.DataFrame | None:
+    """Write the tables of frames and spans, where videos were looked at over time; what goes to the scores of it."""
     seen = run.timeline()
     if seen is None:
-        return scores
+        return None
     table, spans = frames.tables(run, seen)
     run.write_frames(table, spans)
-    return scores.join(table.set_index("sample")[["sequence_label", "sequence_order"]], on="sample")
+    return table.set_index("sample")[["sequence_label", "sequence_order"]]
 
 
-def _counted(recorded: Trajectory) -> Trajectory:
-    """Without checkpoint 0, the initial weights: the papers' authors never log it, so no score counts it."""
-    if not len(recorded.checkpoints) or recorded.checkpoints[0] > 0:
-        return recorded
-    arrays = (recorded.losses, recorded.margins, recorded.predicted, recorded.norms)
-    rest = [None if a is None else a[1:] for a in arrays]
-    return Trajectory(recorded.samples, recorded.labels, recorded.checkpoints[1:], *rest)
-
-
-def _label_sources(run: Run, train: Trajectory, val: Trajectory) -> list[tuple[Trajectory, Trajectory]]:
-    """(train, val) trajectories that label errors are ranked by: the out-of-fold ones, or the run's and further seeds'.
-
-    Out of fold, each sample's losses come from the one network that did not train on it.
-    """
-    folds = run.members("fold")
-    if folds:
-        return [tuple(merged([_counted(fold.trajectory(split)) for fold in folds]) for split in ("train", "val"))]
-    further = [tuple(_counted(seed.trajectory(split)) for split in ("train", "val")) for seed in run.members("seed")]
-    return [(train, val), *further]
-
-
-def merged(parts: list[Trajectory]) -> Trajectory:
-    """Trajectories of the same samples, each recorded in one of the parts only, as one; without norms."""
-    losses, margins, predicted = parts[0].losses, parts[0].margins, parts[0].predicted
-    for part in parts[1:]:
-        losses = np.where(np.isnan(losses), part.losses, losses)
-        margins = np.where(np.isnan(margins), part.margins, margins)
-        predicted = np.maximum(predicted, part.predicted)
-    return Trajectory(parts[0].samples, parts[0].labels, parts[0].checkpoints, losses, margins, predicted)
+def _joined(frame: pd.DataFrame, over_time: pd.DataFrame | None) -> pd.DataFrame:
+    return frame if over_time is None else frame.join(over_time, on="sample")
 
 
 def rank_labels(
@@ -123,34 +169,14 @@ def rank_labels(
     Several sources are trainings with other seeds: their checkpoints count together, and each takes its share of the
     draws of the confidence.
     """
-    weights = [label_scores.checkpoint_weights(val.losses) for _, val in sources]
-    whole = np.concatenate(weights) / len(sources)
-
-    def errors(of: list[Trajectory]) -> label_scores.LabelErrors:
-        stacked = [
-            None if getattr(of[0], name) is None else np.concatenate([getattr(one, name) for one in of])
-            for name in ("losses", "margins", "predicted")
-        ]
-        losses, margins, predicted = stacked
-        return label_scores.label_errors(losses, of[0].labels, margins=margins, predicted=predicted, weights=whole)
-
     train, val = ([pair[side] for pair in sources] for side in (0, 1))
-    plain, labels = errors(train), train[0].labels
-    excess = label_scores.confusion_excess(plain, labels, errors(val), val[0].labels, classes)
+    weights = tuple(label_scores.checkpoint_weights(one.losses) for one in val)
+    plain, labels = errors_of(train, weights), train[0].labels
+    excess = label_scores.confusion_excess(plain, labels, errors_of(val, weights), val[0].labels, classes)
     found = label_scores.with_prior(plain, labels, excess)
-    # Without margins the loss's negative stands in: the confidence is about ranks alone.
-    rows = [-one.losses if one.margins is None else one.margins for one in train]
     flagged = int((found.severity > 0.5).sum())
     shift = found.margin - plain.margin
-    return found, label_scores.rank_confidence(rows, shift, weights, flagged)
-
-
-def _forgetting(train: Trajectory):
-    """Forgetting events, NaN where predictions or losses are missing."""
-    if train.margins is None:
-        return np.nan
-    missing = ~(np.isfinite(train.losses) & np.isfinite(train.margins))
-    return trajectory.forgetting(train.margins > 0, missing)
+    return found, label_scores.rank_confidence(margins_of(train), shift, list(weights), flagged)
 
 
 def _outlier_severity(run: Run, samples: np.ndarray) -> np.ndarray:
@@ -167,42 +193,16 @@ def _outlier_severity(run: Run, samples: np.ndarray) -> np.ndarray:
     return severity
 
 
-def _pairs(train: Trajectory, val: Trajectory) -> pd.DataFrame:
-    """The partners of every training sample among the validation samples, of its own class and among all."""
-    if not len(val.samples):  # new videos of a run that is trained
-        return pd.DataFrame(columns=list(PAIRS))
-    k = min(PARTNERS, len(val.samples))
-    found = {
-        "class": partners(train.losses, val.losses, k, labels=train.labels, query_labels=val.labels, same_class=True),
-        "all": partners(train.losses, val.losses, k),
-    }
-    tables = [_side(train, val, p, side, scope) for scope, p in found.items() for side in ("aligned", "conflicting")]
-    return pd.concat(tables).sort_values(["sample", "scope", "side", "rank"], ignore_index=True)
-
-
-def _side(train: Trajectory, val: Trajectory, found: Partners, side: str, scope: str) -> pd.DataFrame:
-    index, correlation = getattr(found, side), getattr(found, f"{side}_correlation")
-    row, rank = np.nonzero(index >= 0)
-    return pd.DataFrame(
-        {
-            "sample": train.samples[row],
-            "partner": val.samples[index[row, rank]],
-            "partner_split": "val",
-            "correlation": correlation[row, rank],
-            "side": side,
-            "rank": rank + 1,
-            "scope": scope,
-        }
-    )
-
-
 # ---------------------------------------------------------------------------------------------- findings
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the finders see: scores and samples, both indexed by sample id, the duplicate pairs, the tables of frames
-    (None without any) and of spans."""
+    """What the finders see: scores (label_error, outlier, suggested_label) and samples (path, label, split), both by
+    sample id, the duplicate pairs, the tables of frames (None without any) and of spans.
+
+    Of samples and scores there need not be more than may come to be in a finding.
+    """
 
     scores: pd.DataFrame
     samples: pd.DataFrame
@@ -214,9 +214,17 @@ class Evidence:
 def find_run(run: Run) -> Run:
     """Turn the stored scores into ranked findings."""
     run = run.reopen("find")
-    samples = run.samples()
-    scores = run.scores().set_index("sample")
-    evidence = Evidence(scores, samples.set_index("sample"), run.duplicates(), run.frames(), run.spans())
+    pairs, seen = run.duplicates(), run.frames()
+    paired = np.unique(pairs[["sample", "partner"]].to_numpy(np.int64)).tolist()
+    # Rows and columns in question only: of 20 million samples all would take 10 GB and more.
+    suspicious = [[("label_error", ">", 0.5)], [("outlier", ">", 0.5)]]
+    if paired:
+        suspicious.append([("sample", "in", paired)])
+    scores = run.scores(suspicious, ["sample", "label_error", "outlier", "suggested_label"]).set_index("sample")
+    framed = [] if seen is None else seen["sample"].tolist()
+    asked = np.unique([*scores.index, *paired, *framed]).tolist()
+    samples = run.samples(asked, ["sample", "path", "label", "split"])
+    evidence = Evidence(scores, samples.set_index("sample"), pairs, seen, run.spans())
     findings = [finding for finder in FINDERS for finding in finder(evidence)]
     run.write_findings(findings, samples)
     kinds = pd.Series([finding.kind for finding in findings], dtype=object).value_counts()

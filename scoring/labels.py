@@ -10,11 +10,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from lossprint.scoring import ranks
+
 BLOCK_ELEMENTS = 1 << 18  # elements of one working array: 2 MB of float64
 
 
 SHARPNESS = 0.2  # a checkpoint whose validation loss is this share above the least one counts 1/e as much
-PRIOR_WEIGHT, PRIOR_COUNT = 0.5, 10.0  # of `confusion_excess`
+PRIOR_WEIGHT, PRIOR_COUNT = 0.5, 10.0  # of `excess`
 
 
 @dataclass(frozen=True)
@@ -114,9 +116,30 @@ def checkpoint_weights(val_losses: np.ndarray) -> np.ndarray:
     return weights / weights.sum()
 
 
-def confusion_excess(
-    found: LabelErrors, labels: np.ndarray, seen: LabelErrors, val_labels: np.ndarray, classes: int
-) -> np.ndarray:
+@dataclass(frozen=True)
+class Confusions:
+    """How often the network preferred another class among some samples, C classes; those of parts of them add up.
+
+    pairs (C, C) float64: of each given label (row) how many preferred each class (column). sizes (C,) int64: how many
+    there are of each given label.
+    """
+
+    pairs: np.ndarray
+    sizes: np.ndarray
+
+    def __add__(self, other: "Confusions") -> "Confusions":
+        return Confusions(self.pairs + other.pairs, self.sizes + other.sizes)
+
+
+def confusions(found: LabelErrors, labels: np.ndarray, classes: int) -> Confusions:
+    """Count the samples whose suggested class has the larger mean probability, by given label (N,) and suggestion."""
+    ahead = (found.suggested >= 0) & (found.probability > found.given_probability)
+    pairs = np.zeros((classes, classes))
+    np.add.at(pairs, (labels[ahead], found.suggested[ahead]), 1)
+    return Confusions(pairs, np.bincount(labels, minlength=classes))
+
+
+def excess(found: Confusions, seen: Confusions) -> np.ndarray:
     """Log-odds (C, C) that a pair (given label, suggested label) is mixed up by the annotators, not by the network.
 
     Row: given, column: suggested. Compares how often the network prefers the suggested class among training samples of
@@ -126,25 +149,33 @@ def confusion_excess(
     close to 0 and changes little.
     """
     rates = []
-    for errors, given in ((found, labels), (seen, val_labels)):
-        ahead = (errors.suggested >= 0) & (errors.probability > errors.given_probability)
-        pairs = np.zeros((classes, classes))
-        np.add.at(pairs, (given[ahead], errors.suggested[ahead]), 1)
-        sizes = np.bincount(given, minlength=classes)[:, None]
-        overall = max(ahead.mean() if len(ahead) else 0.0, 1e-3) / max(classes - 1, 1)
-        rates.append((pairs + PRIOR_COUNT) / (sizes * overall + PRIOR_COUNT))
+    for counted in (found, seen):
+        total, classes = counted.sizes.sum(), len(counted.sizes)
+        overall = max(counted.pairs.sum() / total if total else 0.0, 1e-3) / max(classes - 1, 1)
+        rates.append((counted.pairs + PRIOR_COUNT) / (counted.sizes[:, None] * overall + PRIOR_COUNT))
     return np.log(rates[0] / rates[1])
 
 
+def confusion_excess(
+    found: LabelErrors, labels: np.ndarray, seen: LabelErrors, val_labels: np.ndarray, classes: int
+) -> np.ndarray:
+    """`excess` (C, C) of training samples with given labels (N,) and validation samples with val_labels (M,)."""
+    return excess(confusions(found, labels, classes), confusions(seen, val_labels, classes))
+
+
 def with_prior(found: LabelErrors, labels: np.ndarray, excess: np.ndarray) -> LabelErrors:
-    """The same errors with the log-odds of `confusion_excess` (C, C), at half weight, taken off each margin.
+    """The same errors with the log-odds of `excess` (C, C), at half weight, taken off each margin.
 
     A margin is the network's log-odds of given against suggested label; how often a dataset mixes the two up is the
     prior that belongs to it. Half weight, since both rest partly on the same predictions.
     """
-    shift = np.where(found.suggested >= 0, excess[labels, found.suggested], 0.0)
-    margin = found.margin - PRIOR_WEIGHT * shift
+    margin = shifted(found.margin, found.suggested, labels, excess)
     return replace(found, margin=margin, severity=_squashed(margin))
+
+
+def shifted(margin: np.ndarray, suggested: np.ndarray, labels: np.ndarray, excess: np.ndarray) -> np.ndarray:
+    """The margins (N,) of `with_prior`, from margins, suggested classes (-1 for none) and given labels, (N,) each."""
+    return margin - PRIOR_WEIGHT * np.where(suggested >= 0, excess[labels, suggested], 0.0)
 
 
 def triage(found: LabelErrors) -> np.ndarray:
@@ -174,25 +205,9 @@ def rank_confidence(
     """
     margins = [margins] if isinstance(margins, np.ndarray) else list(margins)
     weights = [weights] * len(margins) if isinstance(weights, np.ndarray) else list(weights)
-    random = np.random.default_rng(seed)
-    inside = np.zeros(len(shift))
-    rounds = max(1, draws // len(margins))
-    unknown = ~np.isfinite(shift)
     for values, weight in zip(margins, weights):
-        weight = _checked_weights(weight, len(values))
-        used = np.flatnonzero(weight)
-        values = np.asarray(values, dtype=np.float32)[used]
-        unknown |= ~np.isfinite(values).all(axis=0)
-        for counts in random.multinomial(len(weight), weight[used], rounds):
-            mean = counts.astype(np.float32) @ values / len(weight) + shift
-            mean[unknown] = np.inf
-            if 0 < top < len(mean):
-                inside += mean <= np.partition(mean, top - 1)[top - 1]
-            else:
-                inside += top > 0
-    inside /= rounds * len(margins)
-    inside[unknown] = np.nan
-    return inside
+        _checked_weights(weight, len(values))
+    return ranks.confidence(ranks.draw(weights, draws, seed), margins, shift, top)
 
 
 def _checked_weights(weights, checkpoints: int) -> np.ndarray:
@@ -204,8 +219,11 @@ def _checked_weights(weights, checkpoints: int) -> np.ndarray:
 
 
 def _mean(rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Weighted sum over the first axis, row by row: a matrix product's last bits would depend on the blocking."""
-    return (weights[:, None] * rows).sum(axis=0)
+    """Weighted sum over the first axis, row by row: the last bits of other ways would depend on the blocking."""
+    total = np.zeros(rows.shape[1:])
+    for weight, row in zip(weights, rows):
+        total += weight * row
+    return total
 
 
 def _squashed(margin: np.ndarray) -> np.ndarray:
