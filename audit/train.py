@@ -2,11 +2,17 @@
 
 All randomness of an epoch comes from (seed, epoch), so that a run killed at any moment goes on from its last whole
 epoch and ends in the same bytes. Deterministic on the CPU for a given number of threads.
+
+Several processes (torch.distributed) train on the batches of one: each takes its part of every batch, the gradients are
+those of the mean over the whole batch, and the weights stay the same in all. Batch norm in training uses the
+statistics of each process's part on a CPU and of the whole batch on GPUs; what is recorded uses statistics that are
+estimated anew and alike in all. Each records its share of the batches, which are those of a single process.
 """
 
-import math
+import copy
 import time
-from collections.abc import Iterator
+import warnings
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,118 +21,20 @@ from torch import nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from lossprint.audit import distributed
+from lossprint.audit.distributed import ALONE, World
+from lossprint.audit.folds import fold_of
+from lossprint.audit.inputs import Inputs, drawn_shifts
+from lossprint.audit.inputs import channel_statistics as channel_statistics
 from lossprint.audit.models import build_model, last_linear
+from lossprint.audit.recipe import Recipe
 from lossprint.audit.record import Recorder
+from lossprint.audit.tensors import one_line
 from lossprint.audit.types import LossprintError
 
-EVAL_BATCH = 64  # on a CPU a fifth faster than 256: the feature maps stay in the cache
 STATISTICS_BATCH = 256
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How the proxy is trained: SGD with Nesterov momentum, one cycle of the rate, random shifts as the augmentation.
-
-    Gentle enough to reach a good validation accuracy before it memorises: then a wrong label keeps a high loss for most
-    of the run. No mirroring: it would change the meaning of digits, letters and left or right organs.
-    """
-
-    epochs: int = 24
-    batch: int = 64
-    rate: float = 0.1
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    warmup: float = 0.3
-    shift: float = 1 / 14  # of the side; 2 px at 28
-    statistics: int = 1000  # images on which batch norm's statistics are estimated anew before recording
-    half: bool = False  # training steps in bfloat16, the weights and all that is recorded in float32
-
-    def for_size(self, n: int) -> "Recipe":
-        """Smaller batches, at a rate that goes down with them, for a small dataset: at least 16 steps an epoch."""
-        batch = min(self.batch, max(8, 2 ** int(math.log2(max(n // 16, 1)))))
-        return replace(self, batch=batch, rate=self.rate * batch / self.batch)
-
-    def steps(self, n: int) -> int:
-        """Steps of an epoch of n samples. Batches are this size or more: a last one of a few images would make batch
-        norm's statistics a lottery, so they differ by one image at most."""
-        return max(n // self.batch, 1)
-
-    def rate_at(self, step: int, steps: int) -> float:
-        """One cycle: a cosine rise from a tenth over the warm-up, then a cosine fall to a thousandth of the peak."""
-        rise = max(self.warmup * steps, 1)
-        if step < rise:
-            low, high, at = self.rate / 10, self.rate, step / rise
-        else:
-            low, high, at = self.rate / 1000, self.rate, 1 - (step - rise) / max(steps - rise, 1)
-        return low + (high - low) * (1 - math.cos(math.pi * at)) / 2
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """All samples as the network sees them, rows ordered by sample id.
-
-    pixels: (N, S, S, 3) uint8 in memory, or a `datasets.ImageStream` that decodes as it goes. labels (N,) int64 class
-    indices, split (N,) str. mean and std (3,) normalise a channel of values in [0, 1], from the training split.
-    """
-
-    samples: np.ndarray
-    labels: np.ndarray
-    split: np.ndarray
-    pixels: object
-    size: int
-    mean: np.ndarray
-    std: np.ndarray
-    classes: int
-    sequence: np.ndarray | None = None  # (N,) names of video sequences, empty for a plain image; None: no frames
-
-    def rows(self, split: str) -> np.ndarray:
-        return np.flatnonzero(self.split == split)
-
-    def raw(self, parts: list[np.ndarray], workers: int = 2) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
-        """The given batches of rows as (rows, uint8 (B, 3, S, S))."""
-        if isinstance(self.pixels, np.ndarray):
-            for at in parts:
-                yield at, torch.from_numpy(self.pixels[at]).permute(0, 3, 1, 2)
-        else:
-            batches = [part.tolist() for part in parts]
-            try:
-                for at, images in torch.utils.data.DataLoader(self.pixels, batch_sampler=batches, num_workers=workers):
-                    yield at.numpy(), images
-            except LossprintError as error:  # a worker's error comes with the worker's whole traceback as its text
-                last = str(error).strip().splitlines()[-1]
-                raise LossprintError(last.rpartition("LossprintError: ")[2]) from None
-
-    def normalised(self, images: torch.Tensor, device: str) -> torch.Tensor:
-        """uint8 (B, 3, S, S) -> float32 on the device, channels last, each channel of zero mean and unit deviation."""
-        scale = torch.tensor(1 / (255 * self.std), dtype=torch.float32, device=device).view(1, 3, 1, 1)
-        offset = torch.tensor(-self.mean / self.std, dtype=torch.float32, device=device).view(1, 3, 1, 1)
-        images = images.to(device).float().mul_(scale).add_(offset)
-        return images.contiguous(memory_format=torch.channels_last)
-
-    def batches(self, rows: np.ndarray, device: str, batch: int = EVAL_BATCH):
-        """Batches of (sample ids, normalised inputs, labels), not augmented, for recording and curvature."""
-        parts = [rows[start : start + batch] for start in range(0, len(rows), batch)]
-        for at, images in self.raw(parts):
-            labels = torch.from_numpy(self.labels[at]).to(device)
-            yield self.samples[at], self.normalised(images, device), labels
-
-
-def channel_statistics(pixels, rows: np.ndarray, most: int = 5000) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation (3,) of the channels in [0, 1] over at most `most` evenly spaced training images."""
-    rows = rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(np.int64)]
-    total, squares, count = np.zeros(3), np.zeros(3), 0
-    for start in range(0, len(rows), EVAL_BATCH):
-        at = rows[start : start + EVAL_BATCH]
-        if isinstance(pixels, np.ndarray):
-            values = pixels[at]
-        else:
-            values = np.stack([pixels[int(row)][1].permute(1, 2, 0).numpy() for row in at])
-        values = values.reshape(-1, 3).astype(np.float64) / 255
-        total += values.sum(0)
-        squares += (values**2).sum(0)
-        count += len(values)
-    mean = total / count
-    return mean, np.sqrt(np.maximum(squares / count - mean**2, 1e-4))
+PRECISIONS = ("float32", "bfloat16")
+CHECK_EVERY = 32  # steps between two looks at the loss on a GPU, each of which waits for it
 
 
 def pick_device(asked: str) -> str:
@@ -136,6 +44,17 @@ def pick_device(asked: str) -> str:
     if asked == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     return asked
+
+
+def pick_precision(asked: str | None, device: str) -> str:
+    """auto (or None), float32 or bfloat16 -> what forward passes are computed in: bfloat16 on a GPU that has it."""
+    if asked in PRECISIONS:
+        return asked
+    if asked not in (None, "auto"):
+        raise LossprintError(f"expected a precision among auto, {', '.join(PRECISIONS)}, found {asked!r}")
+    # is_bf16_supported also says yes where bfloat16 is emulated, which is slow.
+    fast = torch.device(device).type == "cuda" and torch.cuda.get_device_capability() >= (8, 0)
+    return "bfloat16" if fast else "float32"
 
 
 def train(
@@ -152,30 +71,47 @@ def train(
     recorded: np.ndarray | None = None,
     weights: range | None = None,
     name: str = "train",
+    precision: str = "float32",
+    compiled: bool = False,
 ) -> nn.Module:
     """Train `model` for `epochs` from where the run stands, record after each; the trained network.
 
     Trains on the rows `rows` and records the rows `recorded`: by default on train, and train and val. Leaves a
-    safetensors file for each of the checkpoints `weights`, by default all. `name` stands beside the bar. Raises
-    LossprintError where training diverges.
+    safetensors file for each of the checkpoints `weights`, by default all. `name` stands beside the bar. `precision` is
+    that of the forward passes of training and recording; losses are computed in float32 from the logits. `compiled`
+    uses torch.compile, or warns that it cannot. Raises LossprintError where training diverges.
     """
-    run, rows = recorder.run, inputs.rows("train") if rows is None else rows
+    run, rows, world = recorder.run, inputs.rows("train") if rows is None else rows, distributed.world()
+    half, inputs = precision == "bfloat16", inputs.on(device)
     recipe = replace(recipe or Recipe(), epochs=epochs).for_size(len(rows))
+    recipe = replace(recipe, half=recipe.half or half)
     network, optimizer = _start(inputs, model, recipe, seed, device)
     done = _restore(run, network, optimizer)
-    run.drop_parts_after(done)
+    with world.agreed(f"{name} from epoch {done}"):
+        pass  # all have read the run before its rests are removed
+    with world.agreed(name):
+        if world.rank == 0:
+            run.drop_parts_after(done)
+    world.spread([*network.state_dict().values(), *_momenta(network, optimizer).values()])
+    if world.size > 1 and torch.device(device).type == "cuda":
+        network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+    if compiled:
+        _compile(network, inputs, device, recipe.half)
     record_rows = np.concatenate([inputs.rows("val"), rows]) if recorded is None else recorded
     total = epochs * len(rows)
     with tqdm(total=total, initial=done * len(rows), unit="img", desc=name, disable=quiet, **bar_style()) as bar:
         for epoch in range(done + 1, epochs + 1):
-            loss, speed = _epoch(network, optimizer, recipe, inputs, rows, seed, epoch, device, bar)
-            _estimate_statistics(network, inputs, rows, recipe.statistics, device)
-            accuracy = record(recorder, network, inputs, record_rows, device)
+            loss, speed = _epoch(network, optimizer, recipe, inputs, rows, seed, epoch, device, bar, world=world)
+            _estimate_statistics(network, inputs, rows, recipe.statistics, device, half)
+            world.spread(list(network.buffers()))
+            accuracy = record(recorder, network, inputs, record_rows, device, half, world)
             bar.set_postfix_str(
                 f"epoch {epoch}/{epochs}, loss {loss:.3f}, val accuracy {accuracy:.3f}, {speed:,.0f} img/s",
                 refresh=True,
             )
             recorder.end_checkpoint(epoch)
+            if world.rank > 0:
+                continue
             if weights is None or epoch in weights:
                 run.write_checkpoint(epoch, {name: t.cpu() for name, t in network.state_dict().items()})
             run.write_state(epoch, _state(network, optimizer))
@@ -190,6 +126,7 @@ def fit(
     With the steps of `train`, and its recipe made for the size, it is the network that `train` returns. `bar` counts
     steps. Raises LossprintError where training diverges.
     """
+    inputs = inputs.on(device)
     network, optimizer = _start(inputs, model, recipe, seed, device)
     for epoch in range(1, -(-steps // recipe.steps(len(rows))) + 1):
         _epoch(network, optimizer, recipe, inputs, rows, seed, epoch, device, _Steps(bar), steps)
@@ -210,35 +147,6 @@ def predict(network: nn.Module, inputs: Inputs, rows: np.ndarray, device: str) -
     """The class index (R,) of the largest logit for each of the rows, in eval mode."""
     network.eval()
     return np.concatenate([network(images).argmax(1).cpu().numpy() for _, images, _ in inputs.batches(rows, device)])
-
-
-def fold_of(inputs: Inputs, folds: int, seed: int) -> np.ndarray:
-    """The fold (N,) that each row is left out in: every class and split spread evenly, by chance, over the folds.
-
-    A training sequence is left out with all its frames: the longest first, each goes to the fold with the fewest. Those
-    of validation are never trained on, so their frames are spread like images. Raises LossprintError where train has
-    fewer sequences than there are folds.
-    """
-    random = np.random.default_rng((seed, folds))
-    fold = np.empty(len(inputs.samples), np.int64)
-    shuffled = random.permutation(len(fold))
-    order = shuffled[np.lexsort((inputs.labels[shuffled], inputs.split[shuffled]))]
-    fold[order] = np.arange(len(fold)) % folds
-    if inputs.sequence is None:
-        return fold
-    rows = np.flatnonzero((inputs.split == "train") & (inputs.sequence != ""))
-    names, of, sizes = np.unique(inputs.sequence[rows], return_inverse=True, return_counts=True)
-    if 0 < len(names) < folds:
-        raise LossprintError(
-            f"expected at least {folds} training sequences for --folds {folds}, found {len(names)}: a sequence "
-            "is in one fold with all its frames"
-        )
-    chance, load, dealt = random.permutation(len(names)), np.zeros(folds, np.int64), np.zeros(len(names), np.int64)
-    for at in np.lexsort((chance, -sizes)):
-        dealt[at] = load.argmin()
-        load[dealt[at]] += sizes[at]
-    fold[rows] = dealt[of]
-    return fold
 
 
 def train_members(
@@ -282,7 +190,8 @@ def train_members(
             name=f"{name.replace('=', ' ')}, {at + 1} of {len(todo)}",
             **options,
         )
-        member.run.drop_state()
+        if distributed.world().rank == 0:
+            member.run.drop_state()
 
 
 def bar_style() -> dict:
@@ -308,52 +217,86 @@ def _start(inputs: Inputs, model: str, recipe: Recipe, seed: int, device: str) -
     return network, optimizer
 
 
-def _epoch(network, optimizer, recipe, inputs, rows, seed, epoch, device, bar, steps=None) -> tuple[float, float]:
+def _compile(network: nn.Module, inputs: Inputs, device: str, half: bool) -> None:
+    """Compile the network in place, so that its weights keep their names; a warning where that does not work.
+
+    A copy is tried first: compilers fail only at the first batch, and then in many ways.
+    """
+    tried = copy.deepcopy(network).train()
+    images = inputs.normalised(torch.zeros((2, 3, inputs.size, inputs.size), dtype=torch.uint8, device=device), device)
+    try:
+        with torch.random.fork_rng(devices=[images.device] if images.is_cuda else []):
+            tried.compile()
+            with _precision(device, half):
+                tried(images).sum().backward()
+    except Exception as error:  # of the compiler, of what it calls, of what it cannot find
+        warnings.warn(f"the network is not compiled: {one_line(error)}", stacklevel=3)
+    else:
+        network.compile()
+
+
+def _precision(device: str, half: bool) -> AbstractContextManager:
+    return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=half)
+
+
+def _epoch(
+    network, optimizer, recipe, inputs, rows, seed, epoch, device, bar, steps=None, world=ALONE
+) -> tuple[float, float]:
     """One epoch of a training of `steps` steps (those of the recipe's epochs), cut short where it reaches them.
 
     Returns the mean training loss and images a second.
     """
     generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
-    torch.manual_seed(seed * 1_000_003 + epoch)  # for dropout, where a network has it
+    torch.manual_seed(seed * 1_000_003 + epoch + (world.rank << 40))  # for dropout, where a network has it
     order = rows[torch.randperm(len(rows), generator=generator).numpy()]
     each = recipe.steps(len(rows))
     first, steps = (epoch - 1) * each, steps or recipe.epochs * each
     parts = np.array_split(order, each)[: steps - first]
+    most = max(round(recipe.shift * inputs.size), 1)
+    shifts = [drawn_shifts(len(part), most, generator) for part in parts]
+    shares = [world.slice_of(len(part)) for part in parts]  # of each batch what this process trains on
+    mine = [part[share] for part, share in zip(parts, shares)]
+    shifts = torch.cat([shift[:, share] for shift, share in zip(shifts, shares)], 1)
+    labels = torch.from_numpy(inputs.labels[np.concatenate(mine)]).to(device).split([len(part) for part in mine])
+    normalised, synced = inputs.normaliser(device), any(isinstance(m, nn.SyncBatchNorm) for m in network.modules())
     network.train()
-    total, seen, began = 0.0, 0, time.perf_counter()
-    for step, (at, images) in enumerate(inputs.raw(parts)):
-        rate = recipe.rate_at(first + step, steps)
+    total, seen, began = torch.zeros((), dtype=torch.float64, device=device), 0, time.perf_counter()
+    for step, (_, images) in enumerate(inputs.raw(mine, device, shifts)):
+        rate, count = recipe.rate_at(first + step, steps), len(parts[step])
         for group in optimizer.param_groups:
             group["lr"] = rate
-        images = _shifted(images, max(round(recipe.shift * inputs.size), 1), generator)
-        labels = torch.from_numpy(inputs.labels[at]).to(device)
-        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=recipe.half):
-            logits = network(inputs.normalised(images, device))
-        losses = F.cross_entropy(logits.float(), labels, reduction="none")
         optimizer.zero_grad(set_to_none=True)
-        losses.mean().backward()
+        loss = torch.zeros((), device=device)
+        if len(images) or synced:
+            with _precision(device, recipe.half):
+                logits = network(normalised(images))
+            losses = F.cross_entropy(logits.float(), labels[step], reduction="none")
+            (losses.mean() if world.size == 1 else losses.sum() / count).backward()
+            loss = losses.detach().sum()
+        if world.size > 1:
+            _share_gradients(network, loss, world)
         optimizer.step()
-        total += float(losses.detach().sum())
-        seen += len(at)
-        if not math.isfinite(total):
+        total += loss
+        seen += count
+        if (step % CHECK_EVERY == 0 or step == len(parts) - 1 or total.device.type == "cpu") and not total.isfinite():
             raise LossprintError(
                 f"expected a finite training loss, found {total} in epoch {epoch}: training diverged; try --model small"
             )
-        bar.update(len(at))
-    return total / seen, seen / (time.perf_counter() - began)
+        bar.update(count)
+    return float(total) / seen, seen / (time.perf_counter() - began)
 
 
-def _shifted(images: torch.Tensor, most: int, generator: torch.Generator) -> torch.Tensor:
-    """Each image of (B, 3, S, S) moved by up to `most` px either way, its edge pixels repeated."""
-    size = images.shape[-1]
-    padded = F.pad(images.float(), (most,) * 4, mode="replicate").to(torch.uint8)
-    down, right = torch.randint(0, 2 * most + 1, (2, len(images)), generator=generator)
-    windows = padded.unfold(2, size, 1).unfold(3, size, 1)
-    return windows[torch.arange(len(images)), :, down, right]
+def _share_gradients(network: nn.Module, loss: torch.Tensor, world: World) -> None:
+    """Replace the gradients and the loss by their sums over all processes; one without images has zeros to give."""
+    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    for parameter in parameters:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+    world.add([*(parameter.grad for parameter in parameters), loss])
 
 
 @torch.no_grad()
-def _estimate_statistics(network, inputs, rows, most, device) -> None:
+def _estimate_statistics(network, inputs, rows, most, device, half=False) -> None:
     """Estimate batch norm's statistics anew on plain training images.
 
     On small datasets the running averages lag behind the weights and eval-mode losses jump. In train mode the network
@@ -371,28 +314,40 @@ def _estimate_statistics(network, inputs, rows, most, device) -> None:
     rows = rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(np.int64)]
     for _, images, _ in inputs.batches(rows, device, STATISTICS_BATCH):
         if len(images) > 1:
-            network(images)
+            with _precision(device, half):
+                network.forward(images)  # not what is compiled: a plain average needs numbers that a graph cannot hold
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     network.eval()
 
 
 @torch.inference_mode()
-def record(recorder: Recorder, network: nn.Module, inputs: Inputs, rows: np.ndarray, device: str) -> float:
+def record(
+    recorder: Recorder,
+    network: nn.Module,
+    inputs: Inputs,
+    rows: np.ndarray,
+    device: str,
+    half: bool = False,
+    world: World = ALONE,
+) -> float:
     """Hand the eval-mode losses of the rows to the recorder; the accuracy on the validation samples among them.
 
-    The network's mode and the random state are as before afterwards: recording does not change training.
+    The network's mode and the random state are as before afterwards: recording does not change training. Each process
+    hands over its share of the batches; the accuracy is that of all.
     """
-    mode = network.training
+    mode, right, of = network.training, torch.zeros((), dtype=torch.int64, device=device), 0
     network.eval()
-    right = of = 0
-    for ids, images, labels in inputs.batches(rows, device):
-        logits = network(images).float()
+    for ids, images, labels in inputs.batches(rows, device, world=world):
+        with _precision(device, half):
+            logits = network(images)
+        logits = logits.float()
         recorder.update(ids, F.cross_entropy(logits, labels, reduction="none"), logits, labels)
-        val = inputs.split[np.searchsorted(inputs.samples, ids)] == "val"
-        right += int((logits.argmax(1) == labels).cpu().numpy()[val].sum())
+        val = torch.from_numpy(inputs.split[np.searchsorted(inputs.samples, ids)] == "val")
+        right += ((logits.argmax(1) == labels) & val.to(device, non_blocking=True)).sum()
         of += int(val.sum())
     network.train(mode)
+    right, of = world.total(int(right), of)
     return right / max(of, 1)
 
 
@@ -415,9 +370,13 @@ def embed(network: nn.Module, inputs: Inputs, device: str) -> np.ndarray:
 def _state(network: nn.Module, optimizer: torch.optim.SGD) -> dict[str, torch.Tensor]:
     """Weights, statistics and momentum, by name."""
     state = {f"model.{name}": tensor.cpu() for name, tensor in network.state_dict().items()}
-    for name, parameter in network.named_parameters():
-        state[f"momentum.{name}"] = optimizer.state[parameter]["momentum_buffer"].cpu()
-    return state
+    return state | {f"momentum.{name}": tensor.cpu() for name, tensor in _momenta(network, optimizer).items()}
+
+
+def _momenta(network: nn.Module, optimizer: torch.optim.SGD) -> dict[str, torch.Tensor]:
+    """The optimizer's momentum by the names of the parameters; none before the first step."""
+    states = [(name, optimizer.state[parameter]) for name, parameter in network.named_parameters()]
+    return {name: state["momentum_buffer"] for name, state in states if "momentum_buffer" in state}
 
 
 def _restore(run, network: nn.Module, optimizer: torch.optim.SGD) -> int:
