@@ -4,17 +4,19 @@ It needs no torch: tensors are taken by their `detach`, arrays as they are.
 """
 
 import copy
-import hashlib
 import warnings
+from collections import deque
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from lossprint.audit import atomic, store
-from lossprint.audit.sources import SPLIT_NAMES
+from lossprint.audit import arriving, atomic, distributed, store, tasks
+from lossprint.audit.described import check_same, check_samples, described
+from lossprint.audit.remote import place
 from lossprint.audit.tables import OPTIONAL, PART
 from lossprint.audit.types import SPLITS, LossprintError
 from lossprint.scoring.trajectory import el2n_norms
@@ -42,6 +44,13 @@ class Recorder:
     (train mode, augmented), which cost nothing but are another quantity. A run holds one of them. With `resume`, an
     existing run is continued after its last whole checkpoint, `recorder.last`.
 
+    `task` says what the losses are of: `classes`, one class a sample; `multi-label`, several at once: losses (B, L) are
+    summed, and with `label_names` (L,) kept for each label as well; `text`, the mean over a text's tokens;
+    `regression`, any other quantity, where a loss may be negative. See `per_sample` for the first three.
+
+    With several processes (torch.distributed, initialised before), each has a Recorder, hands over what its sampler
+    gives it, and calls what follows at the same points. A sample that two of them hand over is recorded once.
+
     `classes` is the order of the classes in your logits and labels; by default they are sorted by name, as ImageFolder
     sorts them. Hand over `labels` too and a different order cannot go unnoticed.
     """
@@ -53,31 +62,51 @@ class Recorder:
         *,
         recording: str = "eval",
         classes: Sequence[str] | None = None,
+        task: str = "classes",
+        label_names: Sequence[str] | None = None,
         resume: bool = False,
         asked: dict | None = None,
         seed: int = 0,
-        rank: int = 0,
     ):
+        out = place(out, write=True)
         if recording not in ("eval", "by-product", "imported"):
             raise LossprintError(f"expected recording to be 'eval' or 'by-product', found {recording!r}")
-        table, described, unreadable = _describe(dataset, seed)
-        if resume and (Path(out) / "run.json").exists():
-            self.run = store.open_run(out, need=None)
-            _check_same(self.run, described, recording)
-            _check_samples(self.run, table)
-            atomic.sweep(self.run.path)
-        else:
-            self.run = store.create_run(out, asked or {}, described, seed, recording)
-        if not self.run.has_samples():  # a run may have been killed before they were written
-            self.run.write_samples(table, unreadable)
+        tasks.check_task(task, label_names)
+        self.world = distributed.opened()
+        with self.world.agreed("a Recorder's samples"):
+            table, said, unreadable = described(dataset, seed, task)
+        if label_names is not None:
+            said["labels"] = [str(name) for name in label_names]
+
+        self._alone = ExitStack()  # in the run folder, until `finish`
+
+        def begun() -> store.Run:
+            mine = self.world.rank == 0  # the others open what it has made
+            if mine:
+                self._alone.enter_context(atomic.writing(Path(out), make=True))
+            if not mine or (resume and (Path(out) / "run.json").exists()):
+                run = store.open_run(out, need=None)
+                check_same(run, said, recording)
+                check_samples(run, table)
+                if mine:
+                    atomic.sweep(run.path)
+                    run.drop_unfinished()
+            else:
+                run = store.create_run(out, asked or {}, said, seed, recording)
+            if mine and not run.has_samples():  # a run may have been killed before they were written
+                run.write_samples(table, unreadable)
+            return run
+
+        self.run = self.world.in_turn("a Recorder", begun)
         table = table.sort_values("sample", ignore_index=True)
-        index = {label: i for i, label in enumerate(described["classes"])}
-        self.rank = rank
-        self._order = None if classes is None else _class_order(list(classes), described["classes"])
+        index = {label: i for i, label in enumerate(said["classes"])}
+        self.task, self._names = said.get("task", "classes"), said.get("labels", [])
+        self._order = None if classes is None else _class_order(list(classes), said["classes"])
         self._ids = table["sample"].to_numpy(np.int64)
         self._labels = table["label"].map(index).to_numpy(np.int32)
         self._split = table["split"].to_numpy(str)
         self._paths = pd.Index(table["path"])
+        self._sets = tasks.label_sets(table["label"], self._names)
         self._clear()
 
     @property
@@ -95,26 +124,79 @@ class Recorder:
         other._clear()
         return other
 
+    def ids(self, split: str) -> np.ndarray:
+        """The sample ids of a split, ascending: what a plain dataset of its samples, in their order, is numbered by."""
+        return self._ids[self._split == split]
+
+    def rewind(self, checkpoint: int) -> None:
+        """Forget what was recorded after a checkpoint, where a training goes on from weights of then."""
+        self._settle()
+        self._take_back()
+        with self.world.agreed(f"rewind to {checkpoint}"):
+            for run in (self.run, *self.run.members("label")) if self.world.rank == 0 else ():
+                run.drop_parts_after(checkpoint)
+        self._clear()
+
+    def _take_back(self) -> None:
+        """What was scored before does not know of what is recorded now."""
+        if self.run.stages:
+            path, first = self.run.path, self.world.rank == 0
+            self.run = self.world.in_turn(
+                "reopen", lambda: self._reopened() if first else store.open_run(path, need=None)
+            )
+
+    def _reopened(self) -> store.Run:
+        self._alone.close()
+        self._alone.enter_context(atomic.writing(self.run.path))
+        return self.run.reopen("record")
+
     def update(self, ids, losses, logits=None, labels=None) -> None:
         """Take a batch: ids (B,) sample ids or paths, losses (B,) unreduced, in nats, of the given labels.
 
         With logits (B, C), classes in the run's sorted order, margins and predictions are recorded too: suggested
         labels, AUM and the best label-error ranking need them. `labels` (B,) class indices default to the dataset's.
-        An id that comes twice within a checkpoint (a sampler's padding) counts once.
+        An id that comes twice within a checkpoint (a sampler's padding) counts once. Losses on a GPU are copied while
+        the training goes on, so that what is wrong with them is said some batches later.
         """
+        if arriving.on_gpu(losses):
+            self._arriving.append(arriving.leave((ids, losses, logits, labels)))
+            self._settle(arriving.AHEAD)
+        else:
+            self._settle()
+            self._take(ids, losses, logits, labels)
+
+    def _settle(self, left: int = 0) -> None:
+        """Take the batches that are on their way, oldest first, but for the last few."""
+        while len(self._arriving) > left:
+            batch, event = self._arriving.popleft()
+            event.synchronize()
+            self._take(*batch)
+
+    def _take(self, ids, losses, logits, labels) -> None:
         rows = self._rows(ids)
-        losses = _array(losses)
+        losses, each = tasks.reduced(_array(losses), self.task, len(self._names))
         if losses.shape != rows.shape:
             raise LossprintError(
                 f"expected one loss a sample, shape {rows.shape}, found {losses.shape}: use reduction='none'"
             )
         # float32 cross-entropy of a certain sample may round to just below 0.
-        bad = ~(np.isfinite(losses) & (losses >= -1e-6))
+        least = losses if each is None else each.min(axis=1)
+        bad = ~np.isfinite(losses) if self.task == "regression" else ~(np.isfinite(losses) & (least >= -1e-6))
         if bad.any():
+            nothing = self.task == "text" and np.isnan(losses[bad][0])
             raise LossprintError(
-                f"expected finite losses of 0 or more, found {int(bad.sum())} others, such as {losses[bad][0]} of "
-                f"sample {self._ids[rows[bad]][0]}"
+                f"expected finite losses{'' if self.task == 'regression' else ' of 0 or more'}, found {int(bad.sum())} "
+                f"others, such as {least[bad][0]} of sample {self._ids[rows[bad]][0]}"
+                + (": a text of which no token counts has no mean" if nothing else "")
             )
+        if self.task == "classes":
+            self._take_logits(rows, logits, labels)
+        elif each is not None:
+            self._take_labels(rows, each, logits, labels)
+        self._loss[rows] = losses if self.task == "regression" else np.maximum(losses, 0)
+        self._seen[rows] = True
+
+    def _take_logits(self, rows: np.ndarray, logits, labels) -> None:
         if labels is not None:
             self._check_labels(rows, _array(labels))
         if logits is not None:
@@ -127,8 +209,36 @@ class Recorder:
                 logits = logits[:, self._order]
             self._margin[rows], self._predicted[rows] = margins(logits, self._labels[rows])
             self._norm[rows] = el2n_norms(logits, self._labels[rows])
-        self._loss[rows] = np.maximum(losses, 0)
-        self._seen[rows] = True
+
+    def _take_labels(self, rows: np.ndarray, each: np.ndarray, logits, labels) -> None:
+        """Keep the losses of each label, and with logits and given labels, 0 or 1, what was preferred instead."""
+        if (logits is None) != (labels is None):
+            raise LossprintError("expected logits and labels together, found only one of them")
+        if not self._each:
+            self._each = self._no_labels()
+        margins_, predicted = (None, None) if logits is None else self._sides(rows, _array(logits), _array(labels))
+        for at, (loss, margin, side) in enumerate(self._each):
+            loss[rows] = np.maximum(each[:, at], 0)
+            if margins_ is not None:
+                margin[rows], side[rows] = margins_[:, at], predicted[:, at]
+
+    def _no_labels(self) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        n = len(self._ids)
+        return [
+            (np.full(n, np.nan, np.float32), np.full(n, np.nan, np.float32), np.full(n, -1, np.int32))
+            for _ in self._names
+        ]
+
+    def _sides(self, rows: np.ndarray, logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        if logits.shape != (len(rows), len(self._names)):
+            raise LossprintError(f"expected logits of shape {(len(rows), len(self._names))}, found {logits.shape}")
+        sides = tasks.sides(logits, labels)
+        if self._sets is not None and not np.array_equal(self._sets[rows], labels == 1):
+            raise LossprintError(
+                f"expected the dataset's own sets of the labels {', '.join(self._names[:8])}, in this order; found "
+                "others for these ids"
+            )
+        return sides
 
     def _check_labels(self, rows: np.ndarray, labels: np.ndarray) -> None:
         """The caller's labels must be the dataset's: else classes are in another order, or ids are mixed up."""
@@ -144,27 +254,54 @@ class Recorder:
 
     def end_checkpoint(self, checkpoint: int) -> None:
         """Write what was collected as this checkpoint (1 is after the first epoch) and begin the next one."""
-        if isinstance(checkpoint, bool) or not isinstance(checkpoint, int | np.integer) or checkpoint < 0:
-            raise LossprintError(f"expected a checkpoint number of 0 or more, found {checkpoint!r}")
-        if checkpoint in self.run.recorded("train") and checkpoint <= self.last:
-            raise LossprintError(f"expected a new checkpoint, found that {checkpoint} is recorded in {self.run.path}")
-        if not self._seen.any():
+        with self.world.agreed(f"end_checkpoint({checkpoint})"):
+            if isinstance(checkpoint, bool) or not isinstance(checkpoint, int | np.integer) or checkpoint < 0:
+                raise LossprintError(f"expected a checkpoint number of 0 or more, found {checkpoint!r}")
+            self._settle()
+            if checkpoint in self.run.recorded("train") and checkpoint <= self.last:
+                raise LossprintError(
+                    f"expected a new checkpoint, found that {checkpoint} is recorded in {self.run.path}"
+                )
+        owner = self.world.owners(self._seen)
+        if (owner == self.world.size).all():
             raise LossprintError(f"expected losses for checkpoint {checkpoint}, found none: call update first")
-        if self.run.stages:  # what was scored before does not know of this checkpoint
-            self.run = self.run.reopen("record")
-        # Training last: `last` and a resumed run take a checkpoint with both splits as whole.
-        for split in reversed(SPLITS):
-            rows = np.flatnonzero(self._seen & (self._split == split))
-            if len(rows):
-                columns = [self._ids[rows], self._loss[rows], self._margin[rows], self._predicted[rows]]
-                table = pa.Table.from_arrays([pa.array(column) for column in columns], schema=PART)
+        if self._names and self.world.total(len(self._each))[0] and not self._each:
+            self._each = self._no_labels()  # all processes write the labels that one of them has seen
+        self._take_back()
+        splits = [split for split in SPLITS if (owner[self._split == split] < self.world.size).any()]
+        with self.world.agreed("room for parts"):
+            for run in (self.run, *map(self.run.member, self._label_folders())) if self.world.rank == 0 else ():
+                for split in splits:
+                    run.make_room(split, checkpoint, self.world.size)
+        self.world.first_last(f"parts of {checkpoint}", lambda: self._write_parts(splits, checkpoint, owner))
+        self._clear()
+
+    def _write_parts(self, splits: list[str], checkpoint: int, owner: np.ndarray) -> None:
+        """Training last: `last` and a resumed run take a checkpoint with both splits as whole."""
+        rank = self.world.rank
+        for split in reversed(splits):
+            rows = np.flatnonzero((owner == rank) & (self._split == split))
+            if len(rows) or rank == 0:  # rank 0's part says that all are there, even where it has no rows
+                for folder, columns in zip(self._label_folders(), self._each):
+                    self.run.member(folder).write_part(split, checkpoint, _part(self._ids, *columns, rows), rank)
+                table = _part(self._ids, self._loss, self._margin, self._predicted, rows)
                 if not np.isnan(self._norm[rows]).all():
                     table = table.append_column(OPTIONAL, pa.array(self._norm[rows]))
-                self.run.write_part(split, checkpoint, table, self.rank)
-        self._clear()
+                self.run.write_part(split, checkpoint, table, rank)
+
+    def _label_folders(self) -> list[str]:
+        return [tasks.folder(at) for at in range(len(self._names))]
 
     def finish(self, **facts) -> store.Run:
         """Say that recording is done. `lossprint score RUN`, or `audit.find.score_run`, goes on from here."""
+        first, path = self.world.rank == 0, self.run.path
+        self.run = self.world.in_turn(
+            "finish", lambda: self._finished(facts) if first else store.open_run(path, need="record")
+        )
+        self._alone.close()
+        return self.run
+
+    def _finished(self, facts: dict) -> store.Run:
         checkpoints = self.run.recorded("train")
         if not checkpoints:
             raise LossprintError(f"expected at least one recorded checkpoint in {self.run.path}, found none")
@@ -177,10 +314,9 @@ class Recorder:
         if missing:
             warnings.warn(
                 f"{missing:,} samples were not recorded at every checkpoint: scores that need them stay empty",
-                stacklevel=2,
+                stacklevel=5,
             )
-        self.run = self.run.finish("record", checkpoints=len(checkpoints), incomplete=missing, **facts)
-        return self.run
+        return self.run.finish("record", checkpoints=len(checkpoints), incomplete=missing, **facts)
 
     def _missing(self, checkpoints: list[int]) -> int:
         """How many training and validation samples lack a checkpoint."""
@@ -218,6 +354,13 @@ class Recorder:
         self._predicted = np.full(n, -1, np.int32)
         self._norm = np.full(n, np.nan, np.float32)
         self._seen = np.zeros(n, bool)
+        self._arriving: deque = deque()  # batches that are still being copied from a GPU
+        self._each: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []  # loss, margin, predicted of each label
+
+
+def _part(ids: np.ndarray, loss: np.ndarray, margin: np.ndarray, predicted: np.ndarray, rows: np.ndarray) -> pa.Table:
+    columns = [pa.array(column[rows]) for column in (ids, loss, margin, predicted)]
+    return pa.Table.from_arrays(columns, schema=PART)
 
 
 def margins(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -254,90 +397,3 @@ def _array(values) -> np.ndarray:
         values = values.detach()
         values = (values.float() if values.is_floating_point() else values).cpu().numpy()
     return np.asarray(values)
-
-
-def _describe(dataset, seed: int) -> tuple[pd.DataFrame, dict, pd.DataFrame]:
-    """The samples table, the manifest's description and the unreadable images of whatever the caller gave."""
-    if isinstance(dataset, str | Path):
-        from lossprint.audit.datasets import open_dataset
-
-        dataset = open_dataset(str(dataset), seed=seed)
-    if isinstance(dataset, pd.DataFrame):
-        return _described_table(dataset)
-    if not hasattr(dataset, "fingerprint"):
-        raise LossprintError(f"expected a DATASET or a table of samples, found {type(dataset).__name__}")
-    return dataset.samples, describe(dataset), dataset.unreadable
-
-
-def _described_table(given: pd.DataFrame) -> tuple[pd.DataFrame, dict, pd.DataFrame]:
-    """A caller's own table of samples, checked."""
-    missing = [name for name in ("sample", "path", "label", "split") if name not in given]
-    if missing:
-        raise LossprintError(
-            f"expected the columns sample, path, label, split, found {', '.join(map(str, given.columns))}"
-        )
-    if given[["sample", "path", "label", "split"]].isna().any(axis=None):
-        raise LossprintError("expected a value in each cell of sample, path, label and split, found empty ones")
-    if given["sample"].dtype.kind not in "iu":
-        raise LossprintError(f"expected whole numbers in the column sample, found {given['sample'].dtype}")
-    splits = given["split"].astype(str).str.lower().map(SPLIT_NAMES)
-    if splits.isna().any():
-        raise LossprintError(f"expected the splits train, val or test, found {given['split'][splits.isna()].iloc[0]!r}")
-    table = given.assign(path=given["path"].astype(str), label=given["label"].astype(str), split=splits)
-    if table["sample"].duplicated().any() or table["path"].duplicated().any():
-        raise LossprintError("expected every sample id and every path once, found some twice")
-    classes, counts = sorted(set(table["label"])), table["split"].value_counts()
-    if len(classes) < 2 or not {"train", "val"} <= set(counts.index):
-        raise LossprintError(
-            f"expected at least two classes and samples in train and val, found {len(classes)} classes "
-            f"and {sorted(counts.index)}"
-        )
-    rows = table[["sample", "path", "label", "split"]].to_csv(index=False)
-    described = {
-        "source": None,
-        "kind": "table",
-        "root": None,
-        "classes": classes,
-        "counts": {split: int(counts.get(split, 0)) for split in SPLITS},
-        "fingerprint": hashlib.sha256(rows.encode()).hexdigest(),
-    }
-    return table, described, pd.DataFrame({"path": [], "reason": []}, dtype=str)
-
-
-def describe(dataset) -> dict:
-    """What run.json says of a `datasets.Dataset`."""
-    counts = dataset.samples["split"].value_counts()
-    return {
-        "source": dataset.source,
-        "kind": dataset.kind,
-        "root": str(dataset.root),
-        "fingerprint": dataset.fingerprint,
-        "classes": list(dataset.classes),
-        "counts": {split: int(counts.get(split, 0)) for split in SPLITS},
-        "unreadable": len(dataset.unreadable),
-        "notes": list(dataset.notes),
-    }
-
-
-def _check_samples(run: store.Run, table: pd.DataFrame) -> None:
-    """An image that became unreadable between two parts of a run would leave a gap in it."""
-    if run.has_samples() and sorted(run.samples()["sample"]) != sorted(table["sample"]):
-        raise LossprintError(
-            f"expected the samples that {run.path} was begun with, found others: an image can or cannot be read now, "
-            "unlike then; start a new run"
-        )
-
-
-def _check_same(run: store.Run, described: dict, recording: str) -> None:
-    """A run is continued on the data and with the kind of losses that it began with, or not at all."""
-    before = run.manifest["dataset"]
-    if before.get("fingerprint") != described.get("fingerprint") or before["classes"] != described["classes"]:
-        raise LossprintError(
-            f"expected the dataset that {run.path} was begun with ({before.get('source')}), found another or a changed "
-            f"one ({described.get('source')}): start a new run"
-        )
-    if run.manifest["recording"] != recording:
-        raise LossprintError(
-            f"expected {run.manifest['recording']} losses, which {run.path} holds, found {recording} ones: "
-            f"never mix them"
-        )

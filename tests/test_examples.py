@@ -1,0 +1,59 @@
+"""Each example runs as it stands against the real libraries, leaves a whole run, and finds what was planted."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lossprint.audit import open_run
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+TEXT = (EXAMPLES / "README.md").read_text()
+
+# name, options, epochs, (training, validation) samples, task, recording, least share of the planted errors found
+RUNS = [
+    ("plain_pytorch", [], 3, (4000, 500), "classes", "eval", 0.4),
+    ("lightning_example", ["--by-product"], 3, (4000, 500), "classes", "by-product", 0.4),
+    ("huggingface_text_classification", [], 4, (600, 90), "classes", "eval", 0.8),
+    ("huggingface_language_model", ["--by-product"], 5, (600, 60), "text", "by-product", 0.8),
+    ("multi_label", [], 8, (1200, 200), "multi-label", "eval", 0.8),
+    ("regression", [], 10, (1200, 200), "regression", "eval", 0.9),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "epochs", "counts", "task", "recording", "least"), RUNS, ids=[one[0] for one in RUNS]
+)
+def test_an_example_finds_what_was_planted(tmp_path, name, options, epochs, counts, task, recording, least):
+    if name.startswith(("lightning", "huggingface")):
+        pytest.importorskip(name.split("_")[0].replace("huggingface", "transformers"))
+    out = tmp_path / "run"
+    command = [sys.executable, EXAMPLES / f"{name}.py", "--out", out, "--epochs", str(epochs), *options]
+    offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | offline, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    run = open_run(out)
+    assert run.task == task and run.manifest["recording"] == recording
+    for split, count in zip(("train", "val"), counts):
+        losses = run.trajectory(split).losses
+        assert losses.shape == (epochs, count) and np.isfinite(losses).all()
+    (told,) = re.findall(r"^(\d+) of the (\d+) planted errors .*, ([\d.]+) would be by chance", done.stdout, re.M)
+    found, planted, chance = map(float, told)
+    assert found >= least * planted and found > 5 * chance
+    worst = re.findall(r"^  (\S+): .*\(severity [\d.]+, (planted|not planted)\)$", done.stdout, re.M)
+    ranked = run.scores().sort_values("label_error", ascending=False)
+    assert [path for path, _ in worst] == ranked["path"].head(5).tolist()
+    assert sum(truth == "planted" for _, truth in worst) >= 4
+
+
+def test_the_readme_of_the_examples_names_each():
+    files = {file.name for file in EXAMPLES.glob("*.py")}
+    assert files == set(re.findall(r"`(\w+\.py)`", TEXT))
+    assert files == {f"{one[0]}.py" for one in RUNS} | {"suspects.py"}
+    for file in files - {"suspects.py"}:
+        first = (EXAMPLES / file).read_text().split('"""')[1]
+        assert f"python examples/{file} --out" in first and "from lossprint.audit" in first, file
