@@ -1,6 +1,6 @@
 """Losses that users recorded in training loops of their own -> the tables of a run.
 
-Two forms are read. All losses are of single samples (`reduction='none'`), of the given label, natural logarithm.
+Three forms are read. All losses are of single samples (`reduction='none'`), of the given label, natural logarithm.
 
 NPZ: `train_losses` (N, E), a row a sample and a column a checkpoint, and `val_losses` (M, E); `test_losses` if wanted.
 For each split, say `train`, the rows are named by `train_samples` (N,), sample ids, or `train_paths` (N,), or both;
@@ -10,10 +10,11 @@ classes); `checkpoints` (E,), ascending whole numbers, else 1 to E.
 
 Parquet, a file or a folder of files (with partitions such as checkpoint=00003 too): one row a sample and checkpoint,
 with the columns `sample` or `path` (or both), `checkpoint`, `loss`, and optionally `split`, `margin`, `predicted`.
+
+CSV, also packed by gzip: the same rows and columns, see `losses_csv`.
 """
 
 import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
+from lossprint.audit import losses_csv
+from lossprint.audit.memory import free_memory
 from lossprint.audit.sources import SPLIT_NAMES
 from lossprint.audit.types import SPLITS, LossprintError
 
@@ -30,6 +33,7 @@ LEAST = 3  # checkpoints: a correlation of loss differences needs two difference
 ROUNDING = 1e-6  # the cross-entropy of a sure prediction may come out this much below zero
 NEEDED = ("train", "val")
 ARRAYS = ("losses", "samples", "paths", "margins", "predicted")
+COLUMNS = ("sample", "path", "checkpoint", "loss", "split", "margin", "predicted")
 
 
 @dataclass(frozen=True)
@@ -43,55 +47,64 @@ class _Split:
     predicted: np.ndarray | None
 
 
-def read_losses(path: str | Path, samples: pd.DataFrame, classes: list[str]) -> list[tuple[str, int, pd.DataFrame]]:
+def read_losses(
+    path: str | Path, samples: pd.DataFrame, classes: list[str], task: str = "classes"
+) -> list[tuple[str, int, pd.DataFrame]]:
     """Read and check losses that somebody recorded: (split, checkpoint, table), by checkpoint.
 
     `samples` has the columns sample, path, label, split. A table has sample int64 ascending, loss float32, margin
     float32 (NaN where there is none) and predicted int32 (a class index, -1 where there is none). Every sample of train
-    and val is in it at every checkpoint.
+    and val is in it at every checkpoint. `task`, see `tasks`, says what the losses are of: those of `regression` may be
+    negative, and only those of `classes` come with margins and predictions.
 
     Raises LossprintError, in one line, for a file that cannot be read or has another form, samples unknown, missing or
     given twice, losses that are not finite or negative, and fewer than LEAST checkpoints.
     """
     path = Path(path)
     samples = samples.sort_values("sample", ignore_index=True)
-    if not path.exists():
-        raise LossprintError(f"expected losses in an .npz or Parquet file, found nothing at {path}")
+    if not path.is_file() and not path.is_dir():  # a pipe would be waited for
+        raise LossprintError(f"expected losses in an .npz, Parquet or CSV file, found nothing at {path}")
     if path.is_dir() or path.suffix.lower() in (".parquet", ".pq"):
-        checkpoints, splits = _from_parquet(path, samples, classes)
+        checkpoints, splits = _from_table(_load_parquet(path), path, samples, classes)
+    elif path.name.lower().endswith(losses_csv.ENDINGS):
+        _check_columns(losses_csv.header(path), path)
+        table = losses_csv.read_csv_table(path, COLUMNS, classes)
+        checkpoints, splits = _from_table(table, path, samples, classes)
     elif path.suffix.lower() == ".npz":
         checkpoints, splits = _from_npz(path, samples, classes)
     else:
-        raise LossprintError(f"expected losses in .npz, .parquet or a folder of Parquet files, found {path}")
+        raise LossprintError(f"expected losses in .npz, .parquet, .csv or a folder of Parquet files, found {path}")
     trained = int((np.asarray(checkpoints) > 0).sum())
     if trained < LEAST:
         raise LossprintError(f"expected at least {LEAST} checkpoints (0 does not count) in {path}, found {trained}")
     for split in splits:
-        _check_values(split, samples, checkpoints, path)
+        _check_values(split, samples, checkpoints, path, task)
     return [
-        (split.name, int(checkpoint), _table(split, at, samples))
+        (split.name, int(checkpoint), _table(split, at, samples, task))
         for at, checkpoint in enumerate(checkpoints)
         for split in splits
     ]
 
 
-def _table(split: _Split, at: int, samples: pd.DataFrame) -> pd.DataFrame:
-    n = len(split.rows)
+def _table(split: _Split, at: int, samples: pd.DataFrame, task: str) -> pd.DataFrame:
+    n, losses = len(split.rows), split.losses[:, at]
     return pd.DataFrame(
         {
             "sample": samples["sample"].to_numpy(np.int64)[split.rows],
-            "loss": np.maximum(split.losses[:, at], 0),
+            "loss": losses if task == "regression" else np.maximum(losses, 0),
             "margin": np.full(n, np.nan, np.float32) if split.margins is None else split.margins[:, at],
             "predicted": np.full(n, -1, np.int32) if split.predicted is None else split.predicted[:, at],
         }
     )
 
 
-def _check_values(split: _Split, samples: pd.DataFrame, checkpoints: np.ndarray, path: Path) -> None:
-    checks = [
-        ("finite losses", "NaN or infinite", ~np.isfinite(split.losses)),
-        ("losses of zero or more", "negative", split.losses < -ROUNDING),
-    ]
+def _check_values(split: _Split, samples: pd.DataFrame, checkpoints: np.ndarray, path: Path, task: str) -> None:
+    if task != "classes" and (split.margins is not None or split.predicted is not None):
+        found = "predictions" if split.margins is None else "margins"
+        raise _fault(f"losses alone, since without classes ({task}) nothing else is meant,", path, found)
+    checks = [("finite losses", "NaN or infinite", ~np.isfinite(split.losses))]
+    if task != "regression":
+        checks.append(("losses of zero or more", "negative", split.losses < -ROUNDING))
     if split.margins is not None:
         checks.append(("finite margins", "NaN or infinite", ~np.isfinite(split.margins)))
     for expected, found, bad in checks:
@@ -149,14 +162,26 @@ def _load_npz(path: Path) -> dict[str, np.ndarray]:
         if isinstance(file, np.ndarray):
             raise LossprintError(f"expected an .npz archive of named arrays, found a single array in {path}")
         with file:
+            _refuse_bomb(file.zip, path)
             for name in file.files:
                 arrays[name] = file[name]
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+                if not isinstance(arrays[name], np.ndarray):
+                    raise ValueError(f"{name} is no array")
+    except LossprintError:
+        raise
+    except Exception as error:  # a damaged archive may raise anything at all
         if name and "allow_pickle" in str(error):
             raise _fault(f"numbers or text as {name}", path, "Python objects, which are never loaded") from None
         detail = " ".join(str(error).split())[:200] if name else "no archive of arrays"
         raise LossprintError(f"expected a readable .npz file at {path}, found: {detail}") from None
     return arrays
+
+
+def _refuse_bomb(archive: zipfile.ZipFile, path: Path) -> None:
+    """A few kilobytes may unpack to terabytes. The sizes are those that the archive states: no more is unpacked."""
+    size, free = sum(one.file_size for one in archive.infolist()), free_memory()
+    if size > free // 2:
+        raise _fault("arrays that fit into half of the free memory", path, f"{size / 1e9:,.1f} of {free / 1e9:,.1f} GB")
 
 
 def _npz_split(split: str, arrays: dict, samples: pd.DataFrame, classes: list[str], path: Path) -> _Split:
@@ -213,11 +238,13 @@ def _check_rows(rows: np.ndarray, split: str, samples: pd.DataFrame, path: Path)
         raise _fault(whole, path, f"{len(missing):,} missing: {_some(missing)}")
 
 
-# ------------------------------------------------------------------------------------------------- Parquet
+# ------------------------------------------------------------------------------------------------- rows
 
 
-def _from_parquet(path: Path, samples: pd.DataFrame, classes: list[str]) -> tuple[np.ndarray, list[_Split]]:
-    table = _load_parquet(path)
+def _from_table(
+    table: pa.Table, path: Path, samples: pd.DataFrame, classes: list[str]
+) -> tuple[np.ndarray, list[_Split]]:
+    """From one row a sample and checkpoint, in any order."""
     rows = _positions(
         samples,
         table["sample"] if "sample" in table.column_names else None,
@@ -262,14 +289,17 @@ def _load_parquet(path: Path) -> pa.Table:
     try:
         source = ds.dataset(path, format="parquet", partitioning="hive")
         has = source.schema.names
-        for names in (("sample", "path"), ("checkpoint",), ("loss",)):
-            if not set(names) & set(has):
-                raise _fault(f"a column {' or '.join(names)}", path, ", ".join(has)[:300] or "none")
-        wanted = ("sample", "path", "checkpoint", "loss", "split", "margin", "predicted")
-        return source.to_table(columns=[name for name in wanted if name in has])
-    except (pa.ArrowException, OSError) as error:
+        _check_columns(has, path)
+        return source.to_table(columns=[name for name in COLUMNS if name in has])
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         detail = " ".join(str(error).split())[:200]
         raise LossprintError(f"expected readable Parquet at {path}, found: {detail}") from None
+
+
+def _check_columns(names: list[str], path: Path) -> None:
+    for wanted in (("sample", "path"), ("checkpoint",), ("loss",)):
+        if not set(wanted) & set(names):
+            raise _fault(f"a column {' or '.join(wanted)}", path, ", ".join(names)[:300] or "none")
 
 
 def _check_split(column: pa.ChunkedArray, own: np.ndarray, ids: np.ndarray, path: Path) -> None:
@@ -344,7 +374,7 @@ def _positions(samples: pd.DataFrame, ids, paths, where: str) -> np.ndarray:
         at = pc.index_in(wanted.cast(kind, safe=False), value_set=own)
         if at.null_count:
             strange = pc.unique(pc.filter(wanted, pc.is_null(at)))
-            unknown = f"{len(strange):,} that it does not have, such as {strange[0].as_py()!r}"
+            unknown = f"{len(strange):,} that it does not have, such as {strange[0].as_py()!r:.200}"
             raise _fault(f"{name}s of the dataset, such as {own[0].as_py()!r},", where, unknown)
         at = at.to_numpy().astype(np.int64)
         if found is not None and (at != found).any():

@@ -21,6 +21,10 @@ TOO_FEW = "at least 3 checkpoints (0 does not count) in"
 
 @pytest.fixture
 def samples():
+    return dataset()
+
+
+def dataset() -> pd.DataFrame:
     ids = TRAIN + VAL + TEST
     split = ["train"] * 4 + ["val"] * 2 + ["test"]
     return pd.DataFrame(
@@ -315,6 +319,7 @@ def test_files_that_are_none_of_it(tmp_path, samples):
     (tmp_path / "pickle.npz").write_bytes(pickle.dumps({"a": 1}))
     (tmp_path / "empty.npz").write_bytes(b"")
     (tmp_path / "l.csv").write_text("sample,loss\n")
+    (tmp_path / "l.txt").write_text("sample,loss\n")
     (tmp_path / "l.parquet").write_bytes(b"PAR1 not really")
     (tmp_path / "bare").mkdir()
     (tmp_path / "mixed").mkdir()
@@ -327,7 +332,8 @@ def test_files_that_are_none_of_it(tmp_path, samples):
         "broken.npz": "expected a readable .npz file",
         "pickle.npz": "expected a readable .npz file",
         "empty.npz": "expected a readable .npz file",
-        "l.csv": "expected losses in .npz, .parquet or a folder",
+        "l.csv": "expected a column checkpoint",
+        "l.txt": "expected losses in .npz, .parquet, .csv or a folder",
         "l.parquet": "expected readable Parquet",
         "bare": "expected a column sample or path",
         "mixed": "expected readable Parquet",
