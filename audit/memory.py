@@ -1,0 +1,36 @@
+"""How much memory this process can still take."""
+
+from pathlib import Path
+
+
+def free_memory() -> int:
+    """Bytes this process can still take: the machine's, its container's or its own limit's; 4 GiB where unknown."""
+    free = _left_to_process()
+    for line in _lines("/proc/meminfo"):
+        if line.startswith("MemAvailable:"):
+            free.append(int(line.split()[1]) * 1024)
+    limit, used = _lines("/sys/fs/cgroup/memory.max"), _lines("/sys/fs/cgroup/memory.current")
+    if limit and used and limit[0].isdigit():
+        # What the kernel caches of files counts as used but is given back on demand.
+        stat = dict(line.split() for line in _lines("/sys/fs/cgroup/memory.stat"))
+        free.append(int(limit[0]) - int(used[0]) + int(stat.get("inactive_file", 0)))
+    return max(min(free), 0) if free else 4 << 30
+
+
+def _left_to_process() -> list[int]:
+    """What a limit on the address space (ulimit -v) leaves to this process; nothing where there is none."""
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return []
+    limit, used = resource.getrlimit(resource.RLIMIT_AS)[0], _lines("/proc/self/statm")
+    if limit == resource.RLIM_INFINITY or not used:
+        return []
+    return [limit - int(used[0].split()[0]) * resource.getpagesize()]
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        return Path(path).read_text().splitlines()
+    except OSError:
+        return []

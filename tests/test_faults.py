@@ -1,0 +1,300 @@
+"""Faults: killed processes, a full disk, a read-only folder, two processes on one run, a clock that jumps."""
+
+import ctypes
+import os
+import shutil
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from conftest import cut_demo
+from helpers import make_run
+
+from lossprint.audit import atomic, review
+from lossprint.audit.cli import main
+from lossprint.audit.review import open_reviews
+from lossprint.audit.store import open_run
+from lossprint.audit.types import LossprintError
+from lossprint.audit.verify import verify
+
+BENCHMARK = Path(__file__).parent.parent / "benchmarks" / "faults.py"
+LOSSPRINT = [sys.executable, "-m", "lossprint.audit.cli"]
+
+
+def test_kills_lose_nothing(tmp_path):
+    """A dozen kills; `benchmarks/faults.py --kills 200` is the long form."""
+    stages = ["record", "loop", "curvature", "score", "find", "export", "SQLite"]
+    command = [sys.executable, str(BENCHMARK), "--kills", "12", "--seed", "3", "--keep", str(tmp_path / "work")]
+    done = subprocess.run([*command, "--stages", *stages], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    total = next(line for line in done.stdout.splitlines() if line.startswith("| all |")).split("|")
+    assert int(total[2]) >= 10 and total[4].strip() == total[6].strip() == total[7].strip() == "0"
+
+
+def test_the_benchmark_sees_what_is_lost(tmp_path):
+    """Its comparison: a changed byte, a file too many, one too few; times do not count."""
+    program = f"import sys; sys.path.insert(0, {str(BENCHMARK.parent)!r})\nfrom pathlib import Path\nimport faults\n"
+    program += f"print(sorted(faults.lost_bytes(Path({str(tmp_path / 'b')!r}), Path({str(tmp_path / 'a')!r})).items()))"
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for file in ("same", "other", f"only-{name}"):
+            (tmp_path / name / file).write_text("1234")
+        (tmp_path / name / "run.json").write_text(f'{{"seed": 0, "created": "{name}", "facts": {{"seconds": 1}}}}')
+    (tmp_path / "b" / "other").write_text("1235")
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert told.strip() == "[('only-a', 4), ('only-b', 1), ('other', 4)]"
+
+
+# ------------------------------------------------------------------------------------------------- a full disk
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 2 MB in memory; mounting one takes root."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    libc = ctypes.CDLL(None, use_errno=True)
+    if sys.platform != "linux" or libc.mount(b"tmpfs", bytes(disk), b"tmpfs", 0, b"size=2m"):
+        pytest.skip(f"no file system can be mounted here: {os.strerror(ctypes.get_errno())}")
+    yield disk
+    libc.umount2(bytes(disk), 2)
+
+
+def fill(disk: Path) -> Path:
+    """Take all the room there is but some bytes."""
+    ballast = disk / "ballast"
+    with open(ballast, "wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(b"\0" * 4096)
+        except OSError:
+            pass
+    return ballast
+
+
+def refused(*arguments) -> str:
+    """The one line that a command leaves when it stops."""
+    done = subprocess.run([*LOSSPRINT, *map(str, arguments)], capture_output=True, text=True)
+    assert done.returncode in (1, 2), done.stdout + done.stderr
+    line = done.stderr.strip()
+    assert line.startswith("lossprint: expected") and len(line.splitlines()) == 1, done.stderr
+    return line
+
+
+def test_a_full_disk_stops_with_one_line_and_loses_nothing(small_disk):
+    run = make_run(small_disk).path
+    before = {file: file.read_bytes() for file in run.rglob("*") if file.is_file()}
+    out = small_disk / "findings.csv"
+    with open_reviews(open_run(run)) as reviews:
+        kept = [reviews.add(finding="outlier:5", sample=5, decision="exclude", reviewer="ann").id]
+    ballast = fill(small_disk)
+    assert "No space left" in refused("score", run, "--quiet")
+    assert "No space left" in refused("export", "findings", run, "--out", out)
+    refused("report", run, "--out", small_disk / "report.html")  # SQLite says: disk I/O error
+    assert not out.exists() and not (small_disk / "report.html").exists()
+    with open_reviews(open_run(run)) as reviews:
+        try:
+            while True:  # until the log of the database is full, too
+                kept.append(reviews.add(finding="outlier:5", sample=5, decision="keep", reviewer="ann").id)
+                assert len(kept) < 2000
+        except LossprintError as error:
+            assert str(error).startswith("expected a review database that can be written") and "\n" not in str(error)
+    ballast.unlink()
+    with open_reviews(open_run(run)) as reviews:
+        assert reviews.history()["id"].tolist() == kept
+        reviews.add(finding="outlier:5", sample=5, decision="keep", reviewer="ann")
+    assert {file: file.read_bytes() for file in before if file.name != "run.json"}.items() <= before.items()
+    assert not list(run.rglob("*.part"))
+    assert main(["export", "findings", str(run), "--out", str(out)]) == 0 and out.stat().st_size
+    assert main(["score", str(run), "--quiet"]) == 0 and verify(run).whole
+
+
+def test_recording_stops_on_a_full_disk_and_goes_on(small_disk):
+    import numpy as np
+
+    from lossprint.audit.record import Recorder
+
+    run = make_run(small_disk, done=False).path
+    table = open_run(run, need=None).samples()[["sample", "path", "label", "split"]]
+    recorder = Recorder(small_disk / "mine", table)
+    ids, room = table["sample"].to_numpy(), None
+    for epoch in range(1, 4):
+        if epoch == 2:
+            room = fill(small_disk)
+        recorder.update(ids, np.full(len(ids), float(epoch)))
+        if room is None or not room.exists():
+            recorder.end_checkpoint(epoch)
+            continue
+        with pytest.raises(OSError, match="No space left"):
+            recorder.end_checkpoint(epoch)
+        room.unlink()
+        recorder = Recorder(small_disk / "mine", table, resume=True)
+        assert recorder.last == 1
+        recorder.update(ids, np.full(len(ids), float(epoch)))
+        recorder.end_checkpoint(epoch)
+    done = recorder.finish()
+    assert done.trajectory("train").losses[:, 0].tolist() == [1, 2, 3] and not list(done.path.rglob("*.part"))
+
+
+# ------------------------------------------------------------------------------------------------- a read-only folder
+
+
+def bound() -> None:
+    """In a child: root, too, may write only where the permissions say so (PR_CAPBSET_DROP of CAP_DAC_OVERRIDE)."""
+    if os.geteuid() == 0 and ctypes.CDLL(None).prctl(24, 1, 0, 0, 0):
+        os._exit(77)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions as POSIX has them")
+def test_a_read_only_folder_is_read_and_not_written(tmp_path):
+    run, out = make_run(tmp_path / "made").path, tmp_path / "findings.csv"
+    for path in (run, *run.rglob("*")):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    before = {file: file.read_bytes() for file in run.rglob("*") if file.is_file()}
+
+    def call(*arguments):
+        command = [*LOSSPRINT, *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, preexec_fn=bound)
+
+    if call("--version").returncode == 77:
+        pytest.skip("root's right to write anywhere cannot be dropped here")
+    try:
+        scored = call("score", run, "--quiet")
+        assert scored.returncode == 2 and "Permission denied" in scored.stderr, scored.stderr
+        assert len(scored.stderr.splitlines()) == 1
+        assert call("verify", run).returncode == 0
+        written = call("export", "findings", run, "--out", out)
+        assert written.returncode == 0 and out.stat().st_size, written.stderr
+        inside = call("export", "findings", run, "--out", run / "exports" / "x.csv")
+        assert inside.returncode == 2 and len(inside.stderr.splitlines()) == 1
+        assert {file: file.read_bytes() for file in run.rglob("*") if file.is_file()} == before
+    finally:
+        for path in (run, *run.rglob("*")):
+            path.chmod(0o755)
+
+
+# ------------------------------------------------------------------------------------------------- two processes
+
+
+def held_by_another(folder: Path) -> subprocess.Popen:
+    program = (
+        "import sys; from pathlib import Path; from lossprint.audit.atomic import writing\n"
+        "with writing(Path(sys.argv[1])):\n    print('in', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", program, str(folder)]
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert child.stdout.readline() == "in\n"
+    return child
+
+
+def test_a_second_writer_is_refused_and_readers_are_not(tmp_path):
+    run = make_run(tmp_path).path
+    before = (run / "scores.parquet").stat().st_mtime_ns
+    with held_by_another(run) as child:
+        for command in (["score", run], ["audit", tmp_path / "data" / "labels.csv", "--out", run, "--resume"]):
+            assert "expected a run that no other process writes" in refused(*command)
+        assert main(["export", "findings", str(run), "--out", str(tmp_path / "f.csv")]) == 0
+        assert [line.word for line in verify(run).lines] == ["note"]
+        open_run(run).update_evaluation(lambda _: open_run(run).findings())  # coresets have a lock of their own
+        (run / "evaluation.parquet").unlink()
+        with open_reviews(open_run(run)) as reviews:
+            reviews.add(finding="outlier:5", sample=5, decision="keep", reviewer="ann")
+        assert (run / "scores.parquet").stat().st_mtime_ns == before
+        child.kill()
+    assert main(["score", str(run), "--quiet"]) == 0  # a killed writer keeps nobody out
+
+
+def test_two_audits_of_one_new_run_at_once(tmp_path):
+    """One of two is refused in one line; the run is whole, and the one that was refused left nothing in it."""
+    data, run = cut_demo(tmp_path / "data", 15, 4), tmp_path / "run"
+    more = ["--epochs", "2", "--curvature-checkpoints", "0", "--quiet", "--resume", "--device", "cpu"]
+    command = [*LOSSPRINT, "audit", str(data), "--out", str(run), *more]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    told = [process.communicate(timeout=200) for process in both]
+    status = sorted(process.returncode for process in both)
+    assert status[0] == 0 and status[1] in (0, 2), told
+    for process, (_, error) in zip(both, told):
+        if process.returncode:
+            assert "expected a run that no other process writes" in error and len(error.strip().splitlines()) == 1
+    assert verify(run).whole
+
+
+def test_a_process_enters_what_it_is_in_already(tmp_path):
+    with atomic.writing(tmp_path / "new"):
+        assert not (tmp_path / "new").exists()
+        with atomic.writing(tmp_path / "new", make=True):
+            assert list(atomic.WRITERS) == [tmp_path / "new"]
+        program = (
+            "import sys; from pathlib import Path; from lossprint.audit.atomic import writing\n"
+            "with writing(Path(sys.argv[1])): pass"
+        )
+        other = subprocess.run([sys.executable, "-c", program, str(tmp_path / "new")], capture_output=True, text=True)
+        assert "LossprintError: expected a run that no other process writes" in other.stderr
+    assert not atomic.WRITERS
+    assert subprocess.run([sys.executable, "-c", program, str(tmp_path / "new")]).returncode == 0
+
+
+def test_two_exports_to_one_name_leave_one_of_them_whole(tmp_path):
+    one, two = make_run(tmp_path / "a").path, make_run(tmp_path / "b", seed=1, train=12).path
+    out, wanted = tmp_path / "scores.csv", set()
+    for run in (one, two):
+        assert main(["export", "cleanlab", str(run), "--out", str(out)]) == 0
+        wanted.add(out.read_bytes())
+    assert len(wanted) == 2
+    program = (
+        "import sys; from lossprint.audit.cli import main\n"
+        "for _ in range(15): main(['export', 'cleanlab', sys.argv[1], '--out', sys.argv[2]])"
+    )
+    both = [subprocess.Popen([sys.executable, "-c", program, str(run), str(out)], stdout=-3) for run in (one, two)]
+    while any(process.poll() is None for process in both):
+        assert out.read_bytes() in wanted
+        time.sleep(0.001)
+    assert [process.returncode for process in both] == [0, 0] and not list(tmp_path.glob(".*.part"))
+
+
+def test_two_exports_to_one_new_folder(tmp_path):
+    run, out = make_run(tmp_path / "a").path, tmp_path / "tree"
+    command = [*LOSSPRINT, "export", "cleaned", str(run), "--out", str(out)]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    told = [process.communicate(timeout=100) for process in both]
+    assert sorted(process.returncode for process in both) in ([0, 2], [0, 0]), told
+    alone = tmp_path / "alone"
+    assert main(["export", "cleaned", str(run), "--out", str(alone)]) == 0
+
+    def names(folder: Path) -> list[str]:
+        return sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*"))
+
+    assert names(out) == names(alone) and not [one for one in tmp_path.iterdir() if one.name.startswith(".")]
+
+
+# ------------------------------------------------------------------------------------------------- a clock that jumps
+
+
+def test_decisions_stand_in_their_order_whatever_the_clock_says(tmp_path, monkeypatch):
+    run, clock = make_run(tmp_path), datetime(2026, 5, 1, 12, tzinfo=UTC)
+    jumps = [0, -86400 * 400, 3600, 86400 * 9000, -10]  # a year back, an hour on, a quarter of a century on
+    decisions = ["exclude", "keep", "unsure", "keep", "exclude"]
+    with open_reviews(run) as reviews:
+        for seconds, decision in zip(jumps, decisions):
+            monkeypatch.setattr(review, "_now", lambda at=clock + timedelta(seconds=seconds): at.isoformat())
+            reviews.add(finding="outlier:5", sample=5, decision=decision, reviewer="ann")
+            assert reviews.current()["decision"].tolist() == [decision]
+        assert reviews.history()["decision"].tolist() == decisions
+        assert reviews.undo("ann").undoes == 5 and reviews.current()["decision"].tolist() == ["keep"]
+        assert reviews.undo("ann").undoes == 4 and reviews.current()["decision"].tolist() == ["unsure"]
+
+
+def test_a_run_whose_files_are_of_the_future_or_the_past_is_the_same(tmp_path):
+    run = make_run(tmp_path).path
+    assert main(["score", str(run), "--quiet"]) == 0
+    before = (run / "scores.parquet").read_bytes()
+    for when in (0, 4_000_000_000):
+        for file in run.rglob("*"):
+            os.utime(file, (when, when))
+        assert verify(run).whole and main(["score", str(run), "--quiet"]) == 0
+        assert (run / "scores.parquet").read_bytes() == before
+    shutil.copytree(run, tmp_path / "copy", copy_function=shutil.copyfile)  # without times
+    assert verify(tmp_path / "copy").whole
