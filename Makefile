@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 DEMO ?= runs/demo
 
-.PHONY: app test lint format chromium screenshots clean
+.PHONY: app test lint format chromium screenshots docs reference faults clean
 
 app: $(VENV)/.installed
 	$(BIN)/lossprint demo --out $(DEMO)
@@ -27,6 +27,18 @@ format: $(VENV)/.installed-test
 screenshots: $(VENV)/.installed-test chromium
 	$(BIN)/lossprint demo --no-app --out $(DEMO)
 	$(BIN)/python assets/make_screenshots.py $(DEMO)
+
+# The documentation as a site in build/docs; as Markdown it is in docs/.
+docs: $(VENV)/.installed-test
+	$(BIN)/python -m mkdocs build --strict
+
+# The pages of docs/ that follow from docstrings and options.
+reference: $(VENV)/.installed-test
+	$(BIN)/python docs/make_reference.py
+
+# 200 kills at random moments over all stages: minutes. A short form is among the tests.
+faults: $(VENV)/.installed-test
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/faults.py --kills 200
 
 # The system's Chromium if there is one; on Debian as root its package; else Playwright's own.
 chromium: $(VENV)/.installed-test

@@ -112,6 +112,8 @@ def about_label(
     `likely`: labels, most likely first. `blind` leaves out the given label or the suggestion: then every label that is
     offered could be either, and none stands out.
     """
+    if len(classes) == 1:
+        return _about_sample(sample, kind)
     few = len(classes) <= len(DIGITS)
     if blind == "suggestion" or suggested == given:
         suggested_shown, first = None, []
@@ -158,6 +160,20 @@ def about_label(
         given="" if blind == "given" else given,
         suggested=suggested_shown or "" if blind == "" else "",
         hint="Most likely first, as the model saw it." if tier == "correct" and blind == "" and ordered else "",
+    )
+
+
+def _about_sample(sample: int, kind: str) -> Asked:
+    """One sample of a run without labels: does it stay?"""
+    offered = (
+        ("keep", "Keep it", "K", "main"),
+        ("exclude", "Exclude", "X", "plain"),
+        ("unsure", "Unsure", "N", "plain"),
+    )
+    return Asked(
+        "Does this belong?" if kind == "outlier" else "Is this right?",
+        tuple(Choice(name, text, (key,), how) for name, text, key, how in offered),
+        {name: [(sample, name, None)] for name, *_ in offered},
     )
 
 
@@ -251,7 +267,7 @@ def shown(samples: Sequence[int], kind: str) -> list[int]:
 def images(
     loaded: data.Loaded, samples: Sequence[int], *, hide_label: bool = False, strip: bool = False
 ) -> tuple[Shown, ...]:
-    """The images of a question, large; of a group, the first `MEMBERS` with label and split below.
+    """The images or texts of a question, large; of a group, the first `MEMBERS` with label and split below.
 
     With `strip` they are frames of a video, smaller, with their numbers.
     """
@@ -260,17 +276,19 @@ def images(
     for sample in samples[:MEMBERS]:
         picture = data.thumb(loaded, sample, FRAME if strip else SIDE)
         row = loaded.samples.loc[int(sample)]
-        label = "" if hide_label else str(row["label"])
+        label = "" if hide_label or not loaded.labelled else str(row["label"])
         made.append(
             Shown(
                 f"{loaded.key[0]}@{loaded.stamp}/{sample}{'/frame' * strip}",
                 picture.uri if picture else None,
-                f"sample {sample}" + (f", labeled {label}" if label else ""),
+                f"sample {sample}" if hide_label else parts.named(loaded, sample),
                 bool(picture and picture.tiny),
                 picture.width if picture else 1,
                 picture.height if picture else 1,
                 f"{row['frame']} {label}" if strip else f"#{sample} {label}" if many else "",
                 parts.SPLITS.get(row["split"], "") if many and not strip else "",
+                picture.turns if picture else (),
+                loaded.noun,
             )
         )
     return tuple(made)

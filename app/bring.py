@@ -3,7 +3,7 @@
 import pandas as pd
 import streamlit as st
 
-from lossprint.app import data, decide, parts
+from lossprint.app import access, data, decide, login, parts
 from lossprint.audit import exchange
 from lossprint.audit.types import LossprintError
 
@@ -22,7 +22,11 @@ def render(loaded: data.Loaded) -> None:
     left, right = st.columns([3, 2], gap="medium", vertical_alignment="top")
     with left:
         file = st.file_uploader(
-            "File with decisions", type=["json", "csv"], key="bring-file", max_upload_size=500, on_change=_forget
+            "File with decisions",
+            type=["json", "csv"],
+            key="bring-file",
+            max_upload_size=login.UPLOAD,
+            on_change=_forget,
         )
     with right:
         who = st.text_input(
@@ -49,6 +53,7 @@ def _forget() -> None:
 
 def _plan(loaded: data.Loaded, file, who: str) -> exchange.Plan | str:
     """What the file says, worked out again only when it, the reviewer or the decisions have changed."""
+    access.require("owner", "to bring in decisions")
     reviews = data.reviews(loaded)
     history = reviews.history()
     mark = (loaded.run.path, file.file_id, who, len(history))

@@ -3,10 +3,11 @@
 import pandas as pd
 import streamlit as st
 
-from lossprint.app import charts, data, decide, detail, guard, parts
+from lossprint.app import access, charts, data, decide, detail, guard, parts
 from lossprint.app.gallery import gallery
 from lossprint.audit import export
 from lossprint.audit.tables import FINDINGS
+from lossprint.audit.tasks import ALL as ALL_SAMPLES
 
 PER_PAGE = (24, 60, 120)
 ALL = "All"
@@ -90,7 +91,7 @@ def page_of(frame: pd.DataFrame, number: int, per_page: int) -> pd.DataFrame:
     return frame.iloc[start : start + per_page]
 
 
-@st.fragment
+@guard.fragment
 def findings_gallery(loaded: data.Loaded, kind: str, *, prefix: str = "", suggestions: bool = True) -> None:
     """Filters, thumbnails and the drawer. `prefix` keeps two pages' filters apart in the URL."""
     with guard.one_line():
@@ -150,10 +151,11 @@ def _findings_gallery(loaded: data.Loaded, kind: str, prefix: str, suggestions: 
             selected=detail.opened(),
             on_open=detail.show,
             on_act=decide.bulk(loaded, rows),
-            labels=loaded.classes,
-            digits=digits(loaded),
+            labels=loaded.classes if loaded.labelled else (),
+            digits=digits(loaded) if loaded.labelled else (),
         )
-    st.caption("Click an image, or move with the arrow keys and press Enter, to see why it is flagged and to decide.")
+    what = parts.worded(loaded, "an image")
+    st.caption(f"Click {what}, or move with the arrow keys and press Enter, to see why it is flagged and to decide.")
 
 
 def _layout(found: pd.DataFrame, prefix: str) -> tuple[str, int, str]:
@@ -169,7 +171,7 @@ def _layout(found: pd.DataFrame, prefix: str) -> tuple[str, int, str]:
         bind="query-params",
         help=None,
     )
-    size = st.segmented_control(
+    size = parts.one_of(
         "Thumbnails",
         ["small", "medium", "large"],
         default="medium",
@@ -189,7 +191,7 @@ def _download(shown: pd.DataFrame, kind: str, prefix: str) -> None:
             "How many, from the top", 1, len(shown), min(len(shown), 20), key=f"{prefix}export-{len(shown)}"
         )
         columns = [name for name in (*FINDINGS, *SORTS, "triage") if name in shown]
-        st.download_button(
+        access.download(
             f"Download {parts.plural(int(most), 'row')} (CSV)",
             lambda: export.csv_text(shown.head(int(most))[list(dict.fromkeys(columns))]).encode("utf-8"),
             f"{kind}-first-{int(most)}.csv",
@@ -263,10 +265,12 @@ def _filters(found: pd.DataFrame, reviewed: set[str], prefix: str, suggestions: 
 
     chosen = {}
     cases = [case for case in CASES if "triage" in found and (found["triage"] == case).any()] if suggestions else []
-    widths = ([3, 3] if suggestions else [3]) + [3] + ([2] if cases else []) + [3]
+    labelled = suggestions or not (found["label"] == ALL_SAMPLES).all()
+    widths = [3] * (labelled + suggestions) + [3] + ([2] if cases else []) + [3]
     columns = iter(st.columns(widths, gap="medium"))
-    with next(columns):
-        chosen["given"] = choice("Given label", "label", f"{prefix}given")
+    if labelled:
+        with next(columns):
+            chosen["given"] = choice("Given label", "label", f"{prefix}given")
     if suggestions:
         with next(columns):
             chosen["suggested"] = choice("Suggested label", "suggested_label", f"{prefix}suggested")
@@ -286,7 +290,7 @@ def _filters(found: pd.DataFrame, reviewed: set[str], prefix: str, suggestions: 
                 help="Clear: one other label was ahead steadily. Ambiguous: none was ahead steadily.",
             )
     with next(columns):
-        chosen["state"] = st.segmented_control(
+        chosen["state"] = parts.one_of(
             "Decision",
             [ALL, "Open", "Decided"],
             default=ALL,

@@ -319,10 +319,10 @@ def confusion(
 # ---------------------------------------------------------------------------------------------- scores
 
 
-def percentiles(frame: pd.DataFrame, *, dark: bool) -> go.Figure:
+def percentiles(frame: pd.DataFrame, *, dark: bool, within: str = "its class") -> go.Figure:
     """Where a sample's scores lie among its class. `frame` has title, percent (0 to 100), suspect (high, low, none)."""
     colours = palette(dark)
-    figure = base_figure(dark, 40 + 30 * len(frame), "percentile within its class", "", legend=False)
+    figure = base_figure(dark, 40 + 30 * len(frame), f"percentile within {within}", "", legend=False)
     titles = [text(title) for title in frame["title"]]
     for title in titles:
         figure.add_scatter(

@@ -16,6 +16,7 @@ from lossprint.audit.coreset_files import untouched
 from lossprint.audit.coresets import Ask, ask_of
 from lossprint.audit.csvfile import FORMULA
 from lossprint.audit.evaluated import CELL, by_seed, cells
+from lossprint.audit.remote import shown
 from lossprint.audit.types import SCORES, LossprintError
 from lossprint.scoring import methods
 from lossprint.scoring.methods import METHODS
@@ -24,7 +25,7 @@ KINDS = (
     "Recommended",
     "By chance",
     "After cleaning",
-    "Covers the images",
+    "Covers the samples",
     "By gradients of the last layer",
     "By a score",
 )
@@ -275,7 +276,7 @@ def command(
 ) -> str:
     """What to type to measure a method beside chance and the recommended one."""
     names = ["random", ask.method, "recommended"]
-    words = ["lossprint", "coreset", "evaluate", str(loaded.run.path.resolve())]
+    words = ["lossprint", "coreset", "evaluate", shown(loaded.run.path.resolve())]
     words += ["--methods", *dict.fromkeys(names)]
     words += ["--fractions", *(f"{one:.6g}" for one in sorted(set(fractions)))]
     words += ["--seeds", str(seeds)]
@@ -302,10 +303,22 @@ paths = [Path(file).resolve().relative_to(root).as_posix() for file, _ in datase
     "manifest": """# `dataset`: your own; `paths`: the file of each of its items, as the manifest writes it
 paths = dataset.paths
 """,
-    "torchvision": """# `dataset`: the training split of torchvision's {name}
+    "torchvision": """# `dataset`: the training split of {name}
 paths = [f"train/{{number:06d}}" for number in range(len(dataset))]
 """,
+    "huggingface": """# `dataset`: what the library datasets loads as the training split of {name}
+paths = [f"train/{{number:06d}}" for number in range(len(dataset))]
+""",
+    "webdataset": """# `dataset`: your own; `paths`: SHARD/MEMBER of the image of each of its items
+paths = dataset.paths
+""",
 }
+TEXT_PATHS = """# `dataset`: your own; `paths`: the id of each of its texts, in a file without ids row/000000 and so on
+paths = dataset.paths
+"""
+TEXTS = """read = text_reader({source})
+texts = [(read(row["path"]), row["label"]) for row in rows]
+"""
 SUBSET = """wanted = {row["path"] for row in rows}
 train = Subset(dataset, [number for number, path in enumerate(paths) if path in wanted])
 assert len(train) == len(rows), "not every sample of the file is in the dataset"
@@ -313,8 +326,11 @@ assert len(train) == len(rows), "not every sample of the file is in the dataset"
 FILES = """root = Path({root})
 files = [(root / row["path"], row["label"]) for row in rows]
 """
-NUMBERS = """# the numbers of the images in the training split of torchvision's {name}, each with its label
+NUMBERS = """# the numbers of the images in the training split of {name}, each with its label
 files = [(int(row["path"].split("/")[1]), row["label"]) for row in rows]
+"""
+MEMBERS = """# SHARD/MEMBER of each image below {root}, with its label
+files = [(row["path"], row["label"]) for row in rows]
 """
 EACH_ONCE = """weight_of = {row["path"]: 1.0 for row in rows}
 weights = torch.tensor([weight_of.get(path, 0.0) for path in paths])
@@ -336,11 +352,16 @@ def snippets(loaded: Loaded, frame: pd.DataFrame, ask: Ask, file: str) -> dict[s
     about = loaded.run.manifest["dataset"]
     what = about.get("kind") if about.get("kind") in PATHS else "manifest"
     words = {"file": json.dumps(file), "root": json.dumps(str(about.get("root") or ""), ensure_ascii=False), "name": ""}
+    words["source"] = json.dumps(str(about.get("source") or ""), ensure_ascii=False)
     if what == "torchvision":
-        words["name"] = str(about.get("source")).split(":")[1]
+        words["name"] = f"torchvision's {str(about.get('source')).split(':')[1]}"
+    elif what == "huggingface":
+        words["name"] = str(about.get("source"))
     start, read = ("import csv", READ) if not guarded(frame) else ("", READ_GUARDED)
     ours = "" if start else "from lossprint.audit.coresets import read"
     read, paths = read.format(**words), PATHS[what].format(**words)
+    if loaded.noun == "text":
+        paths = TEXT_PATHS
     path = "from pathlib import Path"
 
     def code(imports: list[str], *body: str) -> str:
@@ -350,14 +371,15 @@ def snippets(loaded: Loaded, frame: pd.DataFrame, ask: Ask, file: str) -> dict[s
         return "\n\n".join(one.rstrip("\n") for one in (*blocks, *body)) + "\n"
 
     of_folder = [path] if what == "folder" else []
-    files = (
-        code([], read, NUMBERS.format(**words)) if what == "torchvision" else code([path], read, FILES.format(**words))
-    )
+    listed = {"torchvision": NUMBERS, "huggingface": NUMBERS, "webdataset": MEMBERS}.get(what, FILES)
+    files = code([path] if listed is FILES else [], read, listed.format(**words))
+    if loaded.noun == "text":
+        files = code(["from lossprint.audit.datasets import text_reader"], read, TEXTS.format(**words))
     weighted = WEIGHTED if ask.method == "grad_match" else EACH_ONCE
     with_torch = ["import torch", "from torch.utils.data import DataLoader, WeightedRandomSampler"]
     return {
         "PyTorch Subset": code([*of_folder, "from torch.utils.data import Subset"], read, paths + SUBSET),
-        "List of paths": files,
+        "List of texts" if loaded.noun == "text" else "List of paths": files,
         "Sampler with weights": code([*of_folder, *with_torch], read, paths + weighted),
     }
 

@@ -1,4 +1,4 @@
-"""What the pages read: runs, tables, trajectories, images and decisions. The only module with caches.
+"""What the pages read: runs, tables, trajectories, images or texts, and decisions. The only module with caches.
 
 Caches are keyed by the run's path and the time its run.json was written, hold a bounded number of entries, and are
 shared by all sessions: nothing that comes out of here is changed in place, filters make new frames.
@@ -18,7 +18,8 @@ import pyarrow as pa
 import streamlit as st
 from PIL import Image
 
-from lossprint.audit import coresets, store
+from lossprint.app import access
+from lossprint.audit import coresets, store, turns
 from lossprint.audit.types import LossprintError, Trajectory
 from lossprint.scoring.methods import METHODS
 from lossprint.scoring.sequences import bounds_of
@@ -57,6 +58,16 @@ class Loaded:
     def classes(self) -> list[str]:
         return self.run.classes
 
+    @property
+    def noun(self) -> str:
+        """What one sample is called: `image` or `text`."""
+        return "text" if self.run.manifest["dataset"].get("media") == "text" else "image"
+
+    @property
+    def labelled(self) -> bool:
+        """Whether samples have labels: of a run without them all are of one group."""
+        return len(self.classes) != 1
+
     def has(self, score: str) -> bool:
         """Whether any sample has this score; without, whatever is found by it was not looked for."""
         return score in self.scores and bool(self.scores[score].notna().any())
@@ -69,12 +80,18 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Picture:
-    """An image as a data URI. `tiny` ones are enlarged by the browser with hard pixel edges."""
+    """An image as a data URI, or a text as its turns: (role, what was said), role empty where there is none.
 
-    uri: str
-    width: int
-    height: int
-    tiny: bool
+    `tiny` images are enlarged by the browser with hard pixel edges. The `width` of a text is its number of characters,
+    of which `left` are not shown. What is shown of a text holds no control characters; it is not to be read as markup.
+    """
+
+    uri: str | None
+    width: int = 0
+    height: int = 0
+    tiny: bool = False
+    turns: tuple[tuple[str, str], ...] = ()
+    left: int = 0
 
 
 @dataclass(frozen=True)
@@ -289,26 +306,33 @@ def _partners(path: str, stamp: int, sample: int) -> pd.DataFrame:
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _reader(path: str, stamp: int) -> Callable[[str], Image.Image]:
-    from lossprint.audit.datasets import image_reader
+def _reader(path: str, stamp: int) -> Callable[[str], Image.Image | str]:
+    from lossprint.audit.datasets import image_reader, text_reader
 
-    return image_reader(store.open_run(path).manifest["dataset"]["source"])
+    about = store.open_run(path).manifest["dataset"]
+    if about.get("media") == "text":
+        return text_reader(about["source"], about.get("fingerprint"))
+    return image_reader(about["source"])
 
 
-def image(loaded: Loaded, sample: int) -> Image.Image | None:
-    """The image of a sample in its own size, or None where it cannot be read any more."""
+def image(loaded: Loaded, sample: int) -> Image.Image | str | None:
+    """The image of a sample in its own size, or its text, or None where it cannot be read any more."""
     return _open(*loaded.key, loaded.samples.at[int(sample), "path"])
 
 
-def _open(path: str, stamp: int, name: str) -> Image.Image | None:
+def _open(path: str, stamp: int, name: str) -> Image.Image | str | None:
     try:
-        return _reader(path, stamp)(name).convert("RGB")
-    except (LossprintError, OSError, ValueError, KeyError, IndexError, SyntaxError, ImportError):
+        found = _reader(path, stamp)(name)
+        return found if isinstance(found, str) else found.convert("RGB")
+    except (LossprintError, OSError, ValueError, KeyError, IndexError, SyntaxError, ImportError, pa.ArrowException):
         return None
 
 
 def thumb(loaded: Loaded, sample: int, size: int = THUMB) -> Picture | None:
-    """A picture of at most `size` pixels a side, or None where the image cannot be read any more."""
+    """A picture of at most `size` pixels a side, or None where the image cannot be read any more.
+
+    Of a text its beginning, for a card; the whole of it (up to `turns.WHOLE`) where `size` is that of a large image.
+    """
     try:
         made = _thumb if size <= THUMB else _large
         return made(*loaded.key, loaded.samples.at[int(sample), "path"], size)
@@ -331,11 +355,14 @@ def _large(path: str, stamp: int, name: str, size: int) -> Picture:
 
 
 class _Missing(Exception):
-    """An image cannot be read now. Raised, because what is raised is not cached: it may come back."""
+    """An image or a text cannot be read now. Raised, because what is raised is not cached: it may come back."""
 
 
-def picture(found: Image.Image, size: int = THUMB) -> Picture:
-    """Tiny images as they are in PNG, larger ones shrunk to `size` in JPEG."""
+def picture(found: Image.Image | str, size: int = THUMB) -> Picture:
+    """Tiny images as they are in PNG, larger ones shrunk to `size` in JPEG; a text as its turns."""
+    if isinstance(found, str):
+        said, left = (turns.excerpt(found), 0) if size <= THUMB else turns.whole(found)
+        return Picture(None, len(found), 1, turns=tuple(said), left=left)
     width, height = found.size
     tiny = max(width, height) <= TINY
     buffer = io.BytesIO()
@@ -403,5 +430,5 @@ def _reviews(path: str, url: str):
 
 
 def reviews(loaded: Loaded):
-    """The store of the run's decisions. Reads are never cached: another session may have decided."""
-    return _reviews(str(loaded.run.path), loaded.run.reviews_url)
+    """The store of the run's decisions, guarded. Reads are never cached: another session may have decided."""
+    return access.Guarded(_reviews(str(loaded.run.path), loaded.run.reviews_url))

@@ -8,7 +8,7 @@ from threading import Lock
 import pandas as pd
 import streamlit as st
 
-from lossprint.app import data, parts
+from lossprint.app import access, data, parts
 from lossprint.audit import exchange
 from lossprint.audit.resolve import LABELLED, resolve
 from lossprint.audit.types import LossprintError, Review
@@ -46,8 +46,8 @@ def default_reviewer(loaded: data.Loaded | None = None) -> str:
 
 
 def reviewer() -> str:
-    """The name that decisions are stored under, from the sidebar."""
-    return (st.session_state.get("reviewer") or "").strip() or default_reviewer()
+    """The name that decisions are stored under: the signed-in user's address, else what the sidebar says."""
+    return access.visitor().email or (st.session_state.get("reviewer") or "").strip() or default_reviewer()
 
 
 # ---------------------------------------------------------------------------------------------- reading
@@ -362,7 +362,7 @@ def buttons(
 
     if suggested and suggested != given:
         press(f"It is {parts.md(suggested)}", "accept", "A", suggested, type="primary", icon=":material/check:")
-    press(f"Keep {parts.md(given)}", "keep", "K", icon=":material/thumb_up:")
+    press(f"Keep {parts.md(given) if loaded.labelled else 'it'}", "keep", "K", icon=":material/thumb_up:")
     left, right = st.columns(2, gap="xsmall", wrap=False)
     with left:
         press("Exclude", "exclude", "X", icon=":material/block:")

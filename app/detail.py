@@ -1,13 +1,14 @@
-"""One sample's whole story: image, labels, reason, loss print, scores, evidence, decisions; as a drawer or a page."""
+"""One sample's whole story: image or text, labels, reason, loss print, scores, evidence; as a drawer or a page."""
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 
 from lossprint.app import charts, data, decide, guard, parts, sequences, story
-from lossprint.app.gallery import gallery, viewer
+from lossprint.app.gallery import gallery, reader, viewer
 from lossprint.app.later import later
 from lossprint.audit import queues
+from lossprint.audit.turns import SAME
 from lossprint.audit.types import SCORES, Review
 
 LARGE = 1600  # pixels
@@ -46,7 +47,11 @@ def claims_of(loaded: data.Loaded) -> dict[str, str] | None:
 def why(loaded: data.Loaded, sample: int) -> None:
     """The reasons why a sample is flagged, in plain words."""
     claims = data.derived(loaded, claims_of)
-    for sentence in story.reasons(loaded.findings, loaded.scores, loaded.samples, sample, parts.md, claims):
+    for sentence in story.reasons(
+        *(loaded.findings, loaded.scores, loaded.samples, sample, parts.md, claims),
+        noun=loaded.noun,
+        labelled=loaded.labelled,
+    ):
         st.markdown(sentence)
 
 
@@ -86,9 +91,10 @@ def scores_chart(loaded: data.Loaded, sample: int, key: str) -> None:
         return
     shown = table[table["name"] != "trace"]
     label = loaded.samples.at[sample, "label"]
-    st.markdown(story.unusual(shown, parts.md(label)))
+    group = parts.md(label) if loaded.labelled else "samples"
+    st.markdown(story.unusual(shown, group))
     parts.chart(
-        charts.percentiles(shown, dark=parts.dark()),
+        charts.percentiles(shown, dark=parts.dark(), within="its class" if loaded.labelled else "all samples"),
         f"Percentiles of the scores of sample {sample} within {label}",
         key,
     )
@@ -96,13 +102,13 @@ def scores_chart(loaded: data.Loaded, sample: int, key: str) -> None:
         for row in table.itertuples():
             info = SCORES[row.name]
             st.markdown(
-                f"**{info.title}** {row.value:.3g} ({info.unit}), {story.compared(row.percent)} *{parts.md(label)}*. "
+                f"**{info.title}** {row.value:.3g} ({info.unit}), {story.compared(row.percent)} *{group}*. "
                 f"{info.meaning} *{info.caution}*"
             )
 
 
 def partner_tiles(loaded: data.Loaded, mine: pd.DataFrame) -> list:
-    """A tile for each row of partners: the image, its label and the correlation."""
+    """A tile for each row of partners: the sample, its label and the correlation."""
     return [
         parts.tile(
             loaded, row.partner, given=loaded.samples.at[row.partner, "label"], note=f"r = {row.correlation:+.2f}"
@@ -175,7 +181,8 @@ def copies(loaded: data.Loaded, sample: int, key: str) -> bool:
     for row in mine.itertuples():
         other = int(row.partner if row.sample == sample else row.sample)
         split = loaded.samples.at[other, "split"]
-        alike = "same pixels" if row.kind == "exact" else f"{row.similarity:.3f} alike"
+        same = f"same {SAME[loaded.noun]}"
+        alike = same if row.kind == "exact" else f"{row.similarity:.3f} alike"
         tiles.append(
             parts.tile(
                 loaded,
@@ -232,13 +239,15 @@ def decisions(loaded: data.Loaded, sample: int) -> None:
 
 
 def picture(loaded: data.Loaded, sample: int, key: str, limit: int) -> None:
-    """The image, large and zoomable, and where it comes from."""
+    """The image, large and zoomable, or the whole text, and where it comes from."""
     found = data.thumb(loaded, sample, LARGE)
     row = loaded.samples.loc[sample]
     if found is None:
         parts.big_image(loaded, sample, limit)
+    elif found.turns:
+        reader(found.turns, alt=parts.named(loaded, sample), left=found.left, tall=limit, key=key)
     else:
-        alt = f"sample {sample}, labeled {row['label']}"
+        alt = parts.named(loaded, sample)
         size = {"width": found.width, "height": found.height, "pixelated": found.tiny}
         viewer(found.uri, alt=alt, limit=limit, key=key, **size)
     st.caption(f"Sample {sample} · {parts.md(row['path'])} · {parts.SPLITS.get(row['split'], row['split'])}")
@@ -261,7 +270,7 @@ def evidence(loaded: data.Loaded, sample: int, key: str) -> None:
     """What speaks for and against: neighbours in time, partners, duplicates, decisions."""
     place_in_time(loaded, sample, key)
     if loaded.samples.at[sample, "split"] == "train":
-        st.markdown("##### Validation samples of its class")
+        st.markdown("##### Validation samples" + " of its class" * loaded.labelled)
         partner_strip(loaded, sample, "class", f"{key}-partners")
         parts.link("pairs", "All partners and their curves", "compare_arrows", {"sample": sample})
     copies(loaded, sample, key)
@@ -300,6 +309,7 @@ def drawer(loaded: data.Loaded, order: list[int], kinds: tuple[str, ...] = ()) -
 
 @st.dialog("Sample", width="medium", position="right", on_dismiss=close)
 def _drawer(loaded: data.Loaded, order: list[int], kinds: tuple[str, ...]) -> None:
+    guard.still_in()
     with guard.one_line():
         _panel(loaded, order, kinds)
 
@@ -357,7 +367,7 @@ def _panel(loaded: data.Loaded, order: list[int], kinds: tuple[str, ...]) -> Non
 
 def _below(loaded: data.Loaded, sample: int, key: str) -> None:
     if loaded.samples.at[sample, "split"] == "train":
-        st.markdown("##### Scores within its class")
+        st.markdown(f"##### Scores within {'its class' if loaded.labelled else 'all samples'}")
         scores_chart(loaded, sample, f"{key}-scores")
     evidence(loaded, sample, key)
 

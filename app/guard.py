@@ -1,12 +1,13 @@
 """What a user sees when something goes wrong: one line, never a traceback."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 
 import streamlit as st
 
-from lossprint.app import parts
+from lossprint.app import access, parts
 from lossprint.audit.types import LossprintError
 
 log = logging.getLogger("lossprint.app")
@@ -21,6 +22,23 @@ def _download_in_one_line(record: logging.LogRecord) -> bool:
 
 
 logging.getLogger("streamlit.runtime.backend_operation_handler").addFilter(_download_in_one_line)
+
+
+def still_in() -> None:
+    """Within what is drawn without main.py: draw the whole page anew, which asks for a login, where that has ended."""
+    if access.visitor().role is None:
+        st.rerun()
+
+
+def fragment(draw: Callable) -> Callable:
+    """st.fragment for whoever is still let in."""
+
+    @wraps(draw)
+    def inside(*args, **options) -> None:
+        still_in()
+        draw(*args, **options)
+
+    return st.fragment(inside)
 
 
 @contextmanager

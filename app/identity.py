@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 import streamlit as st
 
-from lossprint.app import parts
+from lossprint.app import access, parts
 
 COOKIE = "lossprint_reviewer"
 LONGEST = 60
@@ -15,10 +15,8 @@ NAMED = "_named"  # whether somebody typed or picked the name in this session
 
 
 def signed_in() -> str | None:
-    """The name (else the e-mail address) of the user who signed in, where the server asks for a login."""
-    user = st.user.to_dict() if getattr(st.user, "is_logged_in", False) is True else {}
-    name = str(user.get("name") or user.get("email") or "").strip()
-    return name[:LONGEST] or None
+    """The address of the user who signed in, where the server asks for a login. Not the name: two may share one."""
+    return access.visitor().email or None
 
 
 def remembered() -> str | None:

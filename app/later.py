@@ -27,7 +27,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
 SEEN = "_seen"  # what has come into view in this session
 
 
-@st.fragment
+@guard.fragment
 def later(name: str, draw: Callable, *args, height: int = 400) -> None:
     """Call `draw(*args)` when its place on the page comes near the window; until then that is `height` pixels high.
 

@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from lossprint.app import data, decide, detail, guard, identity, parts
+from lossprint.app import access, data, decide, detail, guard, identity, parts, signin
 from lossprint.audit.types import LossprintError
 
 RUNS = "LOSSPRINT_RUNS"
@@ -27,8 +27,8 @@ LOADED = (
 PAGES = (
     ("overview", "Overview", "space_dashboard", "", "What is in the dataset and what to look at first."),
     ("labels", "Mislabeled", "label_off", "Findings", "Samples whose given label the model kept doubting."),
-    ("duplicates", "Duplicates", "content_copy", "Findings", "The same or almost the same image more than once."),
-    ("outliers", "Outliers", "scatter_plot", "Findings", "Images unlike anything else in the dataset."),
+    ("duplicates", "Duplicates", "content_copy", "Findings", "The same or almost the same sample more than once."),
+    ("outliers", "Outliers", "scatter_plot", "Findings", "Samples unlike anything else in the dataset."),
     ("sequences", "Sequences", "movie", "Findings", "Videos over time: segments mislabeled or out of order."),
     ("classes", "Classes", "category", "Findings", "How each class is doing, and what it is confused with."),
     ("map", "Triage map", "bubble_chart", "Evidence", "Two scores at once: wrong, hard, redundant, aligned."),
@@ -68,7 +68,16 @@ def main(start: str = "overview") -> None:
     sections: dict[str, list] = {}
     for name, _, _, section, _ in PAGES:
         sections.setdefault(section, []).append(pages[name])
-    page = st.navigation(sections, position="sidebar", expanded=True)
+    shut = signin.shut()
+    page = st.navigation(sections, position="hidden" if shut else "sidebar", expanded=True)
+    if shut:
+        with guard.one_line():
+            signin.draw()
+        return
+    signin.banner()
+    if access.asked():
+        with st.sidebar:
+            signin.user()
     st.session_state["_told_missing"] = False
     st.session_state[detail.DRAWN] = False
     with guard.one_line():
@@ -156,10 +165,10 @@ def _list_broken(broken: list[data.Listed]) -> None:
 
 def _reviewer(loaded: data.Loaded) -> None:
     """Who decides: the signed-in user where there is a login, else a name that is typed once and remembered."""
-    signed_in = identity.signed_in()
-    if signed_in:
-        st.session_state["reviewer"] = signed_in
-    elif not (st.session_state.get("reviewer") or "").strip():
+    if access.asked():
+        st.session_state["reviewer"] = identity.signed_in()
+        return
+    if not (st.session_state.get("reviewer") or "").strip():
         st.session_state["reviewer"] = identity.remembered() or decide.default_reviewer(loaded)
     with st.sidebar:
         name = st.text_input(
@@ -169,10 +178,7 @@ def _reviewer(loaded: data.Loaded) -> None:
             max_chars=60,
             on_change=_named,
             icon=":material/person:",
-            disabled=bool(signed_in),
-            help="You are signed in under this name."
-            if signed_in
-            else "Your decisions are stored under this name. This browser remembers it.",
+            help="Your decisions are stored under this name. This browser remembers it.",
         )
         if identity.known():
             identity.remember(name)

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lossprint.app import charts
+from lossprint.audit import checked
 from lossprint.audit.types import LossprintError, Trajectory
 from lossprint.scoring.trajectory import correlations
 
@@ -90,11 +90,11 @@ def strongest(path: Path, top: int = STRONGEST) -> dict[str, pd.DataFrame]:
     """
     kept = {scope: pd.DataFrame({"sample": [], "partner": [], "correlation": []}) for scope in SCOPES}
     try:
-        with pq.ParquetFile(path, read_dictionary=["side", "scope"]) as file:
+        with pq.ParquetFile(path, read_dictionary=["side", "scope"], page_checksum_verification=True) as file:
             for groups in _portions(file.metadata):
                 for scope, rows in _conflicts(file, groups).items():
                     kept[scope] = _smallest(kept[scope], rows, top)
-    except (OSError, pa.ArrowInvalid, KeyError) as error:
+    except checked.DAMAGED as error:
         text = " ".join(str(error).split())[:300]
         raise LossprintError(f"expected a readable table of pairs in {path}, found: {text}") from None
     return {scope: rows.astype({"sample": np.int64, "partner": np.int64}) for scope, rows in kept.items()}
@@ -303,7 +303,7 @@ def _labels(found: pd.Series, side: str, sample: str, given: str, preferred: str
     label, times, of = counts.index[0], int(counts.iloc[0]), len(found)
     if preferred in counts.index and counts[preferred] == times:
         label = preferred
-    own = {preferred: ", which the model also prefers for this image", given: ", as it is itself"}
+    own = {preferred: ", which the model also prefers for this sample", given: ", as it is itself"}
     if of == 1:
         return f"Its only {side} {sample} is labeled *{show(label)}*{own.get(label, '')}."
     if times == 1:

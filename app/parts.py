@@ -1,4 +1,4 @@
-"""Small pieces that several pages share: headings, empty states, images, links, escaping."""
+"""Small pieces that several pages share: headings, empty states, images and texts, links, escaping."""
 
 import html
 import re
@@ -10,17 +10,24 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from lossprint.app import data
-from lossprint.app.gallery import Tile
+from lossprint.app.gallery import Tile, reader
+from lossprint.audit import turns
 
 CHART = {"displayModeBar": False, "scrollZoom": False, "doubleClick": "reset", "responsive": True}
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
 STALE = 2.0  # seconds
 _MARKS = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>$~:&])")
+_LINKS = re.compile(r"https?:(?=//)|www(?=\.)", re.IGNORECASE)  # a browser's markdown links these, escaped or not
 
 
 def md(value: object) -> str:
-    """A label or a path as plain text inside markdown: one line, no markup, no HTML, no formula."""
-    return _MARKS.sub(r"\\\1", " ".join(str(value).split()))
+    """A label or a path as plain text inside markdown: one line, no markup, no HTML, no formula, no link."""
+    return _MARKS.sub(r"\\\1", _LINKS.sub("\\g<0>\u2060", " ".join(str(value).split())))
+
+
+def worded(loaded: data.Loaded, sentence: str) -> str:
+    """A sentence of ours about images; about texts where the samples of the run are that."""
+    return turns.worded(sentence, loaded.noun)
 
 
 def plural(number: int, one: str, many: str | None = None) -> str:
@@ -118,23 +125,36 @@ def keep_cookie(name: str, value: str, key: str) -> None:
 
 
 def tile(loaded: data.Loaded, sample: int, **more) -> Tile:
-    """A gallery tile of a sample; `more` are fields of Tile. The image is described by its label."""
+    """A gallery tile of a sample; `more` are fields of Tile. An image is described by its label, a text read out too.
+
+    Where samples have no labels none is shown.
+    """
     sample = int(sample)
     found = data.thumb(loaded, sample)
-    row = loaded.samples.loc[sample]
-    alt = f"sample {sample}, labeled {row['label']}"
+    if not loaded.labelled:
+        more |= {"given": "", "suggested": ""}
+    alt = named(loaded, sample)
     if more.get("suggested"):
         alt += f", suggested {more['suggested']}"
-    return Tile(sample, found.uri if found else None, alt, bool(found and found.tiny), **more)
+    if found and found.turns:
+        alt += ": " + " ".join(f"{role}: {said}" if role else said for role, said in found.turns)
+    src, tiny, said = (found.uri, found.tiny, found.turns) if found else (None, False, ())
+    return Tile(sample, src, alt, tiny, turns=said, noun=loaded.noun, **more)
+
+
+def named(loaded: data.Loaded, sample: int) -> str:
+    """`sample 17, labeled coat`: what a screen reader is told of a sample first."""
+    label = f", labeled {loaded.samples.at[int(sample), 'label']}" if loaded.labelled else ""
+    return f"sample {int(sample)}{label}"
 
 
 def tell_missing(tiles: list[Tile]) -> None:
-    """One message where images of the dataset cannot be read any more."""
-    gone = sum(tile.src is None for tile in tiles)
+    """One message where samples of the dataset cannot be read any more."""
+    gone = sum(tile.src is None and not tile.turns for tile in tiles)
     if gone and not st.session_state.get("_told_missing"):
         st.session_state["_told_missing"] = True
         st.warning(
-            f"{gone} of {plural(len(tiles), 'image')} cannot be read from the dataset any more; "
+            f"{gone} of {plural(len(tiles), tiles[0].noun)} cannot be read from the dataset any more; "
             f"{'a placeholder stands in for it' if gone == 1 else 'placeholders stand in for them'}. "
             "Scores, loss prints and decisions still work.",
             icon=":material/broken_image:",
@@ -142,15 +162,20 @@ def tell_missing(tiles: list[Tile]) -> None:
 
 
 def big_image(loaded: data.Loaded, sample: int, limit: int = 420) -> None:
-    """The image of a sample as large as the column allows, up to `limit` pixels; tiny ones with crisp pixels."""
+    """The image of a sample as large as the column allows, up to `limit` pixels; tiny ones with crisp pixels.
+
+    Of a text all of it, in a box that scrolls.
+    """
     found = data.thumb(loaded, sample, 900)
-    row = loaded.samples.loc[int(sample)]
-    alt = html.escape(f"sample {int(sample)}, labeled {row['label']}", quote=True)
+    if found is not None and found.turns:
+        reader(found.turns, alt=named(loaded, sample), left=found.left, tall=max(limit, 260), key=f"text-{limit}")
+        return
+    alt = html.escape(named(loaded, sample), quote=True)
     if found is None:
         st.html(
-            f'<div role="img" aria-label="{alt}, image not readable" style="max-width:{limit}px;aspect-ratio:1;'
+            f'<div role="img" aria-label="{alt}, {loaded.noun} not readable" style="max-width:{limit}px;aspect-ratio:1;'
             'display:grid;place-items:center;border:1px dashed #8a97a3;border-radius:8px;color:#7a8793">'
-            "image not readable</div>"
+            f"{loaded.noun} not readable</div>"
         )
         return
     crisp = "image-rendering:pixelated;" if found.tiny else ""
@@ -162,6 +187,8 @@ def big_image(loaded: data.Loaded, sample: int, limit: int = 420) -> None:
 
 def labels_line(loaded: data.Loaded, sample: int, suggested: str | None = None) -> str:
     """Markdown: the given label, and the suggested one where it differs."""
+    if not loaded.labelled:
+        return ":gray-badge[no label]"
     given = loaded.samples.at[int(sample), "label"]
     line = f":blue-badge[given: {md(given)}]"
     if suggested and suggested != given:
@@ -188,6 +215,12 @@ def suggestion(loaded: data.Loaded, sample: int) -> str | None:
 
 
 # ---------------------------------------------------------------------------------------------- choosing a sample
+
+
+def one_of(label: str, options, *, default, **how):
+    """st.segmented_control with one option always chosen: an empty value in a link, `?key=`, would be none at all."""
+    chosen = st.segmented_control(label, options, default=default, **how)
+    return default if chosen is None else chosen
 
 
 def per_page(options: tuple[int, ...], key: str, *, label: str = "Per page", on_change=None) -> int:

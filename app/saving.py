@@ -5,9 +5,10 @@ from collections.abc import Callable
 import pandas as pd
 import streamlit as st
 
-from lossprint.app import coreset, data, parts
+from lossprint.app import access, coreset, data, parts
 from lossprint.audit import coresets, export, outfile
 from lossprint.audit.coresets import Ask
+from lossprint.audit.sources import OF_FILES
 from lossprint.audit.types import LossprintError
 from lossprint.scoring.methods import METHODS
 
@@ -27,7 +28,7 @@ def files(loaded: data.Loaded, ask: Ask, percent: int, chosen: data.Coreset) -> 
     with st.container(horizontal=True, gap="small", vertical_alignment="bottom", key="coreset-files"):
         _download("Download CSV", lambda: _csv(chosen.frame), name, "download-coreset", type="primary")
         _download("Record", record, f"{name}.json", "download-record", help="How to make this subset again (JSON).")
-        if loaded.run.manifest["dataset"].get("kind") in ("manifest", "folder"):
+        if loaded.run.manifest["dataset"].get("kind") in OF_FILES:
             told = (
                 "The subset as a dataset of its own, with the validation and test samples. Put it where its images are."
             )
@@ -42,6 +43,7 @@ def files(loaded: data.Loaded, ask: Ask, percent: int, chosen: data.Coreset) -> 
             icon=":material/save:",
             on_click=_save,
             args=(loaded, ask, key),
+            disabled=not access.may("owner"),
             help="One of this name was saved before." if there else "Keeps it in the run folder, with its record.",
         )
 
@@ -52,7 +54,7 @@ def _csv(frame: pd.DataFrame) -> bytes:
 
 def _download(label: str, content: Callable[[], bytes], name: str, key: str, **options) -> None:
     kind = "application/json" if name.endswith(".json") else "text/csv"
-    st.download_button(label, content, name, kind, key=key, on_click="ignore", icon=":material/download:", **options)
+    access.download(label, content, name, kind, key=key, on_click="ignore", icon=":material/download:", **options)
 
 
 def in_code(loaded: data.Loaded, ask: Ask, percent: int, chosen: data.Coreset) -> None:
@@ -75,6 +77,7 @@ def in_code(loaded: data.Loaded, ask: Ask, percent: int, chosen: data.Coreset) -
 
 def _save(loaded: data.Loaded, ask: Ask, key: str) -> None:
     try:
+        access.require("owner", "to save a selection")
         source, chosen = data.coreset_source(loaded, ask.method), data.coreset(loaded, ask)  # both are in the cache
         made = coresets.keep(loaded.run, source, ask, str(st.session_state.get(key) or ""), chosen.frame)
     except (LossprintError, OSError) as error:
@@ -157,10 +160,12 @@ def _open(ask: Ask, percent: int) -> None:
 def _drop(loaded: data.Loaded, name: str) -> None:
     path = loaded.run.selection_path(name)
     try:
+        access.require("owner", "to delete a selection")
         texts = [one.read_bytes().decode("utf-8") for one in (path, outfile.record_path(path)) if one.exists()]
         loaded.run.drop_selection(name)
-    except OSError as error:
-        st.session_state["_error"] = f"{parts.md(name)} was not deleted: {parts.md(error.strerror or error)}"
+    except (LossprintError, OSError) as error:
+        reason = getattr(error, "strerror", None) or error
+        st.session_state["_error"] = f"{parts.md(name)} was not deleted: {parts.md(reason)}"
         return
     st.session_state[DROPPED] = (loaded.run.path, name, *[*texts, "", ""][:2])
 
@@ -170,6 +175,7 @@ def _put_back(loaded: data.Loaded) -> None:
     if gone is None:  # a second click
         return
     try:
+        access.require("owner", "to save a selection")
         loaded.run.write_selection(*gone[1:])
     except (LossprintError, OSError) as error:
         st.session_state["_error"] = f"{parts.md(gone[1])} was not put back: {parts.md(error)}"

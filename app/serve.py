@@ -9,44 +9,75 @@ import webbrowser
 from pathlib import Path
 from threading import Timer
 
+from lossprint.app import login as logins
+from lossprint.audit.remote import place
 from lossprint.audit.types import LossprintError
 
 MAIN = Path(__file__).with_name("main.py")
 
 
-def serve(path: str | Path, host: str = "127.0.0.1", port: int = 8501, open_browser: bool = True) -> int:
+def serve(
+    path: str | Path,
+    host: str = "127.0.0.1",
+    port: int = 8501,
+    open_browser: bool = True,
+    *,
+    roles: str | None = None,
+    secrets: Path | None = None,
+    insecure: bool = False,
+) -> int:
     """Serve the run, or the folder of runs, at `path`; print the URL; return when the server ends.
 
-    Raises LossprintError where the port is taken or the host is not this machine's.
+    `roles` and `secrets` are files: who may do what, and the login (see login.py). `insecure` asks for no login.
+    Raises LossprintError where others could enter unasked, the port is taken or the host is not this machine's.
     """
+    login = settle(path, host, roles, secrets, insecure)
     _free(host, port)
     _steady_memory()
     os.environ["LOSSPRINT_RUNS"] = str(Path(path).absolute())
     import streamlit as st
+    from starlette.middleware import Middleware
 
+    from lossprint.app import gate, quiet
+
+    quiet.install()
     shown = "localhost" if host in ("127.0.0.1", "0.0.0.0", "::", "") else host
-    url = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}"
+    url = login.origin if login else f"http://{f'[{shown}]' if ':' in shown else shown}:{port}"
+    for text in logins.warnings(login):
+        print(f"lossprint: {text}", file=sys.stderr)
     print(f"Lossprint is at {url} (Ctrl+C stops it)", flush=True)
     if open_browser:
         timer = Timer(1.5, webbrowser.open, [url])
         timer.daemon = True
         timer.start()
+    names = logins.hosts(host, login, insecure)
+    before = Middleware(gate.Gate, hosts=names, origin=login.origin if login else None)
+    kept = {"auth": login.auth} if login else None
     # The config.toml beside MAIN is read because MAIN is the app's script.
-    app = st.App(MAIN, on_script_error=_failed)
+    app = st.App(MAIN, on_script_error=_failed, middleware=[before], secrets=kept)
     try:
-        app.run(
-            config={
-                "server.address": host,
-                "server.port": port,
-                "server.headless": True,
-                "logger.hideWelcomeMessage": True,
-            }
-        )
+        app.run(config=logins.settings(host, port))
     except KeyboardInterrupt:
         pass
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     return 0
+
+
+def settle(path: str | Path, host: str, roles: str | None, secrets: Path | None, insecure: bool) -> logins.Login | None:
+    """Find the login and refuse what would let in who does not belong; what the pages need to know of it is put into
+    the environment."""
+    if insecure and secrets is not None:
+        raise LossprintError(
+            "expected --secrets or --insecure, found both: the one asks for a login, the other for none"
+        )
+    roles = roles or os.environ.get("LOSSPRINT_ROLES")
+    login = None if insecure else logins.find(secrets, Path(path))
+    logins.check(host, login, roles, insecure)
+    os.environ["LOSSPRINT_LOGIN"] = "1" if login else ""
+    os.environ["LOSSPRINT_ROLES"] = str(Path(roles).absolute()) if login else ""
+    os.environ["LOSSPRINT_INSECURE"] = "" if login or logins.is_local(host) else host
+    return login
 
 
 def _steady_memory() -> None:
@@ -83,13 +114,22 @@ def _free(host: str, port: int) -> None:
 def main() -> int:
     """`python -m lossprint.app.serve RUN_OR_FOLDER`: what `lossprint app` starts in a process of its own."""
     parser = argparse.ArgumentParser(prog="lossprint app")
-    parser.add_argument("run", type=Path, metavar="RUN_OR_FOLDER")
+    parser.add_argument("run", metavar="RUN_OR_FOLDER")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8501)
     parser.add_argument("--no-browser", action="store_true")
+    parser.add_argument("--roles")
+    parser.add_argument("--secrets", type=Path)
+    parser.add_argument("--insecure", action="store_true")
+    parser.add_argument("--check", action="store_true", help="only say whether it would start")
     options = parser.parse_args()
+    how = {"roles": options.roles, "secrets": options.secrets, "insecure": options.insecure}
     try:
-        return serve(options.run, options.host, options.port, not options.no_browser)
+        run = place(options.run)
+        if options.check:
+            settle(run, options.host, **how)
+            return 0
+        return serve(run, options.host, options.port, not options.no_browser, **how)
     except LossprintError as error:
         print(f"lossprint: {error}", file=sys.stderr)
         return 2

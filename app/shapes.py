@@ -5,6 +5,7 @@ Two levels of the loss carry the rules, both measured from chance, the loss ln(c
     low    min(ln(classes) / 2, ln 2): from four classes on, the given label has at least half of the probability
     high   twice that, min(ln(classes), ln 4): it has a quarter or less, with two or three classes no more than a guess
 
+Without labels both are measured from the losses themselves, see `levels`.
 What is early is measured by the sample's own class. A loss that is not finite counts as not recorded.
 """
 
@@ -82,8 +83,18 @@ class Blocks:
         return int(low), int(high)
 
 
-def levels(classes: int) -> tuple[float, float]:
-    """The losses in nats up to which a loss is low and above which it is high. One class is taken as two."""
+def levels(classes: int, losses: np.ndarray | None = None) -> tuple[float, float]:
+    """The losses in nats up to which a loss is low and above which it is high.
+
+    With one class (samples without labels) nothing says what a guess would lose: the losses (E, N) themselves do. High
+    is then above their median at the first checkpoint, low below halfway from there to the median at the last. Without
+    them one class is taken as two.
+    """
+    if classes == 1 and losses is not None and len(losses) > 1:
+        ends, columns = losses[[0, -1]], np.arange(losses.shape[1])
+        first, last = quantiles(ends, columns, (0.5,))[0].astype(float).tolist()
+        if last < first:
+            return (first + last) / 2, first
     low = min(math.log(max(2, classes)) / 2, math.log(2))
     return low, 2 * low
 
@@ -136,7 +147,7 @@ def shapes_of(trajectory: Trajectory, classes: int) -> Shapes:
     """The shape of each trajectory. With fewer than two checkpoints none can be told."""
     losses, labels = trajectory.losses, trajectory.labels
     steps, count = losses.shape
-    low, high = levels(classes)
+    low, high = levels(classes, losses)
     bands = class_quantiles(trajectory, classes)
     calm = ~(bands[:, 1] > high).T  # (E, classes): where a rise is the sample's own and not that of its whole class
     fell = np.full(count, steps, np.int16)

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from lossprint.audit.tasks import ALL
+from lossprint.audit.turns import worded
 from lossprint.audit.types import SCORES
 
 KIND = {
@@ -81,10 +83,13 @@ def reasons(
     sample: int,
     show=str,
     claims: Mapping[str, str] | None = None,
+    noun: str = "image",
+    labelled: bool = True,
 ) -> list[str]:
     """Why a sample is flagged, a sentence a finding; one sentence saying that it is not, otherwise.
 
-    `show` makes a label fit to be shown (it escapes markup). `claims`: what each finding of a stretch of video says, by
+    `show` makes a label fit to be shown (it escapes markup). `noun`: what a sample is; `labelled`: whether it has a
+    label. `claims`: what each finding of a stretch of video says, by
     its name, in a run whose videos were looked at over time.
     """
     mine = findings[findings["sample"] == sample]
@@ -92,9 +97,9 @@ def reasons(
     said = []
     for row in mine.itertuples():
         if row.kind == "label_error":
-            said.append(_label_error(row, scores, sample, label, show))
+            said.append(_label_error(row, scores, sample, label, show, noun) if labelled else _doubted(scores, sample))
         elif row.kind in ("duplicate", "near_duplicate"):
-            said.append(group_sentence(findings[findings["group"] == row.group], samples, show))
+            said.append(group_sentence(findings[findings["group"] == row.group], samples, show, noun))
         elif row.kind == "outlier":
             said.append(
                 f"It lies farther from its nearest neighbours than {_outlier_share(scores, sample)} of the samples."
@@ -109,7 +114,13 @@ def reasons(
     return said or [_unflagged_frame() if over_time else _unflagged(scores, samples, sample, label)]
 
 
-def _label_error(row, scores: pd.DataFrame, sample: int, label: str, show) -> str:
+def _doubted(scores: pd.DataFrame, sample: int) -> str:
+    percent = percentile(scores, sample, "csl")
+    more = "" if percent is None else f": higher than that of {'all others' if percent >= 99.95 else share(percent)}"
+    return f"While the model learned, the loss of this sample stayed far above that of the others{more}."
+
+
+def _label_error(row, scores: pd.DataFrame, sample: int, label: str, show, noun: str) -> str:
     other = row.suggested_label
     probability = scores.at[sample, "suggested_probability"] if sample in scores.index else None
     sure = "" if probability is None or pd.isna(probability) else f" ({100 * probability:.0f}{NBSP}% on average)"
@@ -123,7 +134,7 @@ def _label_error(row, scores: pd.DataFrame, sample: int, label: str, show) -> st
     if percent is not None and percent >= 50:
         rest = "all other" if percent >= 99.95 else f"{share(percent)} of"
         said.append(f"Its mean loss is higher than that of {rest} *{label}* samples.")
-    said += [text for text in (_case(scores, sample), _sureness(scores, sample)) if text]
+    said += [text for text in (_case(scores, sample, noun), _sureness(scores, sample)) if text]
     return " ".join(said)
 
 
@@ -133,11 +144,12 @@ CASES = {
 }
 
 
-def _case(scores: pd.DataFrame, sample: int) -> str | None:
+def _case(scores: pd.DataFrame, sample: int, noun: str) -> str | None:
     """What kind of case it is, in a run that was scored with the triage."""
     if "triage" not in scores.columns or sample not in scores.index:
         return None
-    return CASES.get(scores.at[sample, "triage"])
+    found = CASES.get(scores.at[sample, "triage"])
+    return found and worded(found, noun)
 
 
 def _sureness(scores: pd.DataFrame, sample: int) -> str | None:
@@ -156,12 +168,12 @@ def _outlier_share(scores: pd.DataFrame, sample: int) -> str:
     return "most" if percent is None else share(percent)
 
 
-def group_sentence(group: pd.DataFrame, samples: pd.DataFrame, show=str) -> str:
+def group_sentence(group: pd.DataFrame, samples: pd.DataFrame, show=str, noun: str = "image") -> str:
     """What is odd about a duplicate group, conflicts and leakage first."""
     rows = samples.loc[group["sample"]]
     exact = (group["kind"] == "duplicate").all()
     often = "twice" if len(rows) == 2 else f"{len(rows)} times"
-    what = f"{'The same image' if exact else 'Almost the same image'} is in the dataset {often}"
+    what = f"{'The same' if exact else 'Almost the same'} {noun} is in the dataset {often}"
     labels = sorted(set(rows["label"]))
     splits = [name for name in ("train", "val", "test") if (rows["split"] == name).any()]
     parts = [what]
@@ -171,7 +183,8 @@ def group_sentence(group: pd.DataFrame, samples: pd.DataFrame, show=str) -> str:
         names = {"train": "training", "val": "validation", "test": "test"}
         parts.append(f"in {' and '.join(names[name] for name in splits)} alike, so evaluation looks better than it is")
     if len(parts) == 1:
-        parts.append(f"under the same label, **{show(labels[0])}**: one copy is enough")
+        same = f"under the same label, **{show(labels[0])}**: " if samples["label"].iat[0] != ALL else ""
+        parts.append(f"{same}one copy is enough")
     return parts[0] + ", " + "; ".join(parts[1:]) + "."
 
 

@@ -8,6 +8,7 @@ from lossprint.app import data, decide, detail, grouping, keeping, parts, story
 from lossprint.app.gallery import gallery
 from lossprint.app.grouping import Edges, Table
 from lossprint.app.keeping import Said
+from lossprint.audit.turns import SAME
 
 MEMBERS = 24  # tiles a group
 IN_SIGHT = 4  # tiles that fit beside the buttons
@@ -51,8 +52,8 @@ def strips(loaded, table: Table, shown, decided: np.ndarray, partly: np.ndarray,
 def _group(loaded, row, samples: list[int], value: np.ndarray, pairs: Edges, known: Said, state: str, policy) -> None:
     members = pd.DataFrame({"sample": samples, "kind": row.kind})
     with st.container(border=True):
-        sentence = story.group_sentence(members, loaded.samples, parts.md)
-        st.markdown(" ".join(_badges(row, samples, pairs, state)) + "  \n" + sentence)
+        sentence = story.group_sentence(members, loaded.samples, parts.md, loaded.noun)
+        st.markdown(" ".join(_badges(row, samples, pairs, state, loaded.noun)) + "  \n" + sentence)
         left, right = st.columns([3, 2], gap="medium")
         with left:
             _strip(loaded, row, samples, value, pairs, known, state, policy)
@@ -65,14 +66,14 @@ def _group(loaded, row, samples: list[int], value: np.ndarray, pairs: Edges, kno
                 )
 
 
-def _badges(row, samples: list[int], pairs: Edges, state: str) -> list[str]:
+def _badges(row, samples: list[int], pairs: Edges, state: str, noun: str) -> list[str]:
     badges = []
     if row.conflict:
         badges.append(":red-badge[:material/warning: conflicting labels]")
     if row.leak:
         badges.append(":orange-badge[:material/call_split: across splits]")
     if row.kind == grouping.EXACT:
-        badges.append(":gray-badge[exact: same pixels]")
+        badges.append(f":gray-badge[exact: same {SAME[noun]}]")
     else:
         values = pairs.among(samples).similarity
         span = sorted({shown_alike(one) for one in (values.min(), values.max())}) if len(values) else []
@@ -120,7 +121,7 @@ def _strip(loaded, row, samples: list[int], value, pairs: Edges, known: Said, st
         split = rows["split"].iloc[at]
         notes = [parts.SPLITS.get(split, str(split))]
         if row.kind == grouping.NEAR and sample != kept:
-            notes.append(_like(similarity, kept))
+            notes.append(_like(similarity, kept, loaded.noun))
         notes.append(_measure(loaded, sample, value[at], policy))
         if state != "decided" and before.get(sample, {}).get("decision") == "exclude":
             notes.append("excluded elsewhere")
@@ -140,7 +141,7 @@ def _strip(loaded, row, samples: list[int], value, pairs: Edges, known: Said, st
     gallery(
         tiles,
         key=f"group-{row.group}",
-        label=f"duplicate group of {len(samples)} images",
+        label=f"duplicate group of {len(samples)} {loaded.noun}s",
         strip=True,
         selected=detail.opened() if detail.opened() in samples else None,
         on_open=detail.show,
@@ -159,10 +160,10 @@ def _shown_members(samples: list[int], kept: int) -> list[int]:
     return order[:MEMBERS]
 
 
-def _like(similarity: float, kept: int) -> str:
+def _like(similarity: float, kept: int, noun: str) -> str:
     if np.isnan(similarity):
         return f"no pair with #{kept}"
-    return f"same pixels as #{kept}" if similarity >= 1 else f"{shown_alike(similarity)} like #{kept}"
+    return f"same {SAME[noun]} as #{kept}" if similarity >= 1 else f"{shown_alike(similarity)} like #{kept}"
 
 
 def _measure(loaded: data.Loaded, sample: int, value: float, policy: str) -> str:
@@ -171,6 +172,8 @@ def _measure(loaded: data.Loaded, sample: int, value: float, policy: str) -> str
         return ""
     if policy == "largest":
         found = data.thumb(loaded, sample)
+        if loaded.noun == "text":
+            return f"{found.width:,} characters" if found else ""
         return f"{found.width} × {found.height} px" if found else ""
     return f"CSL {value:.2f}" if policy == "loss" else f"mean {shown_alike(-value)}"
 
@@ -247,4 +250,5 @@ def actions(
         st.caption("Choosing a label keeps one copy that carries it and excludes the others.")
     else:
         kept = keeping.stays(samples, before, train, value)
-        st.caption(f"#{kept} stays: an evaluation copy if there is one, else {BEST[policy]}.")
+        best = parts.worded(loaded, BEST[policy])
+        st.caption(f"#{kept} stays: an evaluation copy if there is one, else {best}.")

@@ -29,18 +29,19 @@ def suggestions(
     classes: pd.Series,
     show=str,
     claims: Mapping[str, str] | None = None,
+    noun: str = "image",
 ) -> list[Suggestion]:
     """At most four suggestions. `groups`: the duplicate groups; `classes`: training samples by label; `claims`: what
-    each finding of a stretch of video says, by its name."""
+    each finding of a stretch of video says, by its name; `noun`: what a sample is."""
     wrong = findings[findings["kind"] == "label_error"].sort_values("severity", ascending=False, kind="stable")
     found = [
         *_segments(findings, claims or {}, show),
         _worst(wrong),
-        _confusion(wrong, show),
-        _conflicting(groups),
+        _confusion(wrong, show, noun),
+        _conflicting(groups, noun),
         _leaking(groups),
         _class(wrong, classes, show),
-        _outliers(findings),
+        _outliers(findings, noun),
     ]
     return [one for one in found if one is not None][:4]
 
@@ -84,7 +85,7 @@ def _worst(wrong: pd.DataFrame) -> Suggestion | None:
     )
 
 
-def _confusion(wrong: pd.DataFrame, show) -> Suggestion | None:
+def _confusion(wrong: pd.DataFrame, show, noun: str) -> Suggestion | None:
     pairs = wrong.dropna(subset=["suggested_label"]).groupby(["label", "suggested_label"]).size()
     if pairs.empty or pairs.max() < 3:
         return None
@@ -93,7 +94,7 @@ def _confusion(wrong: pd.DataFrame, show) -> Suggestion | None:
     return Suggestion(
         f"{show(given)} that looks like {show(other)}",
         f"The most frequent confusion, {_count(len(mine), 'sample')}. If it is a matter of definition, settle the rule "
-        "before you correct single images.",
+        f"before you correct single {noun}s.",
         list(mine["sample"].head(SHOWN)),
         "labels",
         {"given": given, "suggested": other},
@@ -101,12 +102,12 @@ def _confusion(wrong: pd.DataFrame, show) -> Suggestion | None:
     )
 
 
-def _conflicting(groups: pd.DataFrame) -> Suggestion | None:
+def _conflicting(groups: pd.DataFrame, noun: str) -> Suggestion | None:
     mine = groups[groups["conflict"]]
     if mine.empty:
         return None
     return Suggestion(
-        "One image, two labels",
+        f"One {noun}, two labels",
         f"{_count(len(mine), 'duplicate group')} with conflicting labels: at least one copy in each is wrong.",
         [sample for samples in mine["samples"] for sample in samples[:2]][:SHOWN],
         "duplicates",
@@ -146,13 +147,13 @@ def _class(wrong: pd.DataFrame, classes: pd.Series, show) -> Suggestion | None:
     )
 
 
-def _outliers(findings: pd.DataFrame) -> Suggestion | None:
+def _outliers(findings: pd.DataFrame, noun: str) -> Suggestion | None:
     mine = findings[findings["kind"] == "outlier"].sort_values("severity", ascending=False, kind="stable")
     if mine.empty:
         return None
     return Suggestion(
         "Unlike anything else",
-        f"{_count(len(mine), 'image')} far from all others: broken, foreign, or rare and worth keeping.",
+        f"{_count(len(mine), noun)} far from all others: broken, foreign, or rare and worth keeping.",
         list(mine["sample"].head(SHOWN)),
         "outliers",
         more=[{"given": row.label} for row in mine.head(SHOWN).itertuples()],

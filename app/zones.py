@@ -34,6 +34,19 @@ class Zone:
     needs: tuple[str, ...]
 
 
+# What is said of two of them where samples have no labels: rule, meaning, advice.
+WITHOUT_LABELS = {
+    "wrong": (
+        "CSL in the upper fifth, and beyond the upper fence",
+        "The model took far longer than for nearly all others, or never took to it: wrong, broken, or rare.",
+        "Look at it.",
+    ),
+    "hard": (
+        "CSL in the upper fifth, within the fence",
+        "Learned late or with effort: rare, unclear or long, yet most likely right.",
+        "Keep. More samples of this kind would help.",
+    ),
+}
 # In order of precedence: a sample is in the first one whose rule it fulfils.
 ZONES: dict[str, Zone] = {
     "wrong": Zone(
@@ -47,7 +60,7 @@ ZONES: dict[str, Zone] = {
         "Hard",
         "CSL in the upper fifth, but the given label ahead",
         "Learned late or with effort: rare, unclear or borderline, yet most likely labelled right.",
-        "Keep. More images of this kind would help.",
+        "Keep. More samples of this kind would help.",
         ("csl", "doubt"),
     ),
     "aligned": Zone(

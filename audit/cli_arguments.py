@@ -1,6 +1,8 @@
 """What the options of the command line may be: each gives the value, or says what was expected and what was found."""
 
 import argparse
+import sys
+from pathlib import Path
 
 
 def natural(text: str) -> int:
@@ -48,8 +50,48 @@ def rate(text: str) -> float:
     return value
 
 
+def gigabytes(text: str) -> float:
+    value = _number(text)
+    if not 0 < value < 1e6:
+        raise argparse.ArgumentTypeError(f"expected gigabytes, a number over 0, found {text!r}")
+    return value
+
+
 def _number(text: str) -> float:
     try:
         return float(text)
     except ValueError:
         return float("nan")
+
+
+class RunURL(str):
+    """A run named by its URL; `bring` puts its folder on this machine in its place, after all is parsed."""
+
+    write = False
+
+
+class WrittenRunURL(RunURL):
+    write = True
+
+
+def run_folder(text: str) -> Path | RunURL:
+    """A RUN that is read."""
+    return RunURL(text) if "://" in text else Path(text)
+
+
+def written_run(text: str) -> Path | RunURL:
+    """A RUN that is made, gone on with or scored."""
+    return WrittenRunURL(text) if "://" in text else Path(text)
+
+
+def bring(options: argparse.Namespace) -> None:
+    """Replace the runs at URLs by their folders on this machine, brought up to date. Raises LossprintError."""
+    for name, value in list(vars(options).items()):
+        if isinstance(value, RunURL):
+            from lossprint.audit import remote
+
+            folder = remote.working_copy(str(value), write=value.write)
+            setattr(options, name, folder)
+            where = remote.about_decisions(folder)
+            if where and not value.write:
+                print(f"lossprint: {where}", file=sys.stderr)

@@ -3,7 +3,8 @@
 import argparse
 from pathlib import Path
 
-from lossprint.audit.cli_arguments import natural, positive, seed, share
+from lossprint.audit.cli_arguments import natural, positive, run_folder, seed, share, written_run
+from lossprint.audit.remote import shown
 from lossprint.audit.types import LossprintError
 
 METHODS = ("random", "cld", "recommended")
@@ -13,7 +14,7 @@ FRACTIONS = (0.01, 0.05, 0.1, 0.3, 0.5, 1.0)
 def add_export(exports, command) -> None:
     """Add `export coreset`."""
     coreset = command(exports, "coreset", _export, "a subset to train on: sample,path,label,score,rank")
-    coreset.add_argument("run", type=Path, metavar="RUN")
+    coreset.add_argument("run", type=run_folder, metavar="RUN")
     coreset.add_argument("--method", metavar="M", help="a name such as cld, csl_easy or random")
     budget = coreset.add_mutually_exclusive_group(required=True)
     budget.add_argument("--fraction", type=float, metavar="F", help="of the training samples, in proportion to classes")
@@ -34,7 +35,7 @@ def add_export(exports, command) -> None:
 def add(kinds, command) -> None:
     """Add the commands under `coreset`."""
     evaluate = command(kinds, "evaluate", _evaluate, "train on coresets of several methods and sizes, and compare")
-    evaluate.add_argument("run", type=Path, metavar="RUN")
+    evaluate.add_argument("run", type=written_run, metavar="RUN")
     evaluate.add_argument(
         "--methods", nargs="+", default=list(METHODS), metavar="M", help=f"default: {' '.join(METHODS)}; all for all"
     )
@@ -121,7 +122,7 @@ def _evaluate(options) -> int:
     names = ("seeds", "model", "steps", "truth", "equal", "at_least", "one_of_duplicates", "jobs", "device", "quiet")
     table = evaluate.evaluate(run, methods, sorted(set(options.fractions)), **_given(options, *names))
     print(evaluate.text(table))
-    print(f"see it: lossprint app {run.path}, page Coreset")
+    print(f"see it: lossprint app {shown(run.path)}, page Coreset")
     return 0
 
 

@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from lossprint.audit.cli_arguments import run_folder
+
 RULE = "whose decisions hold: latest (the default), majority, settled, adjudicated or reviewer:NAME"
 
 
@@ -13,11 +15,11 @@ def add_exports(exports, command) -> None:
     cleanlab = command(exports, "cleanlab", _cleanlab, "every sample as cleanlab tells it, with the decided label")
     segments = command(exports, "segments", _segments, "the videos as stretches of one label, as decided")
     for parser, name in ((segments, "FILE.csv"), (manifest, "FILE"), (changes, "FILE.csv"), (cleanlab, "FILE.csv")):
-        parser.add_argument("run", type=Path, metavar="RUN")
+        parser.add_argument("run", type=run_folder, metavar="RUN")
         parser.add_argument("--out", type=Path, required=True, metavar=name)
         add_rule(parser)
     tasks = command(exports, "labelstudio", _labelstudio, "flagged and reviewed samples as Label Studio tasks")
-    tasks.add_argument("run", type=Path, metavar="RUN")
+    tasks.add_argument("run", type=run_folder, metavar="RUN")
     tasks.add_argument("--out", type=Path, required=True, metavar="FILE.json", help="FILE.xml beside it: the interface")
     tasks.add_argument("--prefix", default=None, metavar="URL", help="before each path; default: /data/local-files/?d=")
 
@@ -33,7 +35,7 @@ def add_rule(parser: argparse.ArgumentParser, *, link: bool = False) -> None:
 def add_import(reviews, command) -> None:
     """Add import to the subparsers of `reviews`."""
     parser = command(reviews, "import", _import, "store decisions made in another tool; all of a file, or none")
-    parser.add_argument("run", type=Path, metavar="RUN")
+    parser.add_argument("run", type=run_folder, metavar="RUN")
     parser.add_argument("file", type=Path, metavar="FILE", help="Label Studio JSON, or CSV with path and label")
     parser.add_argument("--reviewer", default=None, metavar="NAME", help="who decided, where the file names nobody")
 

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from lossprint.audit.remote import shown
 from lossprint.audit.types import LossprintError
 
 SEEDS = 3
@@ -12,7 +13,7 @@ TEXT = (
     "accurate they are on held-out images. A comparison that was cut off goes on when it is asked for again. "
     "Of the other options only --seeds, --epochs, --device and --quiet go with it."
 )
-ELSEWHERE = ("model", "seed", "curvature_checkpoints", "val_fraction", "folds", "rate")
+ELSEWHERE = ("model", "seed", "curvature_checkpoints", "val_fraction", "folds", "rate", "precision", "compile")
 
 
 def add(audit: argparse.ArgumentParser) -> None:
@@ -42,5 +43,5 @@ def compare(options) -> int:
         device=options.device,
         quiet=options.quiet,
     )
-    print("\n".join([*loop.sentences(table), f"see it: lossprint app {run.path}, page Before & after"]))
+    print("\n".join([*loop.sentences(table), f"see it: lossprint app {shown(run.path)}, page Before & after"]))
     return 0

@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
+from lossprint.audit.cli_arguments import run_folder
 from lossprint.audit.cli_export import RULE
 
 
 def add(commands, command) -> None:
     """Add report to the subparsers of the program; `command` is cli._command."""
     parser = command(commands, "report", _report, "one HTML file: what was audited, found, decided, and what is left")
-    parser.add_argument("run", type=Path, metavar="RUN")
+    parser.add_argument("run", type=run_folder, metavar="RUN")
     parser.add_argument(
         "--out", type=Path, required=True, metavar="FILE.html", help="print it from a browser for a PDF"
     )

@@ -1,9 +1,8 @@
 """`lossprint reviews assign` and `lossprint reviews status`: who is asked what, and how far everybody is."""
 
 import sys
-from pathlib import Path
 
-from lossprint.audit.cli_arguments import positive, seed, share
+from lossprint.audit.cli_arguments import positive, run_folder, seed, share
 from lossprint.audit.types import LossprintError
 
 QUEUES = ("labels", "duplicates", "outliers", "video", "all")  # those of assigning.QUEUES, which is imported late
@@ -12,7 +11,7 @@ QUEUES = ("labels", "duplicates", "outliers", "video", "all")  # those of assign
 def add(reviews, command) -> None:
     """Add both to the subparsers of `reviews`; `command` is cli._command."""
     assign = command(reviews, "assign", _assign, "share a queue out among reviewers")
-    assign.add_argument("run", type=Path, metavar="RUN")
+    assign.add_argument("run", type=run_folder, metavar="RUN")
     assign.add_argument("--reviewers", required=True, metavar="A,B,...", help="their names, with commas between them")
     assign.add_argument("--overlap", type=positive, default=1, metavar="N", help="reviewers a finding; default: 1")
     assign.add_argument(
@@ -27,7 +26,7 @@ def add(reviews, command) -> None:
         "--extend", action="store_true", help="whoever has a question keeps it; deal out only what is missing"
     )
     status = command(reviews, "status", _status, "who has answered how much, and how far they agree")
-    status.add_argument("run", type=Path, metavar="RUN")
+    status.add_argument("run", type=run_folder, metavar="RUN")
 
 
 def _assign(options) -> int:

@@ -18,6 +18,7 @@ from lossprint.audit.csvfile import csv_text
 from lossprint.audit.export import applied, need_whole, run_in_record
 from lossprint.audit.resolve import resolve
 from lossprint.audit.review import Reviews, open_reviews
+from lossprint.audit.sources import OF_FILES
 from lossprint.audit.store import Run, version
 from lossprint.audit.strata import relevant
 from lossprint.audit.tree import dataset_root
@@ -326,13 +327,15 @@ def reached(run: Run, out: str | Path) -> str:
     Raises LossprintError where the images cannot be reached from there, as a manifest's paths lead to no folder above
     it, and where another file is there: one with path and label may be somebody's own manifest.
     """
-    out, root = Path(out), dataset_root(run)
-    if root is None or run.manifest["dataset"].get("kind") == "torchvision":
+    out, root, about = Path(out), dataset_root(run), run.manifest["dataset"]
+    if about.get("kind") != "remote" and (root is None or about.get("kind") not in OF_FILES):
         raise LossprintError(f"expected a run of image files for a manifest, found none in {run.path}")
     outfile.refuse(run, out, (".csv",), lambda file: outfile.read_record(file) is not None)
     outfile.refuse_record(out)
     if out.exists() and outfile.read_record(out) is None:
         raise LossprintError(f"expected a new file or an earlier export for the manifest, found another file at {out}")
+    if about.get("kind") == "remote":  # paths are URLs, or are made ones
+        return f"{about['root']}/" if "://" in about["root"] else ""
     place = out.resolve().parent
     if not root.is_relative_to(place):
         raise LossprintError(

@@ -203,7 +203,7 @@ def _said(cells: dict[str, str], line: str, name: str, reviewed: bool) -> Said |
         return None
     if decision in LABELLED and label is None:
         raise LossprintError(f"expected a label with {decision!r}, found none in {line} of {name}")
-    if decision == "reorder" and not cells["new_frame"].strip().isdecimal():
+    if decision == "reorder" and not _whole(cells["new_frame"]):
         found = cells["new_frame"][:SHOWN]
         raise LossprintError(
             f"expected a frame number as new_frame with 'reorder', found {found!r} in {line} of {name}"
@@ -216,6 +216,12 @@ def _said(cells: dict[str, str], line: str, name: str, reviewed: bool) -> Said |
     data = {"path": cells["path"], "sample": cells["sample"]}
     reviewer = cells["reviewer"].strip() or None
     return Said(line, data, label, verdict, reviewer, cells["comment"], cells["at"].strip(), meta or None)
+
+
+def _whole(value: object) -> bool:
+    """Whether a cell or a number of JSON is a whole number that a database can hold."""
+    text = str(value).strip()
+    return not isinstance(value, bool) and text.isascii() and text.isdigit() and len(text) < 19
 
 
 # --------------------------------------------------------------------------------------------------- about the samples
@@ -234,7 +240,9 @@ def _decisions(run: Run, said: list[Said], name: str, reviewer: str | None) -> l
         sample, fault = found(one.data)
         label = one.label if one.label is None or one.label in classes else one.label.strip()
         who = one.reviewer or (reviewer or "").strip()
-        meta = one.meta or {}
+        meta = dict(one.meta or {})
+        if not _whole(meta.get("new_frame")):
+            meta.pop("new_frame", None)
         role = "adjudication" if one.truth or meta.get("role") == "adjudication" else "import"
         if fault is None and label is not None and one.verdict not in labelstudio.VERDICTS and label not in classes:
             fault = "an unknown label", one.label
@@ -262,7 +270,7 @@ def _decisions(run: Run, said: list[Said], name: str, reviewer: str | None) -> l
                 "role": role,
                 **({"new_frame": meta["new_frame"]} if "new_frame" in meta else {}),
                 "blind": meta["blind"] if meta.get("blind") in ("given", "suggestion") else "",
-                "_order": (one.at, int(meta["review"]) if str(meta.get("review", "")).isdigit() else 0, len(made)),
+                "_order": (one.at, int(meta["review"]) if _whole(meta.get("review", "")) else 0, len(made)),
             }
         )
     if faults:
@@ -319,7 +327,10 @@ def _plain(path: str) -> str:
     """A path without what surrounds it in a URL, in Label Studio's local and uploaded files, or on another system."""
     if UPLOAD.match(path):
         return unquote(UPLOAD.sub("", path))
-    parts = urlsplit(path) if "://" in path or path.startswith("/data/local-files/") else None
+    try:
+        parts = urlsplit(path) if "://" in path or path.startswith("/data/local-files/") else None
+    except ValueError:  # it only looks like a URL
+        parts = None
     if parts is not None:
         path = parse_qs(parts.query).get("d", [""])[0] or unquote(parts.path)
     return os.path.normpath(str(PurePosixPath(path.replace("\\", "/")))).replace(os.sep, "/").lstrip("/")

@@ -14,6 +14,7 @@ import pandas as pd
 from lossprint.audit import outfile
 from lossprint.audit.csvfile import QUOTED, guard, unguard
 from lossprint.audit.export import applied, record_of, slots
+from lossprint.audit.remote_images import is_table, manifest_of
 from lossprint.audit.review import Reviews
 from lossprint.audit.store import Run
 from lossprint.audit.types import LossprintError
@@ -26,8 +27,12 @@ def original(run: Run) -> Path:
     """The manifest that the run's dataset was read from. Raises LossprintError where the dataset has none."""
     dataset = run.manifest["dataset"]
     kind, source = dataset.get("kind"), dataset.get("source")
+    if kind == "remote" and is_table(source):
+        return manifest_of(source) if "://" in source else Path(source)
     if kind != "manifest" or not source:
-        what = {"folder": "a folder of class folders", "torchvision": "a torchvision dataset"}.get(kind, "none")
+        what = {"folder": "a folder of class folders", "torchvision": "a torchvision dataset", "coco": "a COCO file"}
+        what |= {"huggingface": "a Hugging Face dataset", "webdataset": "WebDataset shards", "remote": "a folder"}
+        what = what.get(kind, "none")
         raise LossprintError(
             f"expected a dataset with a CSV or Parquet manifest, found {what} in run {run.path}: export the cleaned "
             "dataset instead"

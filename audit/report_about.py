@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 
 from lossprint.audit import span_counts
+from lossprint.audit.checkpoints import record_command
 from lossprint.audit.queues import SPANS
 from lossprint.audit.report_decided import outcome
 from lossprint.audit.report_facts import Facts, digest
@@ -161,7 +162,8 @@ def _left_in_videos(of: Facts) -> str:
 def audited(of: Facts) -> str:
     """The section on the dataset: where it is from, counts by split and class, unreadable images."""
     about = of.run.manifest["dataset"]
-    kinds = {"folder": "folders, one a class", "manifest": "a list of images with labels"}
+    kinds = {"folder": "folders, one a class", "manifest": "a list of images with labels", "coco": "a COCO file"}
+    kinds |= {"huggingface": "a Hugging Face dataset", "webdataset": "WebDataset shards"}
     kind = str(about.get("kind") or "")
     return section(
         "audited",
@@ -412,7 +414,10 @@ def audit_command(of: Facts) -> str:
     out = f"--out {shlex.quote(of.run.name)}"
     if of.run.manifest.get("recording") == "imported":
         losses = shlex.quote(str(asked.get("losses") or "LOSSES"))
-        return f"lossprint import {losses} --dataset {shlex.quote(source)} {out}"
+        task = "" if of.run.task == "classes" else f" --task {of.run.task}"
+        return f"lossprint import {losses} --dataset {shlex.quote(source)} {out}{task}"
+    if "checkpoints" in asked:
+        return record_command(asked, of.run.name)
     if "epochs" not in asked:
         return f"# recorded in a training loop of the user's own, then: lossprint score {shlex.quote(of.run.name)}"
     given = [f"--{one.replace('_', '-')} {shlex.quote(str(asked[one]))}" for one in OPTIONS if one in asked]

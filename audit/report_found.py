@@ -11,6 +11,7 @@ from lossprint.audit.report_facts import MEMBERS, Facts
 from lossprint.audit.report_parts import NBSP, SPLITS, name, p, path, plural, section, table, text
 from lossprint.audit.report_pictures import Pictures
 from lossprint.audit.report_svg import loss_print
+from lossprint.audit.turns import worded
 from lossprint.audit.types import KINDS
 
 # title, one of it, what it means
@@ -66,9 +67,10 @@ def found(of: Facts, pictures: Pictures) -> str:
     kinds = [kind for kind in KINDS if (of.progress["kind"] == kind).any()]
     parts = [p(*_not_found(of, kinds))]
     if kinds:
-        parts.append(_counts(of, kinds))
+        parts.append(_counts(of, kinds, pictures.noun))
     if pictures.missing and kinds:
-        parts.append(p("The images are not where the audit found them, so they are not shown here.", kind="note"))
+        gone = worded("The images are not where the audit found them, so they are not shown here.", pictures.noun)
+        parts.append(p(gone, kind="note"))
     for kind in kinds:
         if kind in SPANS:
             shown = len(report_spans.worst(of, kind))
@@ -104,7 +106,7 @@ def _not_found(of: Facts, kinds: list[str]) -> list[str]:
     return said
 
 
-def _counts(of: Facts, kinds: list[str]) -> str:
+def _counts(of: Facts, kinds: list[str], noun: str) -> str:
     images = of.findings.groupby("kind", observed=True)["sample"].nunique()
     rows = []
     for kind in kinds:
@@ -113,14 +115,14 @@ def _counts(of: Facts, kinds: list[str]) -> str:
         rows.append([TEXTS[kind][0], f"{row['of']:,}", f"{images[kind]:,}", f"{row['reviewed']:,}", f"{rest:,}"])
     return table(
         "Findings of each kind, and how many were reviewed",
-        ["Kind", ">Findings", ">Images", ">Reviewed", ">Not reviewed"],
+        ["Kind", ">Findings", worded(">Images", noun), ">Reviewed", ">Not reviewed"],
         rows,
     )
 
 
-def _heading(of: Facts, kind: str, shown: int, more: str = "") -> str:
+def _heading(of: Facts, kind: str, shown: int, more: str = "", noun: str = "image") -> str:
     total = int(of.progress.loc[of.progress["kind"] == kind, "of"].iloc[0])
-    title, one, meaning = TEXTS[kind]
+    title, one, meaning = (worded(words, noun) for words in TEXTS[kind])
     which = f"The {shown} most severe of {total:,} are shown." if shown < total else ""
     head = f'<h3 id="{kind}">{title}</h3>'
     return head + p(f"<b>{plural(total, one, MANY.get(kind, ''))}.</b> {meaning}", more, which, kind="lead-in")
@@ -137,13 +139,13 @@ def _singles(of: Facts, pictures: Pictures, kind: str) -> str:
     key = ""
     if drawn and top:
         key = p(
-            f'<span class="swatch"></span> The image’s <i>loss print</i>: how surprised the network was by the given '
-            f"label at each of {plural(len(of.prints.checkpoints), 'checkpoint')} (bottom: not at all; top: "
-            f'{top:.1f}{NBSP}nats). <span class="swatch mean"></span> The mean of the {of.prints.of} images with that '
-            "label. Where the first stays far above the second, the network never accepted the label.",
+            f'<span class="swatch"></span> The {pictures.noun}’s <i>loss print</i>: how surprised the network was by '
+            f"the given label at each of {plural(len(of.prints.checkpoints), 'checkpoint')} (bottom: not at all; top: "
+            f'{top:.1f}{NBSP}nats). <span class="swatch mean"></span> The mean of the {of.prints.of} {pictures.noun}s '
+            "with that label. Where the first stays far above the second, the network never accepted the label.",
             kind="note",
         )
-    return f'{_heading(of, kind, len(rows))}<ul class="cards">{cards}</ul>{key}'
+    return f'{_heading(of, kind, len(rows), noun=pictures.noun)}<ul class="cards">{cards}</ul>{key}'
 
 
 def _top(of: Facts, samples: Iterable[int]) -> float:
@@ -194,7 +196,7 @@ def _groups(of: Facts, pictures: Pictures, kind: str) -> str:
     rows = of.worst[of.worst["kind"] == kind]
     groups = list(rows.groupby("rank", sort=True))
     items = "".join(f"<li>{_group(of, pictures, group)}</li>" for _, group in groups)
-    return f'{_heading(of, kind, len(groups), _odd(of, kind))}<ul class="groups">{items}</ul>'
+    return f'{_heading(of, kind, len(groups), _odd(of, kind), pictures.noun)}<ul class="groups">{items}</ul>'
 
 
 def _odd(of: Facts, kind: str) -> str:
@@ -223,7 +225,7 @@ def _group(of: Facts, pictures: Pictures, group: pd.DataFrame) -> str:
             f'{p(label)}{p(path(row["path"]))}<p class="said">{said(of, sample)}</p></figcaption></figure>'
         )
     more = len(group) - MEMBERS
-    rest = p(f"and {plural(more, 'further image')} of this group", kind="note") if more > 0 else ""
+    rest = p(f"and {plural(more, f'further {pictures.noun}')} of this group", kind="note") if more > 0 else ""
     labels, splits = known["label"].nunique(), known["split"].nunique()
     notes = [words for words, odd in (("conflicting labels", labels > 1), ("in several splits", splits > 1)) if odd]
     head = p(f'<span class="tag out">{" · ".join(notes)}</span>' if notes else "The same label: one copy is enough.")

@@ -1,4 +1,4 @@
-"""The pictures of a report, as data URIs and never more than the report can carry."""
+"""The pictures of a report, as data URIs and never more than the report can carry; of texts their beginnings."""
 
 import base64
 import io
@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from lossprint.audit.datasets import image_reader
+from lossprint.audit import turns
+from lossprint.audit.datasets import image_reader, text_reader
 from lossprint.audit.report_parts import text
 from lossprint.audit.store import Run
 from lossprint.audit.types import LossprintError
@@ -21,10 +22,11 @@ WORKERS = 4
 
 @dataclass(frozen=True)
 class Picture:
-    """An image as a data URI, or the empty one of an image that cannot be read."""
+    """An image as a data URI, or the beginning of a text as its turns: (role, what was said)."""
 
     uri: str
     tiny: bool = False
+    turns: tuple[tuple[str, str], ...] = ()
 
 
 class Pictures:
@@ -32,10 +34,14 @@ class Pictures:
 
     def __init__(self, run: Run, paths: dict[int, str], cards: list[int], small: list[int]):
         self.paths = paths
-        source = run.manifest["dataset"].get("source")
+        about = run.manifest["dataset"]
+        source, self.noun = about.get("source"), about.get("media", "image")
         wanted = list(dict.fromkeys([*cards, *small]))
         try:
-            reader = image_reader(source) if source else None
+            if self.noun == "text":
+                reader = text_reader(source, about.get("fingerprint"))
+            else:
+                reader = image_reader(source) if source else None
         except LossprintError:  # the dataset is not on this machine (any more)
             reader = None
         big = set(cards)
@@ -64,7 +70,7 @@ class Pictures:
 
     @property
     def missing(self) -> bool:
-        """Whether none of the images could be read."""
+        """Whether none of the images or texts could be read."""
         return not self.cards and not self.small
 
     def card(self, sample: int, label: str) -> str:
@@ -77,12 +83,19 @@ class Pictures:
         """`label` is what the dataset says the image shows."""
         where = text(self.paths.get(sample, sample))
         if found is None:
-            return f'<span class="gone" role="img" aria-label="{where}: not available">no picture</span>'
+            what = "no text" if self.noun == "text" else "no picture"
+            return f'<span class="gone" role="img" aria-label="{where}: not available">{what}</span>'
+        if found.turns:
+            said = "".join(
+                f"<b>{text(role)}</b>" * bool(role) + f'<p dir="auto">{text(words, 500)}</p>'
+                for role, words in found.turns
+            )
+            return f'<div class="text">{said}</div>'
         tiny = ' class="tiny"' if found.tiny else ""
         return f'<img{tiny} src="{found.uri}" alt="{where}, labelled {text(label, 60)}">'
 
 
-def _read(reader: Callable[[str], Image.Image], path: str | None) -> Image.Image | None:
+def _read(reader: Callable[[str], Image.Image | str], path: str | None) -> Image.Image | str | None:
     if path is None:
         return None
     try:
@@ -91,8 +104,10 @@ def _read(reader: Callable[[str], Image.Image], path: str | None) -> Image.Image
         return None
 
 
-def picture(found: Image.Image, size: int) -> Picture:
-    """Tiny images as they are in PNG, larger ones shrunk to `size` in JPEG."""
+def picture(found: Image.Image | str, size: int) -> Picture:
+    """Tiny images as they are in PNG, larger ones shrunk to `size` in JPEG; of a text the beginning."""
+    if isinstance(found, str):
+        return Picture("", turns=tuple(turns.excerpt(found)) if size == CARD else (("", turns.line(found, 90)),))
     found = found.convert("RGB")
     tiny = max(found.size) <= TINY
     buffer = io.BytesIO()

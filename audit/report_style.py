@@ -100,6 +100,10 @@ pre { background: var(--soft); border: 1px solid var(--rule); border-radius: 6px
 .picture { display: flex; align-items: center; justify-content: center; width: 100%; aspect-ratio: 1;
   background: var(--soft); border-radius: 4px; overflow: hidden; }
 .picture img { width: 100%; height: 100%; object-fit: contain; }
+.picture:has(.text) { display: block; aspect-ratio: auto; max-height: 13rem; background: none; }
+.text { font-size: .82rem; line-height: 1.4; overflow-wrap: anywhere; }
+.text b { display: block; margin-top: .3rem; font-size: .7rem; text-transform: uppercase; color: var(--muted); }
+.text p { margin: 0; unicode-bidi: plaintext; }
 img.tiny { image-rendering: pixelated; }
 .gone { color: var(--muted); font-size: .82rem; text-align: center; }
 .groups { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(19rem, 100%), 1fr)); gap: 1rem;
@@ -118,6 +122,7 @@ svg.place { height: 1rem; margin: .6rem 0; overflow: hidden; }
 svg.place .next { stroke-dasharray: none; }
 .said { border-top: 1px solid var(--rule); padding-top: .3rem; }
 .thumb img, .thumb .gone { display: block; width: 2.8rem; height: 2.8rem; object-fit: contain; line-height: 1.2; }
+.thumb .text { min-width: 10rem; }
 .changes td:nth-child(2) { min-width: 0; }
 .tag { display: inline-block; border: 1px solid currentColor; border-radius: .5rem; padding: 0 .4rem; font-size: .82rem;
   font-weight: 600; color: var(--muted); }

@@ -1,14 +1,12 @@
 """The part of a run folder that holds coresets: those kept under a name, and what training on some came to."""
 
-import os
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 
-from lossprint.audit.atomic import write_frame, write_text
+from lossprint.audit.atomic import alone, remove, write_frame, write_text
 from lossprint.audit.types import LossprintError
 
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9 ._+-]{0,62}[A-Za-z0-9_+-])?")
@@ -40,7 +38,11 @@ class SelectionFiles:
         return self._update("overlap.parquet", merge)
 
     def _update(self, name: str, merge: Merge) -> pd.DataFrame:
-        with _alone(self.path):
+        folder = self.path / "selections"
+        folder.mkdir(exist_ok=True)
+        with alone(folder):
+            for part in self.path.glob(f".{name}.*.part"):  # of a process that was killed
+                part.unlink(missing_ok=True)
             table = merge(self._optional(name))
             write_frame(self.path / name, table)
         return table
@@ -68,22 +70,5 @@ class SelectionFiles:
     def drop_selection(self, name: str) -> None:
         """Remove a kept subset; nothing happens where there is none of that name."""
         path = self.selection_path(name)
-        path.unlink(missing_ok=True)
-        path.with_name(f"{path.name}.json").unlink(missing_ok=True)
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Wait until no other process is in here with this folder; on a system without such locks, go in anyway."""
-    try:
-        import fcntl
-    except ImportError:
-        yield
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        with suppress(OSError):  # some network file systems have none
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
+        remove(path)
+        remove(path.with_name(f"{path.name}.json"))

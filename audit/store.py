@@ -7,6 +7,7 @@ a stage named in it is complete. Nothing is pickled.
 import json
 import os
 import platform
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,17 +19,31 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lossprint.audit.atomic import sweep, write_frame, write_table, write_text
+from lossprint.audit import checked, checksums
+from lossprint.audit.atomic import names, needed, refuse_pipe, remove, sweep, write_frame, write_table, write_text
+from lossprint.audit.ranges import Between, RangeFiles, within, write_sorted
+from lossprint.audit.remote import place as place_of
 from lossprint.audit.selections import SelectionFiles
-from lossprint.audit.tables import CURVATURE, FRAMES, OPTIONAL, PAIRS, PART, SPANS, findings_table, read_part
+from lossprint.audit.tables import (
+    CURVATURE,
+    FRAMES,
+    LOOKUP_ROWS,
+    OPTIONAL,
+    PAIRS,
+    PART,
+    SPANS,
+    findings_table,
+    read_part,
+)
 from lossprint.audit.tensors import TensorFiles, one_line
-from lossprint.audit.types import Finding, LossprintError, Trajectory
+from lossprint.audit.types import Finding, LossprintError
 
 FORMAT = 1
-LOOKUP_ROWS = 1 << 17  # of a row group: one sample's partners are found in about 15 ms among 40 million rows
+WHOLE = "rank-0.parquet"  # of a checkpoint's parts, one a process, the one that is written when all others are there
 VIDEO_FRAMES = "frames"  # the folder of a dataset that was decoded into the run folder, and moves with it
 PLACES = ("source", "root")  # of a dataset, in run.json
-STAGES = ("record", "curvature", "embed", "score", "find")
+STAGES = tuple(checksums.STAGES)
+SURE = {"page_checksum_verification": True}  # a page that is not as it was written is refused
 
 
 def version() -> str:
@@ -37,7 +52,7 @@ def version() -> str:
 
 
 @dataclass(frozen=True)
-class Run(TensorFiles, SelectionFiles):
+class Run(TensorFiles, SelectionFiles, RangeFiles):
     """An opened run folder. `manifest` is run.json as it was when the run was opened or last written."""
 
     path: Path
@@ -53,22 +68,27 @@ class Run(TensorFiles, SelectionFiles):
         return self.manifest["dataset"]["classes"]
 
     @property
+    def task(self) -> str:
+        """What the losses are of, see `tasks`: classes, multi-label, regression or text."""
+        return self.manifest["dataset"].get("task", "classes")
+
+    @property
     def stages(self) -> list[str]:
         return self.manifest["stages"]
 
     # Tables ---------------------------------------------------------------------------------------------------
 
-    def samples(self, only: list[int] | None = None) -> pd.DataFrame:
-        """All samples of all splits, or some: sample, path, label, split, sequence, frame."""
+    def samples(self, only: list[int] | None = None, columns: list[str] | None = None) -> pd.DataFrame:
+        """All samples of all splits, or some: sample, path, label, split, sequence, frame; or some of these columns."""
         filters = None if only is None else [("sample", "in", [int(one) for one in only])]
-        return self._table("samples.parquet", filters, self.home)
+        return self._table("samples.parquet", filters, self.home, columns)
 
     def has_samples(self) -> bool:
         return (self.path / "samples.parquet").exists()
 
-    def scores(self) -> pd.DataFrame:
-        """One row a training sample, one column a score of `types.SCORES`."""
-        return self._table("scores.parquet")
+    def scores(self, filters: list | None = None, columns: list[str] | None = None) -> pd.DataFrame:
+        """One row a training sample, one column a score of `types.SCORES`; or some rows, by pyarrow's filters."""
+        return self._table("scores.parquet", filters, columns=columns)
 
     def findings(self) -> pd.DataFrame:
         """One row a sample of a finding, columns `FINDINGS`; the members of a duplicate group share `group`."""
@@ -77,11 +97,6 @@ class Run(TensorFiles, SelectionFiles):
     def pairs(self, sample: int | None = None) -> pd.DataFrame:
         """Aligned and conflicting validation partners, columns `PAIRS`; of one training sample if given."""
         return self._table("pairs.parquet", filters=None if sample is None else [("sample", "==", int(sample))])
-
-    @property
-    def pairs_path(self) -> Path:
-        """The file of `pairs`, sorted by sample, for reading it piece by piece."""
-        return self.path / "pairs.parquet"
 
     def frames(self) -> pd.DataFrame | None:
         """What is known of every frame of a sequence, columns `FRAMES`; None where nothing was looked at over time."""
@@ -104,9 +119,11 @@ class Run(TensorFiles, SelectionFiles):
 
     def _table(self, name: str, filters=None, folder: Path | None = None, columns=None) -> pd.DataFrame:
         path = (folder or self.path) / name
+        needed(path)
         try:
-            return pq.read_table(path, filters=filters, columns=columns).to_pandas()
-        except (FileNotFoundError, pa.ArrowInvalid, OSError) as error:
+            refuse_pipe(path)
+            return checked.frame(pq.read_table(path, filters=filters, columns=columns, **SURE), name, columns)
+        except checked.DAMAGED as error:
             raise LossprintError(f"expected a readable {name} in run {self.path}, found: {one_line(error)}") from None
 
     def _optional(self, name: str) -> pd.DataFrame | None:
@@ -136,7 +153,7 @@ class Run(TensorFiles, SelectionFiles):
 
     def members(self, kind: str) -> list["Run"]:
         """The further trainings of a kind, `seed` or `fold`, ascending."""
-        return [self.member(path.name) for path in sorted((self.path / "members").glob(f"{kind}=*"))]
+        return [self.member(name) for name in sorted(names(self.path / "members")) if name.startswith(f"{kind}=")]
 
     # Trajectories ---------------------------------------------------------------------------------------------
 
@@ -149,57 +166,15 @@ class Run(TensorFiles, SelectionFiles):
         for checkpoint in self.recorded():
             yield checkpoint, self.part("train", checkpoint).to_pandas()
 
-    def part(self, split: str, checkpoint: int) -> pa.Table:
-        """All ranks' rows of one checkpoint of one split."""
+    def part(self, split: str, checkpoint: int, between: Between = None, columns: list[str] | None = None) -> pa.Table:
+        """All ranks' rows of one checkpoint of one split, or some of the rows and columns."""
         folder = self._part_folder(split, checkpoint)
-        files = sorted(folder.glob("rank-*.parquet"))
+        files = self._part_files(split, checkpoint)
         try:
-            tables = [read_part(file) for file in files]
+            tables = [read_part(file, within(between), columns) for file in files]
             return pa.concat_tables(tables, promote_options="default")
-        except (pa.ArrowInvalid, OSError) as error:
+        except checked.DAMAGED as error:
             raise LossprintError(f"expected readable Parquet parts in {folder}, found: {one_line(error)}") from None
-
-    def trajectory(self, split: str = "train", losses_only: bool = False) -> Trajectory:
-        """The whole loss trajectories of a split, in memory: O(E N); a quarter of it with the losses only."""
-        table = self._table("samples.parquet", folder=self.home, columns=["sample", "label", "split"])
-        table = table[table["split"] == split].sort_values("sample")
-        ids = table["sample"].to_numpy(np.int64)
-        index = {label: i for i, label in enumerate(self.classes)}
-        labels = table["label"].map(index).to_numpy(np.int32)
-        checkpoints = self.recorded(split)
-        shape = (len(checkpoints), len(ids))
-        losses = np.full(shape, np.nan, np.float32)
-        if not losses_only:
-            margins = np.full(shape, np.nan, np.float32)
-            predicted = np.full(shape, -1, np.int32)
-            norms = np.full(shape, np.nan, np.float32)
-        for row, checkpoint in enumerate(checkpoints):
-            part = self.part(split, checkpoint)
-            samples = part["sample"].to_numpy()
-            at = np.searchsorted(ids, samples)
-            if len(samples) and (at.max(initial=0) >= len(ids) or not np.array_equal(ids[at], samples)):
-                raise LossprintError(
-                    f"expected sample ids of split {split} in {self._part_folder(split, checkpoint)}, "
-                    f"found ids that samples.parquet does not have"
-                )
-            losses[row, at] = part["loss"].to_numpy()
-            if losses_only:
-                continue
-            margins[row, at] = part["margin"].to_numpy()
-            predicted[row, at] = part["predicted"].to_numpy()
-            if OPTIONAL.name in part.column_names:
-                norms[row, at] = part[OPTIONAL.name].to_numpy()
-        if losses_only:
-            return Trajectory(ids, labels, np.array(checkpoints, np.int64), losses)
-        return Trajectory(
-            ids,
-            labels,
-            np.array(checkpoints, np.int64),
-            losses,
-            None if np.isnan(margins).all() else margins,
-            None if (predicted < 0).all() else predicted,
-            None if np.isnan(norms).all() else norms,
-        )
 
     def write_part(self, split: str, checkpoint: int, table: pa.Table | pd.DataFrame, rank: int = 0) -> None:
         """Write one rank's rows of one checkpoint. `table` has the columns of `PART`, and `el2n` or not."""
@@ -207,20 +182,37 @@ class Run(TensorFiles, SelectionFiles):
             table = pa.Table.from_pandas(table, preserve_index=False)
         schema = PART.append(OPTIONAL) if OPTIONAL.name in table.column_names else PART
         folder = self._part_folder(split, checkpoint)
-        write_table(folder / f"rank-{rank}.parquet", table.select(schema.names).cast(schema).sort_by("sample"))
+        write_sorted(folder / f"rank-{rank}.parquet", table.select(schema.names).cast(schema).sort_by("sample"))
+
+    def _part_files(self, split: str, checkpoint: int) -> list[Path]:
+        folder = self._part_folder(split, checkpoint)
+        needed(folder)
+        return sorted(folder.glob("rank-*.parquet"))
 
     def _part_folder(self, split: str, checkpoint: int) -> Path:
         return self.path / "trajectories" / f"split={split}" / f"checkpoint={checkpoint:05d}"
 
     def drop_parts_after(self, checkpoint: int) -> None:
         """Remove the trajectories recorded after a checkpoint, as a resumed run does before it goes on."""
-        for split in ("train", "val", "test"):
-            for later in self.recorded(split):
-                if later > checkpoint:
-                    folder = self._part_folder(split, later)
-                    for file in folder.iterdir():
-                        file.unlink()
-                    folder.rmdir()
+        needed(self.path / "trajectories")
+        for folder in self.path.glob("trajectories/split=*/checkpoint=*"):
+            if int(folder.name.removeprefix("checkpoint=")) > checkpoint:
+                _remove_parts(folder)
+
+    def drop_unfinished(self) -> None:
+        """Remove the parts of checkpoints that were cut off before all processes had written theirs."""
+        for place in ("trajectories/split=*", "members/*/trajectories/split=*", "curvature"):
+            needed(self.path / place.partition("/")[0])
+            for folder in self.path.glob(f"{place}/checkpoint=*"):
+                if not (folder / WHOLE).exists():
+                    _remove_parts(folder)
+
+    def make_room(self, split: str, checkpoint: int, processes: int = 1) -> None:
+        """Remove parts that would stand beside what the processes are about to write; one file is replaced by one."""
+        folder = self._part_folder(split, checkpoint)
+        needed(folder)
+        if processes > 1 or any(file.name != WHOLE for file in folder.glob("rank-*.parquet")):
+            _remove_parts(folder)
 
     # Curvature ------------------------------------------------------------------------------------------------
 
@@ -229,14 +221,19 @@ class Run(TensorFiles, SelectionFiles):
 
     def write_curvature(self, checkpoint: int, frame: pd.DataFrame, rank: int = 0) -> None:
         table = pa.Table.from_pandas(frame, schema=CURVATURE, preserve_index=False).sort_by("sample")
-        write_table(self.path / "curvature" / f"checkpoint={checkpoint:05d}" / f"rank-{rank}.parquet", table)
+        write_sorted(self.path / "curvature" / f"checkpoint={checkpoint:05d}" / f"rank-{rank}.parquet", table)
 
-    def curvature(self) -> pd.DataFrame:
+    def curvature(self, between: Between = None) -> pd.DataFrame:
         """Curvature, trace and gradient norm, each the mean over the measured checkpoints, indexed by sample."""
+        needed(self.path / "curvature")
         files = sorted((self.path / "curvature").glob("checkpoint=*/rank-*.parquet"))
+        files = [file for file in files if (file.parent / WHOLE).exists()]
         try:
-            tables = [pq.read_table(file, schema=CURVATURE, partitioning=None) for file in files]
-        except (pa.ArrowInvalid, OSError) as error:
+            filters = within(between) or None
+            for file in files:
+                refuse_pipe(file)
+            tables = [pq.read_table(f, schema=CURVATURE, filters=filters, partitioning=None, **SURE) for f in files]
+        except checked.DAMAGED as error:
             raise LossprintError(
                 f"expected readable Parquet parts in {self.path / 'curvature'}, found: {one_line(error)}"
             ) from None
@@ -260,13 +257,21 @@ class Run(TensorFiles, SelectionFiles):
 
     def write_samples(self, frame: pd.DataFrame, unreadable: pd.DataFrame) -> None:
         write_frame(self.path / "unreadable.parquet", unreadable)
-        write_frame(self.path / "samples.parquet", frame)  # last: `has_samples` means that both are there
+        table = pa.Table.from_pandas(frame, preserve_index=False)
+        write_table(self.path / "samples.parquet", table, LOOKUP_ROWS)  # last: `has_samples` means that both are there
 
     def write_scores(self, frame: pd.DataFrame) -> None:
-        write_frame(self.path / "scores.parquet", frame)
+        write_frame(self.scores_path, frame)
 
     def write_findings(self, findings: list[Finding], samples: pd.DataFrame) -> None:
         write_frame(self.path / "findings.parquet", findings_table(findings, samples))
+
+    def label_scores(self) -> pd.DataFrame | None:
+        """Of a multi-label run one row a sample and label: sample, name, given, csl, cld, severity; else None."""
+        return self._optional("label_scores.parquet")
+
+    def write_label_scores(self, frame: pd.DataFrame) -> None:
+        write_frame(self.path / "label_scores.parquet", frame)
 
     def write_pairs(self, frame: pd.DataFrame) -> None:
         table = pa.Table.from_pandas(frame[list(PAIRS)], preserve_index=False)
@@ -275,11 +280,14 @@ class Run(TensorFiles, SelectionFiles):
     def finish(self, stage: str, **facts) -> "Run":
         """Say that a stage is done, with facts worth keeping (seconds, counts); run.json is written last."""
         stages = [name for name in STAGES if name in {*self.stages, stage}]
+        checksums.list_stage(self.path, stage)
         return self._rewrite(stages, {**self.manifest.get("facts", {}), stage: facts})
 
     def reopen(self, stage: str) -> "Run":
         """Take back that a stage and those after it are done, before they are run again."""
-        return self._rewrite([name for name in self.stages if STAGES.index(name) < STAGES.index(stage)])
+        stages = [name for name in STAGES[: STAGES.index(stage)] if name in self.stages]
+        checksums.unlist(self.path, stages)
+        return self._rewrite(stages)
 
     def _rewrite(self, stages: list[str], facts: dict | None = None) -> "Run":
         manifest = {
@@ -344,30 +352,30 @@ def refuse_others(path: Path, root: str | Path | None = None) -> None:
 
 
 def open_run(path: str | Path, need: str | None = "find") -> Run:
-    """Open a run folder. `need` is the stage that must be done; None opens one that is half written as well.
+    """Open a run folder, or the one at a URL. `need` is the stage that must be done; None opens a half-written one too.
 
     Raises LossprintError, in one line, where there is no run, it is damaged, newer than this program, or half written.
     """
-    path = Path(path)
+    path = place_of(path)
     if not path.exists():
         raise LossprintError(f"expected a run folder, found nothing at {path}")
     file = path / "run.json"
     if not file.is_file():
         raise LossprintError(f"expected a run folder (one with a run.json), found none in {path}")
     try:
-        manifest = json.loads(file.read_text(encoding="utf-8"))
-        number = int(manifest["format"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        manifest = checked.read_manifest(file.read_bytes())
+        number = manifest["format"]
+    except (OSError, ValueError, KeyError, RecursionError) as error:
         raise LossprintError(f"expected a readable run.json, found in {file}: {one_line(error)}") from None
     if number > FORMAT:
         raise LossprintError(
             f"expected a run of format {FORMAT} or older, found format {number} (written by lossprint "
             f"{manifest.get('lossprint', '?')}; this is {version()}) at {path}: upgrade lossprint to open it"
         )
-    kinds = {"asked": dict, "dataset": dict, "stages": list, "facts": dict}
-    wrong = [key for key, kind in kinds.items() if not isinstance(manifest.get(key), kind)]
-    if wrong or not isinstance(manifest["dataset"].get("classes"), list):
-        raise LossprintError(f"expected {', '.join(wrong) or 'the classes'} in {file}, found none or something else")
+    try:
+        checked.check_manifest(manifest)
+    except ValueError as error:
+        raise LossprintError(f"expected a run.json as lossprint writes it, found {error} in {file}") from None
     for name in PLACES:
         if str(manifest["dataset"].get(name)).partition("/")[0] == VIDEO_FRAMES:
             manifest["dataset"][name] = str(path.absolute() / manifest["dataset"][name])
@@ -392,15 +400,21 @@ def how_far(run: Run) -> str:
     if run.manifest.get("recording") == "imported":
         return f"the import was cut off; delete {run.path} and import again"
     done = len(set(run.recorded("train")) & set(run.recorded("val")))
+    if "checkpoints" in asked:
+        from lossprint.audit.checkpoints import record_command
+
+        command = record_command(asked, run.path, resume=True)
+        return f"{done} of {len(asked.get('files') or ())} checkpoints recorded; continue it with: {command}"
     if "epochs" not in asked:
         return f"{done} checkpoints recorded; continue it in your own loop with Recorder(..., resume=True)"
-    command = f"lossprint audit {asked.get('dataset', 'DATASET')} --out {run.path} --resume"
-    return f"{done} of {asked['epochs']} checkpoints recorded; continue it with: {command}"
+    source = shlex.quote(str(asked.get("dataset", "DATASET")))  # a shell would take a pattern of shards apart
+    command = f"lossprint audit {source} --out {run.path} --resume"
+    return f"{done} of {asked.get('epochs')} checkpoints recorded; continue it with: {command}"
 
 
 def unmeasured(run: Run) -> bool:
-    """Whether this is a built-in audit whose curvature or duplicates are still to come: scoring alone cannot end it."""
-    return "epochs" in run.manifest["asked"] and "embed" not in run.stages
+    """Whether an audit's (or a record's) curvature or duplicates are still to come: scoring alone cannot end it."""
+    return not {"epochs", "checkpoints"}.isdisjoint(run.manifest["asked"]) and "embed" not in run.stages
 
 
 def list_runs(path: str | Path) -> list[Path]:
@@ -415,9 +429,20 @@ def list_runs(path: str | Path) -> list[Path]:
 
 
 def _numbered(folder: Path, prefix: str) -> list[int]:
-    """The numbers of the folders `prefix00003` that hold at least one whole Parquet file."""
+    """The numbers of the folders `prefix00003` that are whole."""
+    needed(folder)
     found = []
     for child in folder.glob(f"{prefix}[0-9]*"):
-        if any(child.glob("rank-*.parquet")):
-            found.append(int(child.name.removeprefix(prefix)))
+        number = child.name.removeprefix(prefix)
+        if number.isdecimal() and (child / WHOLE).exists():
+            found.append(int(number))
     return sorted(found)
+
+
+def _remove_parts(folder: Path) -> None:
+    """What makes the folder look whole goes first."""
+    if not folder.is_dir():
+        return
+    for file in sorted(folder.iterdir(), key=lambda file: file.name != WHOLE):
+        remove(file)
+    folder.rmdir()

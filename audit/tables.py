@@ -6,6 +6,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lossprint.audit.atomic import refuse_pipe
 from lossprint.audit.types import KINDS, Finding
 
 PART = pa.schema([("sample", pa.int64()), ("loss", pa.float32()), ("margin", pa.float32()), ("predicted", pa.int32())])
@@ -45,13 +46,28 @@ SPANS = pa.schema(  # one row a finding of a stretch of frames, the most severe 
         ("suggested_label", pa.string()),  # for relabel the label it should have; for swap and move the second block's
     ]
 )
+LOOKUP_ROWS = 1 << 17  # of a row group: one sample's partners are found in about 15 ms among 40 million rows
 PAIRS = ("sample", "partner", "partner_split", "correlation", "side", "rank", "scope")
 
 
-def read_part(file: Path) -> pa.Table:
-    """One part file as `PART`, with the column `el2n` where it has it."""
-    has = OPTIONAL.name in pq.read_schema(file).names
-    return pq.read_table(file, schema=PART.append(OPTIONAL) if has else PART, partitioning=None)
+def read_part(file: Path, filters: list[tuple] | None = None, columns: list[str] | None = None) -> pa.Table:
+    """One part file as `PART`, with the column `el2n` where it has it; or some rows and columns of it."""
+    refuse_pipe(file)
+    names = pq.read_schema(file).names
+    lacking = next((name for name in PART.names if names.count(name) != 1), None)
+    if lacking:
+        raise ValueError(f"no column {lacking!r}, or several, in {file.name}")
+    has = OPTIONAL.name in names
+    schema = PART.append(OPTIONAL) if has else PART
+    columns = columns and [name for name in columns if name in schema.names]
+    options = {"partitioning": None, "page_checksum_verification": True}
+    found = pq.read_table(file, schema=schema, filters=filters or None, columns=columns, **options)
+    gaps = next(
+        (name for name in ("sample", "predicted") if name in found.column_names and found[name].null_count), None
+    )
+    if gaps:  # losses that are missing are NaN, which pyarrow keeps as null
+        raise ValueError(f"empty cells in the column {gaps!r} of {file.name}")
+    return found
 
 
 def findings_table(findings: list[Finding], samples: pd.DataFrame) -> pd.DataFrame:

@@ -15,10 +15,12 @@ import pandas as pd
 
 from lossprint.audit.atomic import write_text
 from lossprint.audit.csvfile import write_csv
+from lossprint.audit.sources import OF_FILES
 from lossprint.audit.store import Run
 from lossprint.audit.types import LossprintError
 
 LINKS = ("copy", "hardlink")
+DECODED = ("torchvision", "huggingface", "webdataset")  # kinds of datasets whose images are no files of their own
 LONGEST = 120  # bytes of a name: file systems take 255, but some limit the whole path
 UNSAFE = frozenset('%/\\:*?"<>|')
 RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{port}{i}" for port in ("COM", "LPT") for i in range(10))}
@@ -36,7 +38,8 @@ def write_tree(
 
     `tables` are CSV files (or, given as str, texts) to lie in OUT; a column `path` of `labels.csv` is replaced by the
     new paths and kept as `source`. Files are copied byte by byte; `link="hardlink"` links them where the file system
-    can. A torchvision dataset has no files: its images are written as PNG. `progress` is told (images written, of).
+    can. A dataset of a kind in DECODED has no such files: its images are written as PNG. `progress` is told (images
+    written, of).
 
     Raises LossprintError where something else is at OUT, OUT lies among the dataset's own images, an image is gone, the
     run's dataset has no images, or nothing can be written there.
@@ -79,7 +82,7 @@ def write_tree(
 def dataset_root(run: Run) -> Path | None:
     """The folder of the run's dataset, links resolved, or None where it has none."""
     root = run.manifest["dataset"].get("root")
-    return Path(os.path.realpath(root)) if root else None
+    return Path(os.path.realpath(root)) if root and os.path.isabs(root) else None  # a URL is no folder
 
 
 def _moved(frame: pd.DataFrame, places: list[str]) -> pd.DataFrame:
@@ -95,10 +98,10 @@ def _refuse_place(run: Run, out: Path) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise LossprintError(f"expected a new or empty folder (or a name that ends in .csv), found something at {out}")
     root, place = dataset_root(run), Path(os.path.realpath(out))
-    if root is None:
+    if root is None or run.manifest["dataset"]["kind"] == "remote":
         return
     held = {root}
-    if run.manifest["dataset"]["kind"] == "manifest":
+    if run.manifest["dataset"]["kind"] in ("manifest", "coco"):
         # A manifest's folder may be a whole project, and a new folder beside the listed images touches none of them.
         held = {root / os.path.normpath(path).split(os.sep)[0] for path in run.samples()["path"]}
     if any(place.is_relative_to(folder) for folder in held):
@@ -108,12 +111,17 @@ def _refuse_place(run: Run, out: Path) -> None:
 def _fetcher(run: Run, link: str) -> tuple[Callable[[str, Path], object], Callable[[str], str]]:
     """fetch(path, place), which puts the image of a path at a place, and the extension that it has there."""
     kind, root = run.manifest["dataset"]["kind"], dataset_root(run)
-    if kind == "torchvision":
-        from lossprint.audit.datasets import image_reader  # brings torchvision with it
+    if kind in DECODED:
+        from lossprint.audit.datasets import image_reader
 
         read = image_reader(run.manifest["dataset"]["source"])
         return lambda path, place: read(path).save(place, format="PNG"), lambda path: ".png"
-    if root is None or kind not in ("folder", "manifest"):
+    if kind == "remote":
+        from lossprint.audit.remote_images import images_of
+
+        images = images_of(run.manifest["dataset"])
+        return lambda path, place: place.write_bytes(images.content(path)), _extension
+    if root is None or kind not in OF_FILES:
         raise LossprintError(
             f"expected a run of a dataset with images, found one of kind {kind!r} at {run.path}: export a .csv instead"
         )
@@ -133,8 +141,8 @@ def _fetcher(run: Run, link: str) -> tuple[Callable[[str, Path], object], Callab
 
 
 def _extension(path: str) -> str:
-    """The extension of an image's path where it is a plain one."""
-    suffix = Path(path).suffix
+    """The extension of an image's path or URL where it is a plain one."""
+    suffix = Path(path.partition("?")[0] if "://" in path else path).suffix
     return suffix if suffix[1:].isalnum() and suffix.isascii() and len(suffix) <= 9 else ""
 
 

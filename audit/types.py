@@ -13,8 +13,20 @@ KINDS = ("label_error", "duplicate", "near_duplicate", "sequence_label", "sequen
 DECISIONS = ("accept", "keep", "relabel", "reorder", "exclude", "unsure", "undo")
 
 
+LONGEST = 3000  # characters of a fault's line
+
+
 class LossprintError(Exception):
-    """A known fault, said in one line: what was expected, what was found, where. The command line exits with 2."""
+    """A known fault, said in one line: what was expected, what was found, where. The command line exits with 2.
+
+    Names in it may come from strangers: what a terminal would obey or turn around is spelled out, as `\\x1b`.
+    """
+
+    def __init__(self, line: object = ""):
+        text = "".join(one if one.isprintable() else repr(one)[1:-1] for one in str(line))
+        if len(text) > LONGEST:
+            text = f"{text[: LONGEST * 2 // 3]} ... {text[-LONGEST // 3 :]}"
+        super().__init__(text)
 
 
 @dataclass(frozen=True)
@@ -46,6 +58,14 @@ class Trajectory:
     margins: np.ndarray | None = None
     predicted: np.ndarray | None = None
     norms: np.ndarray | None = None
+
+    def trained(self) -> "Trajectory":
+        """Without checkpoint 0, the initial weights: the papers' authors never log it, so no score counts it."""
+        if not len(self.checkpoints) or self.checkpoints[0] > 0:
+            return self
+        arrays = (self.losses, self.margins, self.predicted, self.norms)
+        rest = [None if a is None else a[1:] for a in arrays]
+        return Trajectory(self.samples, self.labels, self.checkpoints[1:], *rest)
 
 
 @dataclass(frozen=True)

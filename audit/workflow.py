@@ -1,5 +1,6 @@
 """From a dataset to a whole run: what `lossprint audit`, `demo`, `import` and `score` call."""
 
+import functools
 import importlib.resources
 import secrets
 import shutil
@@ -12,11 +13,14 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from lossprint.audit import datasets, find, store, video
+from lossprint.audit import datasets, distributed, engines, find, origins, store, video
+from lossprint.audit.atomic import writes
 from lossprint.audit.losses import read_losses
 from lossprint.audit.record import Recorder
+from lossprint.audit.remote import place
 from lossprint.audit.types import LossprintError
 from lossprint.scoring import duplicates
+from lossprint.scoring.near_texts import near_texts
 
 DEFAULTS = {
     "model": "small",
@@ -27,6 +31,7 @@ DEFAULTS = {
     "seeds": 1,
     "folds": 0,
     "rate": 1.0,
+    "precision": "float32",  # of runs that were not asked
 }
 # Of video frames: neighbouring ones repeat each other, and what is found in a video comes from networks without it.
 FRAME_DEFAULTS = {"epochs": 12, "folds": 4}
@@ -34,6 +39,7 @@ DRAWS = 1  # of curvature at each checkpoint, fresh at each: more checkpoints ra
 THUMB = 32  # px, side of the grey images that near duplicates are confirmed on
 
 
+@writes("out")
 def audit(
     dataset: str,
     out: str | Path,
@@ -47,6 +53,8 @@ def audit(
     seeds: int | None = None,
     folds: int | None = None,
     rate: float | None = None,
+    precision: str | None = None,
+    compiled: bool = False,
     resume: bool = False,
     quiet: bool = False,
 ) -> store.Run:
@@ -55,7 +63,16 @@ def audit(
     `seeds` trainings with the seeds that follow make the ranking of label errors steadier, `folds` of two and more rank
     it by out-of-fold losses. `rate` is of videos: frames a second, see `video`. A stage that is done is not done again;
     a run killed in any of them goes on with `resume`, to the same bytes.
+
+    `precision` is that of training and recording: float32, bfloat16 or auto, which is bfloat16 on a GPU that has it.
+    Curvature is always measured in float32. `compiled` uses torch.compile for both.
+
+    In several processes (torch.distributed), as many as there are now, they train, record and measure together, see
+    `train`; rank 0 alone embeds, scores and finds, and the others return the run as far as they have seen it.
     """
+    out = place(out, write=True)
+    world = distributed.opened()
+    quiet = quiet or world.rank > 0
     given = {
         "dataset": absolute(dataset),
         "model": model,
@@ -65,9 +82,11 @@ def audit(
         "val_fraction": val_fraction,
         "seeds": seeds,
         "folds": folds,
+        "precision": None if precision == "auto" else precision,
         **video.asked(dataset, rate),
     }
     asked = _asked(Path(out), given, resume)
+    _refuse_texts(dataset, origins.is_texts(dataset))
     from lossprint.audit import models, train  # torch only once the cheap checks have passed
 
     models.check_model(asked["model"])
@@ -76,17 +95,21 @@ def audit(
         run = store.open_run(out, need=None)
         if run.stages == list(store.STAGES):
             return run
-    source = video.prepared(asked["dataset"], out, asked.get("rate"), quiet)
+    else:
+        asked["precision"] = train.pick_precision(precision, device)
+    source = world.in_turn("videos", lambda: video.prepared(asked["dataset"], out, asked.get("rate"), quiet))
     loaded, size = load({**asked, "dataset": source}, quiet)
+    _refuse_texts(dataset, loaded.dataset.media == "text")
     asked = settled(asked, loaded.dataset.samples)
-    _refuse_inside(Path(out), loaded.dataset)
+    refuse_inside(Path(out), loaded.dataset)
     models.build_model(asked["model"], len(loaded.dataset.classes), size)  # one that does not fit leaves no run behind
     recorder = Recorder(out, loaded.dataset, asked=asked, seed=asked["seed"], resume=resume)
-    inputs = inputs_of(loaded, size)
+    inputs = inputs_of(loaded, size).on(device)
     run = recorder.run
     if "record" not in run.stages:
         began = time.perf_counter()
         options = {name: asked[name] for name in ("model", "epochs", "seed")} | {"device": device, "quiet": quiet}
+        options |= {"precision": asked["precision"], "compiled": compiled}
         train.train(recorder, inputs, **options)
         train.train_members(recorder, inputs, seeds=asked["seeds"], folds=asked["folds"], **options)
         run = recorder.finish(
@@ -95,10 +118,15 @@ def audit(
             size=size,
             mean=inputs.mean.tolist(),
             std=inputs.std.tolist(),
+            processes=world.size,
+            compiled=compiled,
         )
-    run.drop_state()
+    if world.rank == 0:
+        run.drop_state()
     if "curvature" not in run.stages:
         run = _measure_curvature(run, inputs, asked, device, quiet)
+    if world.rank > 0:
+        return run
     if "embed" not in run.stages:
         run = _embed(run, inputs, loaded, asked, device, quiet)
     return find.find_run(find.score_run(run))
@@ -131,46 +159,65 @@ def audit_video_demo(
     return audit(str(videos / "labels.csv"), out, epochs=epochs, resume=True, quiet=quiet)
 
 
-def import_losses(losses: str | Path, dataset: str, out: str | Path, quiet: bool = False) -> store.Run:
-    """A run from losses that the user recorded: everything but curvature, embedding and what rests on them."""
+@writes("out")
+def import_losses(
+    losses: str | Path, dataset: str, out: str | Path, quiet: bool = False, task: str = "classes"
+) -> store.Run:
+    """A run from losses of `task` that the user recorded: all but curvature, embedding and what rests on them."""
+    out = place(out, write=True)
     if (Path(out) / "run.json").exists():
         raise LossprintError(f"expected a new folder for the run, found a run at {out}: choose another --out")
-    loaded, _ = load({"dataset": dataset, "model": "small", "val_fraction": 0.1, "seed": 0}, quiet)
-    parts = list(read_losses(losses, loaded.dataset.samples, loaded.dataset.classes))
+    loaded, _ = load({"dataset": dataset, "model": "small", "val_fraction": 0.1, "seed": 0, "task": task}, quiet)
+    parts = read_losses(losses, loaded.dataset.samples, loaded.dataset.classes, loaded.dataset.task)
     asked = {"dataset": absolute(dataset), "losses": absolute(losses)}
-    recorder = Recorder(out, loaded.dataset, recording="imported", asked=asked)
+    recorder = Recorder(out, loaded.dataset, recording="imported", asked=asked, task=loaded.dataset.task)
     for split, checkpoint, table in sorted(parts, key=lambda part: (part[0], part[1])):
         recorder.run.write_part(split, checkpoint, table)
     run = recorder.finish()
-    _write_duplicates(run, loaded, None)
+    write_duplicates(run, loaded, None)
     return find.find_run(find.score_run(run))
 
 
-def score(path: str | Path) -> store.Run:
-    """Score and find again from what is recorded. In a Recorder's run, look for duplicates the first time."""
+@writes("path")
+def score(
+    path: str | Path,
+    engine: str = "local",
+    memory: float | None = None,
+    workers: int | None = None,
+    quiet: bool = False,
+) -> store.Run:
+    """Score and find again from what is recorded. In a Recorder's run, look for duplicates the first time.
+
+    `engine` is local or ray, `memory` the bytes that each process may take for scoring, `workers` the processes that
+    Ray starts on this machine. See `engines` and `find.score_run`.
+    """
+    engines.check(engine, workers)
+    path = place(path, write=True)
     run = store.open_run(path, need="record")
     if store.unmeasured(run):
         raise LossprintError(f"expected a whole run, found one half written at {path}: {store.how_far(run)}")
     if not run.has_duplicates() and run.manifest["dataset"].get("source"):
         _look_for_duplicates(run)
-    return find.find_run(find.score_run(run))
+    with engines.start(engine, workers) as started:
+        run = find.score_run(run, started, memory, quiet)
+    return find.find_run(run)
 
 
 def _look_for_duplicates(run: store.Run) -> None:
     """Duplicates among the images of a run whose losses came from the user's own loop, if they are still there."""
     try:
-        loaded, _ = load({**DEFAULTS, "dataset": run.manifest["dataset"]["source"]}, quiet=True)
+        loaded, _ = load({**DEFAULTS, "dataset": run.manifest["dataset"]["source"], "task": run.task}, quiet=True)
     except LossprintError as error:
         warnings.warn(f"duplicates were not looked for: {error}", stacklevel=3)
         return
-    _write_duplicates(run, loaded, None)
+    write_duplicates(run, loaded, None)
 
 
 # ---------------------------------------------------------------------------------------------- stages
 
 
 def _measure_curvature(run: store.Run, inputs, asked: dict, device: str, quiet: bool) -> store.Run:
-    """Curvature of the training samples at K checkpoints spread over training, one file each."""
+    """Curvature of the training samples at K checkpoints spread over training, one file each and process."""
     from lossprint.audit import models, train
     from lossprint.scoring import curvature
 
@@ -179,30 +226,36 @@ def _measure_curvature(run: store.Run, inputs, asked: dict, device: str, quiet: 
     checkpoints = sorted({round(epochs * (k + 1) / count) for k in range(count)})
     rows = inputs.rows("train")
     network = models.build_model(asked["model"], inputs.classes, inputs.size).to(device)
+    world = distributed.world()
     todo = [checkpoint for checkpoint in checkpoints if checkpoint not in run.curvature_recorded()]
+    with world.agreed(f"curvature of {todo}"[:80]):
+        pass  # all have seen what is there before anything is added
     with tqdm(total=len(todo) * len(rows), unit="img", desc="curvature", disable=quiet, **train.bar_style()) as bar:
         for checkpoint in todo:
             train.load_weights(network, run.read_checkpoint(checkpoint))
             measured = curvature.measure(
                 network,
-                _counted(inputs.batches(rows, device), bar),
+                _counted(inputs.batches(rows, device, world=world), bar, world.size),
                 draws=DRAWS,
                 seed=asked["seed"] * 1_000_003 + checkpoint,
                 device=device,
             )
             names = ("curvature", "trace", "gradient_norm")
             columns = {"sample": measured.samples, **{name: getattr(measured, name) for name in names}}
-            run.write_curvature(checkpoint, pd.DataFrame(columns))
+            write = functools.partial(run.write_curvature, checkpoint, pd.DataFrame(columns), world.rank)
+            world.first_last(f"curvature of {checkpoint}", write)
+    if world.rank > 0:
+        return run
     return run.finish(
         "curvature", seconds=round(time.perf_counter() - began, 2), checkpoints=checkpoints, draws=DRAWS if count else 0
     )
 
 
-def _counted(batches, bar):
-    """The same batches, each told to the progress bar once it has been worked on."""
+def _counted(batches, bar, processes: int):
+    """The same batches, each told to the progress bar once it has been worked on, and with it those of the others."""
     for batch in batches:
         yield batch
-        bar.update(len(batch[0]))
+        bar.update(min(len(batch[0]) * processes, bar.total - bar.n))
 
 
 def _embed(run: store.Run, inputs, loaded: datasets.Loaded, asked: dict, device: str, quiet: bool) -> store.Run:
@@ -214,7 +267,7 @@ def _embed(run: store.Run, inputs, loaded: datasets.Loaded, asked: dict, device:
     train.load_weights(network, run.read_checkpoint(asked["epochs"]))
     vectors = train.embed(network, inputs, device)
     run.write_embeddings(inputs.samples, vectors)
-    _write_duplicates(run, loaded, vectors)
+    write_duplicates(run, loaded, vectors)
     frame = loaded.dataset.samples["frame"]
     if inputs.sequence is not None and asked["folds"] and frame[inputs.sequence != ""].notna().all():
         from lossprint.audit import timeline
@@ -223,14 +276,18 @@ def _embed(run: store.Run, inputs, loaded: datasets.Loaded, asked: dict, device:
     return run.finish("embed", seconds=round(time.perf_counter() - began, 2), dimensions=vectors.shape[1])
 
 
-def _write_duplicates(run: store.Run, loaded: datasets.Loaded, vectors: np.ndarray | None) -> None:
-    """Exact pairs from the digests of decoded pixels, near pairs from embedding (if any), spectrum and pixels."""
+def write_duplicates(run: store.Run, loaded: datasets.Loaded, vectors: np.ndarray | None) -> None:
+    """Exact pairs from the digests, near pairs from embedding (if any), spectrum and pixels; of texts from words."""
     ids = loaded.dataset.samples["sample"].to_numpy(np.int64)
     frames = []
     for group in duplicates.exact_pairs(loaded.digests):
         first, second = np.triu_indices(len(group), 1)
         frames.append(_pair_frame(ids[group[first]], ids[group[second]], "exact", np.ones(len(first))))
-    near = duplicates.near_pairs(vectors, _grey(_thumbs(loaded)))
+    if loaded.dataset.media == "text":
+        read, paths = loaded.dataset.origin.text, loaded.dataset.samples["path"].tolist()
+        near = near_texts(map(read, paths), lambda at: read(paths[at]))
+    else:
+        near = duplicates.near_pairs(vectors, _grey(_thumbs(loaded)))
     frames.append(_pair_frame(ids[near.first], ids[near.second], "near", near.similarity))
     pairs = pd.concat(frames, ignore_index=True).sort_values(["sample", "partner", "kind"])
     known = run.samples().set_index("sample")
@@ -252,10 +309,13 @@ def _pair_frame(first: np.ndarray, second: np.ndarray, kind: str, similarity: np
 
 
 def load(asked: dict, quiet: bool) -> tuple[datasets.Loaded, int]:
-    """Open and decode the dataset once; the side in pixels at which the network sees it."""
+    """Open and decode the dataset once; the side in pixels at which the network sees it, 0 of texts."""
+    task = asked.get("task", "classes")
+    dataset = datasets.open_dataset(asked["dataset"], asked["val_fraction"], asked["seed"], check=False, task=task)
+    if dataset.media == "text":
+        return datasets.load(dataset), 0
     from lossprint.audit.models import proxy_size
 
-    dataset = datasets.open_dataset(asked["dataset"], asked["val_fraction"], asked["seed"], check=False)
     sides = datasets.image_sizes(dataset, at_most=1000)
     size = proxy_size(asked["model"], int(np.median(sides.max(axis=1)))) if len(sides) else 28
     n = len(dataset.samples)
@@ -265,9 +325,19 @@ def load(asked: dict, quiet: bool) -> tuple[datasets.Loaded, int]:
     return loaded, size
 
 
-def _refuse_inside(out: Path, dataset: datasets.Dataset) -> None:
-    """A run among the class folders would be read as one of them the next time."""
-    if dataset.kind == "folder" and out.resolve().is_relative_to(dataset.root.resolve()):
+def _refuse_texts(dataset: str, texts: bool) -> None:
+    if texts:
+        raise LossprintError(
+            f"expected images to train on, found texts in {dataset}, for which there is no training built in: record "
+            "the losses in your own loop with Recorder(RUN, DATASET) and `lossprint score RUN`, or `lossprint import` "
+            "them; see docs/howto/datasets.md"
+        )
+
+
+def refuse_inside(out: Path, dataset: datasets.Dataset) -> None:
+    """A run among the class folders would be read as one of them the next time, beside tars they would not be found."""
+    whole = dataset.source == str(dataset.root) and dataset.kind in ("folder", "webdataset")
+    if whole and out.resolve().is_relative_to(dataset.root.resolve()):
         raise LossprintError(f"expected a place outside the dataset's folder {dataset.root} for the run, found {out}")
 
 
@@ -296,14 +366,14 @@ def inputs_again(
     Raises LossprintError where the dataset at `asked["dataset"]` has not all of them any more, or others.
     """
     loaded, size = load(asked, quiet)
+    _refuse_texts(asked["dataset"], loaded.dataset.media == "text")
     there = loaded.dataset.samples
     ids = samples["sample"].to_numpy(np.int64)
     at = pd.Index(there["sample"]).get_indexer(ids)
     if (at < 0).any():
-        path = samples["path"][at < 0].iloc[0]
         raise LossprintError(
             f"expected the {len(ids):,} images of the run in {asked['dataset']}, found {int((at < 0).sum()):,} missing "
-            f"or unreadable, such as {path!r}"
+            f"or unreadable, such as {samples['path'][at < 0].iloc[0]!r}"
         )
     moved = there["path"].to_numpy(str)[at] != samples["path"].to_numpy(str)
     if moved.any():
@@ -321,13 +391,11 @@ def _thumbs(loaded: datasets.Loaded) -> np.ndarray:
     """Images (N, S, S, 3) uint8 of at most `THUMB` px a side, small enough to compare pixel by pixel."""
     if loaded.pixels is None:
         return datasets.decode(loaded.dataset, THUMB)
-    side = loaded.pixels.shape[1]
-    if side <= THUMB:
+    if loaded.pixels.shape[1] <= THUMB:
         return loaded.pixels
     from PIL import Image
 
-    shape = (len(loaded.pixels), THUMB, THUMB, 3)
-    thumbs = np.empty(shape, np.uint8)
+    thumbs = np.empty((len(loaded.pixels), THUMB, THUMB, 3), np.uint8)
     for row, image in enumerate(loaded.pixels):
         thumbs[row] = Image.fromarray(image).resize((THUMB, THUMB), Image.Resampling.BOX)
     return thumbs
@@ -348,6 +416,7 @@ def _asked(out: Path, given: dict, resume: bool) -> dict:
         before = store.open_run(out, need=None).manifest["asked"]
         if "epochs" not in before:
             made = "of imported losses" if "losses" in before else "recorded by a Recorder in another loop"
+            made = "recorded from saved checkpoints" if "checkpoints" in before else made
             raise LossprintError(f"expected a run made by audit, found one {made} at {out}: choose another --out")
         before = {**DEFAULTS, **before}  # what a run of an earlier version could not be asked
         for name, value in given.items():
@@ -378,4 +447,4 @@ def settled(asked: dict, samples: pd.DataFrame) -> dict:
 
 def absolute(source: str | Path) -> str:
     """A DATASET as run.json names it."""
-    return str(source) if str(source).startswith("torchvision:") else str(Path(source).expanduser().absolute())
+    return origins.absolute(source)

@@ -89,7 +89,7 @@ def one(name: str, seed: int, options: argparse.Namespace) -> dict:
     import torch
 
     torch.set_num_threads(1)
-    from lossprint.audit import find, train
+    from lossprint.audit import find, sharding, train
     from lossprint.audit.record import Recorder
     from lossprint.scoring import curvature, trajectory
 
@@ -138,7 +138,7 @@ def one(name: str, seed: int, options: argparse.Namespace) -> dict:
             outside[np.searchsorted(rows, left)] = probabilities(trained, inputs, left)
         fold_seconds = time.process_time() - began
         out_of_fold = tuple(
-            find.merged([run.member(f"fold={k:03d}").trajectory(split) for k in range(FOLDS)])
+            sharding.merged([run.member(f"fold={k:03d}").trajectory(split) for k in range(FOLDS)])
             for split in ("train", "val")
         )
     found, sure = find.rank_labels([(ours, val)], data.classes)

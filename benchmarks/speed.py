@@ -233,7 +233,7 @@ def published_curvature(network, images, labels, signs: Callable[[int], object],
     from torch.nn import functional as F
 
     size = len(images)
-    lengths, products = torch.zeros(2, size)
+    lengths, products = torch.zeros(2, size, device=images.device)
     images = images.detach().requires_grad_(True)
     for draw in range(draws):
         v = h * signs(draw)

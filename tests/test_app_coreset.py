@@ -405,8 +405,10 @@ def test_snippets_run_as_shown_on_class_folders(tmp_path, monkeypatch):
     assert sum(len(labels) for _, labels in loader) == len(frame)
 
 
-def test_snippets_run_as_shown_on_a_set_of_torchvision(run, tmp_path, monkeypatch):
-    dataset_of = {**run.manifest["dataset"], "kind": "torchvision", "source": "torchvision:CIFAR10:/somewhere"}
+@pytest.mark.parametrize("source", ["torchvision:CIFAR10:/somewhere", "hf:uoft-cs/CIFAR10"])
+def test_snippets_run_as_shown_on_a_set_of_numbered_images(run, tmp_path, monkeypatch, source):
+    kind = {"torchvision": "torchvision", "hf": "huggingface"}[source.partition(":")[0]]
+    dataset_of = {**run.manifest["dataset"], "kind": kind, "source": source}
     loaded = replace(data.load(run.path), run=Run(run.path, {**run.manifest, "dataset": dataset_of}))
     paths = [f"train/{number:06d}" for number in (4, 0, 7)]
     frame = pd.DataFrame({"sample": [4, 0, 7], "path": paths, "label": list("aba"), "score": 1.0, "rank": [1, 2, 3]})

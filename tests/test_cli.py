@@ -223,6 +223,6 @@ def test_places_and_numbers_that_do_not_do(audited, small_dataset, tmp_path, cap
         refused(capsys, "export", "findings", audited, "--out", out)
     assert (audited / "run.json").read_bytes() == before and not (audited / "new.csv").exists()
     (tmp_path / "run").mkdir()
-    wrong = {"format": 1, "asked": [], "dataset": [], "stages": "find"}
+    wrong = {"format": 1, "asked": [], "dataset": [], "stages": "find", "facts": {}}
     (tmp_path / "run" / "run.json").write_text(json.dumps(wrong))
     assert "asked" in refused(capsys, "score", tmp_path / "run")

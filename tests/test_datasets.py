@@ -231,10 +231,10 @@ def test_stream_gives_what_decode_gives(tmp_path):
 
 
 def test_fits_in_memory(monkeypatch):
-    monkeypatch.setattr(datasets, "_free_memory", lambda: 1000)
+    monkeypatch.setattr(datasets, "free_memory", lambda: 1000)
     assert fits_in_memory(1, 12) and not fits_in_memory(1, 13)
     monkeypatch.undo()
-    assert 1 << 20 < datasets._free_memory() < 1 << 50
+    assert 1 << 20 < datasets.free_memory() < 1 << 50
     assert fits_in_memory(100, 32) and not fits_in_memory(10**9, 1000)
 
 

@@ -142,7 +142,12 @@ def test_classes_page_of_a_run_with_less(missing, tmp_path, monkeypatch):
     run = make_run(tmp_path / "one")
     scores = run.scores()
     gone = [*SCORES, "suggested_label"] if missing == "everything" else [missing]
-    run.write_scores(scores.assign(**dict.fromkeys(gone, np.nan if missing != "suggested_label" else None)))
+    run.write_scores(
+        scores.assign(
+            **dict.fromkeys(gone, np.nan if missing != "suggested_label" else None)
+            | ({"suggested_label": None} if "suggested_label" in gone else {})
+        )
+    )
     run.write_findings([], run.samples())
     app = open_page("classes", run.path, monkeypatch)
     assert_whole(app)

@@ -163,7 +163,7 @@ def explained(conflicting, aligned=(), scope="all", given="coat", **more) -> str
 def test_the_labels_of_the_partners_are_put_into_words():
     said = explained(["shirt"] * 4 + ["bag"], preferred="shirt")
     start = "Of its 5 most conflicting validation samples 4 are labeled *shirt*"
-    assert said == f"{start}, which the model also prefers for this image."
+    assert said == f"{start}, which the model also prefers for this sample."
     assert "all are labeled *coat*, as it is itself." in explained(["coat"] * 3)
     assert "; 1 is labeled *shirt*, which the model prefers" in explained(["bag", "bag", "shirt"], preferred="shirt")
     assert "2 different labels: no single class" in explained(["bag", "shirt"])

@@ -13,6 +13,7 @@ import pytest
 import torch
 from conftest import cut_demo
 
+from lossprint.audit import inputs as inputs_of
 from lossprint.audit import train
 from lossprint.audit.models import Small, build_model, check_model, last_linear, proxy_size
 from lossprint.audit.types import LossprintError
@@ -106,11 +107,11 @@ def test_recording_leaves_mode_weights_and_random_state_alone():
 
 
 def test_shifts_move_each_image_by_its_own_amount():
-    images = torch.zeros(64, 3, 12, 12, dtype=torch.uint8)
-    images[:, :, 6, 5] = 255
-    moved = train._shifted(images, 2, torch.Generator().manual_seed(1))
+    images = torch.zeros(64, 12, 12, 3, dtype=torch.uint8)
+    images[:, 6, 5] = 255
+    moved = inputs_of.moved(images, torch.arange(64), inputs_of.drawn_shifts(64, 2, torch.Generator().manual_seed(1)))
     assert moved.shape == images.shape and moved.dtype == torch.uint8
-    places = {tuple(np.argwhere(image[0].numpy() == 255)[0]) for image in moved}
+    places = {tuple(np.argwhere(image[..., 0].numpy() == 255)[0]) for image in moved}
     assert len(places) > 10
     assert all(abs(down - 6) <= 2 and abs(right - 5) <= 2 for down, right in places)
 

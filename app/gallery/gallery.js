@@ -6,7 +6,10 @@ const SAID = { accept: "As suggested", keep: "Keep label", exclude: "Exclude", u
 
 function picture(tile, pickable) {
   const frame = element("div", "frame")
-  if (tile.src) {
+  if (tile.turns.length) {
+    frame.classList.add("text")
+    frame.append(wordsOf(tile.turns, "words"))
+  } else if (tile.src) {
     const image = element("img", tile.pixelated ? "pixelated" : "")
     image.alt = tile.alt
     image.decoding = "async"
@@ -14,9 +17,9 @@ function picture(tile, pickable) {
     image.src = tile.src
     frame.append(image)
   } else {
-    const missing = element("div", "missing", "image not readable")
+    const missing = element("div", "missing", tile.noun + " not readable")
     missing.setAttribute("role", "img")
-    missing.setAttribute("aria-label", tile.alt + ", image not readable")
+    missing.setAttribute("aria-label", tile.alt + ", " + tile.noun + " not readable")
     frame.append(missing)
   }
   if (pickable) {
@@ -98,9 +101,10 @@ export default function (component) {
 
   grid.style.setProperty("--tile", data.width + "px")
   grid.style.setProperty("--columns", data.columns ?? "auto-fill")
-  grid.style.setProperty("--least", data.columns ? "0px" : "46%")
+  grid.style.setProperty("--least", data.columns ? "0px" : data.texts ? "100%" : "46%")
   grid.classList.toggle("fixed", Boolean(data.columns))
   grid.classList.toggle("strip", Boolean(data.strip))
+  grid.classList.toggle("texts", Boolean(data.texts))
   grid.setAttribute("aria-label", data.label)
   grid.setAttribute("role", data.clickable ? "listbox" : "list")
   if (data.pickable) grid.setAttribute("aria-multiselectable", "true")
@@ -206,7 +210,7 @@ export default function (component) {
         keys.append(pair)
       }
       for (const [key, word] of [["A", "as suggested"], ["K", "keep"], ["X", "exclude"], ["N", "unsure"], ["U", "undo"]])
-        hint(key, word)
+        if (key !== "A" || data.labels.length) hint(key, word)
       data.digits.forEach((label, at) => hint(String((at + 1) % 10), label))
       bar.append(keys)
       return
@@ -219,13 +223,13 @@ export default function (component) {
       bar.append(node)
     }
     for (const [action, text] of Object.entries(SAID))
-      button(text, () => act(action), action === "accept" ? "first" : "")
+      if (action !== "accept" || data.labels.length) button(text, () => act(action), action === "accept" ? "first" : "")
     const choice = element("select")
     choice.setAttribute("aria-label", "Relabel the selected samples")
     choice.append(new Option("Relabel as …", ""))
     for (const label of data.labels) choice.append(new Option(label, label))
     choice.onchange = () => choice.value && act("relabel", choice.value)
-    bar.append(choice)
+    if (data.labels.length) bar.append(choice)
     button("All on this page", () => {
       for (const id of ids) picked.add(id)
       repaint()

@@ -7,13 +7,15 @@ from importlib import resources
 import streamlit as st
 
 SIZES = {"small": 92, "medium": 132, "large": 188}
+WIDE = {"small": 184, "medium": 252, "large": 360}  # of texts
 
 
 @dataclass(frozen=True)
 class Tile:
     """One thumbnail. Every text is shown as text, never as markup, so labels and paths may hold anything.
 
-    `src` is a data URI, or None for an image that cannot be read. `bar` is a severity in [0, 1] drawn as a thin bar.
+    `src` is a data URI, or None for an image that cannot be read; of a text `turns` stand there: (role, what was said).
+    `noun` is what the sample is. `bar` is a severity in [0, 1] drawn as a thin bar.
     `tone` colours the badge: good, bad, warn or plain; `dim` lets the tile step back.
     """
 
@@ -29,6 +31,8 @@ class Tile:
     badge: str = ""
     tone: str = "plain"
     dim: bool = False
+    turns: tuple[tuple[str, str], ...] = ()
+    noun: str = "image"
 
 
 def part(name: str) -> str:
@@ -39,7 +43,7 @@ def part(name: str) -> str:
 _GRID = st.components.v2.component(
     "lossprint_gallery",
     html='<div class="bar" role="toolbar" aria-label="Decide on the selected" hidden></div><div class="grid"></div>',
-    css=part("gallery.css"),
+    css=part("gallery.css") + part("words.css"),
     js=part("dom.js") + part("gallery.js"),
 )
 
@@ -61,8 +65,8 @@ def gallery(
     """Draw the tiles. `on_open(id)` is called once, before the page is drawn again, by a click or by Enter.
 
     `label` names the grid for screen readers. `selected` gets a ring. `size` is a key of `SIZES`; `columns` fixes their
-    number, else as many as fit; `strip` puts them in one row that scrolls sideways. Without `on_open` the tiles are
-    pictures only.
+    number, else (of texts always) as many as fit; `strip` puts them in one row that scrolls sideways. Without `on_open`
+    the tiles are pictures only.
 
     With `on_act` several tiles can be selected (box on the tile, space, shift for a range, Ctrl+A) and decided on by
     key or button: `on_act(action, ids, label)` with an action of accept, keep, exclude, unsure, relabel (to `label`)
@@ -80,13 +84,15 @@ def gallery(
         if what is not None and on_act is not None:
             on_act(str(what["action"]), [int(one) for one in what["ids"]], what.get("label"))
 
+    texts = any(tile.noun == "text" for tile in tiles)
     _GRID(
         key=key,
         data={
             "tiles": [asdict(tile) for tile in tiles],
             "label": label,
-            "width": SIZES[size],
-            "columns": columns,
+            "width": (WIDE if texts else SIZES)[size],
+            "columns": None if texts else columns,
+            "texts": texts,
             "selected": selected,
             "clickable": on_open is not None,
             "strip": strip,

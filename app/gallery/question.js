@@ -9,7 +9,13 @@ function figure(image, src) {
   const box = element("figure")
   const frame = element("div", "frame")
   box.append(frame)
-  if (src) {
+  if (image.turns.length) {
+    frame.classList.add("text")
+    frame.tabIndex = 0 // it scrolls, also by keyboard
+    frame.setAttribute("role", "region")
+    frame.setAttribute("aria-label", image.alt)
+    frame.append(wordsOf(image.turns, "words"))
+  } else if (src) {
     const img = element("img", image.pixelated ? "pixelated" : "")
     img.alt = image.alt
     img.draggable = false
@@ -17,9 +23,9 @@ function figure(image, src) {
     img.src = src
     frame.append(img)
   } else {
-    const missing = element("div", "missing", "image not readable")
+    const missing = element("div", "missing", image.noun + " not readable")
     missing.setAttribute("role", "img")
-    missing.setAttribute("aria-label", image.alt + ", image not readable")
+    missing.setAttribute("aria-label", image.alt + ", " + image.noun + " not readable")
     frame.append(missing)
   }
   if (image.title || image.note) {
@@ -204,6 +210,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
     }
   }
   find("zoom").setAttribute("aria-pressed", String(root.classList.contains("zoomed")))
+  find("zoom").hidden = data.images.every((image) => image.noun === "text")
   find("skip").onclick = () => send("skip", {})
   find("undo").onclick = () => send("undo", {})
   find("zoom").onclick = () => zoomed()

@@ -10,7 +10,10 @@ from lossprint.app.gallery.gallery import part
 
 @dataclass(frozen=True)
 class Shown:
-    """An image of a question. Its data URI `src` is left out when the browser has it already; see `question`."""
+    """An image of a question, or a text as its `turns`; `noun` says which.
+
+    The data URI `src` of an image is left out when the browser has it already; see `question`.
+    """
 
     id: str
     src: str | None
@@ -20,6 +23,8 @@ class Shown:
     height: int = 1
     title: str = ""
     note: str = ""
+    turns: tuple[tuple[str, str], ...] = ()
+    noun: str = "image"
 
 
 @dataclass(frozen=True)
@@ -91,7 +96,10 @@ _HTML = """
 </div>
 """
 _CARD = st.components.v2.component(
-    "lossprint_question", html=_HTML, css=part("question.css"), js=part("dom.js") + part("question.js")
+    "lossprint_question",
+    html=_HTML,
+    css=part("question.css") + part("words.css"),
+    js=part("dom.js") + part("question.js"),
 )
 _SENT = "_question_sent"  # ids of the images that this session's browser holds
 HELD = 16  # as many as question.js keeps: those of two questions
@@ -140,7 +148,7 @@ def question(
         if value("undo"):
             on_undo()
 
-    images, coming = once(asked.images), once(asked.coming)
+    images, coming = once(asked.images), once([one for one in asked.coming if not one.turns])
     fresh = [image.id for image in (*asked.images, *asked.coming)]
     # The browser drops the oldest of its images: so does this list.
     st.session_state[_SENT] = [one for one in sent if one not in fresh][-(HELD - len(fresh)) :] + list(

@@ -32,7 +32,7 @@ KINDS = {
     "suspicious": ("Most suspicious", "Flagged: another label was ahead of the given one.", "None is flagged."),
     "hard": (
         "Hardest that are not flagged",
-        "The highest mean loss, yet the given label held: rare views, poor images, or the edge of the class.",
+        "The highest mean loss, yet the given label held: rare or poor samples, or the edge of the class.",
         "None: no losses, or all of them are flagged.",
     ),
     "typical": (
@@ -47,6 +47,14 @@ def render(loaded: data.Loaded) -> None:
     parts.header("Classes", "How is each class doing, and what is it mixed up with?")
     if not loaded.classes:
         parts.empty("No classes", "This dataset names no classes. Check its labels and audit it again.", "category")
+        return
+    if not loaded.labelled:
+        parts.empty(
+            "No classes",
+            f"The {loaded.noun}s of this run have no labels, so there are no classes to compare. **Loss prints** and "
+            "the **Triage map** show them all.",
+            "category",
+        )
         return
     found = data.derived(loaded, _health)
     _headline(loaded, found)
@@ -157,10 +165,15 @@ def _table(loaded: data.Loaded, table: pd.DataFrame, basis: str | None, opened) 
                 title, min_value=0, max_value=top, format="%.1f %%", width=105, color="orange", help=meaning
             )
     pictures = len(table) <= PICTURES and len(loaded.scores) > 0
+    tall = 56 if pictures and loaded.noun == "image" else 35
     if pictures:
         for kind, title in (("suspicious", "Suspicious"), ("hard", "Hard")):
             shown[kind] = [_picture(loaded, name, kind) for name in table.index]
-            config[kind] = st.column_config.ImageColumn(title, width=74, help=f"{KINDS[kind][0]} sample of the class")
+            told = f"{KINDS[kind][0]} sample of the class"
+            if loaded.noun == "text":
+                config[kind] = st.column_config.TextColumn(title, width=200, help=told)
+            else:
+                config[kind] = st.column_config.ImageColumn(title, width=74, help=told)
     if table["accuracy"].notna().any():
         shown["accuracy"] = 100 * table["accuracy"].to_numpy()
         config["accuracy"] = st.column_config.ProgressColumn(
@@ -190,8 +203,8 @@ def _table(loaded: data.Loaded, table: pd.DataFrame, basis: str | None, opened) 
         key=TABLE,
         on_select=opened,
         selection_mode="single-row",
-        row_height=56 if pictures else None,
-        height=min(460, 38 + (56 if pictures else 35) * len(shown) + 3),
+        row_height=tall,
+        height=min(460, 38 + tall * len(shown) + 3),
         placeholder="–",
         alt="All classes with their estimated noise, accuracy, confusions and sizes",
     )
@@ -201,6 +214,8 @@ def _table(loaded: data.Loaded, table: pd.DataFrame, basis: str | None, opened) 
 def _picture(loaded: data.Loaded, label: str, kind: str) -> str | None:
     found = data.derived(loaded, _picks, label)[kind]
     picture = data.thumb(loaded, found[0]) if found else None
+    if picture and picture.turns:
+        return " ".join(said for _, said in picture.turns)[:140]
     return picture.uri if picture else None
 
 

@@ -112,7 +112,7 @@ def _controls(names: list[str], lacks: dict[str, str]) -> tuple[Ask, int]:
             "Never both of a duplicate pair",
             key="twins",
             bind="query-params",
-            help="Of images that are the same or almost, at most one is chosen.",
+            help="Of samples that are the same or almost, at most one is chosen.",
         )
     return Ask(method, percent / 100, None, None, equal, int(least), twins, int(seed) if chance else 0), percent
 
@@ -195,6 +195,14 @@ def _unmeasured(loaded: data.Loaded, ask: Ask) -> None:
     if not loaded.run.manifest["dataset"].get("source"):
         parts.empty("Not measured", "This run does not know its images, so no network can be trained on them.", "info")
         st.caption(BEFORE)
+        return
+    if loaded.noun == "text":
+        parts.empty(
+            "Not measured",
+            "There is no training of texts built in: train your own model on the chosen subset, on a random one of the "
+            "same size and on all samples, with as many steps each.",
+            "info",
+        )
         return
     fractions = [0.05, 0.1, 0.3, ask.fraction, 1.0]
     parts.empty(

@@ -86,7 +86,7 @@ def _chosen(rows: pd.DataFrame, said: pd.DataFrame, who: str, of: str, kind: str
 # ---------------------------------------------------------------------------------------------- one at a time
 
 
-@st.fragment
+@guard.fragment
 def _round(loaded: data.Loaded, who: str, of: str, kind: str) -> None:
     with guard.one_line():
         decide.tell()

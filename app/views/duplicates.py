@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from lossprint.app import browse, charts, data, decide, detail, grouping, keeping, parts, strips
+from lossprint.app import browse, charts, data, decide, detail, grouping, guard, keeping, parts, strips
 from lossprint.app.grouping import Table
 from lossprint.app.keeping import POLICIES, Plan
 from lossprint.app.strips import BEST
@@ -12,6 +12,11 @@ from lossprint.app.strips import BEST
 PER_PAGE = (8, 16, 32)
 FILES = 2_000  # images that are opened at most to find the largest of each group
 ALL = "All"
+ALIKE = {  # what is measured, and what is leftmost
+    "image": "The share of one picture's detail that the other explains; leftmost: every pair that the audit took for "
+    "one picture",
+    "text": "The share of all runs of five words that both texts have; leftmost: every pair that the audit found",
+}
 SHOW = (ALL, "Conflicting labels", "Across splits")
 
 
@@ -23,16 +28,17 @@ def groups(loaded: data.Loaded) -> pd.DataFrame:
 def render(loaded: data.Loaded) -> None:
     parts.header(
         "Duplicates",
-        "Which images are in the dataset more than once, do their labels agree, and which copy should stay?",
+        parts.worded(
+            loaded, "Which images are in the dataset more than once, do their labels agree, and which copy should stay?"
+        ),
     )
     base = data.derived(loaded, grouping.recorded)
     if base.frame.empty:
         if loaded.run.has_duplicates():
-            parts.empty("No duplicates", "No two images have the same or nearly the same content.")
+            parts.empty("No duplicates", f"No two {loaded.noun}s have the same or nearly the same content.")
         else:
-            parts.empty(
-                "Not looked for", "No images were compared in this run: its losses came from elsewhere.", "info"
-            )
+            text = f"No {loaded.noun}s were compared in this run: its losses came from elsewhere."
+            parts.empty("Not looked for", text, "info")
         return
     table = _threshold(loaded, base)
     history = data.reviews(loaded).history()
@@ -95,15 +101,13 @@ def _threshold(loaded: data.Loaded, base: Table) -> Table:
             key="alike",
             bind="query-params",
             on_change=_first_page,
-            help="The share of one picture's detail that the other explains; leftmost: every pair that the audit took "
-            "for one picture. Raising it splits groups of near duplicates into what is still alike, at once; it "
-            "is a view and changes no finding. Decisions on a part of a group are stored under the part's own name, "
-            "such as near_duplicate:17 (2 of 5), and leave the other copies as they are.",
+            help=f"{ALIKE[loaded.noun]}. Raising it splits groups of near duplicates into what is still alike, at "
+            "once; it is a view and changes no finding. Decisions on a part of a group are stored under the part's "
+            "own name, such as near_duplicate:17 (2 of 5), and leave the other copies as they are.",
         )
         table = data.derived(loaded, _at, round(least, 4)) if least > low else base
-        line = (
-            f"**{parts.plural(len(table.frame), 'group')}, {parts.plural(table.images, 'image')}**, at this threshold"
-        )
+        line = f"**{parts.plural(len(table.frame), 'group')}, {parts.plural(table.images, loaded.noun)}**"
+        line += ", at this threshold"
         if least > low:
             kept = int((near >= least - grouping.CLOSE).sum())
             line += f" · {kept:,} of {parts.plural(len(near), 'near pair')} · {len(base.frame):,} groups as recorded"
@@ -155,7 +159,7 @@ def _filters(loaded: data.Loaded) -> dict:
     """What to show, as keywords of `grouping.filtered`."""
 
     def control(label: str, options: tuple, key: str) -> str:
-        return st.segmented_control(
+        return parts.one_of(
             label, options, default=ALL, required=True, key=key, bind="query-params", on_change=_first_page
         )
 
@@ -191,16 +195,16 @@ def _counts(found: pd.DataFrame, decided: np.ndarray) -> int:
 
 
 def _policy(loaded: data.Loaded) -> str:
-    return st.segmented_control(
+    return parts.one_of(
         "Which copy stays",
         list(POLICIES),
         default="loss",
         required=True,
         key="policy",
         bind="query-params",
-        format_func=POLICIES.get,
+        format_func=lambda name: parts.worded(loaded, POLICIES[name]),
         help="An evaluation copy stays before a training copy, so that evaluation data stays as it is. Else: "
-        + "; ".join(f"**{POLICIES[name]}**: {text}" for name, text in BEST.items())
+        + "; ".join(parts.worded(loaded, f"**{POLICIES[name]}**: {text}") for name, text in BEST.items())
         + ". Where that says nothing, the smallest id stays.",
     )
 
@@ -224,7 +228,9 @@ def _bulk(loaded, table: Table, found, shown, open_now: np.ndarray, policy: str,
         key="bulk-all",
         icon=":material/done_all:",
         disabled=many,
-        help=f"Sizes are read from the image files: for {FILES:,} images at most at once. Go page by page, or filter."
+        help=parts.worded(
+            loaded, f"Sizes are read from the image files: for {FILES:,} images at most. Go page by page, or filter."
+        )
         if many
         else "Keeps one copy of each group under these filters whose labels agree and that is open. Asks before.",
     ):
@@ -250,17 +256,18 @@ def _bulk(loaded, table: Table, found, shown, open_now: np.ndarray, policy: str,
 
 @st.dialog("Keep one copy of each group?")
 def _confirm(loaded: data.Loaded, plan: Plan, policy: str, conflicts: int, others: int) -> None:
+    guard.still_in()
     st.markdown(
-        f"**{parts.plural(plan.groups, 'group')}, {parts.plural(plan.images, 'image')}**: "
-        f"{parts.plural(plan.stay, 'image stays', 'images stay')}, {plan.go:,} will be excluded."
+        f"**{parts.plural(plan.groups, 'group')}, {parts.plural(plan.images, loaded.noun)}**: "
+        f"{parts.plural(plan.stay, f'{loaded.noun} stays', f'{loaded.noun}s stay')}, {plan.go:,} will be excluded."
     )
     st.markdown(
-        f"Of each group an evaluation copy stays if there is one, else {BEST[policy]}. "
+        f"Of each group an evaluation copy stays if there is one, else {parts.worded(loaded, BEST[policy])}. "
         "What other findings left out stays out, and labels that they gave are kept."
     )
     if plan.tested:
         text = parts.plural(
-            plan.tested, "of the excluded is an evaluation image", "of the excluded are evaluation images"
+            plan.tested, "of the excluded is an evaluation copy", "of the excluded are evaluation copies"
         )
         st.markdown(f":orange[:material/warning:] {text}: further copies within the evaluation data.")
     left = []

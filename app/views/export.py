@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from lossprint.app import bring, data, decide, parts
+from lossprint.app import access, bring, data, decide, parts
 from lossprint.audit import export, labelstudio, manifests, outfile
 from lossprint.audit.resolve import RULES
 from lossprint.audit.types import LossprintError
@@ -32,7 +32,8 @@ def render(loaded: data.Loaded) -> None:
     options = _options(loaded, history[history["stands"]])
     _cleaned(loaded, export.changes(loaded.run, reviews, **options), options)
     _rest(loaded, options)
-    bring.render(loaded)
+    if access.may("owner"):
+        bring.render(loaded)
 
 
 def _options(loaded: data.Loaded, standing: pd.DataFrame) -> dict[str, str]:
@@ -126,7 +127,8 @@ def _cleaned(loaded: data.Loaded, changed: pd.DataFrame, options: dict[str, str]
             told = "Sequence, start, end and label; of video files, your own file of segments, corrected."
             _download("Corrected segments (CSV)", "segments.csv", lambda: _csv(stretches()), help=told)
         _download("Changes only (CSV)", "changes.csv", lambda: _csv(changed))
-    _folder(loaded, kept, options)
+    if loaded.noun == "image" and access.may("owner"):
+        _folder(loaded, kept, options)
     _other_tools(loaded, cleaned, options)
 
 
@@ -172,6 +174,7 @@ def _folder(loaded: data.Loaded, count: int, options: dict[str, str]) -> None:
         )
         if not st.button("Write the folder", key="export-write", icon=":material/save:", disabled=not out.strip()):
             return
+        access.require("owner", "to export")
         bar = st.progress(0.0, text="Copying images …")
 
         def told(done: int, of: int) -> None:
@@ -197,15 +200,8 @@ def _folder(loaded: data.Loaded, count: int, options: dict[str, str]) -> None:
 def _other_tools(loaded: data.Loaded, cleaned: Callable[[], pd.DataFrame], options: dict[str, str]) -> None:
     run, reviews = loaded.run, data.reviews(loaded)
     with st.expander("Files for other tools", icon=":material/swap_horiz:"):
-        st.markdown(
-            "**Label Studio**: the flagged and the reviewed samples as tasks, with the suggested labels as predictions "
-            "and each reviewer's decision as an annotation. Paste the interface under *Settings, Labeling Interface* "
-            "first, then import the tasks."
-        )
-        with st.container(horizontal=True, gap="small"):
-            tasks = partial(labelstudio.tasks_bytes, run, reviews)
-            _download("Label Studio tasks (JSON)", "label-studio.json", tasks)
-            _download("Labeling interface (XML)", "label-studio.xml", lambda: labelstudio.config(run.classes).encode())
+        if loaded.noun == "image":
+            _label_studio(run, reviews)
         st.markdown(
             "**cleanlab** has every sample with its label quality (0 is suspect), the suggested and the decided label; "
             "**Parquet** is the cleaned table for pandas, DuckDB or Spark; the **record** says what was applied."
@@ -215,6 +211,18 @@ def _other_tools(loaded: data.Loaded, cleaned: Callable[[], pd.DataFrame], optio
             _download("cleanlab (CSV)", "cleanlab.csv", lambda: _csv(as_cleanlab()))
             _download("Cleaned labels (Parquet)", "cleaned.parquet", lambda: outfile.parquet_bytes(cleaned()))
             _download("Record (JSON)", "cleaned.json", partial(_record, run, reviews, options))
+
+
+def _label_studio(run, reviews) -> None:
+    st.markdown(
+        "**Label Studio**: the flagged and the reviewed samples as tasks, with the suggested labels as predictions "
+        "and each reviewer's decision as an annotation. Paste the interface under *Settings, Labeling Interface* "
+        "first, then import the tasks."
+    )
+    with st.container(horizontal=True, gap="small"):
+        tasks = partial(labelstudio.tasks_bytes, run, reviews)
+        _download("Label Studio tasks (JSON)", "label-studio.json", tasks)
+        _download("Labeling interface (XML)", "label-studio.xml", lambda: labelstudio.config(run.classes).encode())
 
 
 def _record(run, reviews, options: dict[str, str]) -> bytes:
@@ -255,7 +263,7 @@ def _download(
 ) -> None:
     """A download button; the file is made when it is clicked."""
     kinds = {".csv": "text/csv", ".json": "application/json", ".xml": "application/xml", ".html": "text/html"}
-    st.download_button(
+    access.download(
         label,
         content,
         name,

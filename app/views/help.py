@@ -66,7 +66,7 @@ SUSPECT = {
     "none": ":gray-badge[neither end is suspect]",
 }
 GLOSSARY = {
-    "Sample": "One image, or one frame of a video. Its number stays the same in every run of a dataset.",
+    "Sample": "One image, one text, or one frame of a video. Its number stays the same in every run of a dataset.",
     "Label": "The class of a sample. *Given*: what the dataset says. *Suggested*: what the model preferred instead.",
     "Checkpoint": "A moment of training at which the loss of every sample is written down, as a rule after each epoch.",
     "Loss": "How surprised the model is by the given label: 0 if it was sure, 0.69 nats at a probability of one half.",
@@ -74,7 +74,8 @@ GLOSSARY = {
     "Validation sample": "A sample that the model was not trained on. Its label is trusted, and it serves as evidence.",
     "Aligned": "Two samples whose losses rise and fall together: what teaches one helps the other.",
     "Conflicting": "Two samples of which one improves while the other gets worse: a wrong label, or a hard case.",
-    "Near duplicate": "Almost the same image: shifted, mirrored, resized, compressed. *Exact*: the same pixels.",
+    "Near duplicate": "Almost the same image: shifted, mirrored, resized, compressed; or text: a few words changed. "
+    "*Exact*: the same pixels or words.",
     "Frame": "One picture of a video. *Sequence*: the video it belongs to. *Phase*: frames in a row with one label.",
     "Segment": "A stretch of frames that looks wrong as a whole, asked and decided as one question: a *wrong label*, "
     "the labels of two neighbouring phases *exchanged*, or two blocks of frames *moved*, pictures and labels, in time.",
@@ -99,12 +100,12 @@ GLOSSARY = {
 }
 # where, keys, what they do
 KEYS = (
-    ("Thumbnails", "← → ↑ ↓, Home, End", "move from image to image"),
+    ("Thumbnails", "← → ↑ ↓, Home, End", "move from one to the next"),
     ("Thumbnails", "Enter, or a click", "open the sample"),
-    ("Mislabeled, Outliers", "Space, Ctrl + click", "select an image, or no longer"),
+    ("Mislabeled, Outliers", "Space, Ctrl + click", "select one, or no longer"),
     ("Mislabeled, Outliers", "Shift with an arrow, Space or a click", "select a range"),
     ("Mislabeled, Outliers", "Ctrl + A, Esc", "select all of the page, none"),
-    ("Mislabeled, Outliers", "A, K, X, N, U, 1 to 9", "decide on the selected, else on the image in focus"),
+    ("Mislabeled, Outliers", "A, K, X, N, U, 1 to 9", "decide on the selected, else on what is in focus"),
     ("An opened sample", "← →, Esc", "the previous one, the next one, close it"),
     ("Deciding", "A", "accept the suggested label; of duplicates: keep one copy"),
     ("Deciding", "K", "keep the given label; of duplicates: keep all"),
@@ -142,7 +143,7 @@ STEPS = (
     ),
     (
         "Decide",
-        "One question at a time: is the label right, wrong, or is the image useless? Your own eye decides; keys make "
+        "One question at a time: is the label right, wrong, or is the sample useless? Your own eye decides; keys make "
         "it quick, and U takes a decision back.",
         "review",
         "Start deciding",

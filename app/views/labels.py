@@ -6,13 +6,17 @@ from lossprint.app import browse, data, parts
 
 
 def render(loaded: data.Loaded) -> None:
-    parts.header(
-        "Mislabeled", "Which given labels are probably wrong? Most severe first, with the label the model preferred."
-    )
+    if loaded.labelled:
+        question = "Which given labels are probably wrong? Most severe first, with the label the model preferred."
+    else:
+        question = (
+            f"Which {loaded.noun}s did the model keep doubting? Those whose loss stayed far above the others first."
+        )
+    parts.header("Mislabeled", question)
     if loaded.of_kind("label_error").empty:
         _empty(loaded)
         return
-    browse.findings_gallery(loaded, "label_error")
+    browse.findings_gallery(loaded, "label_error", suggestions=loaded.labelled)
 
 
 def _empty(loaded: data.Loaded) -> None:
@@ -28,6 +32,12 @@ def _empty(loaded: data.Loaded) -> None:
             parts.link("sequences", "Show them in Sequences", "movie")
     elif not loaded.has("label_error"):
         parts.empty("Not looked for", "No loss of this run tells whether a label fits.", "info")
+    elif not loaded.labelled:
+        parts.empty(
+            f"No suspicious {loaded.noun}s",
+            "No mean loss (CSL) lies beyond the upper fence of this dataset. What the model learned as if right stays "
+            "invisible; **Loss prints** shows all in order.",
+        )
     elif not loaded.has("aum"):
         parts.empty(
             "No suspicious labels by their losses",

@@ -8,6 +8,7 @@ import streamlit as st
 
 from lossprint.app import charts_loop, data, decide, parts
 from lossprint.audit import loop
+from lossprint.audit.remote import shown
 
 HOW = """
 **Three versions of the training split** train the same network: the labels as *given*, as *cleaned* by the decisions,
@@ -62,6 +63,13 @@ def _empty(loaded: data.Loaded, table: pd.DataFrame | None) -> None:
         )
         parts.link("review", "Start the review", "rule")
         return
+    if loaded.noun == "text":
+        text = (
+            "There is no training of texts built in: export the cleaned labels, train your own model on both, compare."
+        )
+        parts.empty("Not compared here", text, "model_training")
+        parts.link("export", "Export the cleaned labels", "download")
+        return
     text = "Run these two commands; the second trains a few networks and says how long it will take."
     if table is not None:
         text = "The comparison has begun. Its first figures come when each version was trained once."
@@ -70,7 +78,7 @@ def _empty(loaded: data.Loaded, table: pd.DataFrame | None) -> None:
 
 
 def _commands(loaded: data.Loaded) -> None:
-    run = loaded.run.path.resolve()
+    run = shown(loaded.run.path.resolve())
     cleaned = loaded.run.exports.resolve() / "cleaned.csv"
     words = [["export", "cleaned", run, "--out", cleaned], ["audit", "--from", cleaned, "--out", run]]
     st.code("\n".join(shlex.join(["lossprint", *map(str, line)]) for line in words), language=None, wrap_lines=True)

@@ -1,6 +1,7 @@
 """Triage map: which samples are wrong, which only hard, and which could go?"""
 
 import html
+from dataclasses import replace
 
 import numpy as np
 import streamlit as st
@@ -39,7 +40,7 @@ def render(loaded: data.Loaded) -> None:
     _page(loaded, known)
 
 
-@st.fragment
+@guard.fragment
 def _page(loaded: data.Loaded, known: list[str]) -> None:
     with guard.one_line():
         decide.tell()
@@ -68,7 +69,7 @@ def _controls(known: list[str]) -> tuple[str, str, str, str]:
     with st.container(horizontal=True, gap="small"):
         x = _score("Across", "x", known, _at(known, "csl", 0))
         y = _score("Up", "y", known, _at(known, "curvature", 1))
-        scale = st.segmented_control(
+        scale = parts.one_of(
             "Scale",
             list(SCALES),
             default="percentiles",
@@ -81,7 +82,7 @@ def _controls(known: list[str]) -> tuple[str, str, str, str]:
             help="Percentiles: where a sample stands among all training samples. Values: the scores themselves; the "
             "outermost 0.1 % are drawn at the border.",
         )
-        tool = st.segmented_control(
+        tool = parts.one_of(
             "Dragging",
             list(TOOLS),
             default="select",
@@ -115,7 +116,7 @@ def _at(names: list[str], wanted: str, otherwise: int) -> int:
 
 def _choose_zone() -> str | None:
     shown = {name: zones.ZONES[name].title for name in ("wrong", "hard", "redundant", "aligned")}
-    asked = st.segmented_control(
+    asked = parts.one_of(
         "Zone",
         [ALL, *shown],
         default=ALL,
@@ -247,6 +248,8 @@ def _explain(loaded: data.Loaded, zone: str | None) -> None:
     cards = []
     for name in ("wrong", "hard", "redundant", "aligned"):
         one = zones.ZONES[name]
+        if not loaded.labelled and name in zones.WITHOUT_LABELS:
+            one = replace(one, **dict(zip(("rule", "meaning", "advice"), zones.WITHOUT_LABELS[name])))
         number = int(counts[1 + zones.NAMES.index(name)])
         if name in found:
             amount = f"{number:,} · {100 * number / len(loaded.scores):.1f} %"
@@ -365,7 +368,8 @@ def _gallery(loaded: data.Loaded, rows: np.ndarray, per_page: int) -> None:
             on_open=detail.show,
         )
         st.caption(
-            "Most suspicious label first, then highest CSL. The bar is the label error. Click an image to see why."
+            "Most suspicious label first, then highest CSL. The bar is the label error. "
+            + parts.worded(loaded, "Click an image to see why.")
         )
 
 

@@ -59,7 +59,8 @@ def _facts(loaded: data.Loaded) -> None:
     ]
     if "sequence" in loaded.samples and (videos := loaded.samples["sequence"].nunique()):
         facts.append(("Videos", f"{videos:,}"))
-    facts.append(("Classes", f"{len(loaded.classes):,}"))
+    if loaded.labelled:
+        facts.append(("Classes", f"{len(loaded.classes):,}"))
     facts.append(("Checkpoints", f"{curve['checkpoint'].nunique():,}"))
     if len(val):
         facts.append(("Validation accuracy", f"{100 * val['accuracy'].iloc[-1]:.1f} %"))
@@ -88,6 +89,9 @@ def _cards(loaded: data.Loaded) -> None:
     grid = st.grid(len(shown), min_column_width=165, gap="small", border=True)
     for kind, page, icon in shown:
         title, meaning = story.KIND[kind]
+        meaning = parts.worded(loaded, meaning)
+        if kind == "label_error" and not loaded.labelled:
+            title, meaning = f"Suspicious {loaded.noun}s", "Their loss stayed far above that of the others."
         row = progress.loc[kind]
         with grid.cell():
             st.metric(title, f"{row['of']:,}", help=meaning)
@@ -130,7 +134,7 @@ def _looked_for(loaded: data.Loaded) -> str:
 def _suggestions(loaded: data.Loaded) -> list[suggest.Suggestion]:
     classes = data.counts(loaded.samples.loc[loaded.samples["split"] == "train", "label"])
     claims = data.derived(loaded, detail.claims_of)
-    return suggest.suggestions(loaded.findings, groups(loaded), classes, parts.md, claims)
+    return suggest.suggestions(loaded.findings, groups(loaded), classes, parts.md, claims, loaded.noun)
 
 
 def _first(loaded: data.Loaded) -> None:
@@ -218,7 +222,7 @@ def _notes(loaded: data.Loaded) -> None:
         st.markdown(f":material/info: {parts.md(note)}")
     if len(loaded.unreadable):
         with st.expander(
-            f"{parts.plural(len(loaded.unreadable), 'image')} could not be read and took no part",
+            f"{parts.plural(len(loaded.unreadable), loaded.noun)} could not be read and took no part",
             icon=":material/broken_image:",
         ):
             st.dataframe(pd.DataFrame(loaded.unreadable), hide_index=True)

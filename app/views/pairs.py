@@ -31,15 +31,17 @@ def render(loaded: data.Loaded) -> None:
     search, choice = st.columns([4, 6], gap="large", vertical_alignment="bottom")
     with search:
         sample = parts.choose_sample(loaded, detail.default_sample(loaded))
-    with choice:
-        chosen = st.segmented_control(
-            "Partners from",
-            list(SCOPES),
-            default="Its own class",
-            required=True,
-            key="scope",
-            bind="query-params",
-        )
+    chosen = "All classes"
+    if loaded.labelled:
+        with choice:
+            chosen = parts.one_of(
+                "Partners from",
+                list(SCOPES),
+                default="Its own class",
+                required=True,
+                key="scope",
+                bind="query-params",
+            )
     scope = SCOPES[chosen]
     if sample is None:
         parts.empty("No samples", "This run holds no samples.", "search_off")
@@ -100,9 +102,7 @@ def _pick(loaded: data.Loaded, scope: str, sample: int) -> None:
     if not able:
         return
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        which = st.segmented_control(
-            "Or pick one", able, default=able[0], required=True, key="pick", bind="query-params"
-        )
+        which = parts.one_of("Or pick one", able, default=able[0], required=True, key="pick", bind="query-params")
         if which == RANDOM:
             present = np.unique(val.labels[val.labels >= 0])
             names = [loaded.classes[index] for index in present]
@@ -154,7 +154,7 @@ def _query(loaded: data.Loaded, sample: int, mine: pd.DataFrame, scope: str) -> 
         with words:
             st.markdown(f"#### Sample {sample}")
             st.markdown(parts.labels_line(loaded, sample, parts.suggestion(loaded, sample)))
-            if not mine.empty:
+            if not mine.empty and loaded.labelled:
                 st.markdown(
                     partners.explain(
                         mine,
@@ -167,6 +167,7 @@ def _query(loaded: data.Loaded, sample: int, mine: pd.DataFrame, scope: str) -> 
                         show=parts.md,
                     )
                 )
+            if not mine.empty:
                 against = mine.loc[mine["side"] == "conflicting", "partner"]
                 moved = partners.movement(
                     data.losses(loaded, sample), [data.losses(loaded, int(one)) for one in against]
@@ -233,11 +234,14 @@ def _nothing(loaded: data.Loaded, sample: int, scope: str, others: bool) -> None
 def _sides(loaded: data.Loaded, sample: int, mine: pd.DataFrame) -> None:
     """Galleries and curves of both sides."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="large"):
-        curve = st.segmented_control(
-            "Curves", list(CURVES), default="Losses", required=True, key="curves", bind="query-params"
-        )
-        st.segmented_control(
-            "A click on an image", [OPEN, ASK], default=OPEN, required=True, key="click", bind="query-params"
+        curve = parts.one_of("Curves", list(CURVES), default="Losses", required=True, key="curves", bind="query-params")
+        parts.one_of(
+            parts.worded(loaded, "A click on an image"),
+            [OPEN, ASK],
+            default=OPEN,
+            required=True,
+            key="click",
+            bind="query-params",
         )
     own = data.losses(loaded, sample)
     columns = st.columns(2, gap="large")

@@ -184,7 +184,7 @@ def _filters(loaded: data.Loaded, recorded: list[str]) -> Chosen:
     split = recorded[0]
     if len(recorded) > 1:
         with columns[0]:
-            split = st.segmented_control(
+            split = parts.one_of(
                 "Split", recorded, default=split, required=True, key="split", bind="query-params", on_change=_all_rows
             )
     split = SPLITS[split]
@@ -227,6 +227,8 @@ def _shape_row(view: View) -> None:
     half = ("the given label has at least half of the probability", "it has less than a quarter")
     if len(loaded.classes) < 4:
         half = ("halfway from an even guess to none", "worse than an even guess")
+    if not loaded.labelled:
+        half = ("halfway from the median at the first checkpoint to that at the last", "above the former")
     st.caption(
         f"**Low** is a loss of at most {found.low:.2f} nats ({half[0]}), the dotted line; **high** is one above "
         f"{found.high:.2f} ({half[1]}). Line: median of the samples; band: 10–90 % of them."
@@ -282,7 +284,7 @@ def _heat(view: View) -> tuple[int, int]:
         placeholder="all; click a row above, or type such as 1-200",
         icon=":material/table_rows:",
         on_change=_first_page,
-        help="Which ranks of the order the images are shown of. It is in the URL: copy it to show a colleague.",
+        help="Which ranks of the order the samples are shown of. It is in the URL: copy it to show a colleague.",
     )
     typed = (typed or "").strip()
     rows = shapes.parse_rows(typed, len(view.places))
@@ -335,7 +337,7 @@ def _heat_chart(view: View, rows: tuple[int, int] | None) -> None:
     st.caption(
         f"Each row is {what}, the suspect end on top; colours on a logarithmic scale. "
         + (f"{drawn} of {len(steps)} checkpoints are drawn. " if drawn < len(steps) else "")
-        + "Click a row to see its images, and again to see all."
+        + "Click a row to see its samples, and again to see all."
     )
 
 
@@ -389,7 +391,7 @@ def _bands(view: View) -> None:
 def _gallery(view: View, mine: np.ndarray, rows: tuple[int, int]) -> None:
     """The images of the chosen ranks, at the places `mine`, in their order."""
     loaded, chosen = view.loaded, view.chosen
-    st.subheader("Images", anchor=False)
+    st.subheader(f"{loaded.noun.capitalize()}s", anchor=False)
     words = [f"**{parts.plural(len(mine), 'sample')}**"]
     if chosen.shape is not None:
         words.append(SHAPES[chosen.shape].name.lower())
@@ -421,8 +423,8 @@ def _gallery(view: View, mine: np.ndarray, rows: tuple[int, int]) -> None:
             on_open=detail.show,
         )
     st.caption(
-        f"Below each image: {_title(chosen.sort)} and the shape. Click one, or move with the arrow keys and press "
-        "Enter, to see its loss print and why it is flagged."
+        f"Below each {loaded.noun}: {_title(chosen.sort)} and the shape. Click one, or move with the arrow keys and "
+        "press Enter, to see its loss print and why it is flagged."
     )
 
 

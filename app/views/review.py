@@ -33,7 +33,7 @@ def _settings(loaded: data.Loaded) -> tuple[str, str, str, bool]:
     have = [name for name, of in asking.QUEUES.items() if of is None or queues.AUDIT in of or kinds & set(of)]
     chance = ("Random audit", "Spot check")
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        which = st.segmented_control(
+        which = parts.one_of(
             "Queue",
             have,
             default="Everything",
@@ -115,7 +115,7 @@ def _renew() -> None:
 # ---------------------------------------------------------------------------------------------- one question
 
 
-@st.fragment
+@guard.fragment
 def _round(loaded: data.Loaded, which: str, tier: str, blind: str, mix: bool) -> None:
     """The question and all that depends on it: an answer draws this anew, and nothing else."""
     with guard.one_line():
@@ -270,7 +270,7 @@ def _about(loaded: data.Loaded, samples: list[int], kind: str, blind: str) -> st
         return f"{min(len(samples), asking.MEMBERS)} of {len(samples):,} frames are shown."
     if len(samples) > 1:
         more = len(samples) - asking.MEMBERS
-        return f"{more:,} more images of this group are not shown." if more > 0 else ""
+        return f"{more:,} more {loaded.noun}s of this group are not shown." if more > 0 else ""
     path = str(loaded.samples.at[samples[0], "path"])
     # A path such as train/coat/17.png would tell the label that is hidden.
     return f"Sample {samples[0]}" if blind == "given" else f"Sample {samples[0]} · {path}"

@@ -27,6 +27,6 @@ def render(loaded: data.Loaded) -> None:
         st.markdown("##### Loss print")
         detail.loss_chart(loaded, sample, "story-loss", height=290)
         if loaded.samples.at[sample, "split"] == "train":
-            st.markdown("##### Scores within its class")
+            st.markdown(f"##### Scores within {'its class' if loaded.labelled else 'all samples'}")
             detail.scores_chart(loaded, sample, "story-scores")
     detail.evidence(loaded, sample, "story")

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from lossprint.app import charts, data, decide, detail, parts
+from lossprint.app import charts, data, decide, detail, guard, parts
 from lossprint.app import sequences as view
 from lossprint.app.gallery.gallery import gallery
 from lossprint.app.gallery.timeline import timeline
@@ -393,7 +393,7 @@ def _all(loaded, videos, shown, said, only_found: bool, query: str) -> None:
         _rows(loaded, videos, here, said, st.session_state.get(CHOSEN), None, None, key="seq-all")
 
 
-@st.fragment
+@guard.fragment
 def _rows(loaded, videos, names: list[str], said, chosen, edges: dict | None, label: str | None, *, key: str) -> None:
     """The rows of some videos; with `edges`, of the finding that is looked at. What the pointer asks for is drawn
     without the rest of the page."""

@@ -1,0 +1,217 @@
+"""Writes the pages that follow from the code: scores.md and reference/. `make reference`; a test says if they lag."""
+
+import argparse
+import ast
+import dataclasses
+import inspect
+import re
+import textwrap
+from pathlib import Path
+from types import FunctionType
+
+HERE = Path(__file__).parent
+NOTE = "<!-- Written by docs/make_reference.py: change the docstrings, then `make reference`. -->\n\n"
+# page -> (title, module -> what of it; None: all that is public)
+PYTHON = {
+    "recording": (
+        "Recording and reading a run",
+        {
+            "lossprint.audit.record": ["Recorder"],
+            "lossprint.audit.per_sample": None,
+            "lossprint.audit.store": ["open_run", "Run"],
+            "lossprint.audit.types": ["Trajectory", "LossprintError"],
+            "lossprint.audit.datasets": ["open_dataset", "load", "Dataset", "Loaded"],
+        },
+    ),
+    "scoring": (
+        "Scores as functions on arrays",
+        {
+            f"lossprint.scoring.{name}": None
+            for name in ("trajectory", "stream", "pairs", "curvature", "labels", "duplicates", "outliers", "coreset")
+        },
+    ),
+}
+
+
+def pages() -> dict[str, str]:
+    """Every generated page by its path under docs/."""
+    return {
+        "scores.md": scores(),
+        "reference/command-line.md": command_line(),
+        "reference/run-folder.md": run_folder(),
+        **{f"reference/{name}.md": python(title, parts) for name, (title, parts) in PYTHON.items()},
+    }
+
+
+def scores() -> str:
+    from lossprint.app.views.help import FORMULAS, NOTATION, PAPERS, SYMBOLS
+    from lossprint.audit.types import SCORES
+
+    text = [
+        "# Scores, and when not to trust them",
+        NOTE.strip(),
+        NOTATION,
+        "One row a training sample in `scores.parquet`, one column a score. How well each of them finds what was "
+        "planted, and what people mislabelled, is measured in the README.",
+    ]
+    for name, about in SCORES.items():
+        paper, link = PAPERS[name]
+        suspect = {"none": "Neither end is suspect."}.get(about.suspect, f"Suspect: {about.suspect}.")
+        text += [
+            f"## {about.title} (`{name}`)",
+            about.meaning,
+            f"$$\n{FORMULAS[name]}\n$$",
+            *([SYMBOLS[name]] if name in SYMBOLS else []),
+            f"{suspect} Unit: {about.unit}.",
+            f"**Do not trust it blindly:** {about.caution}",
+            f"Source: {f'[{paper}]({link})' if link else paper}.",
+        ]
+    return "\n\n".join(text) + "\n"
+
+
+def command_line() -> str:
+    from lossprint.audit.cli import build_parser
+
+    text = [
+        "# Command line",
+        NOTE.strip(),
+        "Exit status: 0 done; 2 wrong use or bad input, said in one line: what was expected, what was found, where; 1 "
+        "anything else.",
+    ]
+    for name, parser in _commands(build_parser()):
+        text += [f"## {name}", parser.description or ""]
+        rows = [(_shown(action), _help(action)) for action in parser._actions if _told(action)]
+        if rows:
+            text.append("\n".join(["| argument | |", "| --- | --- |", *(f"| `{a}` | {b} |" for a, b in rows)]))
+        if parser.epilog:
+            text.append(parser.epilog)
+    return "\n\n".join(part for part in text if part) + "\n"
+
+
+def _commands(parser: argparse.ArgumentParser):
+    """(name, parser) of each command that does something, in order."""
+    groups = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    if not groups:
+        yield parser.prog, parser
+    for group in groups:
+        for child in group.choices.values():
+            yield from _commands(child)
+
+
+def _told(action: argparse.Action) -> bool:
+    return action.help is not argparse.SUPPRESS and "--help" not in action.option_strings
+
+
+def _shown(action: argparse.Action) -> str:
+    choices = "{" + ",".join(map(str, action.choices)) + "}" if action.choices else action.dest.upper()
+    value = action.metavar or choices
+    value = " ".join(value) if isinstance(value, tuple) else value
+    if not action.option_strings:
+        return value.replace("|", "\\|")
+    takes = action.nargs != 0
+    more = " ..." if action.nargs in ("+", "*") else ""
+    return (action.option_strings[-1] + (f" {value}{more}" if takes else "")).replace("|", "\\|")
+
+
+def _help(action: argparse.Action) -> str:
+    text = (action.help or "") % {"default": action.default, "dest": action.dest}
+    return f"{text}{' (required)' if action.required and action.option_strings else ''}".replace("|", "\\|")
+
+
+def run_folder() -> str:
+    from lossprint.audit import tables
+    from lossprint.audit.types import SCORES
+
+    schemas = {
+        "trajectories/split=SPLIT/checkpoint=NNNNN/rank-R.parquet": tables.PART.append(tables.OPTIONAL),
+        "curvature/checkpoint=NNNNN/rank-R.parquet": tables.CURVATURE,
+        "frames.parquet": tables.FRAMES,
+        "spans.parquet": tables.SPANS,
+    }
+    text = [
+        "# The run folder",
+        NOTE.strip(),
+        "Open formats, nothing pickled. Every file is written beside its name and renamed when it is whole; `run.json` "
+        "is written last and names the stages that are done. The README, *The run folder*, lists all files.",
+        "Losses are in nats. `predicted`, a class index, points into the list `dataset.classes` of `run.json`.",
+    ]
+    for name, schema in schemas.items():
+        rows = "\n".join(f"| `{field.name}` | {field.type} |" for field in schema)
+        text += [f"## `{name}`", f"| column | type |\n| --- | --- |\n{rows}"]
+    for name, columns in (("findings.parquet", tables.FINDINGS), ("pairs.parquet", tables.PAIRS)):
+        text += [f"## `{name}`", ", ".join(f"`{column}`" for column in columns)]
+    rows = "\n".join(f"| `{name}` | {about.title} | {about.unit} | {about.suspect} |" for name, about in SCORES.items())
+    text += [
+        "## `scores.parquet`",
+        "`sample`, `path`, `label`, `suggested_label`, `suggested_probability`, `triage`, `rank_confidence`, and:",
+        f"| column | score | unit | suspect |\n| --- | --- | --- | --- |\n{rows}",
+    ]
+    return "\n\n".join(text) + "\n"
+
+
+def python(title: str, parts: dict[str, list[str] | None]) -> str:
+    text = [f"# {title}", NOTE.strip()]
+    for module_name, names in parts.items():
+        module = __import__(module_name, fromlist=["_"])
+        text += [f"## `{module_name}`", *([_prose(module.__doc__)] if names is None else [])]
+        for name in names if names is not None else _public(module):
+            text += _member(name, getattr(module, name))
+    return "\n\n".join(text) + "\n"
+
+
+def _public(module) -> list[str]:
+    own = {
+        name: thing
+        for name, thing in vars(module).items()
+        if not name.startswith("_") and getattr(thing, "__module__", None) == module.__name__ and thing.__doc__
+    }
+    return [name for name, thing in own.items() if inspect.isclass(thing) or isinstance(thing, FunctionType)]
+
+
+def _member(name: str, thing) -> list[str]:
+    text = [f"### `{name}`"]
+    if not inspect.isclass(thing) or not dataclasses.is_dataclass(thing):
+        text.append(f"```text\n{name}{_signature(thing)}\n```")
+    text.append(_prose(thing.__doc__))
+    if inspect.isclass(thing):
+        for method_name, method in vars(thing).items():
+            real = method.fget if isinstance(method, property) else method
+            if method_name.startswith("_") or not isinstance(real, FunctionType) or not real.__doc__:
+                continue
+            shown = f"`.{method_name}`" if isinstance(method, property) else f"`.{method_name}{_signature(real)}`"
+            text.append(f"- {shown}: {_prose(real.__doc__, '  ')}")
+    return text
+
+
+def _signature(thing) -> str:
+    """The arguments as the source has them: how `inspect` shows annotations changes with Python."""
+    if inspect.isclass(thing) and "__init__" not in vars(thing):
+        return ""
+    source = textwrap.dedent(inspect.getsource(thing.__init__ if inspect.isclass(thing) else thing))
+    (definition,) = ast.parse(source).body
+    arguments = definition.args
+    if arguments.args and arguments.args[0].arg == "self":
+        del arguments.args[0]
+    back = f" -> {ast.unparse(definition.returns)}" if definition.returns and not inspect.isclass(thing) else ""
+    return f"({ast.unparse(arguments)}){back}"
+
+
+def _prose(doc: str | None, margin: str = "") -> str:
+    """A docstring as Markdown; what is indented in it stays as it stands, as a block of text."""
+    parts = []
+    for part in re.split(r"\n\s*\n", inspect.cleandoc(doc or "")):
+        lines = part.splitlines()
+        if lines and all(line.startswith("    ") for line in lines):
+            parts.append("\n".join(["```text", *(line[4:] for line in lines), "```"]))
+        elif any(line.startswith("    ") for line in lines):
+            parts.append("\n".join(["```text", *lines, "```"]))
+        else:
+            parts.append("\n".join(lines))
+    return f"\n\n{margin}".join(part.replace("\n", f"\n{margin}") for part in parts)
+
+
+if __name__ == "__main__":
+    for path, page in pages().items():
+        (HERE / path).parent.mkdir(exist_ok=True)
+        (HERE / path).write_text(page, encoding="utf-8")
+        print(path)

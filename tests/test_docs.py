@@ -1,0 +1,150 @@
+"""The documentation: every block of code runs, in order, page by page; what is generated is up to date."""
+
+import contextlib
+import io
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+import urllib.request
+from pathlib import Path
+
+import pytest
+from conftest import cut_demo
+
+from lossprint.audit import cli
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+BLOCK = re.compile(r"^```(\w+)(?: title=\"([^\"]+)\")?\n(.*?)^```$", re.S | re.M)
+GENERATED = ("scores.md", "reference/")
+PAGES = sorted(str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md"))
+WRITTEN = [page for page in PAGES if not page.startswith(GENERATED)]
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory) -> Path:
+    """A run of the demo dataset in few epochs: what `lossprint demo` finds there, it uses as it is."""
+    from importlib.resources import files
+
+    from lossprint.audit.workflow import audit
+
+    out = tmp_path_factory.mktemp("docs") / "runs" / "demo"
+    source = files("lossprint.assets") / "demo" / "labels.csv"
+    audit(str(source), out, epochs=1, curvature_checkpoints=0, quiet=True)
+    return out
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch) -> Path:
+    """Where a reader of the pages stands: a small dataset in data/, the program on the path."""
+    cut_demo(tmp_path / "data", 30, 12)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name in ("HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / name.lower()))
+    return tmp_path
+
+
+def blocks(page: str) -> list[tuple[str, str | None, str]]:
+    return BLOCK.findall((DOCS / page).read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("page", [page for page in WRITTEN if blocks(page)])
+def test_every_block_runs(page, here, request):
+    if page == "tutorial.md":
+        (here / "runs").mkdir()
+        (here / "runs" / "demo").symlink_to(request.getfixturevalue("demo"))
+    names: dict = {"__name__": "__main__"}
+    for language, title, text in blocks(page):
+        if title:
+            Path(title).parent.mkdir(parents=True, exist_ok=True)
+            Path(title).write_text(text, encoding="utf-8")
+        elif language == "python":
+            with contextlib.redirect_stdout(io.StringIO()):
+                exec(compile(text, page, "exec"), names)
+        elif language == "bash":
+            for line in text.replace("\\\n", "").splitlines():
+                run_line(line, here)
+        else:
+            assert language == "text", f"{page}: a block of {language} that nothing runs"
+
+
+def run_line(line: str, here: Path) -> None:
+    """One line of shell. Commands of ours run in this process, which has torch already; servers until they answer."""
+    words = shlex.split(line, comments=True)
+    if not words:
+        return
+    if words[:2] == ["pip", "install"]:
+        extras = re.findall(r"\[(.*?)\]", line)
+        known = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+        assert "lossprint" in line and set(",".join(extras).split(",")) <= {*known, ""}, line
+    elif words[0] == "make":
+        subprocess.run(["make", "-n", *words[1:]], cwd=ROOT, check=True, capture_output=True)
+    elif words[:2] == ["lossprint", "app"]:
+        serve(words)
+    elif words[0] == "lossprint" and not set(words) & {"&&", "|", ">"}:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as said:
+            status = cli.main(words[1:])
+        assert status == 0, f"{line}: {said.getvalue()}"
+    else:
+        done = subprocess.run(["bash", "-euo", "pipefail", "-c", line], cwd=here, capture_output=True, text=True)
+        assert done.returncode == 0, f"{line}: {done.stderr[-2000:]}"
+
+
+def serve(words: list[str]) -> None:
+    port = free_port()
+    command = [*words, "--port", str(port), "--no-browser"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as server:
+        try:
+            until = time.monotonic() + 60
+            while True:
+                try:
+                    with urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=5) as answer:
+                        assert answer.status == 200
+                        return
+                except OSError:
+                    assert server.poll() is None and time.monotonic() < until, server.stderr.read().decode()[-2000:]
+                    time.sleep(0.2)
+        finally:
+            server.send_signal(signal.SIGTERM)
+
+
+def free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_the_generated_pages_are_up_to_date():
+    sys.path.insert(0, str(DOCS))
+    try:
+        import make_reference
+    finally:
+        sys.path.remove(str(DOCS))
+    for path, text in make_reference.pages().items():
+        assert (DOCS / path).read_text(encoding="utf-8") == text, f"docs/{path} lags behind the code: make reference"
+
+
+def test_every_page_is_in_the_contents_and_every_link_leads_somewhere():
+    contents = (ROOT / "mkdocs.yml").read_text()
+    for page in PAGES:
+        assert re.search(rf"- {re.escape(page)}$", contents, re.M), page
+        for link in re.findall(r"\]\(([^)#:]+)\)", (DOCS / page).read_text(encoding="utf-8")):
+            assert (DOCS / page).parent.joinpath(link).is_file(), f"{page}: {link}"
+
+
+def test_the_site_builds(tmp_path):
+    """Strictly: a page left out of the contents or a dead link is an error."""
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path), "--quiet"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    page = (tmp_path / "tutorial" / "index.html").read_text(encoding="utf-8")
+    assert "loss print" in page and "fonts.googleapis.com" not in page
