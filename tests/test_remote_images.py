@@ -356,7 +356,9 @@ def test_several_processes_share_the_cache_and_its_bound(tmp_path):
     for worker in workers:
         worker.join()
     assert [worker.exitcode for worker in workers] == [0] * 4
-    assert held(cache) <= 200_000 and most <= 200_000 + 4 * 2000, "but for what is being written"
+    assert held(cache) <= 200_000
+    # Of 1.6 MB in all: but for what is being written, and what came while others were counted.
+    assert most <= 200_000 + 4 * 2000 * 3
     assert not list(cache.folder.glob("*/*.part"))
 
 

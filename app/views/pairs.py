@@ -218,6 +218,11 @@ def _nothing(loaded: data.Loaded, sample: int, scope: str, others: bool) -> None
             "This run recorded no validation samples to compare with. Give the dataset a validation split, or let "
             "`lossprint audit --val-fraction 0.1` set one aside."
         )
+    elif kind == "validation" and "partners" in loaded.run.manifest["facts"].get("score", {}):
+        text = (
+            "This run has more than 2 million training samples: partners are kept for suspicious ones only (label "
+            "error over 0.5). Pick one of these above."
+        )
     elif losses.max() - losses.min() <= partners.FLAT * losses.abs().max() or losses.isna().any():
         text = "Its loss does not vary, or was not recorded at every checkpoint, so it goes with and against no other."
     elif scope == "class":
