@@ -210,6 +210,9 @@ def joined(device: str, told: Callable[[BaseException], int]) -> Iterator[World]
     if not launched() or _initialised():
         yield world()
         return
+    # Its functions keep the group that there is when they are imported, which an optimizer does: destroy_process_group
+    # would then leave gloo's threads at work, and one that lets go of a tensor while Python ends aborts the process.
+    import torch.distributed.nn  # noqa: F401
     from torch import distributed as dist
 
     base, rank, size = next(dist.rendezvous("env://", timeout=TIMEOUT))

@@ -1,6 +1,7 @@
 """What each of several processes does in test_distributed.py; torchrun runs this file, pytest imports it.
 
 ranks.py together FOLDER            a loop of one's own, given weights, a training: run folders in FOLDER
+ranks.py ended                      what is left of the group when a command has ended
 ranks.py audit KILL ARGUMENTS...    `lossprint audit`, in which rank 0 is killed in the middle of a checkpoint
 ranks.py wrong ARGUMENTS...         `lossprint audit`, in which rank 1 finds a loss that is none
 """
@@ -151,6 +152,17 @@ def audit(kill: str, arguments: list[str]) -> int:
     return cli.main(["audit", *arguments])
 
 
+def ended() -> int:
+    """A command that has used an optimizer: the group's threads, which may abort a process that ends, are gone."""
+    network = Plain()
+    with distributed.joined("cpu", lambda error: 1) as world:
+        torch.optim.SGD(network.parameters()).zero_grad()
+        assert "torch.distributed.nn" in sys.modules
+        assert world.total(1.0) == [world.size]
+    left = [task.read_text().strip() for task in Path("/proc/self/task").glob("*/comm")]
+    return sum("gloo" in name for name in left)
+
+
 def wrong(arguments: list[str]) -> int:
     if os.environ["RANK"] == "1":
 
@@ -165,8 +177,12 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     job, *rest = sys.argv[1:]
     if job == "together":
+        import torch.distributed.nn  # before the group is there: see distributed.joined
+
         dist.init_process_group("gloo", timeout=timedelta(seconds=60))
         together(Path(rest[0]), dist.get_world_size())
         dist.destroy_process_group()
+    elif job == "ended":
+        sys.exit(ended())
     else:
         sys.exit(audit(rest[0], rest[1:]) if job == "audit" else wrong(rest))

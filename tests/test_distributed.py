@@ -75,6 +75,12 @@ def test_a_sample_that_the_sampler_gave_twice_is_recorded_once(together, process
     assert run.manifest["facts"]["record"]["incomplete"] == 0
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at the names of threads in /proc")
+def test_no_thread_of_the_group_is_left_to_abort_the_process():
+    done = torchrun(2, "ended")
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("processes", [2, 3])
 def test_scores_of_the_same_weights_are_those_of_one_process(together, processes):
     one, many = (open_run(together / f"given-{size}", need="record") for size in (1, processes))
