@@ -53,6 +53,13 @@ def open_span(page, base, span) -> None:
     idle(page)
 
 
+def at_rest(place) -> bool:
+    """The page scrolls smoothly, and on a busy machine slowly: a click in between lands elsewhere."""
+    before = place.bounding_box()
+    place.page.wait_for_timeout(300)
+    return place.bounding_box() == before
+
+
 def test_exchanged_phases_are_found_accepted_and_exported_in_the_right_order(page, base, made, tmp_path):
     run, truth = made
     visit(page, f"{base}/sequences", "Sequences")
@@ -172,7 +179,7 @@ def test_a_finding_of_the_rows_below_comes_into_view(page, base, made):
     page.keyboard.press("Enter")
     card = page.locator(".st-key-seq-card")
     card.get_by_text(f"in {span['sequence']}").first.wait_for()
-    eventually(lambda: -5 < card.bounding_box()["y"] < 200)
+    eventually(lambda: -5 < card.bounding_box()["y"] < 200 and at_rest(card))
     idle(page)
     page.get_by_role("combobox", name="Finding").click()
     page.get_by_role("option").first.click()
