@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 DEMO ?= runs/demo
 
-.PHONY: app test lint format chromium screenshots docs reference faults clean
+.PHONY: app test lint format chromium screenshots docs reference faults fuzz vulnerabilities clean
 
 app: $(VENV)/.installed
 	$(BIN)/lossprint demo --out $(DEMO)
@@ -39,6 +39,17 @@ reference: $(VENV)/.installed-test
 # 200 kills at random moments over all stages: minutes. A short form is among the tests.
 faults: $(VENV)/.installed-test
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/faults.py --kills 200
+
+# 10,000 odd inputs for each reader, command and page, and hostile ones by kind: hours. A short form is among the tests.
+fuzz: $(VENV)/.installed-test
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/fuzz.py --jobs 2
+
+# Known vulnerabilities of everything installed, by pip-audit in an environment of its own, which asks PyPI. What it
+# cannot look up is a failure.
+vulnerabilities: $(VENV)/.installed-test
+	$(PYTHON) -m venv build/pip-audit && build/pip-audit/bin/python -m pip install -q pip-audit
+	$(BIN)/python -m pip freeze --exclude-editable >build/installed.txt
+	build/pip-audit/bin/pip-audit --strict --no-deps --disable-pip -r build/installed.txt
 
 # The system's Chromium if there is one; on Debian as root its package; else Playwright's own.
 chromium: $(VENV)/.installed-test
