@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from lossprint.app import charts
 from lossprint.audit import checked
-from lossprint.audit.types import LossprintError, Trajectory
+from lossprint.audit.types import LossprintError, Trajectory, one_line
 from lossprint.scoring.trajectory import correlations
 
 SIDES = ("aligned", "conflicting")
@@ -95,7 +95,7 @@ def strongest(path: Path, top: int = STRONGEST) -> dict[str, pd.DataFrame]:
                 for scope, rows in _conflicts(file, groups).items():
                     kept[scope] = _smallest(kept[scope], rows, top)
     except checked.DAMAGED as error:
-        text = " ".join(str(error).split())[:300]
+        text = one_line(error)
         raise LossprintError(f"expected a readable table of pairs in {path}, found: {text}") from None
     return {scope: rows.astype({"sample": np.int64, "partner": np.int64}) for scope, rows in kept.items()}
 

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from lossprint.audit.types import LossprintError
+from lossprint.audit.types import LossprintError, one_line
 
 LIST, RUN = "checksums.json", "run.json"
 DEPTH = 6  # folders from a file to its run: members/seed=00001/trajectories/split=val/checkpoint=00001/rank-0.parquet
@@ -60,7 +60,7 @@ def listed(run: Path) -> Listed:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as found:
-        error = " ".join(str(found).split())[:200]
+        error = one_line(found)
     raise LossprintError(f"expected sizes and digests in {run / LIST}, found: {error}; remove it to do without")
 
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from lossprint.audit.csvfile import unguard
 from lossprint.audit.outfile import PARQUET, read_record
 from lossprint.audit.store import Run
-from lossprint.audit.types import LossprintError
+from lossprint.audit.types import LossprintError, one_line
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +106,7 @@ def _table(file: Path) -> pd.DataFrame:
     except FileNotFoundError:
         raise LossprintError(f"expected what `lossprint export cleaned` wrote, found nothing at {file}") from None
     except (OSError, ValueError, pa.ArrowException) as error:
-        text = " ".join(str(error).split())[:200]
+        text = one_line(error)
         raise LossprintError(f"expected what `lossprint export cleaned` wrote at {file}, found: {text}") from None
     if "source" in table:  # of an exported folder: its own paths are new, these are the dataset's
         table["path"] = table["source"]

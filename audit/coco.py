@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from lossprint.audit.sources import SPLIT_NAMES, Source, of_files, split_of, tabulate
-from lossprint.audit.types import SPLITS, LossprintError
+from lossprint.audit.types import SPLITS, LossprintError, one_line
 
 TRAIN = re.compile(r"(?<![a-z])train(ing)?(?![a-z])", re.IGNORECASE)
 ANNOTATIONS = "annotations"  # the folder of the JSON files in COCO's own layout
@@ -134,7 +134,7 @@ def _read(path: Path) -> dict:
     except OSError as error:
         raise LossprintError(f"expected a readable file, found {str(error.strerror).lower()} at {path}") from None
     except (ValueError, RecursionError) as error:
-        detail = " ".join(str(error).split())[:200]
+        detail = one_line(error)
         raise LossprintError(
             f"expected JSON with images, annotations and categories, found in {path}: {detail}"
         ) from None

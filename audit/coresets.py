@@ -22,7 +22,7 @@ from lossprint.audit.sources import OF_FILES
 from lossprint.audit.store import Run, version
 from lossprint.audit.strata import relevant
 from lossprint.audit.tree import dataset_root
-from lossprint.audit.types import LossprintError, Selection
+from lossprint.audit.types import LossprintError, Selection, one_line
 from lossprint.scoring.coreset import Pool, lacks, select
 from lossprint.scoring.gradients import LastLayer
 from lossprint.scoring.methods import METHODS, Method, recommended
@@ -134,7 +134,7 @@ def choose(source: Source, ask: Ask) -> pd.DataFrame:
             pool=pool,
         )
     except ValueError as error:
-        raise LossprintError(" ".join(str(error).split())) from None
+        raise LossprintError(one_line(error)) from None
     rows = source.table.iloc[chosen.index].reset_index(drop=True)
     return rows.assign(score=chosen.score, rank=range(1, len(rows) + 1))
 

@@ -31,7 +31,7 @@ from sqlalchemy.engine import URL, Connection, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from lossprint.audit.types import LossprintError
+from lossprint.audit.types import LossprintError, one_line
 
 WAIT = 20.0  # seconds that a writer waits for another writer's lock
 CONNECT = 5  # seconds in which a server has to answer
@@ -132,7 +132,7 @@ class Database:
             yield
         except (SQLAlchemyError, OSError, UnicodeError) as error:
             cause = getattr(error, "orig", None) or error
-            found = " ".join(str(cause).split())[:300]
+            found = one_line(cause)
             raise LossprintError(
                 f"expected a review database that can be {done} at {self.where}, found: {found}"
             ) from None

@@ -15,8 +15,7 @@ from datetime import timedelta
 
 import numpy as np
 
-from lossprint.audit.tensors import one_line
-from lossprint.audit.types import LossprintError
+from lossprint.audit.types import LossprintError, one_line
 
 TIMEOUT = timedelta(hours=2)  # of the group: as long as the first process may decode videos, the others waiting
 PATIENCE = timedelta(seconds=20)  # that a process waits for the others to hear of its end

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
-from lossprint.audit.types import LossprintError
+from lossprint.audit.types import LossprintError, one_line
 
 NAMES = ("local", "ray")
 TRIES = 3  # of a shard whose worker was lost, beside the first
@@ -55,7 +55,7 @@ def start(name: str = "local", workers: int | None = None) -> Iterator["Local | 
             here = {"include_dashboard": False, "object_store_memory": STORE, "num_cpus": workers or os.cpu_count()}
             ray.init(address="local", **here, **quiet)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        text = " ".join(str(error).split())[:300]
+        text = one_line(error)
         hint = " (one that asks for a token needs RAY_AUTH_TOKEN_PATH here as well)" if where else ""
         raise LossprintError(f"expected a Ray cluster at {where or 'this machine'}, found: {text}{hint}") from None
     try:
@@ -135,7 +135,7 @@ class Ray:
                 raise error.cause from None
             raise
         except (errors.WorkerCrashedError, errors.NodeDiedError, errors.OutOfMemoryError) as error:
-            text = " ".join(str(error).split())[:300]
+            text = one_line(error)
             raise LossprintError(
                 f"expected {TRIES + 1} tries of a shard to be enough, found each worker lost (perhaps its machine is "
                 f"short of memory: give less of it with --memory): {text}"

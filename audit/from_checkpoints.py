@@ -13,15 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from tqdm import tqdm
 
 from lossprint.audit import checkpoints as files
-from lossprint.audit import datasets, find, store, workflow
+from lossprint.audit import datasets, find, stages, store, workflow
 from lossprint.audit.atomic import writes
 from lossprint.audit.record import Recorder
-from lossprint.audit.tensors import one_line
-from lossprint.audit.types import LossprintError
+from lossprint.audit.types import LossprintError, one_line
 
 DEFAULTS = {"curvature_checkpoints": 10, "val_fraction": 0.1, "seed": 0}
 LARGEST = 224  # px, side of images that a network of the user's own gets, unless --size says otherwise
@@ -94,20 +92,11 @@ def _asked(out: Path, given: dict, saved: list[files.Saved], resume: bool) -> di
         chosen = {name: DEFAULTS.get(name) if value is None else value for name, value in given.items()}
         return chosen | {"seed": DEFAULTS["seed"], "files": listed}
     if not resume:
-        raise LossprintError(
-            f"expected a new folder for the run, found a run at {out}: add --resume to continue it, "
-            "or choose another --out"
-        )
+        raise stages.begun(out)
     before = store.open_run(out, need=None).manifest["asked"]
     if "checkpoints" not in before:
         raise LossprintError(f"expected a run made by record, found another at {out}: choose another --out")
-    for name, value in given.items():
-        if value is not None and value != before.get(name):
-            option = "--" + {"network": "model"}.get(name, name).replace("_", "-")
-            raise LossprintError(
-                f"expected {option} {before.get(name)}, with which {out} was begun, found {value}: resume with the "
-                "same, or choose another --out"
-            )
+    stages.refuse_others(out, before, given, {"network": "--model"})
     gone = [name for number, name in before["files"] if [number, name] not in listed]
     if gone:
         raise LossprintError(
@@ -188,11 +177,8 @@ class _Recording:
         from lossprint.audit.inputs import channel_statistics
         from lossprint.audit.transformed import Given, Made
 
-        side = size or workflow.THUMB  # through a transform images go anew; these are for near duplicates
-        count = len(dataset.samples)
-        with tqdm(total=count, unit="img", desc="decode", disable=self.quiet or count < 20_000) as bar:
-            fits = datasets.fits_in_memory(count, side)
-            loaded = datasets.load(dataset, side if fits else None, progress=lambda done, _: bar.update(done - bar.n))
+        side = size or stages.THUMB  # through a transform images go anew; these are for near duplicates
+        loaded = stages.decoded(dataset, side, self.quiet)
         if loaded.dataset.classes != dataset.classes:
             lost = sorted(set(dataset.classes) - set(loaded.dataset.classes))
             raise LossprintError(f"expected readable images of each class, found none of {', '.join(lost[:5])}")
@@ -325,29 +311,22 @@ class _Recording:
 
     def _measure(self, run: store.Run, module, inputs) -> store.Run:
         """Curvature of the training samples at K checkpoints spread over the training, as `audit` measures it."""
-        from lossprint.scoring import curvature
-
-        began, total = time.perf_counter(), len(self.saved)
-        count = min(self.asked["curvature_checkpoints"], total)
-        chosen = [self.saved[at - 1] for at in sorted({round(total * (k + 1) / count) for k in range(count)})]
+        began, chosen = time.perf_counter(), stages.spread(self.saved, self.asked["curvature_checkpoints"])
         measured = set(run.curvature_recorded())  # of fewer checkpoints, where further ones were added to a whole run
         todo, rows = [one for one in chosen if one.number not in measured], inputs.rows("train")
         with self._bar(len(todo) * len(rows), "curvature") as bar:
             batches = replace(inputs, bar=bar).batches
             for one in todo:
                 self._load(module, one)
-                seed = self.asked["seed"] * 1_000_003 + one.number
                 with _told(one):
-                    options = {"draws": workflow.DRAWS, "seed": seed, "device": self.device}
-                    found = curvature.measure(module, batches(rows, self.device), **options)
-                names = ("curvature", "trace", "gradient_norm")
-                columns = {"sample": found.samples, **{name: getattr(found, name) for name in names}}
-                run.write_curvature(one.number, pd.DataFrame(columns))
+                    given = batches(rows, self.device)
+                    found = stages.curvature_at(one.number, module, given, self.asked["seed"], self.device)
+                run.write_curvature(one.number, found)
         return run.finish(
             "curvature",
             seconds=round(time.perf_counter() - began, 2),
             checkpoints=run.curvature_recorded(),
-            draws=workflow.DRAWS if count else 0,
+            draws=stages.DRAWS if chosen else 0,
         )
 
     def _embed(self, run: store.Run, module, inputs, loaded: datasets.Loaded, embeds: bool) -> store.Run:
@@ -360,7 +339,7 @@ class _Recording:
             with _told(self.saved[-1]), self._bar(len(inputs.samples), "embed") as bar:
                 vectors = train.embed(module, replace(inputs, bar=bar), self.device)
             run.write_embeddings(inputs.samples, vectors)
-        workflow.write_duplicates(run, loaded, vectors)
+        stages.write_duplicates(run, loaded, vectors)
         dimensions = 0 if vectors is None else vectors.shape[1]
         return run.finish("embed", seconds=round(time.perf_counter() - began, 2), dimensions=dimensions)
 

@@ -28,7 +28,7 @@ from lossprint.audit import texts
 from lossprint.audit.images import read_image, read_size
 from lossprint.audit.sources import SPLIT_NAMES, Source, fingerprint, inside, tabulate
 from lossprint.audit.tasks import ALL
-from lossprint.audit.types import SPLITS, LossprintError
+from lossprint.audit.types import SPLITS, LossprintError, one_line
 
 KEYS = ("config", "revision", "image", "label", "text", *SPLITS)
 OPTION = re.compile(r":(?=[a-z_]+=)")
@@ -167,7 +167,7 @@ def _open(asked: _Asked) -> tuple[dict, tuple[str, ...], list[str]]:
             # Versions before 4 could run code that comes with a dataset; later ones ignore the argument.
             found = datasets.load_dataset(asked.place, config, revision=revision, trust_remote_code=False)
     except Exception as error:  # each format fails in its own way; all mean that there is nothing to read
-        detail = " ".join(str(error).split())[:300] or type(error).__name__
+        detail = one_line(error)
         kind = "a dataset that save_to_disk wrote" if asked.saved else "a dataset that load_dataset reads"
         raise LossprintError(f"expected {kind} at {asked.place}, found: {detail}") from None
     roots = (str(datasets.config.HF_DATASETS_CACHE), str(datasets.config.DOWNLOADED_DATASETS_PATH))
@@ -224,7 +224,7 @@ def _columns(asked: _Asked, parts: dict) -> _Columns:
     image = _image_column(asked, part)
     form: tuple[str, ...] = ()
     if image is None:
-        form = (asked.options["text"],) if "text" in asked.options else texts._form(part.column_names) or ()
+        form = (asked.options["text"],) if "text" in asked.options else texts.form_of(part.column_names) or ()
         if not form:
             raise LossprintError(
                 f"expected a column of images or of texts in {asked.name}, found {_described(part)}: name one, as in "
@@ -411,7 +411,7 @@ class _Texts:
         form = self.form
         if len(form) == 1 and form != ("messages",):  # one column, whatever its name
             record, form = {"text": record[form[0]]}, ("text",)
-        return texts._text(record, form, path, self.name)
+        return texts.text_of(record, form, path, self.name)
 
     def image(self, path: str):
         raise LossprintError(f"expected an image, found a text at {path!r} of {self.name}")

@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from lossprint.audit.types import one_line
+
 Image.init()
 
 # EPS is rendered by an external Ghostscript, which no picture of a dataset should start; the others hold no pixels that
@@ -122,4 +124,4 @@ def reason(error: Exception) -> str:
         return "not an image that Pillow can read"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    return one_line(error)

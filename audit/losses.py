@@ -27,7 +27,7 @@ import pyarrow.dataset as ds
 from lossprint.audit import losses_csv
 from lossprint.audit.memory import free_memory
 from lossprint.audit.sources import SPLIT_NAMES
-from lossprint.audit.types import SPLITS, LossprintError
+from lossprint.audit.types import SPLITS, LossprintError, one_line
 
 LEAST = 3  # checkpoints: a correlation of loss differences needs two differences
 ROUNDING = 1e-6  # the cross-entropy of a sure prediction may come out this much below zero
@@ -172,7 +172,7 @@ def _load_npz(path: Path) -> dict[str, np.ndarray]:
     except Exception as error:  # a damaged archive may raise anything at all
         if name and "allow_pickle" in str(error):
             raise _fault(f"numbers or text as {name}", path, "Python objects, which are never loaded") from None
-        detail = " ".join(str(error).split())[:200] if name else "no archive of arrays"
+        detail = one_line(error) if name else "no archive of arrays"
         raise LossprintError(f"expected a readable .npz file at {path}, found: {detail}") from None
     return arrays
 
@@ -292,7 +292,7 @@ def _load_parquet(path: Path) -> pa.Table:
         _check_columns(has, path)
         return source.to_table(columns=[name for name in COLUMNS if name in has])
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        detail = " ".join(str(error).split())[:200]
+        detail = one_line(error)
         raise LossprintError(f"expected readable Parquet at {path}, found: {detail}") from None
 
 

@@ -16,8 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from lossprint.audit.csvfile import unguard
-from lossprint.audit.tensors import one_line
-from lossprint.audit.types import LossprintError
+from lossprint.audit.types import LossprintError, one_line
 
 ENDINGS = (".csv", ".csv.gz")
 WHOLE, NUMBERS, WORDS = ("sample", "checkpoint"), ("loss", "margin"), ("path", "split", "predicted")

@@ -17,7 +17,7 @@ from lossprint.audit.export import applied, record_of, slots
 from lossprint.audit.remote_images import is_table, manifest_of
 from lossprint.audit.review import Reviews
 from lossprint.audit.store import Run
-from lossprint.audit.types import LossprintError
+from lossprint.audit.types import LossprintError, one_line
 
 BOM = "\ufeff"
 CLOSED = re.compile(r'"(?:[^"]|"")*"')
@@ -184,7 +184,7 @@ def _parquet(path: Path, table: pd.DataFrame) -> bytes:
         whole = pq.read_table(path, partitioning=None).unify_dictionaries()
         paths, labels = (_text(whole[name]) for name in ("path", "label"))
     except (pa.ArrowException, OSError, KeyError) as error:
-        detail = " ".join(str(error).split())[:200]
+        detail = one_line(error)
         raise LossprintError(f"expected the run's manifest, a Parquet file, at {path}, found: {detail}") from None
     rows = table["sample"].to_numpy()
     if len(rows) and rows.max() >= len(paths):

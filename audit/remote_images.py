@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
@@ -226,15 +225,7 @@ def _source(name: str, root: str, rows: pd.DataFrame, notes: list[str], found: l
     print_of = fingerprint(rows, contents)
     place = root or Path(name).parent
     more = {"faults": faults, "notes": tuple(notes), "workers": WORKERS}
-    return Source(name, KIND, place, rows, print_of, partial(_image, images), partial(_size, images), **more)
-
-
-def _image(images: Images, path: str) -> Image.Image:
-    return images.image(path)
-
-
-def _size(images: Images, path: str) -> tuple[int, int]:
-    return images.size(path)
+    return Source(name, KIND, place, rows, print_of, images.image, images.size, **more)
 
 
 def _stat(images: Images, paths: list[str]) -> list[dict | str]:

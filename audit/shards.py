@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from lossprint.audit.sources import SPLIT_NAMES
-from lossprint.audit.types import LossprintError
+from lossprint.audit.types import LossprintError, one_line
 from lossprint.audit.urls import Place
 
 COMPRESSED = (".tar.gz", ".tgz")
@@ -173,7 +173,7 @@ def class_names(shards: Shards) -> list[str]:
             names = _listed(json.loads(text)) if file.endswith(".json") else text.splitlines()
         except (OSError, ValueError, RecursionError) as error:
             raise LossprintError(
-                f"expected names of classes, found in {file} of {shards.name}: {line(error)}"
+                f"expected names of classes, found in {file} of {shards.name}: {one_line(error)}"
             ) from None
         names = [str(name).strip() for name in names]
         while names and not names[-1]:
@@ -196,8 +196,3 @@ def _listed(found) -> list:
     if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
         raise ValueError("neither a list of names nor {number: name}")
     return found
-
-
-def line(error: Exception) -> str:
-    """What an error says, in one line."""
-    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -23,7 +23,7 @@ from lossprint.audit.atomic import needed
 from lossprint.audit.csvfile import unguard
 from lossprint.audit.images import read_image, read_size
 from lossprint.audit.memory import free_memory
-from lossprint.audit.types import SPLITS, LossprintError
+from lossprint.audit.types import SPLITS, LossprintError, one_line
 
 SPLIT_NAMES = {name: name for name in SPLITS}
 SPLIT_NAMES |= {"training": "train", "valid": "val", "validation": "val", "testing": "test"}
@@ -326,7 +326,7 @@ def _parquet_columns(path: Path) -> tuple[dict[str, list[str]], list[str]]:
                 column = pc.if_else(pc.is_nan(column), None, column)
             columns[name] = [cell or "" for cell in column.cast(pa.string()).to_pylist()]
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        detail = " ".join(str(error).split())[:200]
+        detail = one_line(error)
         raise LossprintError(f"expected a readable Parquet file, found at {path}: {detail}") from None
     return columns, [f"row {number}" for number in range(1, table.num_rows + 1)]
 

@@ -35,8 +35,8 @@ from lossprint.audit.tables import (
     findings_table,
     read_part,
 )
-from lossprint.audit.tensors import TensorFiles, one_line
-from lossprint.audit.types import Finding, LossprintError
+from lossprint.audit.tensors import TensorFiles
+from lossprint.audit.types import Finding, LossprintError, one_line
 
 FORMAT = 1
 WHOLE = "rank-0.parquet"  # of a checkpoint's parts, one a process, the one that is written when all others are there

@@ -26,9 +26,9 @@ from threading import Lock
 from PIL import Image
 
 from lossprint.audit.images import EXTENSIONS, read_image, read_size
-from lossprint.audit.shards import Shards, class_names, find, line, splits_of
+from lossprint.audit.shards import Shards, class_names, find, splits_of
 from lossprint.audit.sources import Source, fingerprint, tabulate
-from lossprint.audit.types import LossprintError
+from lossprint.audit.types import LossprintError, one_line
 from lossprint.audit.urls import WORKERS, is_url
 
 IMAGES = frozenset(extension[1:] for extension in EXTENSIONS)
@@ -196,7 +196,9 @@ def _contents(shards: Shards, file: str, with_labels: bool) -> _Contents:
     except LossprintError:
         raise
     except Exception as error:  # a remote file system raises its own kinds
-        raise LossprintError(f"expected a tar that is whole and not compressed, found {where}: {line(error)}") from None
+        raise LossprintError(
+            f"expected a tar that is whole and not compressed, found {where}: {one_line(error)}"
+        ) from None
     return found
 
 
@@ -251,5 +253,5 @@ def _label(opened, member: tarfile.TarInfo, kind: str, where: str) -> str | None
         if CONTROL.search(text):
             raise ValueError("text of several lines or with control characters")
     except (ValueError, RecursionError) as error:
-        raise LossprintError(f"expected a label in {member.name!r} of {where}, found: {line(error)}") from None
+        raise LossprintError(f"expected a label in {member.name!r} of {where}, found: {one_line(error)}") from None
     return text or None

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from lossprint.audit.atomic import names, needed, refuse_pipe, remove, write_bytes
-from lossprint.audit.types import LossprintError
+from lossprint.audit.types import LossprintError, one_line
 
 SEAL = "blake2b"  # in the metadata: the digest of the header without it, and of all that follows
 LONGEST = 100 << 20  # bytes of a header, as safetensors has it
@@ -163,9 +163,3 @@ def check_seal(path: Path) -> bool:
 
 def _digest(header: dict):
     return hashlib.blake2b(json.dumps(header, separators=(",", ":")).encode(), digest_size=16)
-
-
-def one_line(error: Exception) -> str:
-    """What went wrong, fit for the one line of a LossprintError."""
-    text = str(error).strip() or type(error).__name__
-    return " ".join(text.split())[:300]

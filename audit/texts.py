@@ -28,7 +28,7 @@ from lossprint.audit.csvfile import unguard
 from lossprint.audit.sources import Source, fingerprint, split_of, tabulate
 from lossprint.audit.tasks import ALL
 from lossprint.audit.turns import joined
-from lossprint.audit.types import LossprintError
+from lossprint.audit.types import LossprintError, one_line
 
 FORMS = (("messages",), ("prompt", "response"), ("instruction", "output"), ("text",))
 INPUT = "input"
@@ -48,7 +48,7 @@ def lists_texts(path: Path) -> bool:
         names = _header(path)
     except (LossprintError, OSError, csv.Error, StopIteration):
         return False  # whoever reads all of it says what is wrong
-    return "path" not in names and _form(names) is not None
+    return "path" not in names and form_of(names) is not None
 
 
 def read_texts(path: Path) -> Source:
@@ -61,13 +61,13 @@ def read_texts(path: Path) -> Source:
     index, rows, digest = _Index(path), [], hashlib.sha256()
     for place, span, record in _records(path):
         if index.form is None:
-            index.form = _form(record)
+            index.form = form_of(record)
         if index.form is None:
             raise LossprintError(
                 f"expected a column text, prompt and response, instruction and output, or messages in {path}, "
                 f"found {', '.join(map(repr, record))[:300] or 'none'}"
             )
-        text = _text(record, index.form, place, path)
+        text = text_of(record, index.form, place, path)
         digest.update(hashlib.sha256(text.encode()).digest())
         index.spans.append(span)
         rows.append((place, *(_cell(record, name, place, path) for name in OPTIONAL)))
@@ -132,7 +132,7 @@ class _Index:
             file.seek(start)
             raw = file.read(stop - start).decode("utf-8-sig")
         record = json.loads(raw) if self.header is None else _cells(raw, self.header)
-        return _text(record, self.form, f"row {row + 1}", self.path)
+        return text_of(record, self.form, f"row {row + 1}", self.path)
 
     def _row(self, path: str) -> int:
         if self.ids is not None:
@@ -156,7 +156,7 @@ class _Index:
         while (group, batch) not in self.held:
             read = next(self.batches)
             if self.next[1] > batch - HELD:
-                texts = [_text(record, self.form, "a row", self.path) for record in read.to_pylist()]
+                texts = [text_of(record, self.form, "a row", self.path) for record in read.to_pylist()]
                 self.held[self.next] = texts
             self.next = (group, self.next[1] + 1)
             while len(self.held) > HELD:
@@ -181,7 +181,7 @@ def _records(path: Path) -> Iterator[tuple[str, tuple[int, ...], dict]]:
     try:
         yield from (_of_parquet if kind in PARQUET else _of_csv if kind == ".csv" else _of_json)(path)
     except OSError as error:
-        detail = error.strerror or " ".join(str(error).split())[:200]
+        detail = error.strerror or one_line(error)
         raise LossprintError(f"expected a readable file of texts, found {detail.lower()} at {path}") from None
 
 
@@ -237,14 +237,14 @@ def _of_parquet(path: Path) -> Iterator[tuple[str, tuple[int, ...], dict]]:
     try:
         file = pq.ParquetFile(path)
         names = _checked(file.schema_arrow.names, path)
-        columns = [name for name in (*(_form(names) or names), INPUT, *OPTIONAL) if name in names]
+        columns = [name for name in (*(form_of(names) or names), INPUT, *OPTIONAL) if name in names]
         for group in range(file.num_row_groups):
             for number, batch in enumerate(file.iter_batches(BATCH, row_groups=[group], columns=columns)):
                 for place, record in enumerate(batch.to_pylist()):
                     row += 1
                     yield f"row {row}", (group, number, place), record
     except (pa.ArrowException, UnicodeDecodeError) as error:
-        detail = " ".join(str(error).split())[:200]
+        detail = one_line(error)
         raise LossprintError(f"expected readable Parquet after row {row} of {path}, found: {detail}") from None
 
 
@@ -286,11 +286,12 @@ def _cells(raw: str, header: list[str]) -> dict:
 # ------------------------------------------------------------------------------------------------- cells
 
 
-def _form(names) -> tuple[str, ...] | None:
+def form_of(names) -> tuple[str, ...] | None:
+    """The columns or keys of the first known form that are all there."""
     return next((form for form in FORMS if all(name in names for name in form)), None)
 
 
-def _text(record: dict, form: tuple[str, ...], place: str, path: Path) -> str:
+def text_of(record: dict, form: tuple[str, ...], place: str, path: Path) -> str:
     """The text of a row, whatever the form. Raises LossprintError where it has none."""
     lacking = [name for name in form if name not in record]
     if lacking:

@@ -29,8 +29,7 @@ from lossprint.audit.inputs import channel_statistics as channel_statistics
 from lossprint.audit.models import build_model, last_linear
 from lossprint.audit.recipe import Recipe
 from lossprint.audit.record import Recorder
-from lossprint.audit.tensors import one_line
-from lossprint.audit.types import LossprintError
+from lossprint.audit.types import LossprintError, one_line
 
 STATISTICS_BATCH = 256
 PRECISIONS = ("float32", "bfloat16")

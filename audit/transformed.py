@@ -11,8 +11,7 @@ from tqdm import tqdm
 
 from lossprint.audit import datasets
 from lossprint.audit.inputs import Inputs
-from lossprint.audit.tensors import one_line
-from lossprint.audit.types import LossprintError
+from lossprint.audit.types import LossprintError, one_line
 
 AHEAD = 2  # batches that are transformed while the network works on one
 WORKERS = 4

@@ -29,6 +29,11 @@ class LossprintError(Exception):
         super().__init__(text)
 
 
+def one_line(error: BaseException, most: int = 300) -> str:
+    """What an error of somebody else's says, or its name, fit for the line of a LossprintError."""
+    return " ".join(str(error).split())[:most] or type(error).__name__
+
+
 @dataclass(frozen=True)
 class Sample:
     """One image or video frame. `sample` is its row id in the dataset, the same in every run of that dataset."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import unquote
 
-from lossprint.audit.types import LossprintError
+from lossprint.audit.types import LossprintError, one_line
 
 # What a manifest may name. Others read this machine's files (file, zip, local) or its memory.
 STORES = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss")
@@ -268,7 +268,3 @@ def _options(protocol: str) -> dict:
         ours = {"timeout": ClientTimeout(total=None, sock_connect=5, sock_read=30)}
         return {"use_listings_cache": False, "client_kwargs": {**ours, **conf.get("http", {}).get("client_kwargs", {})}}
     return {"use_listings_cache": False} if protocol in STORES else {}
-
-
-def one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 from lossprint.audit import checksums, store
 from lossprint.audit.atomic import needed, writing
 from lossprint.audit.store import WHOLE, Run
-from lossprint.audit.tensors import check_seal, one_line
-from lossprint.audit.types import LossprintError
+from lossprint.audit.tensors import check_seal
+from lossprint.audit.types import LossprintError, one_line
 
 WRONG = ("missing", "damaged", "unfinished")  # the other words, left over and note, are no fault of the run
 TABLES = {"score": ("scores.parquet", "pairs.parquet"), "find": ("findings.parquet",)}

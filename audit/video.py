@@ -31,7 +31,7 @@ from lossprint.audit.atomic import write_bytes, write_text
 from lossprint.audit.csvfile import write_csv
 from lossprint.audit.segments import COPY, Segments, is_segments, ranges, read_segments, read_video
 from lossprint.audit.sources import DECODED
-from lossprint.audit.types import LossprintError
+from lossprint.audit.types import LossprintError, one_line
 
 EXTENSIONS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg")
 # What FFmpeg may take a file for, and that it may open nothing else: a playlist named .mp4 could name any file or host.
@@ -147,7 +147,7 @@ def _opened(file: Path) -> Iterator[tuple]:
 
 
 def _reason(error: Exception) -> str:
-    return (getattr(error, "strerror", None) or " ".join(str(error).split())[:200] or type(error).__name__).lower()
+    return (getattr(error, "strerror", None) or one_line(error)).lower()
 
 
 def _probe(sequence: str, file: Path) -> Video:

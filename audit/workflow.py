@@ -13,14 +13,12 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from lossprint.audit import datasets, distributed, engines, find, origins, store, video
+from lossprint.audit import datasets, distributed, engines, find, origins, stages, store, video
 from lossprint.audit.atomic import writes
 from lossprint.audit.losses import read_losses
 from lossprint.audit.record import Recorder
 from lossprint.audit.remote import place
 from lossprint.audit.types import LossprintError
-from lossprint.scoring import duplicates
-from lossprint.scoring.near_texts import near_texts
 
 DEFAULTS = {
     "model": "small",
@@ -35,8 +33,6 @@ DEFAULTS = {
 }
 # Of video frames: neighbouring ones repeat each other, and what is found in a video comes from networks without it.
 FRAME_DEFAULTS = {"epochs": 12, "folds": 4}
-DRAWS = 1  # of curvature at each checkpoint, fresh at each: more checkpoints rank better than more draws
-THUMB = 32  # px, side of the grey images that near duplicates are confirmed on
 
 
 @writes("out")
@@ -174,7 +170,7 @@ def import_losses(
     for split, checkpoint, table in sorted(parts, key=lambda part: (part[0], part[1])):
         recorder.run.write_part(split, checkpoint, table)
     run = recorder.finish()
-    write_duplicates(run, loaded, None)
+    stages.write_duplicates(run, loaded, None)
     return find.find_run(find.score_run(run))
 
 
@@ -210,7 +206,7 @@ def _look_for_duplicates(run: store.Run) -> None:
     except LossprintError as error:
         warnings.warn(f"duplicates were not looked for: {error}", stacklevel=3)
         return
-    write_duplicates(run, loaded, None)
+    stages.write_duplicates(run, loaded, None)
 
 
 # ---------------------------------------------------------------------------------------------- stages
@@ -219,11 +215,9 @@ def _look_for_duplicates(run: store.Run) -> None:
 def _measure_curvature(run: store.Run, inputs, asked: dict, device: str, quiet: bool) -> store.Run:
     """Curvature of the training samples at K checkpoints spread over training, one file each and process."""
     from lossprint.audit import models, train
-    from lossprint.scoring import curvature
 
     began, epochs = time.perf_counter(), asked["epochs"]
-    count = min(asked["curvature_checkpoints"], epochs)
-    checkpoints = sorted({round(epochs * (k + 1) / count) for k in range(count)})
+    checkpoints = stages.spread(range(1, epochs + 1), asked["curvature_checkpoints"])
     rows = inputs.rows("train")
     network = models.build_model(asked["model"], inputs.classes, inputs.size).to(device)
     world = distributed.world()
@@ -233,22 +227,14 @@ def _measure_curvature(run: store.Run, inputs, asked: dict, device: str, quiet: 
     with tqdm(total=len(todo) * len(rows), unit="img", desc="curvature", disable=quiet, **train.bar_style()) as bar:
         for checkpoint in todo:
             train.load_weights(network, run.read_checkpoint(checkpoint))
-            measured = curvature.measure(
-                network,
-                _counted(inputs.batches(rows, device, world=world), bar, world.size),
-                draws=DRAWS,
-                seed=asked["seed"] * 1_000_003 + checkpoint,
-                device=device,
-            )
-            names = ("curvature", "trace", "gradient_norm")
-            columns = {"sample": measured.samples, **{name: getattr(measured, name) for name in names}}
-            write = functools.partial(run.write_curvature, checkpoint, pd.DataFrame(columns), world.rank)
+            batches = _counted(inputs.batches(rows, device, world=world), bar, world.size)
+            measured = stages.curvature_at(checkpoint, network, batches, asked["seed"], device)
+            write = functools.partial(run.write_curvature, checkpoint, measured, world.rank)
             world.first_last(f"curvature of {checkpoint}", write)
     if world.rank > 0:
         return run
-    return run.finish(
-        "curvature", seconds=round(time.perf_counter() - began, 2), checkpoints=checkpoints, draws=DRAWS if count else 0
-    )
+    draws = stages.DRAWS if checkpoints else 0
+    return run.finish("curvature", seconds=round(time.perf_counter() - began, 2), checkpoints=checkpoints, draws=draws)
 
 
 def _counted(batches, bar, processes: int):
@@ -267,42 +253,13 @@ def _embed(run: store.Run, inputs, loaded: datasets.Loaded, asked: dict, device:
     train.load_weights(network, run.read_checkpoint(asked["epochs"]))
     vectors = train.embed(network, inputs, device)
     run.write_embeddings(inputs.samples, vectors)
-    write_duplicates(run, loaded, vectors)
+    stages.write_duplicates(run, loaded, vectors)
     frame = loaded.dataset.samples["frame"]
     if inputs.sequence is not None and asked["folds"] and frame[inputs.sequence != ""].notna().all():
         from lossprint.audit import timeline
 
-        timeline.write(run, inputs, frame.fillna(-1).to_numpy(np.int64), _thumbs(loaded), asked, device, quiet)
+        timeline.write(run, inputs, frame.fillna(-1).to_numpy(np.int64), stages.thumbs(loaded), asked, device, quiet)
     return run.finish("embed", seconds=round(time.perf_counter() - began, 2), dimensions=vectors.shape[1])
-
-
-def write_duplicates(run: store.Run, loaded: datasets.Loaded, vectors: np.ndarray | None) -> None:
-    """Exact pairs from the digests, near pairs from embedding (if any), spectrum and pixels; of texts from words."""
-    ids = loaded.dataset.samples["sample"].to_numpy(np.int64)
-    frames = []
-    for group in duplicates.exact_pairs(loaded.digests):
-        first, second = np.triu_indices(len(group), 1)
-        frames.append(_pair_frame(ids[group[first]], ids[group[second]], "exact", np.ones(len(first))))
-    if loaded.dataset.media == "text":
-        read, paths = loaded.dataset.origin.text, loaded.dataset.samples["path"].tolist()
-        near = near_texts(map(read, paths), lambda at: read(paths[at]))
-    else:
-        near = duplicates.near_pairs(vectors, _grey(_thumbs(loaded)))
-    frames.append(_pair_frame(ids[near.first], ids[near.second], "near", near.similarity))
-    pairs = pd.concat(frames, ignore_index=True).sort_values(["sample", "partner", "kind"])
-    known = run.samples().set_index("sample")
-    pairs = pairs[pairs["sample"].isin(known.index) & pairs["partner"].isin(known.index)]
-    if "sequence" in known:  # neighbouring frames of a video are alike, and that is no fault
-        first, second = (known["sequence"].reindex(pairs[name]).to_numpy(object) for name in ("sample", "partner"))
-        same = np.array([isinstance(one, str) and one == other for one, other in zip(first, second)], bool)
-        pairs = pairs[~same]
-    # What is identical is near as well: keep the stronger word, which sorts first.
-    run.write_duplicates(pairs.drop_duplicates(["sample", "partner"]).reset_index(drop=True))
-
-
-def _pair_frame(first: np.ndarray, second: np.ndarray, kind: str, similarity: np.ndarray) -> pd.DataFrame:
-    low, high = np.minimum(first, second), np.maximum(first, second)
-    return pd.DataFrame({"sample": low, "partner": high, "kind": kind, "similarity": np.asarray(similarity, float)})
 
 
 # ---------------------------------------------------------------------------------------------- data
@@ -318,11 +275,7 @@ def load(asked: dict, quiet: bool) -> tuple[datasets.Loaded, int]:
 
     sides = datasets.image_sizes(dataset, at_most=1000)
     size = proxy_size(asked["model"], int(np.median(sides.max(axis=1)))) if len(sides) else 28
-    n = len(dataset.samples)
-    fits = datasets.fits_in_memory(n, size)
-    with tqdm(total=n, unit="img", desc="decode", disable=quiet or n < 20_000) as bar:
-        loaded = datasets.load(dataset, size if fits else None, progress=lambda done, _: bar.update(done - bar.n))
-    return loaded, size
+    return stages.decoded(dataset, size, quiet), size
 
 
 def _refuse_texts(dataset: str, texts: bool) -> None:
@@ -387,26 +340,6 @@ def inputs_again(
     return _inputs(loaded, size, labels, split, classes, None)
 
 
-def _thumbs(loaded: datasets.Loaded) -> np.ndarray:
-    """Images (N, S, S, 3) uint8 of at most `THUMB` px a side, small enough to compare pixel by pixel."""
-    if loaded.pixels is None:
-        return datasets.decode(loaded.dataset, THUMB)
-    if loaded.pixels.shape[1] <= THUMB:
-        return loaded.pixels
-    from PIL import Image
-
-    thumbs = np.empty((len(loaded.pixels), THUMB, THUMB, 3), np.uint8)
-    for row, image in enumerate(loaded.pixels):
-        thumbs[row] = Image.fromarray(image).resize((THUMB, THUMB), Image.Resampling.BOX)
-    return thumbs
-
-
-def _grey(pixels: np.ndarray) -> np.ndarray:
-    """(N, S, S, 3) uint8 -> (N, S, S) uint8, the luma of Rec. 601 in whole numbers."""
-    red, green, blue = (pixels[..., channel].astype(np.uint16) for channel in range(3))
-    return ((77 * red + 150 * green + 29 * blue) >> 8).astype(np.uint8)
-
-
 # ---------------------------------------------------------------------------------------------- what was asked
 
 
@@ -419,19 +352,10 @@ def _asked(out: Path, given: dict, resume: bool) -> dict:
             made = "recorded from saved checkpoints" if "checkpoints" in before else made
             raise LossprintError(f"expected a run made by audit, found one {made} at {out}: choose another --out")
         before = {**DEFAULTS, **before}  # what a run of an earlier version could not be asked
-        for name, value in given.items():
-            if value is not None and value != before.get(name):
-                option = "the dataset" if name == "dataset" else f"--{name.replace('_', '-')}"
-                raise LossprintError(
-                    f"expected {option} {before.get(name)}, with which {out} was begun, found {value}: "
-                    "resume with the same, or choose another --out"
-                )
+        stages.refuse_others(out, before, given, {"dataset": "the dataset"})
         return before
     if (out / "run.json").is_file():
-        raise LossprintError(
-            f"expected a new folder for the run, found a run at {out}: add --resume to continue it, "
-            "or choose another --out"
-        )
+        raise stages.begun(out)
     chosen = {name: DEFAULTS.get(name) for name in given if name not in FRAME_DEFAULTS}
     return chosen | {name: value for name, value in given.items() if value is not None or name in FRAME_DEFAULTS}
 

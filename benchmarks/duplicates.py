@@ -49,7 +49,7 @@ NAMES = {
 
 def ours(folder: Path, run: str | None):
     """What `lossprint audit` writes to duplicates.parquet, with the run's embedding or none."""
-    from lossprint.audit import open_run, workflow
+    from lossprint.audit import open_run, stages, workflow
     from lossprint.scoring import duplicates
 
     vectors = None
@@ -60,7 +60,7 @@ def ours(folder: Path, run: str | None):
     rows = loaded.dataset.samples["sample"].to_numpy()
     if vectors is not None and not np.array_equal(ids, rows):
         raise SystemExit(f"expected a run of {folder}, found other samples in {run}")
-    near = duplicates.near_pairs(vectors, workflow._grey(workflow._thumbs(loaded)))
+    near = duplicates.near_pairs(vectors, stages.grey(stages.thumbs(loaded)))
     yield inside([rows[group] for group in duplicates.exact_pairs(loaded.digests)])
     yield np.stack([rows[near.first], rows[near.second]], axis=1)
 
