@@ -68,3 +68,26 @@ assert len(run.scores()) == 4000
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_every_direct_dependency_is_in_the_table():
+    """With its licence and why it is there; and nothing is that is not a dependency any more."""
+    import re
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    page = (ROOT / "docs" / "dependencies.md").read_text()
+
+    def names(listed: list[str]) -> set[str]:
+        return {re.match(r"[\w.-]+", one)[0] for one in listed}
+
+    always, extras = (re.findall(r"^\| (.+?) \| (.+?) \|", part, re.M)[2:] for part in page.split("\n## ")[1:3])
+    assert {first for first, _ in always} == names(project["dependencies"])
+    optional = project["optional-dependencies"]
+    ours = {name: names(listed) for name, listed in optional.items() if name not in ("test", "bench")}
+    told = {name.strip(" `"): packages for cell, packages in extras for name in cell.split(",")}
+    assert set(told) == set(ours)
+    for name, listed in ours.items():
+        assert listed <= set(told[name].split(", ")), name
+    for one in names(optional["test"]) | names(optional["bench"]):
+        assert re.search(rf"\b{re.escape(one.partition('[')[0])}\b", page), one
