@@ -81,7 +81,7 @@ def _check_fields(found: object, wanted: dict, where: str) -> None:
             _check_fields(value, kind, f"{where}{name}.")
         elif not isinstance(value, kind) or (isinstance(value, bool) and kind in (WHOLE, NUMBER)):
             raise ValueError(f"{value!r:.40} instead of {WORDS[kind]} as {where}{name}")
-        elif kind in (WHOLE, NUMBER) and not abs(value) < 2**63:
+        elif kind in (WHOLE, NUMBER) and not 0 <= value < 2**63:
             raise ValueError(f"{value!r:.40} as {where}{name}")
 
 

@@ -1,0 +1,46 @@
+"""run.json of another hand: what a field may be, and that the reason is one line that names it."""
+
+import copy
+import json
+
+import pytest
+from helpers import make_run
+
+from lossprint.audit import store
+from lossprint.audit.types import LossprintError
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return make_run(tmp_path_factory.mktemp("checked"), train=4, held_out=2)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "told"),
+    [
+        (("asked", "seed"), -3, "-3 as asked.seed"),
+        (("seed",), 2**63, "as seed"),
+        (("asked", "epochs"), True, "True instead of a whole number as asked.epochs"),
+        (("facts", "score", "seconds"), float("nan"), "nan as facts.score.seconds"),
+        (("dataset", "classes"), ["a", "a"], "a class that comes twice"),
+        (("dataset", "classes"), ["a", 1], "something else than text in dataset.classes"),
+        (("stages",), "record", "'record' instead of a list as stages"),
+        (("facts",), None, "no facts"),
+    ],
+)
+def test_a_field_of_another_kind_is_named(made, tmp_path, place, value, told):
+    manifest = copy.deepcopy(json.loads((made.path / "run.json").read_text()))
+    inner = manifest
+    for name in place[:-1]:
+        inner = inner.setdefault(name, {})
+    inner[place[-1]] = value
+    (tmp_path / "run.json").write_text(json.dumps(manifest))
+    with pytest.raises(LossprintError) as fault:
+        store.open_run(tmp_path)
+    assert told in str(fault.value) and str(tmp_path) in str(fault.value)
+
+
+def test_what_is_not_known_is_passed_over(made, tmp_path):
+    manifest = json.loads((made.path / "run.json").read_text()) | {"later": {"seed": -1}}
+    (tmp_path / "run.json").write_text(json.dumps(manifest))
+    assert store.open_run(tmp_path, need=None).manifest["later"] == {"seed": -1}
