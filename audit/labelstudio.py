@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from lossprint.audit import outfile
+from lossprint.audit.datasets import text_reader
 from lossprint.audit.resolve import adjudications, votes
 from lossprint.audit.review import Reviews, open_reviews
 from lossprint.audit.store import Run, version
@@ -24,7 +25,10 @@ from lossprint.audit.types import LossprintError
 
 LOCAL = "/data/local-files/?d="  # where Label Studio serves files of its own machine, followed by a path
 VERDICTS = ("exclude", "unsure")
-STARTS = {".json": b'[\n{"data": {', ".xml": b"<View>\n  <Image name="}  # of the files that we write
+STARTS = {
+    ".json": (b'[\n{"data": {',),
+    ".xml": (b"<View>\n  <Image name=", b"<View>\n  <Text name="),
+}  # of what we write
 NOT_A_CHOICE = {
     "id",
     "annotator",
@@ -34,6 +38,7 @@ NOT_A_CHOICE = {
     "lead_time",
     "agreement",
     "image",
+    "text",
     "path",
 }
 NOT_A_CHOICE |= {"sample", "split", "given_label", "suggested_label", "finding", "comment", "verdict"}
@@ -60,10 +65,10 @@ class Said:
 def tasks(run: Run, reviews: Reviews | None = None, *, prefix: str = LOCAL) -> list[dict]:
     """A task for each sample with a finding or a standing decision, by sample.
 
-    `data` has image (`prefix` and the percent-encoded path), path, sample, split, given_label, suggested_label and
-    finding (the most severe one, or None). The prediction is the label that a finding suggests, its score the model's
-    probability of its own suggestion, in [0, 1]. Annotations are each reviewer's latest decision, and the adjudication
-    if there is one, marked as ground truth.
+    `data` has image (`prefix` and the percent-encoded path) or, of a dataset of texts, text; path, sample, split,
+    given_label, suggested_label and finding (the most severe one, or None). The prediction is the label that a finding
+    suggests, its score the model's probability of its own suggestion, in [0, 1]. Annotations are each reviewer's latest
+    decision, and the adjudication if there is one, marked as ground truth.
     """
     history = (reviews or open_reviews(run)).history()
     said = pd.concat([votes(history), adjudications(history)]).sort_values("id") if len(history) else history
@@ -75,15 +80,18 @@ def tasks(run: Run, reviews: Reviews | None = None, *, prefix: str = LOCAL) -> l
     by_sample: dict[int, list] = {}
     for row in said.itertuples():
         by_sample.setdefault(row.sample, []).append(row)
-    made, model = [], f"lossprint {version()}"
+    made, model, kind = [], f"lossprint {version()}", kind_of(run)
+    about_dataset = run.manifest["dataset"]
+    read = text_reader(about_dataset["source"], about_dataset.get("fingerprint")) if kind == "text" else None
     for sample, row in zip(ids, samples.itertuples()):
-        about = {"image": prefix + quote(row.path), "path": row.path, "sample": sample, "split": row.split}
+        about = {kind: prefix + quote(row.path) if read is None else read(row.path)}
+        about |= {"path": row.path, "sample": sample, "split": row.split}
         about |= {"given_label": row.label, "suggested_label": suggested.get(sample), "finding": names.get(sample)}
         predictions = []
         if suggested.get(sample, row.label) != row.label:
-            result = [_choice(f"p{sample}", "label", suggested[sample])]
+            result = [_choice(f"p{sample}", "label", suggested[sample], kind)]
             predictions = [{"model_version": model, "score": score[sample], "result": result}]
-        annotations = [_annotation(one, row.label) for one in by_sample.get(sample, [])]
+        annotations = [_annotation(one, row.label, kind) for one in by_sample.get(sample, [])]
         made.append({"data": about, "predictions": predictions, "annotations": annotations})
     return made
 
@@ -110,29 +118,37 @@ def write_tasks(run: Run, out: str | Path, reviews: Reviews | None = None, *, pr
 
     def earlier(file: Path) -> bool:
         with open(file, "rb") as opened:
-            return opened.read(len(STARTS[file.suffix.lower()])) == STARTS[file.suffix.lower()]
+            return opened.read(40).startswith(STARTS[file.suffix.lower()])
 
     for file in (out, beside):
         outfile.refuse(run, file, (".json",) if file is out else (".xml",), earlier)
     made = tasks(run, reviews, prefix=prefix)
     outfile.write(out, _json(made))
-    outfile.write(beside, outfile.encoded(config(run.classes), str(beside)))
+    outfile.write(beside, outfile.encoded(config(run.classes, kind_of(run)), str(beside)))
     return len(made), beside
 
 
-def config(classes: list[str]) -> str:
+def kind_of(run: Run) -> str:
+    """What is labelled, as Label Studio's data and its tag call it: image or text."""
+    return str(run.manifest["dataset"].get("media") or "image")
+
+
+def config(classes: list[str], kind: str = "image") -> str:
     """The labelling configuration of the tasks, to be pasted into Label Studio under Settings, Labeling Interface."""
     choices = "\n".join(f"    <Choice value={quoteattr(_xml(label))}/>" for label in classes)
+    shown = '<Text name="text" value="$text"/>'
+    if kind == "image":
+        shown = '<Image name="image" value="$image" zoom="true"/>'
     return f"""<View>
-  <Image name="image" value="$image" zoom="true"/>
-  <Choices name="label" toName="image" choice="single-radio" showInline="true">
+  {shown}
+  <Choices name="label" toName="{kind}" choice="single-radio" showInline="true">
 {choices}
   </Choices>
-  <Choices name="verdict" toName="image" choice="single" showInline="true">
+  <Choices name="verdict" toName="{kind}" choice="single" showInline="true">
     <Choice value="exclude"/>
     <Choice value="unsure"/>
   </Choices>
-  <TextArea name="comment" toName="image" editable="true" maxSubmissions="1"/>
+  <TextArea name="comment" toName="{kind}" editable="true" maxSubmissions="1"/>
 </View>
 """
 
@@ -154,22 +170,22 @@ def _suggestions(run: Run, found: pd.DataFrame, ids: list[int]) -> tuple[dict[in
     return dict(zip(named["sample"].tolist(), named["suggested_label"].astype(str))), dict(zip(ids, number.tolist()))
 
 
-def _choice(name: str, control: str, value: str) -> dict:
-    return {"id": name, "from_name": control, "to_name": "image", "type": "choices", "value": {"choices": [value]}}
+def _choice(name: str, control: str, value: str, kind: str) -> dict:
+    return {"id": name, "from_name": control, "to_name": kind, "type": "choices", "value": {"choices": [value]}}
 
 
-def _annotation(row, given: str) -> dict:
+def _annotation(row, given: str, kind: str) -> dict:
     label = None if row.decision in VERDICTS else given if row.decision == "keep" else row.new_label
     control, value = ("verdict", row.decision) if label is None else ("label", label)
     about = {"review": int(row.id), "reviewer": row.reviewer, "at": row.at, "decision": row.decision}
     about |= {"value": value, "finding": row.finding, "blind": row.blind, "role": row.role, "comment": row.comment}
-    result = [_choice(f"r{row.id}", control, value) | {"meta": {"lossprint": about}}]
+    result = [_choice(f"r{row.id}", control, value, kind) | {"meta": {"lossprint": about}}]
     if row.comment:
         result.append(
             {
                 "id": f"c{row.id}",
                 "from_name": "comment",
-                "to_name": "image",
+                "to_name": kind,
                 "type": "textarea",
                 "value": {"text": [row.comment]},
             }

@@ -31,6 +31,7 @@ from lossprint.audit.report_parts import (
     text,
 )
 from lossprint.audit.store import version
+from lossprint.audit.turns import worded
 from lossprint.audit.types import KINDS, SCORES
 
 CLASSES = 60  # rows of the table of classes
@@ -52,7 +53,7 @@ def dataset_name(of: Facts) -> str:
 
 
 def head(of: Facts) -> str:
-    what = "a video dataset" if of.only_frames else "an image dataset"
+    what = "a video dataset" if of.only_frames else worded("an image dataset", of.noun)
     return (
         f"<h1>Audit report: {name(dataset_name(of), 120)}</h1>"
         f'<p class="lead">An audit of the labels of {what} with Lossprint {text(version(), 30)}, as of '
@@ -78,7 +79,7 @@ def summary(of: Facts) -> str:
 
 def _audited(of: Facts) -> str:
     sizes = of.counts.sum()
-    train = plural(int(sizes.get("train", 0)), "training image")
+    train = plural(int(sizes.get("train", 0)), f"training {of.noun}")
     rest = [
         f"{sizes[split]:,} for {words}"
         for split, words in (("val", "validation"), ("test", "testing"))
@@ -87,7 +88,7 @@ def _audited(of: Facts) -> str:
     beside = f", and {' and '.join(rest)}" if rest else ""
     if of.sequences:
         beside += f", frames of {plural(of.sequences, 'video')}"
-    lost = f"; {plural(len(of.unreadable), 'image')} could not be read" if len(of.unreadable) else ""
+    lost = f"; {plural(len(of.unreadable), of.noun)} could not be read" if len(of.unreadable) else ""
     return f"{train} of {plural(len(of.run.classes), 'class', 'classes')}{beside}{lost}."
 
 
@@ -115,13 +116,13 @@ def _sure(of: Facts) -> str:
         alpha = "" if math.isnan(agree.alpha.value) else f" (Krippendorff’s alpha {agree.alpha.value:.2f})"
         were = "was" if len(agree.samples) == 1 else "were"
         said.append(
-            f"{plural(len(agree.samples), 'image')} {were} answered by two or more reviewers, who "
+            f"{plural(len(agree.samples), of.noun)} {were} answered by two or more reviewers, who "
             f"gave the same answer in {percent(agree.raw.value)} of the comparisons{alpha}."
         )
     elif len(of.reviewers) == 1:
         said.append("One reviewer only, so that agreement cannot be told.")
     elif of.reviewers:
-        said.append("No image was answered by two reviewers, so that agreement cannot be told.")
+        said.append(f"No {of.noun} was answered by two reviewers, so that agreement cannot be told.")
     return " ".join(said) or "Nothing has been checked by a person."
 
 
@@ -129,7 +130,7 @@ def _left(of: Facts) -> str:
     stop = of.stop
     if stop.left is not None:
         said = span(stop.left, "90 % interval ")
-        return f"{said[0].upper()}{said[1:]} in the training images that were not reviewed."
+        return f"{said[0].upper()}{said[1:]} in the training {of.noun}s that were not reviewed."
     if of.only_frames and not stop.flagged:
         return _left_in_videos(of)
     parts = []
@@ -138,10 +139,10 @@ def _left(of: Facts) -> str:
     elif stop.queue_left is not None and stop.flagged:
         parts.append(f"{span(stop.queue_left)} among the flagged labels that were not reviewed")
     if stop.rest_left is not None:
-        parts.append(f"{span(stop.rest_left)} among the images that nothing flagged")
+        parts.append(f"{span(stop.rest_left)} among the {of.noun}s that nothing flagged")
     if not parts:
-        return "Not known: too few images were reviewed, and too few checked at random."
-    which = "the images that nothing flagged" if stop.rest_left is None else "the flagged labels"
+        return f"Not known: too few {of.noun}s were reviewed, and too few checked at random."
+    which = f"the {of.noun}s that nothing flagged" if stop.rest_left is None else "the flagged labels"
     known = " and ".join(parts)
     return f"{known[0].upper()}{known[1:]}. How many there are among {which} is not known."
 
@@ -162,7 +163,7 @@ def _left_in_videos(of: Facts) -> str:
 def audited(of: Facts) -> str:
     """The section on the dataset: where it is from, counts by split and class, unreadable images."""
     about = of.run.manifest["dataset"]
-    kinds = {"folder": "folders, one a class", "manifest": "a list of images with labels", "coco": "a COCO file"}
+    kinds = {"folder": "folders, one a class", "manifest": f"a list of {of.noun}s with labels", "coco": "a COCO file"}
     kinds |= {"huggingface": "a Hugging Face dataset", "webdataset": "WebDataset shards"}
     kind = str(about.get("kind") or "")
     return section(
@@ -198,18 +199,23 @@ def _classes(of: Facts) -> str:
     total = counts.sum().tolist()
     lines.append(["All", *(f"{count:,}" for count in total), f"{sum(total):,}"])
     titles = [f">{SPLITS[split].capitalize()}" for split in counts]
-    return table("Images by class and part of the dataset, as labelled", ["Class", *titles, ">All"], lines, "total")
+    return table(
+        f"{of.noun.capitalize()}s by class and part of the dataset, as labelled",
+        ["Class", *titles, ">All"],
+        lines,
+        "total",
+    )
 
 
 def _unreadable(of: Facts) -> str:
     lost = of.unreadable
     if lost.empty:
-        return p("Every image could be read.")
+        return p(f"Every {of.noun} could be read.")
     lines = [[path(row.path), text(row.reason, 200)] for row in lost.head(FAULTS).itertuples()]
     more = f"and {len(lost) - FAULTS:,} more, in unreadable.parquet of the run." if len(lost) > FAULTS else ""
-    were = "was" if len(lost) == 1 else "were"
-    said = p(f"{plural(len(lost), 'image')} could not be read and {were} left out of everything below.")
-    return said + table("Images that could not be read", ["Image", "Reason"], lines) + p(more, kind="note")
+    were, one = "was" if len(lost) == 1 else "were", of.noun.capitalize()
+    said = p(f"{plural(len(lost), of.noun)} could not be read and {were} left out of everything below.")
+    return said + table(f"{one}s that could not be read", [one, "Reason"], lines) + p(more, kind="note")
 
 
 def how(of: Facts) -> str:
@@ -230,15 +236,16 @@ def how(of: Facts) -> str:
         "how",
         "How it was audited",
         p(
-            "A neural network was trained on the images with the labels that they have. All along, its <i>loss</i> on "
-            "every image was written down: how surprised it was by the given label. Clear images are learned early, "
-            "hard ones late, and wrongly labelled ones hardly ever, or only by heart. Images are ranked by this; what "
-            "a label ought to be is for people to decide. Copies are found by comparing the pictures themselves."
+            f"A neural network was trained on the {of.noun}s with the labels that they have. All along, its "
+            f"<i>loss</i> on every {of.noun} was written down: how surprised it was by the given label. Clear "
+            f"{of.noun}s are learned early, hard ones late, and wrongly labelled ones hardly ever, or only by heart. "
+            f"{of.noun.capitalize()}s are ranked by this; what a label ought to be is for people to decide. Copies are "
+            f"found by comparing the {'words' if of.noun == 'text' else 'pictures'} themselves."
         ),
         _over_time(of),
         facts(
             [
-                ("Losses recorded", RECORDED.get(manifest.get("recording"), "in an unknown way")),
+                ("Losses recorded", worded(RECORDED.get(manifest.get("recording"), "in an unknown way"), of.noun)),
                 ("Checkpoints", f"{checkpoints:,}"),
                 ("Network", text(asked["model"], 60) if asked.get("model") else "the user’s own"),
                 ("Epochs", text(asked["epochs"], 20) if asked.get("epochs") else ""),
@@ -247,7 +254,7 @@ def how(of: Facts) -> str:
                 ("Image size for the network", f"{text(size, 10)} × {text(size, 10)} pixels" if size else ""),
                 ("Device", text(record["device"], 40) if record.get("device") else ""),
                 ("Curvature", f"at {len(measured):,} checkpoints" if isinstance(measured, list) and measured else ""),
-                ("Accuracy on validation images", "" if of.accuracy is None else percent(of.accuracy)),
+                (f"Accuracy on validation {of.noun}s", "" if of.accuracy is None else percent(of.accuracy)),
                 ("Audited on", day(manifest.get("created"))),
                 ("Lossprint", text(manifest.get("lossprint") or "?", 30)),
             ]
@@ -303,8 +310,8 @@ def limits(of: Facts) -> str:
         "<b>Errors that the network learned are invisible to it.</b> Where the same mistake was made again and again, "
         "such as one class that was always called by the name of another, the network learns the mistake and is not "
         "surprised by it. Random checks find such errors; the ranking does not.",
-        "<b>A flag is no verdict.</b> Rare, poor or untypical images are flagged like wrong labels. What is an error "
-        "was decided by the reviewers alone, and they can err as well: the intervals take them at their word.",
+        f"<b>A flag is no verdict.</b> Rare, poor or untypical {of.noun}s are flagged like wrong labels. What is an "
+        "error was decided by the reviewers alone, and they can err as well: the intervals take them at their word.",
     ]
     if not of.standing.empty:
         blind = int((of.standing["blind"] != "").sum())
@@ -323,27 +330,30 @@ def limits(of: Facts) -> str:
     if held and not of.only_frames:
         parts = " and ".join(held)
         said.append(
-            f"<b>Only training images were ranked.</b> The labels of the {parts} images were trusted and not checked, "
-            "except where they are copies of others."
+            f"<b>Only training {of.noun}s were ranked.</b> The labels of the {parts} {of.noun}s were trusted and not "
+            "checked, except where they are copies of others."
         )
     unseen = _unaudited(of)
     if unseen:
         said.append(unseen)
     if stop.rest_left is None and stop.rest:
         said.append(
-            "<b>How many errors the ranking missed is not known</b>, because too few images were checked at random."
+            f"<b>How many errors the ranking missed is not known</b>, because too few {of.noun}s were checked at "
+            "random."
         )
     few = (of.run.manifest["facts"].get("score") or {}).get("few_validation") or {}
     if few:
         names = listed([name(one, 40) for one in few], 6)
-        said.append(f"<b>Few validation images</b> (under 10) make scores noisy in these classes: {names}.")
+        said.append(f"<b>Few validation {of.noun}s</b> (under 10) make scores noisy in these classes: {names}.")
     if of.run.has_duplicates():
         said.append(
-            "<b>Not every copy is found.</b> Copies that were turned, turned upside down or cropped are mostly missed, "
-            "and different pictures of one patient, object or scene are no copies to it."
+            "<b>Not every copy is found.</b> Texts that say the same in other words are no copies to it."
+            if of.noun == "text"
+            else "<b>Not every copy is found.</b> Copies that were turned, turned upside down or cropped are mostly "
+            "missed, and different pictures of one patient, object or scene are no copies to it."
         )
     said.append(
-        "<b>The images are the only evidence.</b> What is not in the picture, such as a history, a pathology report or "
+        f"<b>The {of.noun}s are the only evidence.</b> What is not in them, such as a history, a pathology report or "
         "who belongs to which group, was not looked at; neither was whether the dataset is fit or fair for a purpose."
     )
     return section("limits", "What this audit cannot tell", bullets(said))

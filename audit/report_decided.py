@@ -29,6 +29,7 @@ from lossprint.audit.report_parts import (
     text,
 )
 from lossprint.audit.report_pictures import Pictures
+from lossprint.audit.turns import worded
 from lossprint.scoring import reviewers as measures
 from lossprint.scoring.reviewers import Estimate
 
@@ -55,7 +56,7 @@ def decided(of: Facts) -> str:
     """The section: what holds, by whom, and what it does to the classes; `every_change` lists the changes."""
     if of.standing.empty:
         empty = "Nobody has decided on an image yet, so this report tells what the network suspects, and nothing else."
-        return section("decided", "What was decided, and by whom", p(empty))
+        return section("decided", "What was decided, and by whom", p(worded(empty, of.noun)))
     rows = of.standing.drop_duplicates(["finding", "sample", "reviewer", "role"], keep="last")
     return section(
         "decided",
@@ -91,15 +92,15 @@ def outcome(of: Facts) -> str:
     parts = [
         f"{plural(count['changed'], 'label')} {'is' if count['changed'] == 1 else 'are'} changed",
         *([f"{plural(count['moved'], 'frame')} put elsewhere"] if count["moved"] else []),
-        f"{plural(count['out'], 'image')} left out",
+        f"{plural(count['out'], of.noun)} left out",
         f"{plural(count['kept'], 'label')} confirmed",
     ]
     if count["unsure"]:
-        parts.append(f"{plural(count['unsure'], 'image')} left as given because the reviewers were unsure")
+        parts.append(f"{plural(count['unsure'], of.noun)} left as given because the reviewers were unsure")
     open_ones = of.standing["sample"].nunique() - len(of.reviewed)
     if open_ones:
-        parts.append(f"{plural(open_ones, 'image')} left as given because the reviewers did not settle on anything")
-    seen = plural(of.standing["sample"].nunique(), "image")
+        parts.append(f"{plural(open_ones, of.noun)} left as given because the reviewers did not settle on anything")
+    seen = plural(of.standing["sample"].nunique(), of.noun)
     return f"{who} looked at {seen} {when}: {', '.join(parts[:-1])} and {parts[-1]}."
 
 
@@ -141,7 +142,16 @@ def _people(of: Facts, rows: pd.DataFrame) -> str:
         ]
         for who, row in zip(each.index, each.head(MOST).itertuples())
     ]
-    head = ["Reviewer", ">Images", ">Blind", ">Settled", ">Brought in", ">Typical time", "First", "Last"]
+    head = [
+        "Reviewer",
+        f">{of.noun.capitalize()}s",
+        ">Blind",
+        ">Settled",
+        ">Brought in",
+        ">Typical time",
+        "First",
+        "Last",
+    ]
     shown = table("Reviewers", head, lines, "wide")
     note = p(
         "<i>Blind</i>: the given label or the suggestion was hidden from the reviewer. <i>Settled</i>: decisions that "
@@ -176,7 +186,7 @@ def _by_kind(of: Facts, rows: pd.DataFrame) -> str:
         for (one, who), row in zip(counts.index, counts.head(MOST).to_numpy().tolist())
     ]
     head = ["Asked because of", "Reviewer", *(f">{one}" for one in choices.values())]
-    about = "one image, or one segment of video" if video.any() else "one image"
+    about = "one image, or one segment of video" if video.any() else f"one {of.noun}"
     caption = f"Decisions that stand, by kind of finding and reviewer (a decision is about {about})"
     return table(caption, head, lines, "wide") + _rest(len(counts), MOST, "row")
 
@@ -213,7 +223,8 @@ def _classes(of: Facts) -> str:
         ]
         for label, row in zip(frame.index, frame.head(MOST).itertuples())
     ]
-    head = ["Class", ">Images before", ">Changed to others", ">Changed to it", ">Left out", ">Images after"]
+    what = f">{of.noun.capitalize()}s"
+    head = ["Class", f"{what} before", ">Changed to others", ">Changed to it", ">Left out", f"{what} after"]
     caption = "What the decisions do to the classes (all splits)"
     return table(caption, head, lines, "wide") + _rest(len(frame), MOST, "class", "classes")
 
@@ -228,9 +239,9 @@ def _became(of: Facts) -> str:
     lines = [
         [name(row.given_label), name(row.label), f"{row.count_:,}"] for row in _named(pairs).head(most).itertuples()
     ]
-    return table("The most frequent corrections", ["Given label", "Corrected label", ">Images"], lines) + _rest(
-        len(pairs), most, "pair of labels", "pairs of labels"
-    )
+    return table(
+        "The most frequent corrections", ["Given label", "Corrected label", f">{of.noun.capitalize()}s"], lines
+    ) + _rest(len(pairs), most, "pair of labels", "pairs of labels")
 
 
 def _named(pairs: pd.DataFrame) -> pd.DataFrame:
@@ -242,7 +253,11 @@ def every_change(of: Facts, pictures: Pictures, export: str) -> str:
     title, total = "Every change", len(of.changed)
     segments, alone = report_spans.changes(of), of.changed[~of.by_segment]
     if not total:
-        said = "No label is changed and no image left out by the decisions." if len(of.standing) else "There are none."
+        said = (
+            f"No label is changed and no {of.noun} left out by the decisions."
+            if len(of.standing)
+            else "There are none."
+        )
         return section("changes", title, p(said))
     if alone.empty:
         more = p("Each frame has a row of its own in the file that this command writes:") + command(export)
@@ -292,7 +307,7 @@ def _why(row) -> str:
 def agreement(of: Facts) -> str:
     """The section on reviewer agreement."""
     found = of.agreement
-    said = [prose(one) for one in measures.words(found.raw, found.alpha, thing="image")]
+    said = [prose(one) for one in measures.words(found.raw, found.alpha, thing=of.noun)]
     if not len(found.samples):
         more = "" if len(of.reviewers) < 2 else "Where two reviewers answer the same questions, it is told here."
         one = "What a single reviewer decides rests on that reviewer alone." if len(of.reviewers) == 1 else ""
@@ -301,31 +316,36 @@ def agreement(of: Facts) -> str:
     differ, done = len(settled), int(settled["adjudicated"].sum())
     rest = differ - done
     agree = (
-        f"They differ on {plural(differ, 'image')}; {done:,} of these {'was' if done == 1 else 'were'} settled by an "
+        f"They differ on {plural(differ, of.noun)}; {done:,} of these {'was' if done == 1 else 'were'} settled by an "
         f"adjudication and {rest:,} {'is' if rest == 1 else 'are'} open."
         if differ
         else "They differ on none."
     )
-    shared = f"{plural(len(found.samples), 'image')} {'was' if len(found.samples) == 1 else 'were'} answered by two or "
+    shared = f"{plural(len(found.samples), of.noun)} {'was' if len(found.samples) == 1 else 'were'} answered by two or "
     return section(
         "agreement",
         "Reviewer agreement",
         p(f"{shared}more reviewers, independently of what holds in the end.", agree),
         p(*said),
-        _measures(found),
-        _agreement_of(found),
-        _pairs(found),
+        _measures(found, of.noun),
+        _agreement_of(found, of.noun),
+        _pairs(found, of.noun),
         p(
-            "Agreement is measured on images that were flagged or chosen to be shared; it does not speak for the rest "
-            "of the dataset. A taken suggestion and the same label chosen by hand count as the same answer.",
+            f"Agreement is measured on {of.noun}s that were flagged or chosen to be shared; it does not speak for the "
+            "rest of the dataset. A taken suggestion and the same label chosen by hand count as the same answer.",
             kind="note",
         ),
     )
 
 
-def _measures(found) -> str:
+def _measures(found, noun: str) -> str:
     meanings = (
-        ("Same answer", found.raw, True, "Of two reviewers’ answers about an image, the share that is equal."),
+        (
+            "Same answer",
+            found.raw,
+            True,
+            worded("Of two reviewers’ answers about an image, the share that is equal.", noun),
+        ),
         (found.name, found.kappa, False, "Agreement beyond chance: 1 is perfect, 0 is what chance would give."),
         ("Krippendorff’s alpha", found.alpha, False, "The same, for any number of reviewers and missing answers."),
     )
@@ -333,7 +353,7 @@ def _measures(found) -> str:
         [title, _value(one, share), _interval(one, share), f"{one.items:,}", meaning + _reason(one)]
         for title, one, share, meaning in meanings
     ]
-    head = ["Measure", ">Value", ">90 % interval", ">Images", "What it means"]
+    head = ["Measure", ">Value", ">90 % interval", f">{noun.capitalize()}s", "What it means"]
     return table("How far reviewers agree", head, lines, "words")
 
 
@@ -352,7 +372,7 @@ def _reason(one: Estimate) -> str:
     return f" Note: {text(one.reason, 200)}." if one.reason else ""
 
 
-def _agreement_of(found) -> str:
+def _agreement_of(found, noun: str) -> str:
     if len(found.kinds) < 2:
         return ""
     lines = [
@@ -364,10 +384,10 @@ def _agreement_of(found) -> str:
         ]
         for row in found.kinds.itertuples()
     ]
-    return table("By kind of finding", ["Kind", ">Images", ">Same answer", ">Alpha"], lines)
+    return table("By kind of finding", ["Kind", f">{noun.capitalize()}s", ">Same answer", ">Alpha"], lines)
 
 
-def _pairs(found) -> str:
+def _pairs(found, noun: str) -> str:
     pairs = found.pairs[found.pairs["samples"] > 0]
     if len(pairs) < 2:
         return ""
@@ -380,5 +400,5 @@ def _pairs(found) -> str:
         ]
         for row in pairs.head(MOST).itertuples()
     ]
-    head = ["Reviewers", ">Images", ">Same answer", ">Cohen’s kappa"]
+    head = ["Reviewers", f">{noun.capitalize()}s", ">Same answer", ">Cohen’s kappa"]
     return table("By pair of reviewers", head, lines) + _rest(len(pairs), MOST, "pair")

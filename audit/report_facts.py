@@ -66,6 +66,11 @@ class Facts:
     sequences: int
 
     @property
+    def noun(self) -> str:
+        """What one sample is: image or text."""
+        return str(self.run.manifest["dataset"].get("media") or "image")
+
+    @property
     def reviewers(self) -> list[str]:
         return sorted(set(self.standing["reviewer"].astype(str)))
 

@@ -23,6 +23,7 @@ from lossprint.audit.report_parts import (
 )
 from lossprint.audit.report_svg import accuracies, yield_curve
 from lossprint.audit.strata import ENOUGH
+from lossprint.audit.turns import worded
 from lossprint.scoring.intervals import Interval
 
 MOST = 12  # classes in the comparison
@@ -41,8 +42,9 @@ def left(of: Facts) -> str:
         "left",
         "Errors found, and errors left",
         p(
-            "An error is an image whose label the reviewers changed or which they left out. The 90 % intervals are "
-            "made so that nine in ten of them hold the true value; they take the reviewers at their word."
+            worded("An error is an image whose label the reviewers changed or which they left out. ", of.noun)
+            + "The 90 % intervals are made so that nine in ten of them hold the true value; they take the reviewers at "
+            "their word."
         ),
         report_spans.left(of),
         "<h3>Frames that nothing flagged</h3>" if of.only_frames else "",
@@ -96,7 +98,7 @@ def _strata(of: Facts) -> str:
     )
     lines = [[one if isinstance(one, str) else f"{one:,}" for one in row] for row in rows]
     head = [
-        "Training images",
+        f"Training {of.noun}s",
         ">All",
         ">Checked",
         ">Errors found",
@@ -121,15 +123,15 @@ def _audit(of: Facts) -> str:
     said = []
     if stop.rest_left is None:
         said.append(
-            f"What nobody flagged has not been judged: {stop.audited or 'none'} of its images "
+            f"What nobody flagged has not been judged: {stop.audited or 'none'} of its {of.noun}s "
             f"{'was' if stop.audited == 1 else 'were'} checked at random, and at least {min(ENOUGH, stop.rest)} are "
             "needed. How many errors the ranking missed is therefore not known."
         )
     if stop.audited:
         said.append(
-            f"The random checks are the first {plural(stop.audited + stop.audit_open, 'image')} of a random order of "
-            f"all training images that no finding names (seed {seed}): a simple random sample, so that the figures for "
-            "this part rest on chance alone and on no model."
+            f"The random checks are the first {plural(stop.audited + stop.audit_open, of.noun)} of a random order of "
+            f"all training {of.noun}s that no finding names (seed {seed}): a simple random sample, so that the figures "
+            "for this part rest on chance alone and on no model."
         )
     if stop.queue_left is not None and stop.answered < stop.flagged:
         said.append(

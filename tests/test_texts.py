@@ -15,7 +15,6 @@ from test_app import NAMES, assert_whole, open_page, said
 from lossprint.app import shapes
 from lossprint.audit import cli, datasets, origins, texts, turns, workflow
 from lossprint.audit.record import Recorder
-from lossprint.audit.report import report_bytes
 from lossprint.audit.types import LossprintError
 from lossprint.scoring import near_texts
 
@@ -361,31 +360,6 @@ def test_a_run_of_texts_trains_no_network_on_a_coreset(labelled):
     with pytest.raises(LossprintError, match="expected images to train on, found texts"):
         asked = {"dataset": str(labelled[0]), "model": "small", "val_fraction": 0.1, "seed": 0}
         workflow.inputs_again(samples, np.zeros(len(samples)), samples["split"].to_numpy(str), run.classes, asked, True)
-
-
-def test_the_report_shows_the_texts(labelled, chats):
-    page = report_bytes(labelled[2]).decode()
-    assert '<div class="text"><p dir="auto">' in page and "<img" not in page and "Doubtful labels" in page
-    found = page[page.index('id="found"') :]
-    assert (
-        "The same words are in the dataset more than once" in found
-        and "pixels" not in found[: found.index("</section>")]
-    )
-    assert "<b>Assistant</b>" in report_bytes(chats[2]).decode()
-
-
-def test_a_text_is_text_in_the_report(tmp_path):
-    path = lines(
-        tmp_path / "texts.jsonl",
-        *({"text": f"{text_runs.HOSTILE} {at // 2}", "label": "ab"[at % 2], "split": "train"} for at in range(20)),
-        *({"text": f"other {at}", "label": "ab"[at % 2], "split": "val"} for at in range(4)),
-    )
-    recorder = Recorder(tmp_path / "run", str(path))
-    for epoch in range(1, 5):
-        recorder.update(np.arange(24), np.linspace(0.1, 2, 24) / epoch)
-        recorder.end_checkpoint(epoch)
-    page = report_bytes(workflow.score(recorder.finish().path)).decode()
-    assert "<script" not in page and "<img src=x" not in page and "&lt;img src=x onerror=" in page
 
 
 # ------------------------------------------------------------------------------------------------- the app's pages

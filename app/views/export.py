@@ -222,7 +222,8 @@ def _label_studio(run, reviews) -> None:
     with st.container(horizontal=True, gap="small"):
         tasks = partial(labelstudio.tasks_bytes, run, reviews)
         _download("Label Studio tasks (JSON)", "label-studio.json", tasks)
-        _download("Labeling interface (XML)", "label-studio.xml", lambda: labelstudio.config(run.classes).encode())
+        interface = partial(labelstudio.config, run.classes, labelstudio.kind_of(run))
+        _download("Labeling interface (XML)", "label-studio.xml", lambda: interface().encode())
 
 
 def _record(run, reviews, options: dict[str, str]) -> bytes:
