@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 DEMO ?= runs/demo
 
-.PHONY: app test lint format chromium screenshots docs reference faults fuzz vulnerabilities clean
+.PHONY: app test lint format chromium screenshots docs reference faults fuzz load vulnerabilities clean
 
 app: $(VENV)/.installed
 	$(BIN)/lossprint demo --out $(DEMO)
@@ -43,6 +43,10 @@ faults: $(VENV)/.installed-test
 # 10,000 odd inputs for each reader, command and page, and hostile ones by kind: hours. A short form is among the tests.
 fuzz: $(VENV)/.installed-test
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/fuzz.py --jobs 2
+
+# 20 sessions at once for 10 minutes, after one alone. A short form is among the tests.
+load: $(VENV)/.installed-test
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/load.py --sessions 20 --minutes 10
 
 # Known vulnerabilities of everything installed, by pip-audit in an environment of its own, which asks PyPI. What it
 # cannot look up is a failure.

@@ -276,7 +276,7 @@ def _filters(found: pd.DataFrame, reviewed: set[str], prefix: str, suggestions: 
             chosen["suggested"] = choice("Suggested label", "suggested_label", f"{prefix}suggested")
     with next(columns):
         chosen["least"] = st.slider(
-            "Severity at least", 0.0, 1.0, 0.0, 0.05, key=f"{prefix}least", bind="query-params", on_change=reset
+            "Severity at least", 0.0, 1.0, 0.0, 0.05, key=f"{prefix}severity", bind="query-params", on_change=reset
         )
     if cases:
         with next(columns):

@@ -6,7 +6,7 @@ Rows are only ever inserted; taking a decision back appends a row as well. Plain
 from dataclasses import asdict, fields, replace
 from datetime import UTC, datetime
 from difflib import get_close_matches
-from functools import cached_property
+from functools import cache, cached_property
 from numbers import Real
 from time import time
 
@@ -28,6 +28,7 @@ ROLES = ("", "adjudication", "import")
 LONGEST_TOKEN = 80
 AT_ONCE = 500  # values that one statement takes: databases have limits
 TEXT = ("finding", "decision", "reviewer", "at", "new_label", "comment", "blind", "role", "token")
+_none = cache(lambda: _typed(pd.DataFrame(columns=list(COLUMNS))))  # no decisions; copied before it is handed out
 
 
 class Conflict(LossprintError):
@@ -152,7 +153,7 @@ class Reviews:
             later = {name for since, names in ADDED.items() if since > version for name in names}
             here = [name for name in COLUMNS if name not in later]
             mine = select(*(REVIEWS.c[name] for name in here)).where(REVIEWS.c.run == self.key).order_by(REVIEWS.c.id)
-            known = self._known["history"][1] if "history" in self._known else empty
+            known = self._known["history"][1] if "history" in self._known else _none()
             if len(known):
                 more = _typed(_read(connection, mine.where(REVIEWS.c.id >= int(known["id"].iloc[-1])), here))
                 both = _typed(pd.concat([known.iloc[:-1], more], ignore_index=True))
@@ -162,8 +163,7 @@ class Reviews:
             return _typed(_read(connection, mine, here))
 
         # A row written between the two reads is in the table; the next mark then differs, and there is another look.
-        empty = _typed(pd.DataFrame(columns=list(COLUMNS)))
-        return self._memoised("history", REVIEWS, read, empty).copy()
+        return self._memoised("history", REVIEWS, read, _none()).copy()
 
     def _memoised(self, name: str, table, read, empty: pd.DataFrame) -> pd.DataFrame:
         """What `read` gives. Rows are only appended, so their number and last id say whether there are new ones."""

@@ -60,7 +60,11 @@ def test_pages_fit_a_telephone_and_hinder_nobody_whatever_the_labels(chromium, b
 
 
 def test_links_from_anywhere_do_no_harm(page, base):
-    for query in ("given=nothing&least=7&page=99&per=1&open=abc&state=x&size=q", "open=99999", "run=none&given=coat"):
+    for query in (
+        "given=nothing&severity=7&page=99&per=1&open=abc&state=x&size=q",
+        "open=99999",
+        "run=none&given=coat",
+    ):
         visit(page, f"{base}/labels?{query}", "Mislabeled")
         page.locator(".tile").first.wait_for()
     visit(page, f"{base}/classes?run=plain&class=none", "Classes")

@@ -134,17 +134,17 @@ def test_a_policy_moves_the_mark_and_many_groups_are_decided_and_taken_back(page
 
 def test_a_link_shows_the_same_view_on_a_telephone(chromium, base):
     with watched(chromium, viewport={"width": 400, "height": 800}) as page:
-        query = "alike=0.961&policy=Most+central&kind=Near&state=Open&groups=All&class=coat&dper=16"
+        query = "alike=0.961&policy=Most+central&kind=Near&dstate=Open&groups=All&dclass=coat&dper=16"
         visit(page, f"{base}/duplicates?{query}", "Duplicates")
         page.get_by_text("part of a group: 2 of 3").wait_for()
         for name in ("Most central", "Near", "Open"):
             assert page.get_by_role("radio", name=name, exact=True).is_checked()
-        assert "alike=0.961" in address(page) and "class=coat" in address(page)
+        assert "alike=0.961" in address(page) and "dclass=coat" in address(page)
         assert page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= 400
         visit(page, f"{base}/duplicates", "Duplicates")
         strip = page.locator(f".st-key-group-{CHAIN} .grid")
         strip.locator(".tile").nth(2).wait_for()
         assert strip.evaluate("one => one.scrollWidth > one.clientWidth"), "the strip scrolls inside itself"
         assert page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= 400
-        visit(page, f"{base}/duplicates?alike=7&policy=x&kind=y&class=zebra&dpage=99&dper=1&open=999999", "Duplicates")
+        visit(page, f"{base}/duplicates?alike=7&policy=x&kind=y&dclass=zebra&dpage=99&dper=1&open=999999", "Duplicates")
         page.locator(".tile").first.wait_for()

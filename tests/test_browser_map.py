@@ -137,7 +137,7 @@ def test_a_point_opens_its_sample(page, base):
 
 def test_links_from_anywhere_do_no_harm(chromium, base):
     with watched(chromium, viewport={"width": 400, "height": 900}) as page:
-        for query in ("area=1_2~x&zone=nope&x=nope&y=&page=99&per=1", "area=-5_-5~-4_-4&open=99999&drag=nope"):
+        for query in ("area=1_2~x&zone=nope&x=nope&y=&m_page=99&m_per=1", "area=-5_-5~-4_-4&open=99999&drag=nope"):
             visit(page, f"{base}/map?run=hostile&{query}", TITLE)
             page.locator(".st-key-map .js-plotly-plot").wait_for()
             assert page.evaluate("window.hacked") is None

@@ -120,7 +120,7 @@ def test_a_row_of_the_heat_map_shows_its_samples_and_a_tile_opens_the_drawer(pag
 
 
 def test_a_link_repeats_the_view(page, base):
-    query = "run=plain&shape=Never+falls&pclass=shirt&sort=Loss+at+the+last+checkpoint&rows=2-3&bands=coat"
+    query = "run=plain&shape=Never+falls&pclass=shirt&p_sort=Loss+at+the+last+checkpoint&rows=2-3&bands=coat"
     visit(page, f"{base}/prints?{query}", "Loss prints")
     shirts = [sample for sample in members("Never falls") if sample % 2]
     eventually(lambda: shown(page) == shirts[1:3], "the link does not repeat the view")
@@ -128,6 +128,6 @@ def test_a_link_repeats_the_view(page, base):
     eventually(lambda: page.locator(".st-key-class-bands-0 .js-plotly-plot").count() == 1)
     assert page.locator(".st-key-class-bands-1").count() == 0
     assert asked(page) == parse_qs(query)
-    visit(page, f"{base}/prints?run=plain&split=Validation&rows=x&shape=no&sort=aum&p_page=99", "Loss prints")
+    visit(page, f"{base}/prints?run=plain&split=Validation&rows=x&shape=no&p_sort=aum&p_page=99", "Loss prints")
     eventually(lambda: len(shown(page)) == 12)
     page.get_by_text("names no ranks").wait_for()

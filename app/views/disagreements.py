@@ -60,10 +60,10 @@ def _filters(rows: pd.DataFrame, said: pd.DataFrame) -> tuple[str, str, str]:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         shared = {"bind": "query-params", "width": 190, "on_change": _forget}
         who = st.selectbox("Reviewer", [ANY, *people], key="who", **shared) if len(people) > 2 else ANY
-        of = st.selectbox("Given label", ["All labels", *labels], key="class", **shared) if len(labels) > 1 else ""
+        of = st.selectbox("Given label", ["All labels", *labels], key="d_class", **shared) if len(labels) > 1 else ""
         kind = "All kinds"
         if len(kinds) > 1:
-            kind = st.selectbox("Kind", ["All kinds", *kinds], key="kind", format_func=differing.kind_title, **shared)
+            kind = st.selectbox("Kind", ["All kinds", *kinds], key="d_kind", format_func=differing.kind_title, **shared)
     return who, "" if of == "All labels" else of, "" if kind == "All kinds" else kind
 
 

@@ -166,11 +166,11 @@ def _filters(loaded: data.Loaded) -> dict:
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
         show = control("Show", SHOW, "groups")
         kind = control("Kind", (ALL, "Exact", "Near"), "kind")
-        state = control("Decision", (ALL, "Open", "Decided"), "state")
+        state = control("Decision", (ALL, "Open", "Decided"), "dstate")
         label = st.selectbox(
             "Class",
             [ALL, *data.derived(loaded, _labels)],
-            key="class",
+            key="dclass",
             bind="query-params",
             on_change=_first_page,
             width=170,

@@ -80,7 +80,7 @@ def _rule(loaded: data.Loaded, standing: pd.DataFrame, people: list[str], unsure
     )
     if rule != "reviewer":
         return rule
-    who = st.selectbox("Reviewer", people, key="of", bind="query-params", width=320)
+    who = st.selectbox("Reviewer", people, key="e_of", bind="query-params", width=320)
     st.caption(f"{parts.md(who)} {changes(f'reviewer:{who}')}.")
     return f"reviewer:{who}"
 

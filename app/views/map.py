@@ -130,8 +130,8 @@ def _choose_zone() -> str | None:
 
 
 def _first_page() -> None:
-    if st.session_state.get("page", 1) != 1:
-        st.session_state["page"] = 1
+    if st.session_state.get("m_page", 1) != 1:
+        st.session_state["m_page"] = 1
 
 
 # ---------------------------------------------------------------------------------------------------------- the area
@@ -304,7 +304,7 @@ def _selection(loaded: data.Loaded, inside: np.ndarray, zone: str | None, text: 
                 help="All samples again",
             )
         st.space("stretch")
-        per_page = parts.per_page(PER_PAGE, "per", on_change=_first_page)
+        per_page = parts.per_page(PER_PAGE, "m_per", on_change=_first_page)
     if not number:
         parts.empty(*_why_empty(loaded, zone, area), "highlight_alt")
         detail.drawer(loaded, [])
@@ -338,7 +338,7 @@ def _gallery(loaded: data.Loaded, rows: np.ndarray, per_page: int) -> None:
     slot, number = st.container(), 1
     if pages > 1:
         with st.container(horizontal_alignment="center"):
-            number = st.pagination(pages, key="page", bind="query-params")
+            number = st.pagination(pages, key="m_page", bind="query-params")
     start = (min(max(1, number), pages) - 1) * per_page
     page = loaded.scores.iloc[rows[start : start + per_page]]
     member = data.derived(loaded, triage.membership)[rows[start : start + per_page]]

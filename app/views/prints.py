@@ -199,7 +199,7 @@ def _filters(loaded: data.Loaded, recorded: list[str]) -> Chosen:
             "Sort by",
             [*able, *([] if "csl" in able else [MEAN]), LAST, FALL],
             index=able.index("csl") if "csl" in able else 0,
-            key="sort",
+            key="p_sort",
             bind="query-params",
             format_func=_title,
             on_change=_all_rows,

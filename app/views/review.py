@@ -93,14 +93,14 @@ def _who(loaded: data.Loaded) -> None:
         return
 
     def picked() -> None:
-        st.session_state["reviewer"] = st.session_state["who"]
+        st.session_state["reviewer"] = st.session_state["your_name"]
         identity.name_given()
         decide.forget_stored()
         _forget()
 
     with st.container(border=True):
         st.markdown("**Who are you?** Several people review this run. Pick your name, or type it in the sidebar.")
-        st.pills("Your name", sorted(names)[:12], key="who", on_change=picked, label_visibility="collapsed")
+        st.pills("Your name", sorted(names)[:12], key="your_name", on_change=picked, label_visibility="collapsed")
 
 
 def _forget() -> None:
