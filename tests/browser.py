@@ -4,16 +4,15 @@ import io
 import os
 import re
 import shutil
-import subprocess
 import sys
+import tempfile
 import time
-import urllib.request
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from helpers import free_port, make_run
+from helpers import answering, free_port, make_run
 
 from lossprint.audit.review import open_reviews
 from lossprint.audit.store import Run, open_run
@@ -37,6 +36,15 @@ MARKS = [
     pytest.mark.browser,
     pytest.mark.skipif(os.environ.get("LOSSPRINT_NO_BROWSER") == "1", reason="LOSSPRINT_NO_BROWSER=1"),
 ]
+
+
+def in_browser(test):
+    """Mark one test, where not all of its file need a browser."""
+    for mark in MARKS:
+        test = mark(test)
+    return test
+
+
 PAGES = {
     "Mislabeled": "labels",
     "Duplicates": "duplicates",
@@ -75,26 +83,11 @@ def flag_many(run: Run) -> None:
 
 @contextmanager
 def serving(path: Path, port: int):
+    """The URL of the app on a run or a folder of runs."""
     command = [sys.executable, "-m", "lossprint.app.serve", str(path), "--port", str(port), "--no-browser"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as server:
-        try:
-            deadline = time.monotonic() + 60
-            while True:
-                try:
-                    urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=5).read()
-                    break
-                except OSError:
-                    if server.poll() is not None or time.monotonic() > deadline:
-                        server.kill()
-                        pytest.fail(f"the server did not start: {server.stdout.read()}")
-                    time.sleep(0.1)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            server.terminate()
-            try:
-                server.wait(20)
-            except subprocess.TimeoutExpired:
-                server.kill()
+    url = f"http://127.0.0.1:{port}"
+    with tempfile.TemporaryFile("w+") as log, answering(command, url, log):
+        yield url
 
 
 @pytest.fixture(scope="module")
@@ -200,11 +193,12 @@ def eventually(check, message: str = "it did not happen") -> None:
 
 
 def come_into_view(page) -> None:
-    """Scroll to what is drawn once it comes into view, unless it has by now."""
+    """Scroll to what is drawn once it comes into view, unless it has by now, or there is no such thing on the page."""
     from playwright.sync_api import Error
 
-    with suppress(Error):
-        page.locator(".wait").scroll_into_view_if_needed(timeout=1500)
+    if page.locator("[class*='st-key-later-']").count():
+        with suppress(Error):
+            page.locator(".wait").scroll_into_view_if_needed(timeout=1500)
 
 
 def check_access(page, where: str) -> None:

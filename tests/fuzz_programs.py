@@ -170,7 +170,7 @@ def arguments(folder: Path) -> Check:
     heads = [["audit"], ["import"], ["record"], ["score"], ["app"], ["demo"], ["report"], ["coreset", "evaluate"], []]
     heads += [["export", name] for name in EXPORTS] + [["coreset", "apply"], ["reviews", "status"], ["export"]]
     heads += [["reviews", "assign"], ["reviews", "import"], ["reviews"], ["verify"], ["coreset"]]
-    options = sorted({text for parser in _parsers(cli.build_parser()) for text in parser._option_string_actions})
+    options = sorted({text for parser in parsers(cli.build_parser()) for text in parser._option_string_actions})
     paths = [str(run.path), str(folder), str(folder / "nothing"), str(folder / "data" / "labels.csv"), "/dev/null", "-"]
     outs = [str(folder / "out" / name) for name in ("a.csv", "a.json", "a.html", "a", "a.parquet", "\udcff.csv")]
     words = ["0.5", "1", "2", "0", "random", "cld", "all", "latest", "majority", "reviewer:ann", "a,b", "small", "auto"]
@@ -210,11 +210,11 @@ def remove(place: Path) -> None:
     shutil.rmtree(place) if place.is_dir() else place.unlink(missing_ok=True)
 
 
-def _parsers(parser) -> Iterator:
+def parsers(parser) -> Iterator:
     yield parser
     for action in parser._actions:
         for one in (action.choices or {}).values() if isinstance(action.choices, dict) else ():
-            yield from _parsers(one)
+            yield from parsers(one)
 
 
 @contextmanager

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from helpers import BENCHMARKS
 
 from lossprint.audit.store import open_run
 
-BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 TRUTH = Path(__file__).parent.parent / "assets" / "demo" / "truth.csv"
 
 

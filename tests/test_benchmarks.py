@@ -1,7 +1,6 @@
 """The benchmarks' own arithmetic, and that they run."""
 
 import gzip
-import importlib.util
 import struct
 import subprocess
 import sys
@@ -11,19 +10,8 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import make_run
+from helpers import BENCHMARKS, benchmark, make_run
 from scipy.stats import mannwhitneyu
-
-BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
-
-
-def load(name: str, monkeypatch=None):
-    if monkeypatch is not None:  # one that imports from the file beside it, as a script finds it
-        monkeypatch.syspath_prepend(str(BENCHMARKS))
-    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def with_ties() -> tuple[np.ndarray, np.ndarray, float]:
@@ -36,7 +24,7 @@ def with_ties() -> tuple[np.ndarray, np.ndarray, float]:
 
 
 def test_auroc_and_average_precision():
-    against = load("against_truth")
+    against = benchmark("against_truth")
     positive, score, area = with_ties()
     assert against.auroc(positive, score) == pytest.approx(area)
     # Hits at ranks 1 and 3: (1/1 + 2/3) / 2.
@@ -44,7 +32,7 @@ def test_auroc_and_average_precision():
 
 
 def test_figures_of_label_errors(monkeypatch):
-    bench = load("label_errors", monkeypatch)
+    bench = benchmark("label_errors", monkeypatch)
     wrong, score, area = with_ties()
     assert bench.figures(wrong, score)[0] == pytest.approx(area)
     # Hits at ranks 1 and 3: (1/1 + 2/3) / 2, and one of the first two.
@@ -66,7 +54,7 @@ def test_label_errors_runs_small(small_dataset, tmp_path):
 
 
 def test_memorization_runs_small_and_estimates(small_dataset):
-    bench = load("memorization")
+    bench = benchmark("memorization")
     # Four models, two samples: the first is right only where it was trained on, the second always.
     member = np.array([[1, 1], [1, 0], [0, 1], [0, 0]], bool)
     estimate, error = bench.memorization(member, np.array([[1, 1], [1, 1], [0, 1], [0, 1]], bool))
@@ -131,7 +119,7 @@ def planted_coresets(work: Path) -> None:
 
 
 def test_claims_about_coresets_are_held_against_the_figures(tmp_path, capsys, monkeypatch):
-    bench = load("coreset")
+    bench = benchmark("coreset")
     planted_coresets(tmp_path)
     bench.claims(SimpleNamespace(work=tmp_path))
     told = capsys.readouterr().out
@@ -144,7 +132,7 @@ def test_claims_about_coresets_are_held_against_the_figures(tmp_path, capsys, mo
 
 
 def test_noise_is_planted_in_train_alone(tmp_path):
-    bench = load("coreset")
+    bench = benchmark("coreset")
     for split, count in (("train", 400), ("t10k", 60)):
         pixels, labels = np.zeros((count, 28, 28), np.uint8), np.arange(count, dtype=np.uint8) % 10
         for what, array in (("images-idx3-ubyte", pixels), ("labels-idx1-ubyte", labels)):

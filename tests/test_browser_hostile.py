@@ -82,10 +82,7 @@ def runs(tmp_path_factory):
     (folder / "runs").mkdir()
     plant(folder / "one", NAME)
     path, _ = text_runs.labelled(folder)
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
-    for row in rows:
-        row["text"] = f"{ALL} {row['text']}"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    text_runs.put_before(path, ALL)
     text_runs.record_labelled(path, folder / "runs" / "texts")
     return folder / "runs"
 
