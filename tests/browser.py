@@ -129,11 +129,18 @@ def chromium():
         browser.close()
 
 
+VIEWPORT = {"width": 1440, "height": 900}
+
+
 @contextmanager
-def watched(chromium, **options):
-    """A page whose console errors, page errors and Streamlit exception boxes fail the test."""
-    context = chromium.new_context(**{"viewport": {"width": 1440, "height": 900}, **options})
-    page = context.new_page()
+def watched(chromium, context=None, **options):
+    """A page whose console errors, page errors and Streamlit exception boxes fail the test.
+
+    In a new context with these options, or in one that is there, in which nothing of the page is left but what it
+    has downloaded.
+    """
+    place = context or chromium.new_context(**{"viewport": VIEWPORT, **options})
+    page = place.new_page()
     page.set_default_timeout(WAIT)
     wrong = []
 
@@ -143,16 +150,32 @@ def watched(chromium, **options):
 
     page.on("console", console)
     page.on("pageerror", lambda error: wrong.append(str(error)))
-    yield page
-    assert page.get_by_test_id("stException").count() == 0
-    assert "could not be shown" not in page.inner_text("body")
-    assert not wrong, wrong
+    try:
+        yield page
+        assert page.get_by_test_id("stException").count() == 0
+        assert "could not be shown" not in page.inner_text("body")
+        assert not wrong, wrong
+    finally:
+        if context is None:
+            place.close()
+        else:
+            if page.url.startswith("http"):
+                page.evaluate("localStorage.clear()")
+            page.close()
+            place.clear_cookies()
+
+
+@pytest.fixture(scope="module")
+def context(chromium):
+    """For the pages of a file: the app's own scripts are downloaded and compiled once."""
+    context = chromium.new_context(viewport=VIEWPORT)
+    yield context
     context.close()
 
 
 @pytest.fixture
-def page(chromium):
-    with watched(chromium) as page:
+def page(chromium, context):
+    with watched(chromium, context) as page:
         yield page
 
 
