@@ -193,6 +193,14 @@ def visit(page, url: str, title: str) -> None:
     idle(page)
 
 
+def follow(page, title: str) -> None:
+    """Go to a page by its link in the navigation, also where a narrow screen hides that."""
+    link = page.get_by_test_id("stSidebarNavLink").filter(has_text=re.compile(rf"{re.escape(title)}$"))
+    link.evaluate("one => one.click()")
+    page.get_by_role("heading", name=title, exact=True).wait_for()
+    idle(page)
+
+
 def current(runs: Path, name: str = "plain") -> dict[int, str]:
     table = open_reviews(open_run(runs / name)).current()
     return dict(zip(table["sample"], table["decision"]))

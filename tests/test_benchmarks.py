@@ -10,7 +10,8 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import BENCHMARKS, benchmark, make_run
+from conftest import cut_demo
+from helpers import BENCHMARKS, as_script, benchmark, make_run
 from scipy.stats import mannwhitneyu
 
 
@@ -40,17 +41,15 @@ def test_figures_of_label_errors(monkeypatch):
     assert found == pytest.approx([0.75, 5 / 6, 0.5])
 
 
-def test_label_errors_runs_small(small_dataset, tmp_path):
+def test_label_errors_runs_small(tmp_path):
     """Beside the real cleanlab, on the demo's images of three classes; the figures of so small a run mean nothing."""
     demo = Path(__file__).parent.parent / "assets" / "demo" / "truth.csv"
-    command = [sys.executable, str(BENCHMARKS / "label_errors.py"), "--data", str(small_dataset), str(demo)]
-    command += ["--no-demo", "--seeds", "0", "1", "--epochs", "3", "--keep", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "label_error (ours)" in done.stdout and "cleanlab 4-fold, self_confidence" in done.stdout
-    assert len(list(tmp_path.iterdir())) == 2
-    again = subprocess.run(command, capture_output=True, text=True)
-    assert again.stdout == done.stdout
+    data, kept = cut_demo(tmp_path / "data", 40, 8), tmp_path / "kept"
+    options = ["--data", data, demo, "--no-demo", "--seeds", 0, 1, "--epochs", 3, "--jobs", 1, "--keep", kept]
+    told = as_script(BENCHMARKS / "label_errors.py", *options)
+    assert "label_error (ours)" in told and "cleanlab 4-fold, self_confidence" in told
+    assert len(list(kept.iterdir())) == 2
+    assert as_script(BENCHMARKS / "label_errors.py", *options) == told
 
 
 def test_memorization_runs_small_and_estimates(small_dataset):
@@ -59,42 +58,33 @@ def test_memorization_runs_small_and_estimates(small_dataset):
     member = np.array([[1, 1], [1, 0], [0, 1], [0, 0]], bool)
     estimate, error = bench.memorization(member, np.array([[1, 1], [1, 1], [0, 1], [0, 1]], bool))
     assert estimate.tolist() == [1, 0] and error.tolist() == [0, 0]
-    command = [sys.executable, str(BENCHMARKS / "memorization.py"), str(small_dataset), "--images", "60", "--val", "20"]
-    command += ["--models", "6", "--epochs", "2", "--seeds", "1", "--run-epochs", "2", "--checkpoints", "2"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "curvature_last" in done.stdout and "6 models of 2 epochs" in done.stdout
+    options = ["--images", 60, "--val", 20, "--models", 6, "--epochs", 2, "--seeds", 1, "--run-epochs", 2]
+    told = as_script(BENCHMARKS / "memorization.py", small_dataset, *options, "--checkpoints", 2, "--workers", 1)
+    assert "curvature_last" in told and "6 models of 2 epochs" in told
 
 
 def test_curvature_fidelity_runs_small(small_dataset):
-    command = [sys.executable, str(BENCHMARKS / "curvature.py"), str(small_dataset), "--images", "20"]
-    done = subprocess.run([*command, "--epochs", "2", "--reference", "3"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "times cheaper" in done.stdout
+    options = ["--images", 20, "--epochs", 2, "--reference", 3]
+    assert "times cheaper" in as_script(BENCHMARKS / "curvature.py", small_dataset, *options)
 
 
 def test_duplicates_runs_small(small_dataset):
     """Ours alone, since the peers are an extra: copies of the demo's images, by a few of each change."""
-    command = [sys.executable, str(BENCHMARKS / "duplicates.py"), "--fresh", str(small_dataset.parent)]
-    done = subprocess.run([*command, "--limit", "120", "--tools", "ours"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "nothing but the mirror | ours: 3 of 3" in done.stdout and "| 0 | 0.00 |" in done.stdout
+    options = ["--fresh", small_dataset.parent, "--limit", 120, "--tools", "ours"]
+    told = as_script(BENCHMARKS / "duplicates.py", *options)
+    assert "nothing but the mirror | ours: 3 of 3" in told and "| 0 | 0.00 |" in told
 
 
 def test_against_truth_prints_its_table(audited):
     truth = Path(__file__).parent.parent / "assets" / "demo" / "truth.csv"
-    command = [sys.executable, str(BENCHMARKS / "against_truth.py"), str(audited), str(truth)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "label_error: AUROC" in done.stdout and "near pairs found" in done.stdout
+    told = as_script(BENCHMARKS / "against_truth.py", audited, truth)
+    assert "label_error: AUROC" in told and "near pairs found" in told
 
 
 def test_speed_runs_small():
     """Ours and the published procedure agree, or it would stop; the figures of so small a run mean nothing."""
-    command = [sys.executable, str(BENCHMARKS / "speed.py"), "cld", "streamed", "pairs", "curvature", "--small"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert len(done.stdout.splitlines()) == 5
+    told = as_script(BENCHMARKS / "speed.py", "cld", "streamed", "pairs", "curvature", "--small")
+    assert len(told.splitlines()) == 5
 
 
 def planted_coresets(work: Path) -> None:
