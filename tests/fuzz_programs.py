@@ -7,7 +7,7 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
 from importlib import import_module
 from pathlib import Path
 from random import Random
@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import mutation
 import pyarrow.parquet as pq
 from fuzz_targets import LIMIT, Check, Target, assert_one_line, assert_only, limited, listing, refused
-from helpers import make_run
+from helpers import environment, make_run
 from streamlit.testing.v1 import AppTest
 
 from lossprint.app import access
@@ -220,15 +220,9 @@ def parsers(parser) -> Iterator:
 @contextmanager
 def _within(folder: Path):
     """Relative names are looked up there; nothing is asked of the network, whatever a URL says."""
-    before, here = {**os.environ}, Path.cwd()
-    os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", LOSSPRINT_CACHE=str(folder.parent / "cache"))
-    os.chdir(folder)
-    try:
+    cache = str(folder.parent / "cache")
+    with chdir(folder), environment(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", LOSSPRINT_CACHE=cache):
         yield
-    finally:
-        os.chdir(here)
-        os.environ.clear()
-        os.environ.update(before)
 
 
 @contextmanager

@@ -248,6 +248,18 @@ def answering(command: list, url: str, log: IO[str], **options) -> Iterator[subp
                 server.kill()
 
 
+@contextmanager
+def environment(**changed: str) -> Iterator[None]:
+    """With these variables; in the end the environment is as it was, whatever was done to it."""
+    before = {**os.environ}
+    os.environ.update(changed)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
 def as_script(file: Path, *arguments) -> str:
     """What `python FILE ARGUMENTS` prints, run in this process: it has torch already, and takes seconds less.
 
@@ -255,8 +267,8 @@ def as_script(file: Path, *arguments) -> str:
     """
     import torch
 
-    said, threads, before = io.StringIO(), torch.get_num_threads(), {**os.environ}
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(said):
+    said, threads = io.StringIO(), torch.get_num_threads()
+    with environment(), pytest.MonkeyPatch.context() as patch, redirect_stdout(said):
         patch.setattr(sys, "argv", [str(file), *map(str, arguments)])
         patch.syspath_prepend(str(file.parent))
         try:
@@ -264,8 +276,6 @@ def as_script(file: Path, *arguments) -> str:
         except SystemExit as left:
             assert not left.code, f"{left.code}: {said.getvalue()}"
         finally:
-            os.environ.clear()
-            os.environ.update(before)
             torch.set_num_threads(threads)
     return said.getvalue()
 

@@ -13,7 +13,7 @@ from tempfile import TemporaryFile
 
 import pytest
 from conftest import cut_demo
-from helpers import answering, free_port
+from helpers import answering, environment, free_port
 
 from lossprint.audit import cli
 
@@ -39,7 +39,7 @@ def demo(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch) -> Path:
+def here(tmp_path, monkeypatch):
     """Where a reader of the pages stands: a small dataset in data/, the program on the path."""
     cut_demo(tmp_path / "data", 30, 12)
     monkeypatch.chdir(tmp_path)
@@ -47,7 +47,8 @@ def here(tmp_path, monkeypatch) -> Path:
     monkeypatch.syspath_prepend(str(tmp_path))
     for name in ("HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME"):
         monkeypatch.setenv(name, str(tmp_path / name.lower()))
-    return tmp_path
+    with environment():  # which a page may change
+        yield tmp_path
 
 
 def blocks(page: str) -> list[tuple[str, str | None, str]]:
