@@ -6,7 +6,7 @@ Each target runs in a process of its own that may take MEMORY more bytes of addr
 prints each failure with the number that makes its input again: `--only TARGET --seed S --first NUMBER --inputs 1`. A
 target fails by a traceback, more than five seconds of work on one input, a crash of the process, or half a file that is
 left. Ends with one table, and with 1 where anything failed. Inputs are made by tests/mutation.py, hostile ones by
-tests/hostile.py; the tests of the suite run the same targets on a few inputs.
+tests/hostile_files.py; the tests of the suite run the same targets on a few inputs.
 """
 
 import argparse
@@ -126,10 +126,10 @@ def fuzzed(names: list[str], seed: int, first: int, inputs: int, jobs: int) -> t
 
 def hostile_rows() -> tuple[list[str], int]:
     """The table of hostile inputs: kind, tried, let through."""
-    import hostile
+    from hostile_files import KINDS
 
     rows, through = ["| hostile | inputs | let through |", "| --- | --- | --- |"], 0
-    for kind, cases in hostile.KINDS.items():
+    for kind, cases in KINDS.items():
         bad = 0
         for name, case in cases.items():
             with tempfile.TemporaryDirectory() as folder:

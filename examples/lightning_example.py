@@ -11,21 +11,16 @@ batches themselves: batches carry ids, and the steps return what they have compu
 """
 
 import argparse
-import importlib.resources
 
 import lightning as L
-import numpy as np
 import torch
 from lightning.pytorch import Trainer
-from suspects import demo_truth, print_suspects
+from suspects import DEMO, demo, demo_truth, print_suspects
 from torch import nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader
 
-from lossprint.audit.datasets import load, open_dataset
 from lossprint.audit.lightning_callback import LossprintCallback, WithIds
-
-DEMO = str(importlib.resources.files("lossprint.assets") / "demo" / "labels.csv")
 
 
 class Images(L.LightningModule):
@@ -91,17 +86,7 @@ def main() -> None:
         enable_model_summary=False,
     )
     trainer.fit(module, DataLoader(train, batch_size=32, shuffle=True), DataLoader(val, batch_size=128))
-    print_suspects(options.out, demo_truth(DEMO))
-
-
-def demo() -> tuple[TensorDataset, TensorDataset, int]:
-    """The demo's training and validation images (N, 1, 28, 28) with their class indices, in the order of its ids."""
-    loaded = load(open_dataset(DEMO, check=False), 28)
-    samples, names = loaded.dataset.samples, loaded.dataset.classes
-    images = torch.tensor(loaded.pixels[..., 0]).unsqueeze(1).float() / 127.5 - 1
-    labels = torch.tensor([names.index(label) for label in samples["label"]])
-    rows = [torch.from_numpy(np.flatnonzero(samples["split"] == split)) for split in ("train", "val")]
-    return *(TensorDataset(images[of], labels[of]) for of in rows), len(names)
+    print_suspects(options.out, demo_truth())
 
 
 if __name__ == "__main__":

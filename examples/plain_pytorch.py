@@ -11,18 +11,13 @@ the losses are those of the training batches themselves, which costs nothing but
 """
 
 import argparse
-import importlib.resources
 
-import numpy as np
 import torch
-from suspects import demo_truth, print_suspects
+from suspects import DEMO, demo, demo_truth, print_suspects
 from torch import nn
 from torch.nn import functional as F
 
 from lossprint.audit import Recorder
-from lossprint.audit.datasets import load, open_dataset
-
-DEMO = str(importlib.resources.files("lossprint.assets") / "demo" / "labels.csv")
 
 
 def main() -> None:
@@ -33,17 +28,17 @@ def main() -> None:
     options = parser.parse_args()
     torch.manual_seed(0)
 
-    images, labels, rows, classes = demo_images()
+    train, val, classes = demo()
     network = small_network(classes)
     optimizer = torch.optim.AdamW(network.parameters(), 2e-3)
     recorder = Recorder(options.out, DEMO, recording="by-product" if options.by_product else "eval")
-    ids = {split: torch.from_numpy(recorder.ids(split)) for split in rows}
+    again = {"val": val} if options.by_product else {"train": train, "val": val}
+    ids = {split: torch.from_numpy(recorder.ids(split)) for split in ("train", "val")}
 
     for epoch in range(1, options.epochs + 1):
         network.train()
-        order = torch.randperm(len(rows["train"]))
-        for at in order.split(32):
-            x, y = images[rows["train"][at]], labels[rows["train"][at]]
+        for at in torch.randperm(len(train)).split(32):
+            x, y = train[at]
             logits = network(x)
             losses = F.cross_entropy(logits, y, reduction="none")
             optimizer.zero_grad()
@@ -53,14 +48,14 @@ def main() -> None:
                 recorder.update(ids["train"][at], losses, logits, y)
         network.eval()
         with torch.inference_mode():
-            for split in ("val",) if options.by_product else ("train", "val"):
-                for at in torch.arange(len(rows[split])).split(256):
-                    x, y = images[rows[split][at]], labels[rows[split][at]]
+            for split, part in again.items():
+                for at in torch.arange(len(part)).split(256):
+                    x, y = part[at]
                     logits = network(x)
                     recorder.update(ids[split][at], F.cross_entropy(logits, y, reduction="none"), logits, y)
         recorder.end_checkpoint(epoch)
     recorder.finish()
-    print_suspects(options.out, demo_truth(DEMO))
+    print_suspects(options.out, demo_truth())
 
 
 def small_network(classes: int) -> nn.Sequential:
@@ -69,16 +64,6 @@ def small_network(classes: int) -> nn.Sequential:
         *(nn.Conv2d(16, 32, 3, stride=2, padding=1), nn.BatchNorm2d(32), nn.ReLU()),
         *(nn.Flatten(), nn.Linear(32 * 7 * 7, classes)),
     )
-
-
-def demo_images() -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor], int]:
-    """The demo's images (N, 1, 28, 28), class indices (N,), the rows of train and val in the order of ids, classes."""
-    loaded = load(open_dataset(DEMO, check=False), 28)
-    samples, names = loaded.dataset.samples, loaded.dataset.classes
-    images = torch.tensor(loaded.pixels[..., 0]).unsqueeze(1).float() / 127.5 - 1
-    labels = torch.tensor([names.index(label) for label in samples["label"]])
-    rows = {split: torch.from_numpy(np.flatnonzero(samples["split"] == split)) for split in ("train", "val")}
-    return images, labels, rows, len(names)
 
 
 if __name__ == "__main__":

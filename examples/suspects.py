@@ -1,11 +1,34 @@
-"""What all examples end with: score the run, and print the samples whose labels, targets or texts are most suspect."""
+"""What the examples share: the images of the embedded demo; and the end, a scored run and its most suspect samples."""
 
+import importlib.resources
 from collections.abc import Collection
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import torch
+from torch.utils.data import TensorDataset
 
+from lossprint.audit.datasets import load, open_dataset
 from lossprint.audit.workflow import score
+
+DEMO = str(importlib.resources.files("lossprint.assets") / "demo" / "labels.csv")
+
+
+def demo() -> tuple[TensorDataset, TensorDataset, int]:
+    """The demo's training and validation images (N, 1, 28, 28) with their class indices, in the order of its ids."""
+    loaded = load(open_dataset(DEMO, check=False), 28)
+    samples, names = loaded.dataset.samples, loaded.dataset.classes
+    images = torch.tensor(loaded.pixels[..., 0]).unsqueeze(1).float() / 127.5 - 1
+    labels = torch.tensor([names.index(label) for label in samples["label"]])
+    rows = [torch.from_numpy(np.flatnonzero(samples["split"] == split)) for split in ("train", "val")]
+    return *(TensorDataset(images[of], labels[of]) for of in rows), len(names)
+
+
+def demo_truth() -> set[str]:
+    """The paths of the demo's planted wrong labels."""
+    truth = pd.read_csv(Path(DEMO).with_name("truth.csv"))
+    return set(truth.loc[truth["is_error"] == 1, "path"])
 
 
 def print_suspects(out: str, planted: Collection[str], most: int = 5) -> None:
@@ -26,9 +49,3 @@ def print_suspects(out: str, planted: Collection[str], most: int = 5) -> None:
     found = int(wrong.head(int(wrong.sum())).sum())
     print(f"{found} of the {wrong.sum()} planted errors are among the {wrong.sum()} most suspect", end=", ")
     print(f"{wrong.mean() * wrong.sum():.1f} would be by chance. Next: lossprint app {out}")
-
-
-def demo_truth(manifest: str) -> set[str]:
-    """The paths of the demo's planted wrong labels."""
-    truth = pd.read_csv(Path(manifest).with_name("truth.csv"))
-    return set(truth.loc[truth["is_error"] == 1, "path"])

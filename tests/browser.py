@@ -4,16 +4,15 @@ import io
 import os
 import re
 import shutil
-import subprocess
 import sys
+import tempfile
 import time
-import urllib.request
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from helpers import free_port, make_run
+from helpers import answering, free_port, make_run
 
 from lossprint.audit.review import open_reviews
 from lossprint.audit.store import Run, open_run
@@ -37,6 +36,15 @@ MARKS = [
     pytest.mark.browser,
     pytest.mark.skipif(os.environ.get("LOSSPRINT_NO_BROWSER") == "1", reason="LOSSPRINT_NO_BROWSER=1"),
 ]
+
+
+def in_browser(test):
+    """Mark one test, where not all of its file need a browser."""
+    for mark in MARKS:
+        test = mark(test)
+    return test
+
+
 PAGES = {
     "Mislabeled": "labels",
     "Duplicates": "duplicates",
@@ -75,26 +83,11 @@ def flag_many(run: Run) -> None:
 
 @contextmanager
 def serving(path: Path, port: int):
+    """The URL of the app on a run or a folder of runs."""
     command = [sys.executable, "-m", "lossprint.app.serve", str(path), "--port", str(port), "--no-browser"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as server:
-        try:
-            deadline = time.monotonic() + 60
-            while True:
-                try:
-                    urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=5).read()
-                    break
-                except OSError:
-                    if server.poll() is not None or time.monotonic() > deadline:
-                        server.kill()
-                        pytest.fail(f"the server did not start: {server.stdout.read()}")
-                    time.sleep(0.1)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            server.terminate()
-            try:
-                server.wait(20)
-            except subprocess.TimeoutExpired:
-                server.kill()
+    url = f"http://127.0.0.1:{port}"
+    with tempfile.TemporaryFile("w+") as log, answering(command, url, log):
+        yield url
 
 
 @pytest.fixture(scope="module")
@@ -136,11 +129,18 @@ def chromium():
         browser.close()
 
 
+VIEWPORT = {"width": 1440, "height": 900}
+
+
 @contextmanager
-def watched(chromium, **options):
-    """A page whose console errors, page errors and Streamlit exception boxes fail the test."""
-    context = chromium.new_context(**{"viewport": {"width": 1440, "height": 900}, **options})
-    page = context.new_page()
+def watched(chromium, context=None, **options):
+    """A page whose console errors, page errors and Streamlit exception boxes fail the test.
+
+    In a new context with these options, or in one that is there, in which nothing of the page is left but what it
+    has downloaded.
+    """
+    place = context or chromium.new_context(**{"viewport": VIEWPORT, **options})
+    page = place.new_page()
     page.set_default_timeout(WAIT)
     wrong = []
 
@@ -150,16 +150,32 @@ def watched(chromium, **options):
 
     page.on("console", console)
     page.on("pageerror", lambda error: wrong.append(str(error)))
-    yield page
-    assert page.get_by_test_id("stException").count() == 0
-    assert "could not be shown" not in page.inner_text("body")
-    assert not wrong, wrong
+    try:
+        yield page
+        assert page.get_by_test_id("stException").count() == 0
+        assert "could not be shown" not in page.inner_text("body")
+        assert not wrong, wrong
+    finally:
+        if context is None:
+            place.close()
+        else:
+            if page.url.startswith("http"):
+                page.evaluate("localStorage.clear()")
+            page.close()
+            place.clear_cookies()
+
+
+@pytest.fixture(scope="module")
+def context(chromium):
+    """For the pages of a file: the app's own scripts are downloaded and compiled once."""
+    context = chromium.new_context(viewport=VIEWPORT)
+    yield context
     context.close()
 
 
 @pytest.fixture
-def page(chromium):
-    with watched(chromium) as page:
+def page(chromium, context):
+    with watched(chromium, context) as page:
         yield page
 
 
@@ -173,6 +189,14 @@ def idle(page) -> None:
 
 def visit(page, url: str, title: str) -> None:
     page.goto(url)
+    page.get_by_role("heading", name=title, exact=True).wait_for()
+    idle(page)
+
+
+def follow(page, title: str) -> None:
+    """Go to a page by its link in the navigation, also where a narrow screen hides that."""
+    link = page.get_by_test_id("stSidebarNavLink").filter(has_text=re.compile(rf"{re.escape(title)}$"))
+    link.evaluate("one => one.click()")
     page.get_by_role("heading", name=title, exact=True).wait_for()
     idle(page)
 
@@ -200,11 +224,12 @@ def eventually(check, message: str = "it did not happen") -> None:
 
 
 def come_into_view(page) -> None:
-    """Scroll to what is drawn once it comes into view, unless it has by now."""
+    """Scroll to what is drawn once it comes into view, unless it has by now, or there is no such thing on the page."""
     from playwright.sync_api import Error
 
-    with suppress(Error):
-        page.locator(".wait").scroll_into_view_if_needed(timeout=1500)
+    if page.locator("[class*='st-key-later-']").count():
+        with suppress(Error):
+            page.locator(".wait").scroll_into_view_if_needed(timeout=1500)
 
 
 def check_access(page, where: str) -> None:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from browser import base, chromium, page, runs  # noqa: F401 (fixtures of all browser tests)
+from browser import base, chromium, context, page, runs  # noqa: F401 (fixtures of all browser tests)
 from postgres import database, postgresql  # noqa: F401 (fixtures of all tests of the decisions)
-from s3 import machine, s3  # noqa: F401 (a server for the tests of data and runs at URLs)
+from s3 import broken, machine, s3  # noqa: F401 (a server for the tests of data and runs at URLs)
 
 DEMO = Path(__file__).parent.parent / "assets" / "demo"
 

@@ -1,12 +1,10 @@
 """Small runs to choose coresets from, and the command line on them."""
 
-import pytest
 from helpers import at_home
 
 from lossprint.audit import cli
 from lossprint.audit.datasets import open_dataset
 from lossprint.audit.review import open_reviews
-from lossprint.audit.types import LossprintError
 
 
 def at_home_on_disk(folder):
@@ -20,14 +18,6 @@ def decide(run, sample, decision, label=None, finding=None):
     reviews = open_reviews(run)
     finding = finding or f"label_error:{sample}"
     reviews.add(finding=finding, sample=sample, decision=decision, new_label=label, reviewer="ann")
-
-
-def one_line(call, *arguments, **options) -> str:
-    with pytest.raises(LossprintError) as raised:
-        call(*arguments, **options)
-    told = str(raised.value)
-    assert "\n" not in told and len(told) < 500
-    return told
 
 
 def lossprint(capsys, *arguments) -> tuple[int, str, str]:

@@ -1,10 +1,12 @@
 """Tiny datasets on disk, for the tests."""
 
-import pytest
+import io
+import tarfile
+
+from helpers import refusal
 from PIL import Image
 
 from lossprint.audit.datasets import Dataset, open_dataset
-from lossprint.audit.types import LossprintError
 
 FOUR = "path,label\na.png,x\nb.png,x\nc.png,y\nd.png,y\n"
 
@@ -13,6 +15,27 @@ def picture(path, value=0, size=(4, 4)):
     """Save an image of one grey value."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("L", size, value).save(path)
+
+
+def png(value: int, size: tuple[int, int] = (4, 4)) -> bytes:
+    """An image of one grey value as the bytes of a file."""
+    buffer = io.BytesIO()
+    Image.new("L", size, value).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def tar(path, members, kind=tarfile.USTAR_FORMAT):
+    """A tar of (name, bytes) and of whole TarInfo objects."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w", format=kind) as file:
+        for member in members:
+            if isinstance(member, tarfile.TarInfo):
+                file.addfile(member)
+                continue
+            about = tarfile.TarInfo(member[0])
+            about.size = len(member[1])
+            file.addfile(about, io.BytesIO(member[1]))
+    return path
 
 
 def folder(root, per_class=10, classes=("cat", "dog")):
@@ -33,11 +56,7 @@ def manifest(root, text, images=("a", "b", "c", "d")):
 
 def message(source, **options) -> str:
     """The one line with which a source is refused."""
-    with pytest.raises(LossprintError) as caught:
-        open_dataset(source, **options)
-    text = str(caught.value)
-    assert "\n" not in text and text.startswith("expected ") and ", found" in text, text
-    return text
+    return refusal(open_dataset, source, **options)
 
 
 def by_path(dataset: Dataset, column: str) -> dict:

@@ -7,7 +7,7 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
 from importlib import import_module
 from pathlib import Path
 from random import Random
@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import mutation
 import pyarrow.parquet as pq
 from fuzz_targets import LIMIT, Check, Target, assert_one_line, assert_only, limited, listing, refused
-from helpers import make_run
+from helpers import environment, make_run
 from streamlit.testing.v1 import AppTest
 
 from lossprint.app import access
@@ -170,7 +170,7 @@ def arguments(folder: Path) -> Check:
     heads = [["audit"], ["import"], ["record"], ["score"], ["app"], ["demo"], ["report"], ["coreset", "evaluate"], []]
     heads += [["export", name] for name in EXPORTS] + [["coreset", "apply"], ["reviews", "status"], ["export"]]
     heads += [["reviews", "assign"], ["reviews", "import"], ["reviews"], ["verify"], ["coreset"]]
-    options = sorted({text for parser in _parsers(cli.build_parser()) for text in parser._option_string_actions})
+    options = sorted({text for parser in parsers(cli.build_parser()) for text in parser._option_string_actions})
     paths = [str(run.path), str(folder), str(folder / "nothing"), str(folder / "data" / "labels.csv"), "/dev/null", "-"]
     outs = [str(folder / "out" / name) for name in ("a.csv", "a.json", "a.html", "a", "a.parquet", "\udcff.csv")]
     words = ["0.5", "1", "2", "0", "random", "cld", "all", "latest", "majority", "reviewer:ann", "a,b", "small", "auto"]
@@ -210,25 +210,19 @@ def remove(place: Path) -> None:
     shutil.rmtree(place) if place.is_dir() else place.unlink(missing_ok=True)
 
 
-def _parsers(parser) -> Iterator:
+def parsers(parser) -> Iterator:
     yield parser
     for action in parser._actions:
         for one in (action.choices or {}).values() if isinstance(action.choices, dict) else ():
-            yield from _parsers(one)
+            yield from parsers(one)
 
 
 @contextmanager
 def _within(folder: Path):
     """Relative names are looked up there; nothing is asked of the network, whatever a URL says."""
-    before, here = {**os.environ}, Path.cwd()
-    os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", LOSSPRINT_CACHE=str(folder.parent / "cache"))
-    os.chdir(folder)
-    try:
+    cache = str(folder.parent / "cache")
+    with chdir(folder), environment(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", LOSSPRINT_CACHE=cache):
         yield
-    finally:
-        os.chdir(here)
-        os.environ.clear()
-        os.environ.update(before)
 
 
 @contextmanager

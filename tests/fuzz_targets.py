@@ -7,7 +7,6 @@ anything but a LossprintError of one line, by taking longer than LIMIT seconds, 
 import io
 import json
 import signal
-import tarfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from dataset_files import png, tar
 from helpers import make_run
 from PIL import Image
 
@@ -96,7 +96,7 @@ def assert_one_line(error: object) -> None:
 
 def assert_only(folder: Path, known: set[str]) -> None:
     """Nothing lies in the folder that was not there, but for files that the caller took away."""
-    found = {file.relative_to(folder).as_posix() for file in folder.rglob("*")} - known
+    found = listing(folder) - known
     assert not found, f"left behind: {sorted(found)[:5]}"
 
 
@@ -191,7 +191,7 @@ def text_files(folder: Path) -> Check:
         def read() -> None:
             found = texts.read_texts(path)
             for known in found.rows["path"]:
-                assert found.text(known).strip() is not None
+                assert found.text(known).strip(), known
 
         try:
             refused(read)
@@ -221,18 +221,12 @@ def coco(folder: Path) -> Check:
 
 def tars(folder: Path) -> Check:
     folder.mkdir(parents=True)
-    out, image = io.BytesIO(), io.BytesIO()
-    Image.new("RGB", (2, 2)).save(image, "PNG")
-    with tarfile.open(fileobj=out, mode="w") as tar:
-        members = [(f"s{at}.png", image.getvalue()) for at in range(3)] + [(f"s{at}.cls", b"1") for at in range(2)]
-        for name, data in [*members, ("s2.json", b'{"label": "x"}')]:
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-    path = folder / "train.tar"
+    members = [(f"s{at}.png", png(0, (2, 2))) for at in range(3)] + [(f"s{at}.cls", b"1") for at in range(2)]
+    path = tar(folder / "train.tar", [*members, ("s2.json", b'{"label": "x"}')])
+    seed = path.read_bytes()
 
     def check(rng: Random) -> None:
-        path.write_bytes(mutation.mutated_tar(rng, out.getvalue()))
+        path.write_bytes(mutation.mutated_tar(rng, seed))
 
         def read() -> None:
             found = read_source(str(path))
@@ -359,7 +353,7 @@ def _losses(ids: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def decisions(folder: Path) -> Check:
-    """CSV, JSON and our own exports: what is refused stores nothing, what is taken is stored once."""
+    """CSV, JSON and our own exports, up to the decisions that would be stored."""
     run = make_run(folder)
     path = run.samples()["path"].tolist()
     said = [{"from_name": "label", "type": "choices", "value": {"choices": ["coat"]}}]
@@ -382,8 +376,9 @@ def decisions(folder: Path) -> Check:
         roll = rng.random()
         content = mutation.mutated_json(rng, rng.choice(seeds)) if roll < 0.6 else mutation.mutated_text(rng, table)
         with_reviewer = rng.choice((None, "eve", "  "))
-        if not refused(lambda: exchange.plan(run, content, "file", with_reviewer, kept)):
-            made = exchange.plan(run, content, "file", with_reviewer, kept)
+        found: list[exchange.Plan] = []
+        if not refused(lambda: found.append(exchange.plan(run, content, "file", with_reviewer, kept))):
+            (made,) = found
             assert_one_line(made)
             assert set(made.counts) <= set(exchange.CHOICES) and all(one["reviewer"] for one in made.decisions)
 

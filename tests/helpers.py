@@ -1,26 +1,33 @@
-"""A small whole run folder with planted faults, written through the store: no training, no torch."""
+"""What many tests share: a small whole run folder with planted faults, without training; refusals; servers; files."""
 
 import csv
 import hashlib
+import importlib.util
+import io
+import os
+import runpy
 import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pandas as pd
+import pytest
 from PIL import Image
 
 from lossprint.audit.csvfile import unguard
 from lossprint.audit.store import Run, create_run, open_run
 from lossprint.audit.tables import PAIRS
-from lossprint.audit.types import SCORES, Finding
+from lossprint.audit.types import SCORES, Finding, LossprintError
 
 CLASSES = ("bag", "coat", "shirt")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
 
 def make_run(
@@ -160,6 +167,127 @@ def _score(run: Run, samples: pd.DataFrame, wrong: dict[int, str], rng: np.rando
     run.write_embeddings(everything, rng.normal(size=(len(everything), 8)).astype(np.float32))
     values = {name: rng.random(len(ids)).astype(np.float32) for name in ("curvature", "trace", "gradient_norm")}
     run.write_curvature(5, pd.DataFrame({"sample": ids, **values}))
+
+
+# ------------------------------------------------------------------------------------------------- what is refused
+
+
+def one_line(call, *arguments, kind=LossprintError, **options) -> str:
+    """What a call refuses with, in one line."""
+    with pytest.raises(kind) as caught:
+        call(*arguments, **options)
+    text = str(caught.value)
+    assert "\n" not in text and len(text) < 500, text
+    return text
+
+
+def refusal(call, *arguments, **options) -> str:
+    """The same, of the form `expected ..., found ...`, without a line break that LossprintError spelled out."""
+    text = one_line(call, *arguments, **options)
+    assert text.startswith("expected ") and ", found" in text and "\\n" not in text, text
+    return text
+
+
+class Trap:
+    """Unpickling one makes a folder."""
+
+    def __init__(self, marker: Path):
+        self.marker = marker
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.marker),)
+
+
+def refused(capsys, *arguments) -> str:
+    """The one line with which a command refuses, in this process: it is as the program's, and faster."""
+    from lossprint.audit import cli
+
+    capsys.readouterr()
+    try:
+        status = cli.main([str(argument) for argument in arguments])
+    except SystemExit as left:
+        status = left.code
+    error = capsys.readouterr().err
+    assert status == 2, f"exit status {status}: {error}"
+    assert error.startswith("lossprint: ") and error.count("\n") == 1, error
+    return error
+
+
+# ------------------------------------------------------------------------------------------------- programs
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextmanager
+def answering(command: list, url: str, log: IO[str], **options) -> Iterator[subprocess.Popen]:
+    """The process of an app's server, from when it answers until the block ends. What it says goes to `log` (w+)."""
+    with subprocess.Popen(command, stdout=log, stderr=log, **options) as server:
+        try:
+            deadline = time.monotonic() + 60
+            while True:
+                try:
+                    urllib.request.urlopen(f"{url}/_stcore/health", timeout=5).read()
+                    break
+                except OSError:
+                    if server.poll() is not None or time.monotonic() > deadline:
+                        server.kill()
+                        server.wait()
+                        log.seek(0)
+                        pytest.fail(f"the server did not start: {log.read()}")
+                    time.sleep(0.05)
+            yield server
+        finally:
+            server.terminate()
+            try:
+                server.wait(20)
+            except subprocess.TimeoutExpired:
+                server.kill()
+
+
+@contextmanager
+def environment(**changed: str) -> Iterator[None]:
+    """With these variables; in the end the environment is as it was, whatever was done to it."""
+    before = {**os.environ}
+    os.environ.update(changed)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def as_script(file: Path, *arguments) -> str:
+    """What `python FILE ARGUMENTS` prints, run in this process: it has torch already, and takes seconds less.
+
+    What a program changes for itself is put back: the environment, the path, the threads of torch.
+    """
+    import torch
+
+    said, threads = io.StringIO(), torch.get_num_threads()
+    with environment(), pytest.MonkeyPatch.context() as patch, redirect_stdout(said):
+        patch.setattr(sys, "argv", [str(file), *map(str, arguments)])
+        patch.syspath_prepend(str(file.parent))
+        try:
+            runpy.run_path(str(file), run_name="__main__")
+        except SystemExit as left:
+            assert not left.code, f"{left.code}: {said.getvalue()}"
+        finally:
+            torch.set_num_threads(threads)
+    return said.getvalue()
+
+
+def benchmark(name: str, monkeypatch=None):
+    """The module benchmarks/NAME.py, made anew; with `monkeypatch` it finds what lies beside it, as a script does."""
+    if monkeypatch is not None:
+        monkeypatch.syspath_prepend(str(BENCHMARKS))
+    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 # ------------------------------------------------------------------------------------------------- looking at files

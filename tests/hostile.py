@@ -1,16 +1,15 @@
 """Hostile inputs by kind: each case plants something and raises where it is let through. See benchmarks/fuzz.py.
 
-KINDS maps a kind to its cases, a case to a function of an empty folder. What a pickle would do is make the file MARKER.
+A case is a function of an empty folder; `hostile_files.KINDS` maps a kind to its cases. What a pickle would do is make
+the folder MARKER.
 """
 
 import gzip
 import io
 import json
-import os
 import pickle
 import subprocess
 import sys
-import tarfile
 import zipfile
 from collections.abc import Callable
 from functools import cache
@@ -19,9 +18,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from dataset_files import png, tar
 from fuzz_programs import command, read_all
 from fuzz_targets import assert_one_line, refused
-from helpers import make_run
+from helpers import Trap, make_run
 from PIL import Image
 
 from lossprint.audit import checkpoints, datasets, exchange, images, losses, store
@@ -36,16 +36,6 @@ def must_refuse(call: Callable[[], object]) -> None:
 
 
 # ------------------------------------------------------------------------------------------------ pickles
-
-
-class Trap:
-    """Unpickling one makes a file."""
-
-    def __init__(self, marker: Path):
-        self.marker = marker
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.marker),)
 
 
 def pickled(folder: Path) -> tuple[bytes, Path]:
@@ -114,14 +104,9 @@ def as_image(path: Path) -> object:
 
 def as_tar(path: Path) -> object:
     """The bytes as members of a shard, beside an image."""
-    data, picture = path.read_bytes(), io.BytesIO()
-    Image.new("RGB", (2, 2)).save(picture, "PNG")
-    with tarfile.open(path.with_suffix(".tar"), "w") as tar:
-        for name, held in (("a.png", picture.getvalue()), ("a.cls", data), ("a.pkl", data), ("b.png", data)):
-            info = tarfile.TarInfo(name)
-            info.size = len(held)
-            tar.addfile(info, io.BytesIO(held))
-    return read_source(str(path.with_suffix(".tar")))
+    data = path.read_bytes()
+    members = [("a.png", png(0)), ("a.cls", data), ("a.pkl", data), ("b.png", data)]
+    return read_source(str(tar(path.with_suffix(".tar"), members)))
 
 
 def as_decisions(path: Path) -> object:

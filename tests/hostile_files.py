@@ -3,7 +3,7 @@
 KINDS puts all kinds together, those of `hostile` and `hostile_texts` as well.
 """
 
-import io
+import json
 import os
 import tarfile
 from collections.abc import Callable, Iterator
@@ -12,14 +12,15 @@ from pathlib import Path
 from threading import Event, Thread
 
 import pandas as pd
+from dataset_files import png, tar
 from fuzz_programs import assert_known, command, read_all
 from fuzz_targets import limited, refused
 from helpers import make_run
-from hostile import BOMBS, PICKLES, Case, limited_memory, must_refuse
+from hostile import BOMBS, PICKLES, Case, as_losses, limited_memory, must_refuse
 from hostile_texts import CLASSES, FORMULAS, MARKUP, NAMES, formula, named, reported
 from PIL import Image
 
-from lossprint.audit import datasets, losses, report, store
+from lossprint.audit import datasets, report, store
 from lossprint.audit.csvfile import csv_text
 from lossprint.audit.origins import open_reader, read_source
 
@@ -45,8 +46,6 @@ def manifest_path(path: str) -> Case:
         must_refuse(lambda: datasets.open_dataset(known, check=False))
         must_refuse(lambda: datasets.image_reader(known)(named))
         about = {"images": [{"id": 1, "file_name": named}], "annotations": [{"image_id": 1, "category_id": 1}]}
-        import json
-
         (folder / "data" / "coco.json").write_text(json.dumps(about | {"categories": [{"id": 1, "name": "x"}]}))
         must_refuse(lambda: read_source(str(folder / "data" / "coco.json")))
         assert place.exists()
@@ -78,17 +77,11 @@ def tar_member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> Case
 
     def case(folder: Path) -> None:
         outside(folder)
-        shard, picture = folder / "data" / "train.tar", io.BytesIO()
-        Image.new("RGB", (2, 2)).save(picture, "PNG")
-        with tarfile.open(shard, "w") as tar:
-            for at, (one, mode) in enumerate(((f"{name}.png", kind), ("ok.png", tarfile.REGTYPE))):
-                info = tarfile.TarInfo(one)
-                info.type, info.linkname = mode, link
-                info.size = len(picture.getvalue()) if mode == tarfile.REGTYPE else 0
-                tar.addfile(info, io.BytesIO(picture.getvalue()) if info.size else None)
-                label = tarfile.TarInfo(f"{one[:-4]}.cls")
-                label.size = 1
-                tar.addfile(label, io.BytesIO(b"%d" % at))
+        odd = tarfile.TarInfo(f"{name}.png")
+        odd.type, odd.linkname = kind, link
+        first = (odd.name, png(0, (2, 2))) if kind == tarfile.REGTYPE else odd
+        members = [first, (f"{name}.cls", b"0"), ("ok.png", png(0, (2, 2))), ("ok.cls", b"1")]
+        shard = tar(folder / "data" / "train.tar", members)
         before = {*folder.rglob("*")}
         found = []
         with limited():
@@ -224,11 +217,6 @@ def pipe_in_run(name: str) -> Case:
     return case
 
 
-def read_losses(path: Path) -> object:
-    run = make_run(path.parent / "made", train=2, held_out=2)
-    return losses.read_losses(path, run.samples(), run.classes)
-
-
 def as_source(path: Path) -> object:
     return read_source(str(path))
 
@@ -237,7 +225,7 @@ IN_RUN = ("run.json", "samples.parquet", "scores.parquet", "findings.parquet", "
 NO_FILES: dict[str, Case] = {
     "a pipe among the images": pipe_in_dataset,
     **{f"a pipe as {name}": pipe_as(name, as_source) for name in ("labels.csv", "x.parquet", "a.json", "a.tar")},
-    **{f"a pipe as {name}": pipe_as(name, read_losses) for name in ("losses.npz", "losses.csv", "losses.parquet")},
+    **{f"a pipe as {name}": pipe_as(name, as_losses) for name in ("losses.npz", "losses.csv", "losses.parquet")},
     **{f"a pipe as {name} of a run": pipe_in_run(name) for name in IN_RUN},
     "a pipe as a checkpoint's part": pipe_in_run("trajectories/split=train/checkpoint=00002/rank-0.parquet"),
 }

@@ -7,20 +7,18 @@ import json
 import os
 import re
 import secrets
-import subprocess
 import sys
-import time
 import urllib.error
 import urllib.parse
 import urllib.request
 import warnings
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from http.cookiejar import CookieJar
 from pathlib import Path
 
-import pytest
+from helpers import answering
 
 USERS = {
     "ann": {"email": "ann@lab.example", "email_verified": True, "name": "Ann Owner"},
@@ -40,13 +38,11 @@ ROLES = """
 
 @dataclass
 class Served:
-    """The app: its URL, its process, its output so far (once it has ended), and its roles file."""
+    """The app: its URL, its roles file, and its output so far."""
 
     url: str
-    process: subprocess.Popen
     roles: Path
     log: Path
-    session: dict = field(default_factory=dict)
 
     def said(self) -> str:
         return self.log.read_text()
@@ -106,27 +102,10 @@ def app(runs: Path, place: Path, *options: str, port: int, roles: str | None = R
     if roles is not None:
         (place / "roles.toml").write_text(roles)
         command += ["--roles", str(place / "roles.toml")]
-    log = place / "log.txt"
+    url, log = f"http://localhost:{port}", place / "log.txt"
     around = {**os.environ, "HOME": str(place), **environment}
-    with open(log, "w") as out, subprocess.Popen(command, stdout=out, stderr=out, env=around, cwd=place) as process:
-        try:
-            url, deadline = f"http://localhost:{port}", time.monotonic() + 60
-            while True:
-                try:
-                    urllib.request.urlopen(f"{url}/_stcore/health", timeout=5).read()
-                    break
-                except OSError:
-                    if process.poll() is not None or time.monotonic() > deadline:
-                        process.kill()
-                        pytest.fail(f"the server did not start: {log.read_text()}")
-                    time.sleep(0.1)
-            yield Served(url, process, place / "roles.toml", log)
-        finally:
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
+    with open(log, "w+") as out, answering(command, url, out, env=around, cwd=place):
+        yield Served(url, place / "roles.toml", log)
 
 
 # ---------------------------------------------------------------------------------------------- raw clients

@@ -118,6 +118,42 @@ def machine(s3, tmp_path, monkeypatch):
     MIRRORS.clear()
 
 
+class Broken:
+    """A file system whose line breaks at the first `times` calls of some kinds."""
+
+    def __init__(self, fs, calls: tuple[str, ...], times: list[int]):
+        self.fs, self.calls, self.times = fs, calls, times
+
+    def __getattr__(self, name: str):
+        if name in self.calls and self.times[0] > 0:
+            self.times[0] -= 1
+            raise ConnectionResetError("the line broke")
+        return getattr(self.fs, name)
+
+
+@pytest.fixture
+def broken(monkeypatch):
+    """broken("put_file"): from now on such calls fail, or `times` of them; broken(): all is well again.
+
+    Returns a list with how many will still fail.
+    """
+    from lossprint.audit import urls
+
+    before = urls.Place.connect
+
+    def set_to(*calls: str, times: int = 10**9) -> list[int]:
+        left = [times]
+        urls._down.clear()
+        monkeypatch.setattr(urls, "PAUSES", (0.01, 0.01))
+        monkeypatch.setattr(
+            urls.Place, "connect", lambda place: (Broken(before(place)[0], calls, left), before(place)[1])
+        )
+        return left
+
+    yield set_to
+    urls._down.clear()
+
+
 def forget() -> None:
     """Drop what fsspec and we keep of servers: the next use reads the environment anew."""
     from s3fs import S3FileSystem

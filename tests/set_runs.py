@@ -1,6 +1,5 @@
 """What every kind of dataset has to stand: a real audit, decisions and exports, by the commands that users type."""
 
-import io
 import json
 from pathlib import Path
 
@@ -12,13 +11,6 @@ from lossprint.audit import cli
 from lossprint.audit.datasets import image_reader, open_dataset
 from lossprint.audit.review import open_reviews
 from lossprint.audit.store import Run, open_run
-
-
-def png(value: int, size: tuple[int, int] = (4, 4)) -> bytes:
-    """An image of one grey value as the bytes of a file."""
-    buffer = io.BytesIO()
-    Image.new("L", size, value).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def audited_by_command(name: str, out: Path) -> Run:
@@ -73,12 +65,3 @@ def snippets_of(run: Run, folder: Path, monkeypatch, **names) -> dict:
         left[title] = dict(names)
         exec(compile(text, title, "exec"), left[title])  # the code is our own
     return left
-
-
-def refused(capsys, *arguments) -> str:
-    """The one line with which a command refuses."""
-    capsys.readouterr()
-    assert cli.main([str(argument) for argument in arguments]) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("lossprint: ") and error.count("\n") == 1, error
-    return error

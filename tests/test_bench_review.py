@@ -2,17 +2,15 @@
 
 import importlib
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from helpers import BENCHMARKS, as_script
 
 from lossprint.audit.store import open_run
 
-BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 TRUTH = Path(__file__).parent.parent / "assets" / "demo" / "truth.csv"
 
 
@@ -102,20 +100,16 @@ def test_cleanlabs_order_puts_a_plain_error_first(monkeypatch):
 def test_experts_and_coverage_run_small(audited, tmp_path, monkeypatch):
     """The figures of so small a run mean nothing; cleanlab's probabilities are kept."""
     kept = tmp_path / "kept.npz"
-    command = [sys.executable, str(BENCHMARKS / "review.py")]
-    experts = [*command, "experts", str(audited), str(TRUTH), "--cleanlab", str(kept), "--folds", "2"]
-    done = subprocess.run([*experts, "--simulations", "5"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "10% errors cleanlab self_confidence" in done.stdout
+    review, options = BENCHMARKS / "review.py", ["--cleanlab", kept, "--folds", 2, "--simulations", 5]
+    told = as_script(review, "experts", audited, TRUTH, *options)
+    assert "10% errors cleanlab self_confidence" in told
     bench = load("experts", monkeypatch)
     samples, probabilities = bench.out_of_sample(open_run(audited), 2, kept)  # read, not trained again
     assert len(samples) == 300 and probabilities.sum(1) == pytest.approx(1)
     with pytest.raises(SystemExit, match="in 3 folds, found others"):
         bench.out_of_sample(open_run(audited), 3, kept)
-    coverage = [*command, "coverage", str(audited), str(TRUTH), "--simulations", "2", "--stops", "30", "60"]
-    done = subprocess.run(coverage, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert len(re.findall(r"^\d+% errors", done.stdout, re.M)) == 6 and "held at" in done.stdout
+    told = as_script(review, "coverage", audited, TRUTH, "--simulations", 2, "--stops", 30, 60)
+    assert len(re.findall(r"^\d+% errors", told, re.M)) == 6 and "held at" in told
 
 
 # ---------------------------------------------------------------------------------------------- intervals

@@ -1,7 +1,6 @@
 """The benchmarks' own arithmetic, and that they run."""
 
 import gzip
-import importlib.util
 import struct
 import subprocess
 import sys
@@ -11,19 +10,9 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import make_run
+from conftest import cut_demo
+from helpers import BENCHMARKS, as_script, benchmark, make_run
 from scipy.stats import mannwhitneyu
-
-BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
-
-
-def load(name: str, monkeypatch=None):
-    if monkeypatch is not None:  # one that imports from the file beside it, as a script finds it
-        monkeypatch.syspath_prepend(str(BENCHMARKS))
-    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def with_ties() -> tuple[np.ndarray, np.ndarray, float]:
@@ -36,7 +25,7 @@ def with_ties() -> tuple[np.ndarray, np.ndarray, float]:
 
 
 def test_auroc_and_average_precision():
-    against = load("against_truth")
+    against = benchmark("against_truth")
     positive, score, area = with_ties()
     assert against.auroc(positive, score) == pytest.approx(area)
     # Hits at ranks 1 and 3: (1/1 + 2/3) / 2.
@@ -44,7 +33,7 @@ def test_auroc_and_average_precision():
 
 
 def test_figures_of_label_errors(monkeypatch):
-    bench = load("label_errors", monkeypatch)
+    bench = benchmark("label_errors", monkeypatch)
     wrong, score, area = with_ties()
     assert bench.figures(wrong, score)[0] == pytest.approx(area)
     # Hits at ranks 1 and 3: (1/1 + 2/3) / 2, and one of the first two.
@@ -52,61 +41,50 @@ def test_figures_of_label_errors(monkeypatch):
     assert found == pytest.approx([0.75, 5 / 6, 0.5])
 
 
-def test_label_errors_runs_small(small_dataset, tmp_path):
+def test_label_errors_runs_small(tmp_path):
     """Beside the real cleanlab, on the demo's images of three classes; the figures of so small a run mean nothing."""
     demo = Path(__file__).parent.parent / "assets" / "demo" / "truth.csv"
-    command = [sys.executable, str(BENCHMARKS / "label_errors.py"), "--data", str(small_dataset), str(demo)]
-    command += ["--no-demo", "--seeds", "0", "1", "--epochs", "3", "--keep", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "label_error (ours)" in done.stdout and "cleanlab 4-fold, self_confidence" in done.stdout
-    assert len(list(tmp_path.iterdir())) == 2
-    again = subprocess.run(command, capture_output=True, text=True)
-    assert again.stdout == done.stdout
+    data, kept = cut_demo(tmp_path / "data", 40, 8), tmp_path / "kept"
+    options = ["--data", data, demo, "--no-demo", "--seeds", 0, 1, "--epochs", 3, "--jobs", 1, "--keep", kept]
+    told = as_script(BENCHMARKS / "label_errors.py", *options)
+    assert "label_error (ours)" in told and "cleanlab 4-fold, self_confidence" in told
+    assert len(list(kept.iterdir())) == 2
+    assert as_script(BENCHMARKS / "label_errors.py", *options) == told
 
 
 def test_memorization_runs_small_and_estimates(small_dataset):
-    bench = load("memorization")
+    bench = benchmark("memorization")
     # Four models, two samples: the first is right only where it was trained on, the second always.
     member = np.array([[1, 1], [1, 0], [0, 1], [0, 0]], bool)
     estimate, error = bench.memorization(member, np.array([[1, 1], [1, 1], [0, 1], [0, 1]], bool))
     assert estimate.tolist() == [1, 0] and error.tolist() == [0, 0]
-    command = [sys.executable, str(BENCHMARKS / "memorization.py"), str(small_dataset), "--images", "60", "--val", "20"]
-    command += ["--models", "6", "--epochs", "2", "--seeds", "1", "--run-epochs", "2", "--checkpoints", "2"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "curvature_last" in done.stdout and "6 models of 2 epochs" in done.stdout
+    options = ["--images", 60, "--val", 20, "--models", 6, "--epochs", 2, "--seeds", 1, "--run-epochs", 2]
+    told = as_script(BENCHMARKS / "memorization.py", small_dataset, *options, "--checkpoints", 2, "--workers", 1)
+    assert "curvature_last" in told and "6 models of 2 epochs" in told
 
 
 def test_curvature_fidelity_runs_small(small_dataset):
-    command = [sys.executable, str(BENCHMARKS / "curvature.py"), str(small_dataset), "--images", "20"]
-    done = subprocess.run([*command, "--epochs", "2", "--reference", "3"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "times cheaper" in done.stdout
+    options = ["--images", 20, "--epochs", 2, "--reference", 3]
+    assert "times cheaper" in as_script(BENCHMARKS / "curvature.py", small_dataset, *options)
 
 
 def test_duplicates_runs_small(small_dataset):
     """Ours alone, since the peers are an extra: copies of the demo's images, by a few of each change."""
-    command = [sys.executable, str(BENCHMARKS / "duplicates.py"), "--fresh", str(small_dataset.parent)]
-    done = subprocess.run([*command, "--limit", "120", "--tools", "ours"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "nothing but the mirror | ours: 3 of 3" in done.stdout and "| 0 | 0.00 |" in done.stdout
+    options = ["--fresh", small_dataset.parent, "--limit", 120, "--tools", "ours"]
+    told = as_script(BENCHMARKS / "duplicates.py", *options)
+    assert "nothing but the mirror | ours: 3 of 3" in told and "| 0 | 0.00 |" in told
 
 
 def test_against_truth_prints_its_table(audited):
     truth = Path(__file__).parent.parent / "assets" / "demo" / "truth.csv"
-    command = [sys.executable, str(BENCHMARKS / "against_truth.py"), str(audited), str(truth)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "label_error: AUROC" in done.stdout and "near pairs found" in done.stdout
+    told = as_script(BENCHMARKS / "against_truth.py", audited, truth)
+    assert "label_error: AUROC" in told and "near pairs found" in told
 
 
 def test_speed_runs_small():
     """Ours and the published procedure agree, or it would stop; the figures of so small a run mean nothing."""
-    command = [sys.executable, str(BENCHMARKS / "speed.py"), "cld", "streamed", "pairs", "curvature", "--small"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert len(done.stdout.splitlines()) == 5
+    told = as_script(BENCHMARKS / "speed.py", "cld", "streamed", "pairs", "curvature", "--small")
+    assert len(told.splitlines()) == 5
 
 
 def planted_coresets(work: Path) -> None:
@@ -131,7 +109,7 @@ def planted_coresets(work: Path) -> None:
 
 
 def test_claims_about_coresets_are_held_against_the_figures(tmp_path, capsys, monkeypatch):
-    bench = load("coreset")
+    bench = benchmark("coreset")
     planted_coresets(tmp_path)
     bench.claims(SimpleNamespace(work=tmp_path))
     told = capsys.readouterr().out
@@ -144,7 +122,7 @@ def test_claims_about_coresets_are_held_against_the_figures(tmp_path, capsys, mo
 
 
 def test_noise_is_planted_in_train_alone(tmp_path):
-    bench = load("coreset")
+    bench = benchmark("coreset")
     for split, count in (("train", 400), ("t10k", 60)):
         pixels, labels = np.zeros((count, 28, 28), np.uint8), np.arange(count, dtype=np.uint8) % 10
         for what, array in (("images-idx3-ubyte", pixels), ("labels-idx1-ubyte", labels)):

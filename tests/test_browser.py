@@ -18,6 +18,7 @@ from browser import (
     current,
     download,
     eventually,
+    follow,
     free_port,
     idle,
     serving,
@@ -49,8 +50,11 @@ def test_every_page_opens_from_the_navigation(page, base):
 def test_pages_fit_a_telephone_and_hinder_nobody_whatever_the_labels(chromium, base, scheme, run):
     """No page is wider than the screen, labels that are markup are text, and axe-core finds no serious hindrance."""
     with watched(chromium, viewport={"width": 400, "height": 800}, color_scheme=scheme) as page:
+        visit(page, f"{base}/?run={run}", "Overview")
         for title, name in [("Overview", ""), *PAGES.items()]:
-            visit(page, f"{base}/{name}?run={run}", title)
+            if name:
+                follow(page, title)
+            assert f"run={run}" in address(page), title
             assert page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= 400, title
             assert page.evaluate("window.hacked") is None, title
             assert page.locator("a[href^=javascript]").count() == 0, title

@@ -13,12 +13,11 @@ from browser import (
     MARKS,
     flag_many,
 )
-from helpers import make_run
+from helpers import BENCHMARKS, make_run
 
 from lossprint.audit.review import open_reviews
 from lossprint.audit.store import open_run
 
-BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 DECISIONS = 12  # of each; 34 questions are there
 
 pytestmark = MARKS

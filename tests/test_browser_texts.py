@@ -21,11 +21,7 @@ def runs(tmp_path_factory):
     """A folder with the runs `topics` (labels; under cooking all texts are markup) and `chats` (no labels)."""
     folder = tmp_path_factory.mktemp("texts")
     path, _ = text_runs.labelled(folder)
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
-    for row in rows:
-        if row["id"].startswith("cooking/"):
-            row["text"] = f"{MARKUP} {row['text']}"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    text_runs.put_before(path, MARKUP, "cooking/")
     text_runs.record_labelled(path, folder / "runs" / "topics")
     path, _ = text_runs.instructions(folder)
     text_runs.record_instructions(path, folder / "runs" / "chats")

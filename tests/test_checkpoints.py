@@ -1,11 +1,11 @@
 """Checkpoints that somebody saved: their order, the weights in them, and that nothing in them runs."""
 
-import os
 import pickle
 from pathlib import Path
 
 import pytest
 import torch
+from helpers import Trap
 from safetensors.torch import save_file
 from torch import nn
 
@@ -58,28 +58,18 @@ def test_too_few_checkpoints(tmp_path):
 # ------------------------------------------------------------------------------------------------- bad files
 
 
-class Hostile:
-    """Unpickling it makes a file."""
-
-    def __init__(self, marker: Path):
-        self.marker = marker
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.marker),)
-
-
 @pytest.mark.parametrize("form", ["torch", "pickle", "protocol 2", "legacy"])
 def test_a_hostile_checkpoint_is_refused_and_does_not_run(form, small_dataset, tmp_path, capsys):
     marker, saved = tmp_path / "MARKER", tmp_path / "saved"
     saved.mkdir()
     for number in (1, 2, 3):
         torch.save(Small(3).state_dict(), saved / f"{number}.pt")
-    content = {"state_dict": Small(3).state_dict(), "hyper_parameters": Hostile(marker)}
+    content = {"state_dict": Small(3).state_dict(), "hyper_parameters": Trap(marker)}
     file = saved / "4.pt"
     if form in ("torch", "legacy"):
         torch.save(content, file, _use_new_zipfile_serialization=form == "torch")
     else:
-        file.write_bytes(pickle.dumps(Hostile(marker), protocol=2 if "2" in form else 4))
+        file.write_bytes(pickle.dumps(Trap(marker), protocol=2 if "2" in form else 4))
     options = ["--checkpoints", saved, "--model", "small", "--dataset", small_dataset]
     status = cli.main([str(one) for one in ["record", *options, "--out", tmp_path / "new", "--quiet"]])
     error = capsys.readouterr().err

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import cut_demo
+from helpers import refused
 
 from lossprint.audit import cli
 from lossprint.audit.store import version
@@ -23,18 +24,6 @@ def lossprint(*arguments) -> tuple[int, str]:
     command = [sys.executable, "-m", "lossprint.audit.cli", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True)
     return done.returncode, done.stderr
-
-
-def refused(capsys, *arguments) -> str:
-    """The one line with which a command refuses, in this process: it is as the program's, and faster."""
-    try:
-        status = cli.main([str(argument) for argument in arguments])
-    except SystemExit as exit:
-        status = exit.code
-    error = capsys.readouterr().err
-    assert status == 2, f"exit status {status}: {error}"
-    assert error.startswith("lossprint: ") and error.count("\n") == 1, error
-    return error
 
 
 def test_version_and_help_of_each_command(capsys):

@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 from dataset_files import by_path, message, picture
-from set_runs import audited_by_command, exports_as_decided, refused
+from helpers import refused
+from set_runs import audited_by_command, exports_as_decided
 
 from lossprint.audit import cli
 from lossprint.audit.datasets import decode, image_reader, open_dataset

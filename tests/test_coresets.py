@@ -6,8 +6,8 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-from coreset_runs import at_home_on_disk, decide, lossprint, one_line
-from helpers import digests, make_run, read_csv
+from coreset_runs import at_home_on_disk, decide, lossprint
+from helpers import digests, make_run, one_line, read_csv
 
 from lossprint.audit import coresets, store
 from lossprint.audit.coresets import Ask

@@ -5,16 +5,15 @@ import io
 import os
 import re
 import shlex
-import signal
 import subprocess
 import sys
-import time
 import tomllib
-import urllib.request
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import pytest
 from conftest import cut_demo
+from helpers import answering, environment, free_port
 
 from lossprint.audit import cli
 
@@ -40,7 +39,7 @@ def demo(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch) -> Path:
+def here(tmp_path, monkeypatch):
     """Where a reader of the pages stands: a small dataset in data/, the program on the path."""
     cut_demo(tmp_path / "data", 30, 12)
     monkeypatch.chdir(tmp_path)
@@ -48,7 +47,8 @@ def here(tmp_path, monkeypatch) -> Path:
     monkeypatch.syspath_prepend(str(tmp_path))
     for name in ("HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME"):
         monkeypatch.setenv(name, str(tmp_path / name.lower()))
-    return tmp_path
+    with environment():  # which a page may change
+        yield tmp_path
 
 
 def blocks(page: str) -> list[tuple[str, str | None, str]]:
@@ -87,7 +87,10 @@ def run_line(line: str, here: Path) -> None:
     elif words[0] == "make":
         subprocess.run(["make", "-n", *words[1:]], cwd=ROOT, check=True, capture_output=True)
     elif words[:2] == ["lossprint", "app"]:
-        serve(words)
+        port = free_port()
+        command = [*words, "--port", str(port), "--no-browser"]
+        with TemporaryFile("w+") as log, answering(command, f"http://127.0.0.1:{port}", log):
+            pass
     elif words[0] == "lossprint" and not set(words) & {"&&", "|", ">", "ray"}:  # Ray keeps the token of its first HOME
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as said:
             status = cli.main(words[1:])
@@ -95,32 +98,6 @@ def run_line(line: str, here: Path) -> None:
     else:
         done = subprocess.run(["bash", "-euo", "pipefail", "-c", line], cwd=here, capture_output=True, text=True)
         assert done.returncode == 0, f"{line}: {done.stderr[-2000:]}"
-
-
-def serve(words: list[str]) -> None:
-    port = free_port()
-    command = [*words, "--port", str(port), "--no-browser"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as server:
-        try:
-            until = time.monotonic() + 60
-            while True:
-                try:
-                    with urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=5) as answer:
-                        assert answer.status == 200
-                        return
-                except OSError:
-                    assert server.poll() is None and time.monotonic() < until, server.stderr.read().decode()[-2000:]
-                    time.sleep(0.2)
-        finally:
-            server.send_signal(signal.SIGTERM)
-
-
-def free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def test_the_generated_pages_are_up_to_date():

@@ -10,8 +10,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from coreset_runs import at_home_on_disk, decide, lossprint, one_line
-from helpers import make_run
+from coreset_runs import at_home_on_disk, decide, lossprint
+from helpers import make_run, one_line
 
 from lossprint.audit import coresets, evaluate, models, store, train, trainings, workflow
 from lossprint.audit.coresets import Ask

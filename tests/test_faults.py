@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import cut_demo
-from helpers import make_run
+from helpers import BENCHMARKS, digests, make_run
 
 from lossprint.audit import atomic, review
 from lossprint.audit.cli import main
@@ -20,7 +20,7 @@ from lossprint.audit.store import open_run
 from lossprint.audit.types import LossprintError
 from lossprint.audit.verify import verify
 
-BENCHMARK = Path(__file__).parent.parent / "benchmarks" / "faults.py"
+BENCHMARK = BENCHMARKS / "faults.py"
 LOSSPRINT = [sys.executable, "-m", "lossprint.audit.cli"]
 
 
@@ -86,7 +86,7 @@ def refused(*arguments) -> str:
 
 def test_a_full_disk_stops_with_one_line_and_loses_nothing(small_disk):
     run = make_run(small_disk).path
-    before = {file: file.read_bytes() for file in run.rglob("*") if file.is_file()}
+    before = digests(run)
     out = small_disk / "findings.csv"
     with open_reviews(open_run(run)) as reviews:
         kept = [reviews.add(finding="outlier:5", sample=5, decision="exclude", reviewer="ann").id]
@@ -106,7 +106,8 @@ def test_a_full_disk_stops_with_one_line_and_loses_nothing(small_disk):
     with open_reviews(open_run(run)) as reviews:
         assert reviews.history()["id"].tolist() == kept
         reviews.add(finding="outlier:5", sample=5, decision="keep", reviewer="ann")
-    assert {file: file.read_bytes() for file in before if file.name != "run.json"}.items() <= before.items()
+    after = digests(run)
+    assert {name: after[name] for name in before if name != "run.json"}.items() <= before.items()
     assert not list(run.rglob("*.part"))
     assert main(["export", "findings", str(run), "--out", str(out)]) == 0 and out.stat().st_size
     assert main(["score", str(run), "--quiet"]) == 0 and verify(run).whole
@@ -153,7 +154,7 @@ def test_a_read_only_folder_is_read_and_not_written(tmp_path):
     run, out = make_run(tmp_path / "made").path, tmp_path / "findings.csv"
     for path in (run, *run.rglob("*")):
         path.chmod(0o555 if path.is_dir() else 0o444)
-    before = {file: file.read_bytes() for file in run.rglob("*") if file.is_file()}
+    before = digests(run)
 
     def call(*arguments):
         command = [*LOSSPRINT, *map(str, arguments)]
@@ -170,7 +171,7 @@ def test_a_read_only_folder_is_read_and_not_written(tmp_path):
         assert written.returncode == 0 and out.stat().st_size, written.stderr
         inside = call("export", "findings", run, "--out", run / "exports" / "x.csv")
         assert inside.returncode == 2 and len(inside.stderr.splitlines()) == 1
-        assert {file: file.read_bytes() for file in run.rglob("*") if file.is_file()} == before
+        assert digests(run) == before
     finally:
         for path in (run, *run.rglob("*")):
             path.chmod(0o755)

@@ -1,14 +1,15 @@
 """The targets of benchmarks/fuzz.py on a few inputs each, the same ones every time, and that a target can fail."""
 
 import logging
-import os
 import time
 import warnings
 from random import Random
 
+import hostile_files
 import pytest
 from fuzz_programs import PROGRAMS, assert_known
 from fuzz_targets import READERS, TooLong, assert_one_line, attempt, limited, pictures, refused
+from helpers import benchmark, environment
 from mutation import mutated, mutated_json, odd_text
 
 from lossprint.audit import datasets, sources
@@ -19,10 +20,8 @@ TARGETS = {one.name: one for one in (*READERS, *PROGRAMS)}
 
 @pytest.fixture(autouse=True)
 def environment_as_it_was():
-    before = {**os.environ}
-    yield
-    os.environ.clear()
-    os.environ.update(before)
+    with environment():
+        yield
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -66,6 +65,18 @@ def test_a_reader_that_breaks_is_seen(tmp_path, monkeypatch):
         assert_known(3, "")
     with pytest.raises(AssertionError):
         assert_known(1, "Traceback (most recent call last)")
+
+
+def test_the_benchmark_counts_what_is_let_through(monkeypatch, capsys):
+    def bad(folder) -> None:
+        assert folder.is_dir() and False, "PLANTED"
+
+    monkeypatch.setattr(hostile_files, "KINDS", {"some": {"good": lambda folder: None, "bad": bad}, "none": {}})
+    assert benchmark("fuzz").main(["--only", "hostile"]) == 1
+    told = capsys.readouterr()
+    assert "| some | 2 | 1 |\n| none | 0 | 0 |" in told.out and "some, bad: AssertionError: PLANTED" in told.err
+    monkeypatch.setattr(hostile_files, "KINDS", {"some": {"good": lambda folder: None}})
+    assert benchmark("fuzz").main(["--only", "hostile"]) == 0
 
 
 def raised(error: Exception):

@@ -1,26 +1,21 @@
 """The generated run that the dashboard is measured with: whole, as planted, and made only once."""
 
-import importlib.util
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import benchmark
 
 from lossprint.audit.datasets import image_reader
 from lossprint.audit.store import open_run
 from lossprint.audit.tables import FINDINGS, PAIRS
 from lossprint.audit.types import SCORES
 
-FILE = Path(__file__).parent.parent / "benchmarks" / "generated_run.py"
-
 
 @pytest.fixture(scope="module")
 def generated():
-    spec = importlib.util.spec_from_file_location("generated_run", FILE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return benchmark("generated_run")
 
 
 @pytest.fixture(scope="module")

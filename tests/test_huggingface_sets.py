@@ -6,9 +6,10 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from dataset_files import by_path, message, picture
+from dataset_files import by_path, message, picture, png
+from helpers import refused
 from PIL import Image
-from set_runs import audited_by_command, exports_as_decided, png, refused, snippets_of
+from set_runs import audited_by_command, exports_as_decided, snippets_of
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before the library is imported: the tests reach no network
 

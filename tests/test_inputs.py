@@ -6,13 +6,13 @@ import os
 import subprocess
 import sys
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
 import ranks
 import torch
 from conftest import cut_demo
+from helpers import BENCHMARKS
 from torch import nn
 
 from lossprint.audit import inputs as inputs_of
@@ -178,8 +178,8 @@ def test_a_network_that_cannot_be_compiled_is_trained_as_it_is(tmp_path, monkeyp
     assert all(torch.equal(weights[name], tensor) for name, tensor in plain.items())
 
 
-def test_the_benchmark_of_a_gpu_runs_where_there_is_none(tmp_path):
-    command = [sys.executable, str(Path(__file__).parent.parent / "benchmarks" / "gpu.py"), "--small"]
+def test_the_benchmark_of_a_gpu_runs_where_there_is_none():
+    command = [sys.executable, str(BENCHMARKS / "gpu.py"), "--small"]
     command += ["--model", "small", "--device", "cpu"]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr

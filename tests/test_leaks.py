@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 from urllib.parse import urlsplit
 
 import pytest
-from browser import HOSTILE, MARKS, PAGES, flag_many, idle, visit, watched
+from browser import HOSTILE, PAGES, flag_many, idle, in_browser, visit, watched
 from helpers import free_port, make_run
 from oidc import Cookies, Raw, app
 
@@ -77,8 +77,8 @@ def walked(tmp_path_factory):
     assert SECRET not in served.said(), served.said()
 
 
-@pytest.mark.parametrize("mark", [pytest.param(None, marks=MARKS)])
-def test_no_page_asks_anything_of_another_machine(chromium, walked, mark):
+@in_browser
+def test_no_page_asks_anything_of_another_machine(chromium, walked):
     asked, sockets = [], []
     with watched(chromium) as page:
         page.context.on("request", lambda one: asked.append(one.url))
@@ -97,8 +97,8 @@ def test_no_page_asks_anything_of_another_machine(chromium, walked, mark):
     assert elsewhere == []
 
 
-@pytest.mark.parametrize("mark", [pytest.param(None, marks=MARKS)])
-def test_the_page_may_not_reach_another_site_whatever_runs_in_it(chromium, walked, mark):
+@in_browser
+def test_the_page_may_not_reach_another_site_whatever_runs_in_it(chromium, walked):
     context = chromium.new_context()
     page, gone = context.new_page(), []
     context.route(re.compile(r"evil\.example"), lambda route: (gone.append(route.request.url), route.abort()))

@@ -1,14 +1,13 @@
 """The recorder in Lightning's Trainer: it records what a plain loop finds, and the training ends in the same bits."""
 
-import importlib.util
 import random
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from callback_data import TABLE, WIDTH, M, N, states, tensors
+from helpers import benchmark
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
@@ -265,10 +264,7 @@ def test_pytorch_lightning_does_as_well(tmp_path):
 
 
 def test_the_benchmark_of_the_overhead_measures_all_kinds():
-    file = Path(__file__).parent.parent / "benchmarks" / "overhead.py"
-    spec = importlib.util.spec_from_file_location("overhead", file)
-    overhead = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(overhead)
+    overhead = benchmark("overhead")
     found = overhead.measured(overhead.PARTS["plain"](True), 1)
     assert found["without"][1] == 0 and all(
         0 < inside < whole for whole, inside in (found["by-product"], found["eval"])

@@ -16,7 +16,7 @@ from lossprint.audit.store import open_run
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
-    truth = procedural.make_videos(folder / "videos", sequences=6, length=50, damaged=0.0, seed=2)
+    truth = procedural.make_videos(folder / "videos", sequences=6, length=30, damaged=0.0, seed=2)
     options = {"epochs": 2, "curvature_checkpoints": 0, "quiet": True}
     return workflow.audit(str(truth.manifest), folder / "run", **options)
 

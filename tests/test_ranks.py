@@ -32,7 +32,8 @@ def loop(draws, margins, shift, top):
     return np.where(lost, np.nan, inside / len(draws.of))
 
 
-def case(random, size=60, sources=2):
+def case(random, sources):
+    size = 60
     margins = [random.normal(1, 2, (5 + s, size)).astype(np.float32) for s in range(sources)]
     shift = random.normal(0, 0.3, size)
     margins[0][1, 3], margins[-1][2, 4], shift[5] = np.nan, np.inf, np.nan

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import cut_demo
-from helpers import make_run
+from helpers import make_run, refusal
 
 from lossprint.audit import remote, urls
 from lossprint.audit.atomic import MIRRORS
@@ -22,7 +22,6 @@ from lossprint.audit.record import Recorder
 from lossprint.audit.remote import NotUploaded
 from lossprint.audit.review import open_reviews
 from lossprint.audit.store import list_runs, open_run
-from lossprint.audit.types import LossprintError
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 NAMES = iter(f"run-{number}" for number in range(100))
@@ -54,40 +53,6 @@ def keys(s3, url: str) -> set[str]:
 def files(folder: Path) -> dict[str, bytes]:
     found = [file for file in folder.rglob("*") if file.is_file()]
     return {file.relative_to(folder).as_posix(): file.read_bytes() for file in found}
-
-
-def refused(call, *arguments, kind=LossprintError, **options) -> str:
-    with pytest.raises(kind) as caught:
-        call(*arguments, **options)
-    text = str(caught.value)
-    assert "\n" not in text and text.startswith("expected ") and ", found" in text, text
-    return text
-
-
-class Broken:
-    """A file system whose line breaks at each call of one kind."""
-
-    def __init__(self, fs, *calls: str):
-        self.fs, self.calls = fs, calls
-
-    def __getattr__(self, name: str):
-        if name in self.calls:
-            raise ConnectionResetError("the line broke")
-        return getattr(self.fs, name)
-
-
-@pytest.fixture
-def broken(monkeypatch):
-    """broken("put_file"): from now on such calls fail; broken(): all is well again."""
-    before = urls.Place.connect
-
-    def set_to(*calls: str) -> None:
-        urls._down.clear()
-        monkeypatch.setattr(urls, "PAUSES", (0.01,))
-        monkeypatch.setattr(urls.Place, "connect", lambda place: (Broken(before(place)[0], *calls), before(place)[1]))
-
-    yield set_to
-    urls._down.clear()
 
 
 # ------------------------------------------------------------------------------------------- an audit, cut off and not
@@ -127,7 +92,7 @@ def test_a_killed_audit_goes_on_from_another_machine_to_the_same_bytes(s3, kille
     assert "run.json" in left and "scores.parquet" not in left and "resume.safetensors" not in left
     assert not any("checkpoint=00002" in name for name in left)
     second = machine("second")
-    assert "half written" in refused(open_run, "s3://audits/runs/one") and "1 of 2" in refused(
+    assert "half written" in refusal(open_run, "s3://audits/runs/one") and "1 of 2" in refusal(
         open_run, "s3://audits/runs/one"
     )
     asked = ["audit", "s3://audits/data/labels.csv", "--out", "s3://audits/runs/one", "--quiet"]
@@ -207,7 +172,7 @@ def test_weights_are_listed_without_being_fetched(s3, url, machine):
 def test_names_in_a_bucket_cannot_lead_out_of_the_working_copy(s3, url, machine):
     machine("reader")
     s3.client().put_object(Bucket="runs", Key=f"{url.removeprefix('s3://runs/')}/a\\..\\..\\evil", Body=b"x")
-    assert "evil" in refused(open_run, url)
+    assert "evil" in refusal(open_run, url)
     assert not [name for name in files(machine("reader")) if "evil" in name]
 
 
@@ -280,7 +245,7 @@ def test_two_machines_that_write_one_run_are_told(s3, url, machine):
     other.finish("find", seconds=9.0)
     MIRRORS[:] = mirrors
     one.write_scores(one.scores().assign(cld=0.75))
-    text = refused(one.finish, "find", seconds=1.0, kind=NotUploaded)
+    text = refusal(one.finish, "find", seconds=1.0, kind=NotUploaded)
     assert "nobody else to write" in text and str(first) in text
     name = url.rpartition("/")[2]
     assert json.loads(s3.body("runs", f"{name}/run.json"))["facts"]["find"] == {"seconds": 9.0}
@@ -378,7 +343,7 @@ def test_what_is_no_run_is_refused_in_one_line(s3, url, made, machine, name, cap
 
 def test_a_new_run_is_not_written_among_other_files_nor_in_place_of_one_that_is_gone(s3, made, machine):
     machine("writer")
-    assert "found other files at s3://runs/data, such as images" in refused(
+    assert "found other files at s3://runs/data, such as images" in refusal(
         remote.working_copy, "s3://runs/data", write=True
     )
     name = next(NAMES)
@@ -388,7 +353,7 @@ def test_a_new_run_is_not_written_among_other_files_nor_in_place_of_one_that_is_
         if key.startswith(f"{name}/"):
             s3.client().delete_object(Bucket="runs", Key=key)
     machine("writer")
-    assert f"its copy is still in {folder}" in refused(open_run, f"s3://runs/{name}")
+    assert f"its copy is still in {folder}" in refusal(open_run, f"s3://runs/{name}")
     folder.rename(folder.with_name("moved"))
     assert remote.working_copy(f"s3://runs/{name}", write=True) == folder
     assert not list(folder.iterdir())

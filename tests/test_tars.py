@@ -1,6 +1,5 @@
 """WebDataset shards, written and read beside the library webdataset itself; damaged and strange tars."""
 
-import io
 import json
 import os
 import tarfile
@@ -11,8 +10,9 @@ import numpy as np
 import pytest
 import webdataset
 from braceexpand import braceexpand
-from dataset_files import by_path, folder, message
-from set_runs import audited_by_command, exports_as_decided, png, refused, snippets_of
+from dataset_files import by_path, folder, message, png, tar
+from helpers import refused
+from set_runs import audited_by_command, exports_as_decided, snippets_of
 
 from lossprint.audit.datasets import decode, image_reader, open_dataset
 from lossprint.audit.origins import open_reader, read_source
@@ -28,20 +28,6 @@ def write(pattern, count, per_shard=4, first=0, **label):
         for k in range(count):
             sample = {"__key__": f"{first + k:06d}", "png": png(first + k)}
             sink.write(sample | {name: make(k) for name, make in label.items()})
-
-
-def tar(path, members, kind=tarfile.USTAR_FORMAT):
-    """A tar of (name, bytes) and of whole TarInfo objects."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, "w", format=kind) as file:
-        for member in members:
-            if isinstance(member, tarfile.TarInfo):
-                file.addfile(member)
-                continue
-            about = tarfile.TarInfo(member[0])
-            about.size = len(member[1])
-            file.addfile(about, io.BytesIO(member[1]))
-    return path
 
 
 def some(count=4, name="{:03d}"):

@@ -21,13 +21,13 @@ def table(train: int, val: int, sets: np.ndarray | None = None, **columns) -> pd
     return pd.DataFrame(rows | {"split": ["train"] * train + ["val"] * val} | columns)
 
 
-def random_sets(n: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).random((n, len(NAMES))) < 0.5
+def random_sets(n: int) -> np.ndarray:
+    return np.random.default_rng(0).random((n, len(NAMES))) < 0.5
 
 
-def learning(sets: np.ndarray, checkpoint: int, seed: int = 0) -> torch.Tensor:
+def learning(sets: np.ndarray, checkpoint: int) -> torch.Tensor:
     """Logits (N, L) of a network that knows the true sets better and better, with some noise."""
-    noise = np.random.default_rng(seed + checkpoint).normal(size=sets.shape)
+    noise = np.random.default_rng(checkpoint).normal(size=sets.shape)
     return torch.from_numpy((2 * sets - 1) * checkpoint + 0.3 * noise)
 
 

@@ -12,16 +12,17 @@ import numpy as np
 import pytest
 import torch
 from conftest import cut_demo
+from helpers import refused
 
+from lossprint.audit import cli, train
 from lossprint.audit import inputs as inputs_of
-from lossprint.audit import train
 from lossprint.audit.models import Small, build_model, check_model, last_linear, proxy_size
 from lossprint.audit.types import LossprintError
 
 
-def command(dataset: Path, out: Path, *more: str) -> list[str]:
-    base = [sys.executable, "-m", "lossprint.audit.cli", "audit", str(dataset), "--out", str(out), "--quiet"]
-    return [*base, "--epochs", "6", "--curvature-checkpoints", "2", *more]
+def arguments(dataset: Path, out: Path, *more: str) -> list[str]:
+    """Those of the audit that `audited` is."""
+    return ["audit", str(dataset), "--out", str(out), "--quiet", "--epochs", "6", "--curvature-checkpoints", "2", *more]
 
 
 def contents(run: Path) -> dict[str, bytes]:
@@ -43,24 +44,20 @@ def kill_when(condition, process: subprocess.Popen, delay: float) -> None:
     process.wait()
 
 
-def test_killed_twice_and_resumed_is_the_same_to_the_byte(tmp_path):
-    dataset = cut_demo(tmp_path / "data", 300, 20)
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    subprocess.run(command(dataset, whole), check=True, capture_output=True)
+def test_killed_twice_and_resumed_is_the_same_to_the_byte(small_dataset, audited, tmp_path, capsys):
+    broken = tmp_path / "broken"
 
     def written(checkpoint):
         return lambda: (broken / f"trajectories/split=train/checkpoint={checkpoint:05d}/rank-0.parquet").exists()
 
     # Once as soon as a trajectory is written, most likely before its weights are; once in the middle of an epoch.
     for checkpoint, delay, more in ((2, 0.0, ()), (4, 0.1, ("--resume",))):
-        process = subprocess.Popen(command(dataset, broken, *more), stderr=subprocess.DEVNULL)
+        command = [sys.executable, "-m", "lossprint.audit.cli", *arguments(small_dataset, broken, *more)]
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         kill_when(written(checkpoint), process, delay)
-        refused = subprocess.run(
-            [sys.executable, "-m", "lossprint.audit.cli", "score", str(broken)], capture_output=True, text=True
-        )
-        assert refused.returncode == 2 and "half written" in refused.stderr
-    subprocess.run(command(dataset, broken, "--resume"), check=True, capture_output=True)
-    expected, found = contents(whole), contents(broken)
+        assert "half written" in refused(capsys, "score", broken)
+    assert cli.main(arguments(small_dataset, broken, "--resume")) == 0
+    expected, found = contents(audited), contents(broken)
     assert expected.keys() == found.keys()
     assert [name for name in expected if expected[name] != found[name]] == []
     assert sum(name.startswith("trajectories") for name in expected) == 12

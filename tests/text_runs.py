@@ -30,7 +30,7 @@ WHEN = ("today", "this week", "before noon", "on Monday", "tonight", "next month
 WHO = ("we", "they", "you", "the neighbours", "some people", "all of us", "my friends", "his parents")
 
 
-def labelled(folder: Path, each: int = 70) -> tuple[Path, set[str]]:
+def labelled(folder: Path) -> tuple[Path, set[str]]:
     """texts.jsonl of three topics with ids, and the ids of eight texts whose label is planted wrong.
 
     Beside them: two texts that come twice, one of them with other blanks; one with a word more; and, under `cooking`,
@@ -39,7 +39,7 @@ def labelled(folder: Path, each: int = 70) -> tuple[Path, set[str]]:
     rng, rows = np.random.default_rng(7), []
     for label, (acts, things) in TOPICS.items():
         seen = set()
-        while len(seen) < each:
+        while len(seen) < 70:
             act, thing = rng.choice(acts), rng.choice(things)
             also = f"{rng.choice(acts)} {rng.choice(things)}"
             seen.add(f"{rng.choice(WHO)} {act} {thing} {rng.choice(WHEN)}, then {also} {rng.choice(WHEN)}")
@@ -63,6 +63,14 @@ def labelled(folder: Path, each: int = 70) -> tuple[Path, set[str]]:
     path = folder / "texts.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return path, {row["id"] for row in wrong}
+
+
+def put_before(path: Path, mark: str, start: str = "") -> None:
+    """Put `mark` and a blank before each text whose id begins with `start`."""
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    for row in rows:
+        row["text"] = f"{mark} {row['text']}" if row["id"].startswith(start) else row["text"]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
 def instructions(folder: Path, count: int = 240) -> tuple[Path, set[int]]:
@@ -151,8 +159,8 @@ def bags(texts: list[list[str]]):
     return table, known
 
 
-def record_labelled(path: Path, out: Path, epochs: int = 10, finish: bool = True) -> Run:
-    """Train a bag-of-words classifier, record every epoch with logits, score."""
+def record_labelled(path: Path, out: Path) -> Run:
+    """Train a bag-of-words classifier for 10 epochs, record each with logits, score."""
     import torch
     from torch.nn.functional import cross_entropy
 
@@ -164,11 +172,10 @@ def record_labelled(path: Path, out: Path, epochs: int = 10, finish: bool = True
     train = torch.tensor([at for at, row in enumerate(rows) if row["split"] == "train"])
     torch.manual_seed(0)
     model = torch.nn.Linear(table.shape[1], len(names))
-    fit(model, lambda at: cross_entropy(model(table[at]), labels[at]), train, epochs, lambda epoch: (
+    fit(model, lambda at: cross_entropy(model(table[at]), labels[at]), train, 10, lambda epoch: (
         recorder.update([row["id"] for row in rows], *_judged(model(table), labels)), recorder.end_checkpoint(epoch)
     ))  # fmt: skip
-    run = recorder.finish()
-    return workflow.score(run.path) if finish else run
+    return workflow.score(recorder.finish().path)
 
 
 def _judged(logits, labels):
