@@ -229,3 +229,12 @@ def test_review_asks_about_a_whole_span_and_links_to_its_timeline(page, base, ma
     eventually(lambda: standing(run).empty)
     visit(page, f"{base}/?run=run", "Overview")
     page.get_by_text("Segments out of order").first.wait_for()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_with_one_run_the_comparison_says_how_to_make_another(chromium, base, scheme):
+    with watched(chromium, color_scheme=scheme) as page:
+        visit(page, f"{base}/compare", "Compare runs")
+        page.get_by_text("--seed").first.wait_for()
+        idle(page)
+        check_access(page, "comparison of one run")

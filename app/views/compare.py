@@ -136,7 +136,7 @@ def _alone(loaded: data.Loaded) -> None:
     st.code(
         f"lossprint audit {_quoted(dataset)} --seed {seed} --out {_quoted(folder / f'{loaded.run.name}-seed{seed}')}\n"
         f"lossprint app {_quoted(folder)}",
-        language="bash",
+        language=None,
         wrap_lines=True,
     )
 
