@@ -103,7 +103,7 @@ def test_tasks_hold_the_texts_and_come_back(decided, labelled, tmp_path):
 
 def test_tasks_of_texts_that_were_changed_are_refused(tmp_path):
     path, _ = text_runs.labelled(tmp_path)
-    run = text_runs.record_labelled(path, tmp_path / "run", 2)
+    run = text_runs.record_labelled(path, tmp_path / "run")
     path.write_text(path.read_text().replace("the", "teh"))
     with pytest.raises(LossprintError, match="found that they were changed"):
         labelstudio.tasks_bytes(run)
