@@ -107,6 +107,8 @@ class TensorFiles:
         whole = samples.ndim == 1 and samples.dtype.kind in "iu" and vectors.dtype.kind == "f"
         if not whole or vectors.ndim != 2 or len(samples) != len(vectors):
             raise LossprintError(f"expected samples (N,) and vectors (N, D) as embeddings of {self.path}, found others")
+        if not (samples[1:] > samples[:-1]).all() and len(np.unique(samples)) < len(samples):
+            raise LossprintError(f"expected one embedding a sample in {self.path}, found several of one")
         return samples, vectors
 
     def _arrays(self, name: str, what: str) -> dict[str, np.ndarray] | None:

@@ -3,6 +3,7 @@
 import copy
 import json
 
+import numpy as np
 import pytest
 from helpers import make_run
 
@@ -38,6 +39,18 @@ def test_a_field_of_another_kind_is_named(made, tmp_path, place, value, told):
     with pytest.raises(LossprintError) as fault:
         store.open_run(tmp_path)
     assert told in str(fault.value) and str(tmp_path) in str(fault.value)
+
+
+def test_a_sample_with_two_embeddings_is_refused(made, tmp_path):
+    run = store.Run(tmp_path, made.manifest)
+    vectors = np.ones((3, 2), np.float32)
+    for samples, told in ((np.array([4, 1, 4]), "several of one"), (np.array([4, 1, 2]), None)):
+        run.write_embeddings(samples, vectors)
+        if told is None:
+            assert run.embeddings()[0].tolist() == [4, 1, 2]
+        else:
+            with pytest.raises(LossprintError, match=told):
+                run.embeddings()
 
 
 def test_what_is_not_known_is_passed_over(made, tmp_path):
