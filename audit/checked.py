@@ -140,6 +140,9 @@ def frame(found: pa.Table, name: str, columns: list[str] | None = None) -> pd.Da
     made = found.to_pandas()
     if list(made.columns) != found.column_names:  # what pandas noted in the file may say anything
         raise ValueError("a note of pandas that does not fit the columns")
+    if name == "samples.parquet" and columns is None and "sequence" not in made:
+        made["sequence"] = pd.array([pd.NA] * len(made), "string")
+        made["frame"] = pd.array([pd.NA] * len(made), "Int64")
     return made
 
 

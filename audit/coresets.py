@@ -87,6 +87,8 @@ def source_of(run: Run, reviews: Reviews | None = None, methods: tuple[str, ...]
     need_whole(run)
     reviews = reviews or open_reviews(run)
     table, findings = run.scores(), run.findings()
+    if table.empty:
+        raise LossprintError(f"expected scores of training samples in {run.path}, found none")
     ids = table["sample"].to_numpy(np.int64)
     # A score that no sample has was not computed: without margins, for one, there is no AUM.
     numeric = table.select_dtypes("number").dropna(axis="columns", how="all").columns.drop("sample")

@@ -75,7 +75,11 @@ def tasks(run: Run, reviews: Reviews | None = None, *, prefix: str = LOCAL) -> l
     found = run.findings().sort_values(["severity", "rank"], ascending=[False, True], kind="stable")
     names = found.drop_duplicates("sample").set_index("sample")["group"].to_dict()
     ids = sorted({*found["sample"].tolist(), *said["sample"].tolist()})
-    samples = run.samples(ids).set_index("sample").loc[ids]
+    samples = run.samples(ids).set_index("sample")
+    lost = next((sample for sample in ids if sample not in samples.index), None)
+    if lost is not None:
+        raise LossprintError(f"expected findings and decisions on the samples of {run.path}, found some on {lost}")
+    samples = samples.loc[ids]
     suggested, score = _suggestions(run, found, ids)
     by_sample: dict[int, list] = {}
     for row in said.itertuples():

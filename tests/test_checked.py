@@ -5,9 +5,9 @@ import json
 
 import numpy as np
 import pytest
-from helpers import make_run
+from helpers import make_run, refused
 
-from lossprint.audit import store
+from lossprint.audit import cli, store
 from lossprint.audit.types import LossprintError
 
 
@@ -57,3 +57,19 @@ def test_what_is_not_known_is_passed_over(made, tmp_path):
     manifest = json.loads((made.path / "run.json").read_text()) | {"later": {"seed": -1}}
     (tmp_path / "run.json").write_text(json.dumps(manifest))
     assert store.open_run(tmp_path, need=None).manifest["later"] == {"seed": -1}
+
+
+def test_tables_that_do_not_fit_each_other_are_refused_or_done_without(tmp_path, capsys):
+    run = make_run(tmp_path, train=6, held_out=2)
+    samples, unreadable = run.samples(), run.unreadable()
+    run.write_samples(samples.drop(columns=["sequence", "frame"], errors="ignore"), unreadable)
+    assert cli.main(["export", "manifest", str(run.path), "--out", str(tmp_path / "m.csv")]) == 0
+    run.write_samples(samples.iloc[1:], unreadable)
+    first = int(samples["sample"].iloc[0])
+    assert first in run.findings()["sample"].tolist()
+    command = ["export", "labelstudio", str(run.path), "--out", str(tmp_path / "t.json")]
+    assert f"found some on {first}" in refused(capsys, *command)
+    run.write_samples(samples, unreadable)
+    run.write_scores(run.scores().iloc[:0])
+    command = ["export", "coreset", str(run.path), "--method", "cld", "--fraction", "0.5", "--out", str(tmp_path / "c")]
+    assert "expected scores of training samples" in refused(capsys, *command)
