@@ -61,7 +61,7 @@ class Loaded:
     @property
     def noun(self) -> str:
         """What one sample is called: `image` or `text`."""
-        return "text" if self.run.manifest["dataset"].get("media") == "text" else "image"
+        return turns.noun_of(self.run.manifest["dataset"])
 
     @property
     def labelled(self) -> bool:
@@ -313,7 +313,7 @@ def _reader(path: str, stamp: int) -> Callable[[str], Image.Image | str]:
     from lossprint.audit.datasets import image_reader, text_reader
 
     about = store.open_run(path).manifest["dataset"]
-    if about.get("media") == "text":
+    if turns.noun_of(about) == "text":
         return text_reader(about["source"], about.get("fingerprint"))
     return image_reader(about["source"])
 

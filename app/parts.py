@@ -219,7 +219,7 @@ def suggestion(loaded: data.Loaded, sample: int) -> str | None:
 
 def one_of(label: str, options, *, default, **how):
     """st.segmented_control with one option always chosen: an empty value in a link, `?key=`, would be none at all."""
-    chosen = st.segmented_control(label, options, default=default, **how)
+    chosen = st.segmented_control(label, options, default=default, required=True, **how)
     return default if chosen is None else chosen
 
 

@@ -96,7 +96,7 @@ def _asked(out: Path, given: dict, saved: list[files.Saved], resume: bool) -> di
     before = store.open_run(out, need=None).manifest["asked"]
     if "checkpoints" not in before:
         raise LossprintError(f"expected a run made by record, found another at {out}: choose another --out")
-    stages.refuse_others(out, before, given, {"network": "--model"})
+    stages.refuse_changed(out, before, given, {"network": "--model"})
     gone = [name for number, name in before["files"] if [number, name] not in listed]
     if gone:
         raise LossprintError(

@@ -21,6 +21,7 @@ from lossprint.audit.datasets import text_reader
 from lossprint.audit.resolve import adjudications, votes
 from lossprint.audit.review import Reviews, open_reviews
 from lossprint.audit.store import Run, version
+from lossprint.audit.turns import noun_of
 from lossprint.audit.types import LossprintError
 
 LOCAL = "/data/local-files/?d="  # where Label Studio serves files of its own machine, followed by a path
@@ -84,8 +85,8 @@ def tasks(run: Run, reviews: Reviews | None = None, *, prefix: str = LOCAL) -> l
     by_sample: dict[int, list] = {}
     for row in said.itertuples():
         by_sample.setdefault(row.sample, []).append(row)
-    made, model, kind = [], f"lossprint {version()}", kind_of(run)
     about_dataset = run.manifest["dataset"]
+    made, model, kind = [], f"lossprint {version()}", noun_of(about_dataset)
     read = text_reader(about_dataset["source"], about_dataset.get("fingerprint")) if kind == "text" else None
     for sample, row in zip(ids, samples.itertuples()):
         about = {kind: prefix + quote(row.path) if read is None else read(row.path)}
@@ -128,13 +129,8 @@ def write_tasks(run: Run, out: str | Path, reviews: Reviews | None = None, *, pr
         outfile.refuse(run, file, (".json",) if file is out else (".xml",), earlier)
     made = tasks(run, reviews, prefix=prefix)
     outfile.write(out, _json(made))
-    outfile.write(beside, outfile.encoded(config(run.classes, kind_of(run)), str(beside)))
+    outfile.write(beside, outfile.encoded(config(run.classes, noun_of(run.manifest["dataset"])), str(beside)))
     return len(made), beside
-
-
-def kind_of(run: Run) -> str:
-    """What is labelled, as Label Studio's data and its tag call it: image or text."""
-    return str(run.manifest["dataset"].get("media") or "image")
 
 
 def config(classes: list[str], kind: str = "image") -> str:

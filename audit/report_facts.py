@@ -11,6 +11,7 @@ from lossprint.audit.queues import SPANS
 from lossprint.audit.resolve import RULES
 from lossprint.audit.review import Reviews
 from lossprint.audit.store import Run
+from lossprint.audit.turns import noun_of
 from lossprint.audit.types import SCORES, SPLITS
 
 WORST = 12  # findings of a kind that are shown with pictures
@@ -68,7 +69,7 @@ class Facts:
     @property
     def noun(self) -> str:
         """What one sample is: image or text."""
-        return str(self.run.manifest["dataset"].get("media") or "image")
+        return noun_of(self.run.manifest["dataset"])
 
     @property
     def reviewers(self) -> list[str]:

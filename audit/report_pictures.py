@@ -12,6 +12,7 @@ from lossprint.audit import turns
 from lossprint.audit.datasets import image_reader, text_reader
 from lossprint.audit.report_parts import text
 from lossprint.audit.store import Run
+from lossprint.audit.turns import noun_of
 from lossprint.audit.types import LossprintError
 
 TINY = 64  # px up to which an image is kept as it is, and enlarged with hard pixel edges
@@ -35,7 +36,7 @@ class Pictures:
     def __init__(self, run: Run, paths: dict[int, str], cards: list[int], small: list[int]):
         self.paths = paths
         about = run.manifest["dataset"]
-        source, self.noun = about.get("source"), about.get("media", "image")
+        source, self.noun = about.get("source"), noun_of(about)
         wanted = list(dict.fromkeys([*cards, *small]))
         try:
             if self.noun == "text":

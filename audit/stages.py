@@ -26,7 +26,7 @@ def begun(out: Path) -> LossprintError:
     )
 
 
-def refuse_others(out: Path, before: dict, given: dict, options: dict[str, str] | None = None) -> None:
+def refuse_changed(out: Path, before: dict, given: dict, options: dict[str, str] | None = None) -> None:
     """Raise LossprintError where what is asked now is not what the run was begun with; None asks for nothing.
 
     `options` has what an option is called where that is not its name in `asked`.

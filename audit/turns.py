@@ -104,6 +104,11 @@ def _cut(text: str, most: int) -> str:
     return (head[:space] if space > most // 2 else head).rstrip() + "\u2026"
 
 
+def noun_of(dataset: dict) -> str:
+    """What one sample of run.json's `dataset` is called: image or text."""
+    return "text" if dataset.get("media") == "text" else "image"
+
+
 def worded(sentence: str, noun: str) -> str:
     """A sentence of ours about images, about texts where samples are that: `noun` is image or text."""
     for image, text in OF_TEXTS if noun == "text" else ():

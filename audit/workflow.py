@@ -352,7 +352,7 @@ def _asked(out: Path, given: dict, resume: bool) -> dict:
             made = "recorded from saved checkpoints" if "checkpoints" in before else made
             raise LossprintError(f"expected a run made by audit, found one {made} at {out}: choose another --out")
         before = {**DEFAULTS, **before}  # what a run of an earlier version could not be asked
-        stages.refuse_others(out, before, given, {"dataset": "the dataset"})
+        stages.refuse_changed(out, before, given, {"dataset": "the dataset"})
         return before
     if (out / "run.json").is_file():
         raise stages.begun(out)

@@ -262,16 +262,12 @@ def test_boilerplate_does_not_cost_a_comparison_of_all_with_all():
 
 @pytest.fixture(scope="module")
 def labelled(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("labelled")
-    path, wrong = text_runs.labelled(folder)
-    return path, wrong, text_runs.record_labelled(path, folder / "run")
+    return text_runs.labelled_run(tmp_path_factory.mktemp("labelled"))
 
 
 @pytest.fixture(scope="module")
 def chats(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("chats")
-    path, wrong = text_runs.instructions(folder)
-    return path, wrong, text_runs.record_instructions(path, folder / "run")
+    return text_runs.instructions_run(tmp_path_factory.mktemp("chats"))
 
 
 def test_a_validation_split_is_drawn_and_one_group_is_enough(tmp_path):

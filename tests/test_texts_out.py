@@ -17,16 +17,12 @@ from lossprint.audit.types import LossprintError
 
 @pytest.fixture(scope="module")
 def labelled(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("labelled")
-    path, wrong = text_runs.labelled(folder)
-    return path, wrong, text_runs.record_labelled(path, folder / "run")
+    return text_runs.labelled_run(tmp_path_factory.mktemp("labelled"))
 
 
 @pytest.fixture(scope="module")
 def chats(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("chats")
-    path, wrong = text_runs.instructions(folder)
-    return path, wrong, text_runs.record_instructions(path, folder / "run")
+    return text_runs.instructions_run(tmp_path_factory.mktemp("chats"))
 
 
 @pytest.fixture(scope="module")

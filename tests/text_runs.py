@@ -159,6 +159,18 @@ def bags(texts: list[list[str]]):
     return table, known
 
 
+def labelled_run(folder: Path) -> tuple[Path, set[str], Run]:
+    """`labelled` and its run, FOLDER/run: the file, the ids whose label is wrong, the run."""
+    path, wrong = labelled(folder)
+    return path, wrong, record_labelled(path, folder / "run")
+
+
+def instructions_run(folder: Path) -> tuple[Path, set[int], Run]:
+    """The same of `instructions`."""
+    path, wrong = instructions(folder)
+    return path, wrong, record_instructions(path, folder / "run")
+
+
 def record_labelled(path: Path, out: Path) -> Run:
     """Train a bag-of-words classifier for 10 epochs, record each with logits, score."""
     import torch

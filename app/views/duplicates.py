@@ -159,9 +159,7 @@ def _filters(loaded: data.Loaded) -> dict:
     """What to show, as keywords of `grouping.filtered`."""
 
     def control(label: str, options: tuple, key: str) -> str:
-        return parts.one_of(
-            label, options, default=ALL, required=True, key=key, bind="query-params", on_change=_first_page
-        )
+        return parts.one_of(label, options, default=ALL, key=key, bind="query-params", on_change=_first_page)
 
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
         show = control("Show", SHOW, "groups")
@@ -199,7 +197,6 @@ def _policy(loaded: data.Loaded) -> str:
         "Which copy stays",
         list(POLICIES),
         default="loss",
-        required=True,
         key="policy",
         bind="query-params",
         format_func=lambda name: parts.worded(loaded, POLICIES[name]),

@@ -10,6 +10,7 @@ import streamlit as st
 from lossprint.app import access, bring, data, decide, parts
 from lossprint.audit import export, labelstudio, manifests, outfile
 from lossprint.audit.resolve import RULES
+from lossprint.audit.turns import noun_of
 from lossprint.audit.types import LossprintError
 
 PREVIEW = 200
@@ -222,7 +223,7 @@ def _label_studio(run, reviews) -> None:
     with st.container(horizontal=True, gap="small"):
         tasks = partial(labelstudio.tasks_bytes, run, reviews)
         _download("Label Studio tasks (JSON)", "label-studio.json", tasks)
-        interface = partial(labelstudio.config, run.classes, labelstudio.kind_of(run))
+        interface = partial(labelstudio.config, run.classes, noun_of(run.manifest["dataset"]))
         _download("Labeling interface (XML)", "label-studio.xml", lambda: interface().encode())
 
 

@@ -38,7 +38,6 @@ def render(loaded: data.Loaded) -> None:
                 "Partners from",
                 list(SCOPES),
                 default="Its own class",
-                required=True,
                 key="scope",
                 bind="query-params",
             )
@@ -102,7 +101,7 @@ def _pick(loaded: data.Loaded, scope: str, sample: int) -> None:
     if not able:
         return
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        which = parts.one_of("Or pick one", able, default=able[0], required=True, key="pick", bind="query-params")
+        which = parts.one_of("Or pick one", able, default=able[0], key="pick", bind="query-params")
         if which == RANDOM:
             present = np.unique(val.labels[val.labels >= 0])
             names = [loaded.classes[index] for index in present]
@@ -239,12 +238,11 @@ def _nothing(loaded: data.Loaded, sample: int, scope: str, others: bool) -> None
 def _sides(loaded: data.Loaded, sample: int, mine: pd.DataFrame) -> None:
     """Galleries and curves of both sides."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="large"):
-        curve = parts.one_of("Curves", list(CURVES), default="Losses", required=True, key="curves", bind="query-params")
+        curve = parts.one_of("Curves", list(CURVES), default="Losses", key="curves", bind="query-params")
         parts.one_of(
             parts.worded(loaded, "A click on an image"),
             [OPEN, ASK],
             default=OPEN,
-            required=True,
             key="click",
             bind="query-params",
         )

@@ -185,7 +185,7 @@ def _filters(loaded: data.Loaded, recorded: list[str]) -> Chosen:
     if len(recorded) > 1:
         with columns[0]:
             split = parts.one_of(
-                "Split", recorded, default=split, required=True, key="split", bind="query-params", on_change=_all_rows
+                "Split", recorded, default=split, key="split", bind="query-params", on_change=_all_rows
             )
     split = SPLITS[split]
     labels, names = [ALL_CLASSES, *loaded.classes], [ALL_SHAPES, *(one.name for one in SHAPES)]

@@ -37,7 +37,6 @@ def _settings(loaded: data.Loaded) -> tuple[str, str, str, bool]:
             "Queue",
             have,
             default="Everything",
-            required=True,
             key="queue",
             bind="query-params",
             label_visibility="collapsed",
