@@ -220,7 +220,7 @@ def sentences(found: pd.DataFrame, method: str, wanted: float, judged: str) -> l
 def _best(here: pd.DataFrame, method: str) -> str:
     """Which method was the best at a fraction, and whether that is more than chance; cells indexed by method."""
     best = here["accuracy"].idxmax()
-    if best == method:
+    if here.at[method, "accuracy"] == here.at[best, "accuracy"]:  # such as `recommended` beside what it comes to
         return f"None of the {len(here)} methods measured there did better."
     ahead, cells = here.at[best, "accuracy"] - here.at[method, "accuracy"], here.loc[[best, method]]
     spread = np.sqrt((cells["spread"] ** 2 / cells["seeds"]).sum(skipna=False))  # of a difference of two means

@@ -9,6 +9,7 @@ from lossprint.audit.types import LossprintError
 
 METHODS = ("random", "cld", "recommended")
 FRACTIONS = (0.01, 0.05, 0.1, 0.3, 0.5, 1.0)
+CONSTRAINTS = ("equal", "at_least", "one_of_duplicates")
 
 
 def add_export(exports, command) -> None:
@@ -48,6 +49,7 @@ def add(kinds, command) -> None:
     evaluate.add_argument("--truth", metavar="FILE", help="path,true_label: tells how many wrong labels are kept")
     evaluate.add_argument("--jobs", type=positive, metavar="J", help="trainings side by side; default: one a CPU core")
     evaluate.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    evaluate.add_argument("--precision", choices=("auto", "float32", "bfloat16"), help="of the forward passes")
     evaluate.add_argument("--quiet", action="store_true", help="no progress bars")
     _constraints(evaluate)
     apply = command(kinds, "apply", _apply, "check that a coreset CSV fits a dataset")
@@ -95,7 +97,7 @@ def _ask(options):
     """What is asked for, in words or by the record of an earlier coreset; that record or None."""
     from lossprint.audit import coresets, outfile
 
-    names = ("method", "fraction", "number", "per_class", "equal", "at_least", "one_of_duplicates", "seed")
+    names = ("method", "fraction", "number", "per_class", "seed", *CONSTRAINTS)
     given = _given(options, *names)
     if options.like is None:
         if options.method is None:
@@ -119,7 +121,7 @@ def _evaluate(options) -> int:
     if methods == ["all"]:
         source = coresets.source_of(run)
         methods = [name for name in known if not coresets.lacking(source, name)]
-    names = ("seeds", "model", "steps", "truth", "equal", "at_least", "one_of_duplicates", "jobs", "device", "quiet")
+    names = ("seeds", "model", "steps", "truth", "jobs", "device", "precision", "quiet", *CONSTRAINTS)
     table = evaluate.evaluate(run, methods, sorted(set(options.fractions)), **_given(options, *names))
     print(evaluate.text(table))
     print(f"see it: lossprint app {shown(run.path)}, page Coreset")

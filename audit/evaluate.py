@@ -6,7 +6,8 @@ the run, labels as decided. Subsets of the same samples share their training. Th
 training, split and class into evaluation.parquet:
 
     method, fraction, seed      of the subset and of the training; methods without chance have one subset for all seeds
-    model, steps, batch, device, epochs     how it was trained; epochs: of the whole training split, as many steps
+    model, steps, batch, device, precision, epochs      how it was trained; epochs: of the whole training split, as many
+                                steps
     options                     equal, at_least, one_of_duplicates where they are not the default, as JSON
     train_samples, noisy        size of the subset, and its share of wrong labels where a truth file was given
     split, label, right, of     held-out images of a class, and how many the network got right
@@ -41,7 +42,7 @@ from lossprint.scoring.methods import METHODS
 __all__ = ["cells", "evaluate", "text"]
 
 SAME = ["model", "steps", "options", "method", "fraction", "seed"]  # a later training replaces an earlier one
-TEXT = ("method", "model", "device", "options", "split", "label", "key", "data")
+TEXT = ("method", "model", "device", "precision", "options", "split", "label", "key", "data")
 HELD_OUT = ("val", "test")
 
 
@@ -70,12 +71,14 @@ def evaluate(
     one_of_duplicates: bool = False,
     jobs: int | None = None,
     device: str = "auto",
+    precision: str | None = None,
     quiet: bool = False,
 ) -> pd.DataFrame:
     """Train on every subset with `seeds` seeds; save and return the table that this module's docstring describes.
 
-    The network is the run's or `model`, the steps are those of the run's training. Trainings run side by side on a CPU,
-    `jobs` at once (default: one a core), the images decoded once for all. Each is saved when it is done, so that an
+    The network is the run's or `model`, the steps are those of the run's training, `precision` is float32, bfloat16 or
+    auto as of an audit. Trainings run side by side on a CPU, `jobs` at once (default: one a core), the images decoded
+    once for all. Each is saved when it is done, so that an
     evaluation that was cut off goes on; rows of other methods and fractions stay. What cannot be is refused before
     anything is trained. Raises LossprintError.
     """
@@ -85,6 +88,7 @@ def evaluate(
 
     models.check_model(asked["model"])
     device = train.pick_device(device)
+    precision = train.pick_precision(precision, device)
     samples, data = _decided(run)
     wrong = None if truth is None else _wrong(samples, run.classes, truth)
     options = {"equal": equal, "at_least": at_least, "one_of_duplicates": one_of_duplicates}
@@ -96,7 +100,7 @@ def evaluate(
     recipe = replace(train.Recipe(), epochs=asked["epochs"]).for_size(len(inputs.rows("train")))
     each = recipe.steps(len(inputs.rows("train")))
     steps = steps or asked["epochs"] * each
-    about = {"model": asked["model"], "steps": steps, "batch": recipe.batch, "device": device}
+    about = {"model": asked["model"], "steps": steps, "batch": recipe.batch, "device": device, "precision": precision}
     about["epochs"] = round(steps / each, 2)
     rows_of = [np.sort(np.searchsorted(inputs.samples, one.ids)) for one in subsets]
     keys = [_key(inputs, rows, about | {"seed": one.seed}) for one, rows in zip(subsets, rows_of)]
@@ -105,7 +109,7 @@ def evaluate(
     todo = {key: (rows, one.seed) for key, rows, one in zip(keys, rows_of, subsets) if key not in table.trained}
     if todo:
         jobs = jobs or (1 if device == "cuda" else trainings.cores())
-        plan = trainings.Plan(inputs, recipe, asked["model"], steps, device, run.classes)
+        plan = trainings.Plan(inputs, recipe, asked["model"], steps, device, precision, run.classes)
         style = {"unit": "step", "desc": "evaluate", "disable": quiet, **train.bar_style()}
         with (
             tqdm(total=len(todo) * steps, **style) as bar,
@@ -208,6 +212,8 @@ def _key(inputs, rows: np.ndarray, settings: dict) -> str:
     """A digest of all that a training and its judgement depend on."""
     held_out = np.flatnonzero(np.isin(inputs.split, HELD_OUT))
     settings = settings | {"size": inputs.size}
+    if settings["precision"] == "float32":
+        del settings["precision"]  # the keys of evaluations from before there was another one stay what they were
     digest = hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=16)
     for part in (inputs.samples[rows], inputs.labels[rows], inputs.samples[held_out], inputs.labels[held_out]):
         digest.update(np.ascontiguousarray(part, np.int64).tobytes() + b"|")
@@ -256,8 +262,12 @@ class _Table:
 
 
 def _whole(table: pd.DataFrame | None) -> pd.DataFrame | None:
-    """With the column that says which decisions it rests on, where an earlier version wrote none."""
-    return table if table is None or "data" in table else table.assign(data="")
+    """With the columns that earlier versions did not write: which decisions it rests on, and the precision."""
+    if table is None:
+        return None
+    return table.assign(
+        **{name: value for name, value in {"data": "", "precision": "float32"}.items() if name not in table}
+    )
 
 
 def _write_overlap(run: Run, subsets: list[_Subset], shared: dict) -> None:

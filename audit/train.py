@@ -118,18 +118,28 @@ def train(
 
 
 def fit(
-    inputs: Inputs, rows: np.ndarray, *, model: str, recipe: Recipe, steps: int, seed: int, device: str, bar: tqdm
+    inputs: Inputs,
+    rows: np.ndarray,
+    *,
+    model: str,
+    recipe: Recipe,
+    steps: int,
+    seed: int,
+    device: str,
+    bar: tqdm,
+    precision: str = "float32",
 ) -> nn.Module:
     """A network trained on `rows` for exactly `steps` steps of the optimizer; nothing is recorded.
 
-    With the steps of `train`, and its recipe made for the size, it is the network that `train` returns. `bar` counts
-    steps. Raises LossprintError where training diverges.
+    With the steps of `train`, its precision, and its recipe made for the size, it is the network that `train` returns.
+    `bar` counts steps. Raises LossprintError where training diverges.
     """
-    inputs = inputs.on(device)
+    half, inputs = precision == "bfloat16", inputs.on(device)
+    recipe = replace(recipe, half=recipe.half or half)
     network, optimizer = _start(inputs, model, recipe, seed, device)
     for epoch in range(1, -(-steps // recipe.steps(len(rows))) + 1):
         _epoch(network, optimizer, recipe, inputs, rows, seed, epoch, device, _Steps(bar), steps)
-    _estimate_statistics(network, inputs, rows, recipe.statistics, device)
+    _estimate_statistics(network, inputs, rows, recipe.statistics, device, half)
     return network
 
 
@@ -142,10 +152,14 @@ class _Steps:
 
 
 @torch.inference_mode()
-def predict(network: nn.Module, inputs: Inputs, rows: np.ndarray, device: str) -> np.ndarray:
+def predict(
+    network: nn.Module, inputs: Inputs, rows: np.ndarray, device: str, precision: str = "float32"
+) -> np.ndarray:
     """The class index (R,) of the largest logit for each of the rows, in eval mode."""
     network.eval()
-    return np.concatenate([network(images).argmax(1).cpu().numpy() for _, images, _ in inputs.batches(rows, device)])
+    with _precision(device, precision == "bfloat16"):
+        found = [network(images).argmax(1).cpu().numpy() for _, images, _ in inputs.batches(rows, device)]
+    return np.concatenate(found)
 
 
 def train_members(

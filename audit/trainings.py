@@ -26,13 +26,14 @@ PATIENCE = 5  # seconds that a process gets to end when it is told to
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What all trainings share. inputs: `train.Inputs`, recipe: `train.Recipe`, classes: their names."""
+    """What all trainings share: `train.Inputs`, a `train.Recipe`, the names of the classes; others as in `train`."""
 
     inputs: object
     recipe: object
     model: str
     steps: int
     device: str
+    precision: str
     classes: list[str]
 
 
@@ -68,9 +69,9 @@ def one(plan: Plan, rows: np.ndarray, seed: int, bar) -> pd.DataFrame:
 
     inputs, began = plan.inputs, time.perf_counter()
     how = {"model": plan.model, "recipe": plan.recipe, "steps": plan.steps, "seed": seed, "device": plan.device}
-    network = train.fit(inputs, rows, bar=bar, **how)
+    network = train.fit(inputs, rows, bar=bar, precision=plan.precision, **how)
     held_out = np.flatnonzero(np.isin(inputs.split, ("val", "test")))
-    right = train.predict(network, inputs, held_out, plan.device) == inputs.labels[held_out]
+    right = train.predict(network, inputs, held_out, plan.device, plan.precision) == inputs.labels[held_out]
     table = pd.DataFrame({"split": inputs.split[held_out], "label": inputs.labels[held_out], "right": right})
     table = table.groupby(["split", "label"])["right"].agg(right="sum", of="size").reset_index()
     table["label"] = np.array(plan.classes, object)[table["label"]]

@@ -93,6 +93,7 @@ def measure(name: str, manifest: Path, truth: Path, options) -> None:
         truth=truth,
         model=options.train_model,
         device=options.device,
+        precision=options.precision,
     )
     print(f"\n{name}: evaluation {time.perf_counter() - began:.0f} s\n{evaluate.text(table)}", flush=True)
 
@@ -108,7 +109,8 @@ def halved(options) -> None:
             half.drop_parts_after((run.recorded()[-1] + 1) // 2)
             find.find_run(find.score_run(half))
         half = store.open_run(place)
-        evaluate.evaluate(half, ["cld"], options.fractions, seeds=options.seeds, steps=options.steps)
+        how = {"seeds": options.seeds, "steps": options.steps, "precision": options.precision}
+        evaluate.evaluate(half, ["cld"], options.fractions, **how)
 
 
 def runs_of(work: Path) -> list[store.Run]:
@@ -271,6 +273,7 @@ def main() -> None:
         one.add_argument("--seeds", type=int, default=3)
         one.add_argument("--steps", type=int, default=500)
         one.add_argument("--device", default="auto")
+        one.add_argument("--precision", help="of the evaluation's forward passes; default: float32 on a CPU")
         if name == "fashion":
             one.add_argument("--noise", nargs="+", type=int, default=[0, 20, 40])
             one.add_argument("--train", type=int, default=60_000)
@@ -284,6 +287,7 @@ def main() -> None:
             one.add_argument("--fractions", nargs="+", type=float, default=[0.1, 0.3])
             one.add_argument("--seeds", type=int, default=3)
             one.add_argument("--steps", type=int, default=500)
+            one.add_argument("--precision")
         if name == "table":
             one.add_argument("--best", default="recommended")
     one = kinds.add_parser("peer", help="needs pip install apricot-select scikit-learn")

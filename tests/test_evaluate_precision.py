@@ -1,0 +1,55 @@
+"""Coresets evaluated in bfloat16: a training of its own; earlier tables, which name no precision, are gone on with."""
+
+import pytest
+import torch
+from coreset_runs import at_home_on_disk
+from helpers import make_run
+
+from lossprint.audit import evaluate, train
+from lossprint.audit.types import LossprintError
+
+QUICK = {"seeds": 1, "steps": 6, "jobs": 1, "device": "cpu", "quiet": True}
+
+
+@pytest.fixture
+def run(tmp_path):
+    return at_home_on_disk(make_run(tmp_path, train=12, held_out=5, checkpoints=3).path.parent)
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """The precision of each training, and whether convolutions were asked for in bfloat16."""
+    calls, fit = [], train.fit
+
+    def counted(inputs, rows, **how):
+        seen = set()
+
+        def look(module, args, output):
+            seen.add(output.dtype)
+
+        with torch.nn.modules.module.register_module_forward_hook(look):
+            network = fit(inputs, rows, **how)
+        assert all(weight.dtype == torch.float32 for weight in network.parameters())
+        calls.append((how["precision"], torch.bfloat16 in seen))
+        return network
+
+    monkeypatch.setattr(train, "fit", counted)
+    return calls
+
+
+def test_another_precision_is_another_training_and_the_first_is_found_without_its_name(run, trained):
+    whole = evaluate.evaluate(run, ["random"], [0.5], **QUICK)
+    assert set(whole["precision"]) == {"float32"} and trained == [("float32", False)]
+    run.update_evaluation(lambda table: table.drop(columns="precision"))
+    again = evaluate.evaluate(run, ["random"], [0.5], **QUICK)
+    assert len(trained) == 1, "what an earlier version trained was trained again"
+    assert (again["precision"] == "float32").all() and (again["right"] == whole["right"]).all()
+    for _ in range(2):
+        table = evaluate.evaluate(run, ["random"], [0.5], precision="bfloat16", **QUICK)
+        assert trained == [("float32", False), ("bfloat16", True)]
+    assert set(table["precision"]) == {"bfloat16"} and not set(table["key"]) & set(whole["key"])
+
+
+def test_an_unknown_precision_is_one_line(run):
+    with pytest.raises(LossprintError, match="expected a precision among auto, float32, bfloat16, found 'half'"):
+        evaluate.evaluate(run, ["random"], [0.5], precision="half", **QUICK)
