@@ -146,6 +146,13 @@ def coreset(run: Run, method: str, **options) -> pd.DataFrame:
     return choose(source_of(run, methods=(method,)), Ask(method, **options))
 
 
+def settled(source: Source, ask: Ask, size: int) -> str:
+    """The method that a subset of that size was chosen by: another one than asked for only for `recommended`."""
+    if METHODS[ask.method].how != "recommended":
+        return ask.method
+    return recommended(size / len(source.table), source.pool.vectors is not None)
+
+
 def needed(method: Method) -> str:
     """What a method uses beside scores where the run has it: `recommended` does without embeddings, but not as well."""
     return "embeddings" if method.how == "recommended" else method.needs
@@ -230,9 +237,8 @@ def _last_layer(
 
 def record_of(run: Run, source: Source, ask: Ask, frame: pd.DataFrame) -> dict:
     """All that a subset depends on, for `outfile.record_text`. No clock: the same subset has the same record."""
-    about = METHODS[ask.method]
-    settled = recommended(len(frame) / len(source.table), source.pool.vectors is not None)
-    by = {"by": settled} if about.how == "recommended" else {}
+    about, by = METHODS[ask.method], settled(source, ask, len(frame))
+    by = {"by": by} if by != ask.method else {}
     return {
         "lossprint": version(),
         "coreset": {"method": ask.method, "title": about.title, "score": about.column, "kept_end": about.keep} | by,

@@ -194,12 +194,17 @@ def _subsets(run, methods, fractions, seeds, options, samples, wrong, quiet) -> 
     for name in methods:
         if lacking := coresets.lacking(source, name):
             raise LossprintError(f"{METHODS[name].title} needs {lacking}")
-    known, found = samples["sample"].to_numpy(np.int64), []
+    known, found, fixed = samples["sample"].to_numpy(np.int64), [], {}
     choices = [(f, m, s) for f in fractions for m in methods for s in (seeds if METHODS[m].chance else seeds[:1])]
     style = {"unit": "subset", "desc": "choose", "disable": quiet, **train.bar_style()}
     for fraction, method, seed in tqdm(choices, **style):
         ask = Ask(method, fraction=fraction, seed=seed if METHODS[method].chance else 0, **options)
-        ids = coresets.choose(source, ask)["sample"].to_numpy(np.int64)
+        ids = fixed.get((fraction, method))
+        if ids is None:
+            ids = coresets.choose(source, ask)["sample"].to_numpy(np.int64)
+            by = coresets.settled(source, ask, len(ids))
+            if not METHODS[by].chance and not ask.one_of_duplicates:  # of two duplicates a seed can choose another
+                fixed[fraction, method] = fixed[fraction, by] = ids
         told = np.full(1, np.nan) if wrong is None else wrong[np.searchsorted(known, ids)]
         told = told[~np.isnan(told)]
         noisy = float(told.mean()) if len(told) else np.nan

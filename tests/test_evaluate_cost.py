@@ -1,11 +1,11 @@
-"""Coresets evaluated in bfloat16: a training of its own; earlier tables, which name no precision, are gone on with."""
+"""What makes an evaluation cheap: bfloat16, which is a training of its own, and that no subset is chosen twice."""
 
 import pytest
 import torch
 from coreset_runs import at_home_on_disk
 from helpers import make_run
 
-from lossprint.audit import evaluate, train
+from lossprint.audit import coresets, evaluate, train
 from lossprint.audit.types import LossprintError
 
 QUICK = {"seeds": 1, "steps": 6, "jobs": 1, "device": "cpu", "quiet": True}
@@ -53,3 +53,20 @@ def test_another_precision_is_another_training_and_the_first_is_found_without_it
 def test_an_unknown_precision_is_one_line(run):
     with pytest.raises(LossprintError, match="expected a precision among auto, float32, bfloat16, found 'half'"):
         evaluate.evaluate(run, ["random"], [0.5], precision="half", **QUICK)
+
+
+@pytest.mark.parametrize(("fraction", "by", "chosen"), [(0.1, "facility_cleaned", 1), (0.5, "random_cleaned", 6)])
+def test_what_is_recommended_is_chosen_once_where_chance_has_no_part(run, trained, monkeypatch, fraction, by, chosen):
+    asked, choose = [], coresets.choose
+
+    def counted(source, ask):
+        asked.append(ask)
+        return choose(source, ask)
+
+    monkeypatch.setattr(coresets, "choose", counted)
+    table = evaluate.evaluate(run, ["recommended", by], [fraction], **QUICK | {"seeds": 3})
+    keys = table.drop_duplicates(["method", "seed"]).pivot(index="seed", columns="method", values="key")
+    assert (keys["recommended"] == keys[by]).all() and keys[by].nunique() == len(trained) == 3
+    assert len(asked) == chosen
+    evaluate.evaluate(run, ["recommended"], [fraction], one_of_duplicates=True, **QUICK | {"seeds": 3})
+    assert len(asked) == chosen + 3  # of two duplicates another seed may choose the other
