@@ -7,11 +7,15 @@
     python benchmarks/coreset.py table DIR          accuracies, and how the recommended method does beside all others
     python benchmarks/coreset.py selectors [--samples N] [--classes C]       time and memory of each selector
     python benchmarks/coreset.py peer               facility location beside apricot
+    python benchmarks/coreset.py precision [--model M]      seconds a training step, float32 beside bfloat16
 
 IDX is a folder of gzipped IDX files (Debian's dataset-fashion-mnist). 5,000 training images, or --val, become a clean
 validation split; a share of the labels of the others is changed, evenly among the other classes. DIR/fashion holds the
 images and truth.csv, which only the share of noisy labels kept is read from, DIR/NAME/run each audit. What was cut off
 goes on where it was. Everything is measured on the test split, whose labels are right.
+
+Whether scores of one network serve another is a claim about a run DIR/NAME/run that was also evaluated with --model
+OTHER, and a run of the same data by that network itself, in DIR/NAME.OTHER/run.
 """
 
 import argparse
@@ -25,9 +29,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from PIL import Image
+from tqdm import tqdm
 
 from lossprint.assets.make_demo import read_idx
-from lossprint.audit import coresets, evaluate, find, store, workflow
+from lossprint.audit import coresets, evaluate, find, store, train, workflow
+from lossprint.audit.inputs import Inputs
+from lossprint.audit.recipe import Recipe
 from lossprint.scoring.coreset import Pool, select
 from lossprint.scoring.cover import facility_location
 from lossprint.scoring.gradients import LastLayer
@@ -114,15 +121,15 @@ def halved(options) -> None:
 
 
 def runs_of(work: Path) -> list[store.Run]:
-    """The runs in a folder, those of `half` left out."""
-    paths = sorted(path.parent for path in work.glob("*/run/run.json"))
-    return [store.open_run(path) for path in paths if not path.parent.name.endswith(".half")]
+    """The runs in a folder; what stands beside one, NAME.half or NAME.MODEL, is left out."""
+    paths = {path.parent.parent.name: path.parent for path in sorted(work.glob("*/run/run.json"))}
+    return [store.open_run(path) for name, path in paths.items() if name.rpartition(".")[0] not in paths]
 
 
-def measured(run: store.Run) -> pd.DataFrame:
+def measured(run: store.Run, model: str | None = None) -> pd.DataFrame:
     """Cells of the test split, the run's own model and its most frequent steps, indexed by method and fraction."""
     table = evaluate.cells(run.evaluation())
-    model = run.manifest["asked"].get("model")
+    model = model or run.manifest["asked"].get("model")
     table = table[(table["split"] == "test") & (table["model"] == model) & (table["options"] == "")]
     return table[table["steps"] == table["steps"].mode()[0]].set_index(["method", "fraction"])
 
@@ -152,6 +159,13 @@ def claims(options) -> None:
             half = 100 * measured(store.open_run(other))["accuracy"]
             over = {f: half["cld", f] - points["cld", f] for f in fractions if ("cld", f) in half.index}
             say("CLD of the first half of the checkpoints within 1 point", over, lambda gap: gap > -1)
+        for model in sorted(set(run.evaluation()["model"]) - {run.manifest["asked"].get("model")}):
+            its = run.path.parent.with_name(f"{name}.{model}") / "run"
+            if (its / "evaluation.parquet").exists():
+                own, ours = (100 * measured(one, model)["accuracy"] for one in (store.open_run(its), run))
+                both = [f for f in fractions if ("cld", f) in own.index and ("cld", f) in ours.index]
+                over = {f: ours["cld", f] - own["cld", f] for f in both}
+                say(f"CLD of this run used for {model} within 1 point of its own", over, lambda gap: gap > -1)
         scores = run.scores()
         shares = {}
         for f in fractions:
@@ -257,6 +271,29 @@ def peer(options) -> None:
     print(f"ratio {beside / ours:.2f}; sum of distances to the nearest chosen: {total[0]:.1f} and {total[1]:.1f}")
 
 
+def precision(options) -> None:
+    """Whole trainings on made-up images of two classes, one after the other, and again the other way round."""
+    random = np.random.default_rng(0)
+    labels = np.arange(options.batch * 4) % 2
+    pixels = random.integers(0, 128, (len(labels), options.size, options.size, 3), dtype=np.uint8)
+    pixels += (labels * 100).astype(np.uint8)[:, None, None, None]
+    split, centre = np.full(len(labels), "train"), np.full(3, 0.5)
+    inputs = Inputs(np.arange(len(labels)), labels, split, pixels, options.size, centre, centre / 2, 2)
+    seconds = {"float32": [], "bfloat16": []}
+    for name in (*seconds, *reversed(seconds)):
+        for steps in (2, options.steps):  # the first ones also choose kernels
+            began = time.perf_counter()
+            recipe = Recipe(batch=options.batch, statistics=options.batch)
+            how = {"model": options.model, "recipe": recipe, "steps": steps, "seed": 0, "device": options.device}
+            with tqdm(disable=True) as bar:
+                train.fit(inputs, np.arange(len(labels)), bar=bar, precision=name, **how)
+        seconds[name].append((time.perf_counter() - began) / options.steps)
+    told = {name: min(found) for name, found in seconds.items()}
+    print(f"{options.model}, {options.size} px, batches of {options.batch}, ms a step: ", end="")
+    print(", ".join(f"{name} {1000 * found:.1f}" for name, found in told.items()), end=", ")
+    print(f"ratio {told['float32'] / told['bfloat16']:.2f}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     kinds = parser.add_subparsers(required=True)
@@ -295,6 +332,13 @@ def main() -> None:
     one.add_argument("--dimensions", type=int, default=128)
     one.add_argument("--count", type=int, default=600)
     one.set_defaults(call=peer)
+    one = kinds.add_parser("precision")
+    one.add_argument("--model", default="small")
+    one.add_argument("--size", type=int, default=28)
+    one.add_argument("--batch", type=int, default=64)
+    one.add_argument("--steps", type=int, default=100)
+    one.add_argument("--device", default="cpu")
+    one.set_defaults(call=precision)
     one = kinds.add_parser("selectors")
     one.add_argument("--samples", type=int, default=60_000)
     one.add_argument("--classes", type=int, default=10)

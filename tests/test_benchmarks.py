@@ -1,6 +1,7 @@
 """The benchmarks' own arithmetic, and that they run."""
 
 import gzip
+import re
 import struct
 import subprocess
 import sys
@@ -87,9 +88,9 @@ def test_speed_runs_small():
     assert len(told.splitlines()) == 5
 
 
-def planted_coresets(work: Path) -> None:
-    """A run with an evaluation of which all answers are known: two seeds, 100 test images."""
-    run = make_run(work / "toy")
+def planted_coresets(work: Path, name: str = "toy", more: int = 0, model: str | None = None) -> None:
+    """A run with an evaluation of which all answers are known: two seeds, 100 test images, `more` of them right."""
+    run = make_run(work / name)
     right = {
         "random": {0.1: (60, 64), 0.3: (70, 70)},
         "cld": {0.1: (66, 66), 0.3: (72, 72)},
@@ -98,9 +99,11 @@ def planted_coresets(work: Path) -> None:
     }
     shared = {"steps": 9, "options": "", "batch": 8, "device": "cpu", "epochs": 1.0, "train_samples": 3, "noisy": 0.1}
     shared |= {"seconds": 1.0, "data": "x", "outdated": False, "split": "test", "label": "bag", "of": 100}
-    shared["model"] = run.manifest["asked"]["model"]
+    own = run.manifest["asked"]["model"]
     rows = [
-        {**shared, "method": method, "fraction": fraction, "seed": seed, "right": found, "key": f"{method}{at}{seed}"}
+        {**shared, "method": method, "fraction": fraction, "seed": seed, "key": f"{one}{method}{at}{seed}"}
+        | {"model": one, "right": found + more}
+        for one in {own: 0, model or own: 0}
         for method, by_fraction in right.items()
         for at, (fraction, answers) in enumerate(by_fraction.items())
         for seed, found in enumerate(answers)
@@ -115,10 +118,28 @@ def test_claims_about_coresets_are_held_against_the_figures(tmp_path, capsys, mo
     told = capsys.readouterr().out
     assert "TRUE  CLD above its reverse everywhere: 10 %: +26.0, 30 %: +1.0" in told
     assert "FALSE CLD above random by 3 points at 10 and 30 %: 10 %: +4.0, 30 %: +2.0" in told
+    assert "first half" not in told and "used for" not in told
     bench.table(SimpleNamespace(work=tmp_path, best="recommended"))
     told = capsys.readouterr().out
     assert "recommended at or above every single method within the spread in 1 of 2 cells" in told
     assert "not: toy at 30 %: cld by 7.0" in told
+
+
+def test_what_stands_beside_a_run_is_held_against_it_and_not_among_the_runs(tmp_path, capsys):
+    bench = benchmark("coreset")
+    for name, more, model in (("toy", 0, "resnet18"), ("toy.half", -2, None), ("toy.resnet18", 1, "resnet18")):
+        planted_coresets(tmp_path, name, more, model)
+    assert [run.path.parent.name for run in bench.runs_of(tmp_path)] == ["toy"]
+    bench.claims(SimpleNamespace(work=tmp_path))
+    told = capsys.readouterr().out
+    assert "FALSE CLD of the first half of the checkpoints within 1 point: 10 %: -2.0, 30 %: -2.0" in told
+    assert "FALSE CLD of this run used for resnet18 within 1 point of its own: 10 %: -1.0, 30 %: -1.0" in told
+
+
+def test_precisions_are_timed_beside_each_other(capsys):
+    how = {"model": "small", "size": 28, "batch": 8, "steps": 3, "device": "cpu"}
+    benchmark("coreset").precision(SimpleNamespace(**how))
+    assert re.search(r"ms a step: float32 \d+\.\d, bfloat16 \d+\.\d, ratio \d+\.\d\d\n", capsys.readouterr().out)
 
 
 def test_noise_is_planted_in_train_alone(tmp_path):
