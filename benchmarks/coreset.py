@@ -181,8 +181,9 @@ def table(options) -> None:
     """Accuracies of every run, and in how many cells ours is at or above every other method within the spread."""
     cells, won, lost = 0, 0, []
     for run in runs_of(options.work):
-        print(f"\n{run.path.parent.name}\n{evaluate.text(run.evaluation(), 'test')}")
         found = measured(run).reset_index()
+        lines = markdown(found) if options.markdown else [evaluate.text(run.evaluation(), "test")]
+        print(f"\n{run.path.parent.name}\n", *lines, sep="\n")
         for fraction, mine in found[found["fraction"] < 1].groupby("fraction"):
             mine = mine.set_index("method")
             if options.best not in mine.index:
@@ -203,6 +204,26 @@ def table(options) -> None:
 
 
 OURS = [name for name, method in METHODS.items() if method.cleaned]
+
+
+def markdown(found: pd.DataFrame) -> list[str]:
+    """A table of accuracies in % with their deviations, a line a method, the best of each fraction in bold."""
+    found = found[found["fraction"] < 1].assign(rank=lambda one: one.groupby("fraction")["accuracy"].rank())
+    order = found.groupby("method", observed=True)["rank"].mean().sort_values(ascending=False).index
+    mean, spread = (
+        100 * found.pivot(index="method", columns="fraction", values=name) for name in ("accuracy", "spread")
+    )
+    best = mean.round(1) == mean.round(1).max()
+
+    def cell(method: str, fraction: float) -> str:
+        if np.isnan(mean.at[method, fraction]):
+            return ""
+        told = f"{mean.at[method, fraction]:.1f} ± {spread.at[method, fraction]:.1f}"
+        return f"**{told}**" if best.at[method, fraction] else told
+
+    lines = [["method", *(f"{100 * one:g} %" for one in mean.columns)], ["---"] * (1 + len(mean.columns))]
+    lines += [[method, *(cell(method, one) for one in mean.columns)] for method in order]
+    return [f"| {' | '.join(line)} |" for line in lines]
 
 
 # ------------------------------------------------------------------------------------------------- time and memory
@@ -327,6 +348,7 @@ def main() -> None:
             one.add_argument("--precision")
         if name == "table":
             one.add_argument("--best", default="recommended")
+            one.add_argument("--markdown", action="store_true")
     one = kinds.add_parser("peer", help="needs pip install apricot-select scikit-learn")
     one.add_argument("--samples", type=int, default=6_000)
     one.add_argument("--dimensions", type=int, default=128)

@@ -119,10 +119,14 @@ def test_claims_about_coresets_are_held_against_the_figures(tmp_path, capsys, mo
     assert "TRUE  CLD above its reverse everywhere: 10 %: +26.0, 30 %: +1.0" in told
     assert "FALSE CLD above random by 3 points at 10 and 30 %: 10 %: +4.0, 30 %: +2.0" in told
     assert "first half" not in told and "used for" not in told
-    bench.table(SimpleNamespace(work=tmp_path, best="recommended"))
+    bench.table(SimpleNamespace(work=tmp_path, best="recommended", markdown=False))
     told = capsys.readouterr().out
     assert "recommended at or above every single method within the spread in 1 of 2 cells" in told
     assert "not: toy at 30 %: cld by 7.0" in told
+    bench.table(SimpleNamespace(work=tmp_path, best="recommended", markdown=True))
+    told = capsys.readouterr().out.splitlines()
+    assert told[3:5] == ["| method | 10 % | 30 % |", "| --- | --- | --- |"]
+    assert "| cld | 66.0 ± 0.0 | **72.0 ± 0.0** |" in told and "| recommended | **71.0 ± 1.4** | 65.0 ± 0.0 |" in told
 
 
 def test_what_stands_beside_a_run_is_held_against_it_and_not_among_the_runs(tmp_path, capsys):
