@@ -200,6 +200,8 @@ def _subsets(run, methods, fractions, seeds, options, samples, wrong, quiet) -> 
     for fraction, method, seed in tqdm(choices, **style):
         ask = Ask(method, fraction=fraction, seed=seed if METHODS[method].chance else 0, **options)
         ids = fixed.get((fraction, method))
+        if fraction == 1.0 and not (ask.equal or ask.one_of_duplicates):
+            ask = replace(ask, method="random")  # all samples, whatever they are ranked by, which can take minutes
         if ids is None:
             ids = coresets.choose(source, ask)["sample"].to_numpy(np.int64)
             by = coresets.settled(source, ask, len(ids))

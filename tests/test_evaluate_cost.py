@@ -55,18 +55,32 @@ def test_an_unknown_precision_is_one_line(run):
         evaluate.evaluate(run, ["random"], [0.5], precision="half", **QUICK)
 
 
-@pytest.mark.parametrize(("fraction", "by", "chosen"), [(0.1, "facility_cleaned", 1), (0.5, "random_cleaned", 6)])
-def test_what_is_recommended_is_chosen_once_where_chance_has_no_part(run, trained, monkeypatch, fraction, by, chosen):
-    asked, choose = [], coresets.choose
+@pytest.fixture
+def asked(monkeypatch):
+    """What was chosen, in turn."""
+    calls, choose = [], coresets.choose
 
     def counted(source, ask):
-        asked.append(ask)
+        calls.append(ask)
         return choose(source, ask)
 
     monkeypatch.setattr(coresets, "choose", counted)
+    return calls
+
+
+@pytest.mark.parametrize(("fraction", "by", "chosen"), [(0.1, "facility_cleaned", 1), (0.5, "random_cleaned", 6)])
+def test_what_is_recommended_is_chosen_once_where_chance_has_no_part(run, trained, asked, fraction, by, chosen):
     table = evaluate.evaluate(run, ["recommended", by], [fraction], **QUICK | {"seeds": 3})
     keys = table.drop_duplicates(["method", "seed"]).pivot(index="seed", columns="method", values="key")
     assert (keys["recommended"] == keys[by]).all() and keys[by].nunique() == len(trained) == 3
     assert len(asked) == chosen
     evaluate.evaluate(run, ["recommended"], [fraction], one_of_duplicates=True, **QUICK | {"seeds": 3})
     assert len(asked) == chosen + 3  # of two duplicates another seed may choose the other
+
+
+def test_all_samples_are_not_ranked_first(run, trained, asked):
+    table = evaluate.evaluate(run, ["facility", "csl_hard"], [1.0], **QUICK)
+    assert {one.method for one in asked} == {"random"} and set(table["method"]) == {"facility", "csl_hard"}
+    assert set(table["train_samples"]) == {36} and len(trained) == 1
+    evaluate.evaluate(run, ["facility"], [1.0], equal=True, **QUICK)
+    assert asked[-1].method == "facility"  # the same number of each class need not be all
