@@ -163,8 +163,7 @@ def claims(options) -> None:
             its = run.path.parent.with_name(f"{name}.{model}") / "run"
             if (its / "evaluation.parquet").exists():
                 own, ours = (100 * measured(one, model)["accuracy"] for one in (store.open_run(its), run))
-                both = [f for f in fractions if ("cld", f) in own.index and ("cld", f) in ours.index]
-                over = {f: ours["cld", f] - own["cld", f] for f in both}
+                over = {f: ours["cld", f] - mean for (one, f), mean in own.items() if one == "cld" and (one, f) in ours}
                 say(f"CLD of this run used for {model} within 1 point of its own", over, lambda gap: gap > -1)
         scores = run.scores()
         shares = {}
@@ -192,6 +191,7 @@ def table(options) -> None:
             best = singles.loc[singles["accuracy"].idxmax()]
             # Of two means of as many seeds: the deviation of their difference.
             spread = np.sqrt((ours["spread"] ** 2 + best["spread"] ** 2) / ours["seeds"])
+            spread = 0.0 if np.isnan(spread) else spread  # of one seed nothing is known of it
             cells += 1
             if ours["accuracy"] >= best["accuracy"] - spread:
                 won += 1

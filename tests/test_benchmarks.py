@@ -129,6 +129,15 @@ def test_claims_about_coresets_are_held_against_the_figures(tmp_path, capsys, mo
     assert "| cld | 66.0 ± 0.0 | **72.0 ± 0.0** |" in told and "| recommended | **71.0 ± 1.4** | 65.0 ± 0.0 |" in told
 
 
+def test_of_one_seed_the_spread_is_none(tmp_path, capsys):
+    planted_coresets(tmp_path)
+    run = benchmark("coreset").runs_of(tmp_path)[0]
+    run.update_evaluation(lambda table: table[table["seed"] == 0])
+    benchmark("coreset").table(SimpleNamespace(work=tmp_path, best="recommended", markdown=False))
+    told = capsys.readouterr().out
+    assert "in 1 of 2 cells" in told and "not: toy at 30 %: cld by 7.0" in told
+
+
 def test_what_stands_beside_a_run_is_held_against_it_and_not_among_the_runs(tmp_path, capsys):
     bench = benchmark("coreset")
     for name, more, model in (("toy", 0, "resnet18"), ("toy.half", -2, None), ("toy.resnet18", 1, "resnet18")):
