@@ -6,8 +6,8 @@ the run, labels as decided. Subsets of the same samples share their training. Th
 training, split and class into evaluation.parquet:
 
     method, fraction, seed      of the subset and of the training; methods without chance have one subset for all seeds
-    model, steps, batch, device, precision, epochs      how it was trained; epochs: of the whole training split, as many
-                                steps
+    model, steps, batch, device, precision      how it was trained
+    epochs                      of the whole training split, as many steps
     options                     equal, at_least, one_of_duplicates where they are not the default, as JSON
     train_samples, noisy        size of the subset, and its share of wrong labels where a truth file was given
     split, label, right, of     held-out images of a class, and how many the network got right
@@ -78,9 +78,8 @@ def evaluate(
 
     The network is the run's or `model`, the steps are those of the run's training, `precision` is float32, bfloat16 or
     auto as of an audit. Trainings run side by side on a CPU, `jobs` at once (default: one a core), the images decoded
-    once for all. Each is saved when it is done, so that an
-    evaluation that was cut off goes on; rows of other methods and fractions stay. What cannot be is refused before
-    anything is trained. Raises LossprintError.
+    once for all. Each is saved when it is done, so that an evaluation that was cut off goes on; rows of other methods
+    and fractions stay. What cannot be is refused before anything is trained. Raises LossprintError.
     """
     run = run if isinstance(run, Run) else open_run(run)
     asked = _asked(run, model)
@@ -272,9 +271,8 @@ def _whole(table: pd.DataFrame | None) -> pd.DataFrame | None:
     """With the columns that earlier versions did not write: which decisions it rests on, and the precision."""
     if table is None:
         return None
-    return table.assign(
-        **{name: value for name, value in {"data": "", "precision": "float32"}.items() if name not in table}
-    )
+    since = {"data": "", "precision": "float32"}
+    return table.assign(**{name: value for name, value in since.items() if name not in table})
 
 
 def _write_overlap(run: Run, subsets: list[_Subset], shared: dict) -> None:

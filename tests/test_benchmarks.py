@@ -89,7 +89,7 @@ def test_speed_runs_small():
 
 
 def planted_coresets(work: Path, name: str = "toy", more: int = 0, model: str | None = None) -> None:
-    """A run with an evaluation of which all answers are known: two seeds, 100 test images, `more` of them right."""
+    """A run with an evaluation of which all answers are known: two seeds, 100 test images, `more` right beyond that."""
     run = make_run(work / name)
     right = {
         "random": {0.1: (60, 64), 0.3: (70, 70)},
@@ -103,7 +103,7 @@ def planted_coresets(work: Path, name: str = "toy", more: int = 0, model: str | 
     rows = [
         {**shared, "method": method, "fraction": fraction, "seed": seed, "key": f"{one}{method}{at}{seed}"}
         | {"model": one, "right": found + more}
-        for one in {own: 0, model or own: 0}
+        for one in dict.fromkeys((own, model or own))
         for method, by_fraction in right.items()
         for at, (fraction, answers) in enumerate(by_fraction.items())
         for seed, found in enumerate(answers)
