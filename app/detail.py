@@ -282,17 +282,16 @@ def evidence(loaded: data.Loaded, sample: int, key: str) -> None:
 
 def opened() -> int | None:
     """The sample whose drawer is open, from the URL (`?open=`)."""
-    text = st.query_params.get("open", "")
+    text = parts.url_value("open") or ""
     return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
 
 
 def show(sample: int) -> None:
-    st.query_params["open"] = str(sample)
+    parts.write_url("open", str(sample))
 
 
 def close() -> None:
-    if "open" in st.query_params:
-        del st.query_params["open"]
+    parts.write_url("open", None)
 
 
 def drawer(loaded: data.Loaded, order: list[int], kinds: tuple[str, ...] = ()) -> None:

@@ -80,12 +80,23 @@ def url_asks(name: str) -> str | None:
     return value
 
 
+def url_value(name: str) -> str | None:
+    """A value in the URL, or what this session has just written there where the browser still carries the old one."""
+    value = st.query_params.get(name)
+    written, replaced = st.session_state.get(f"_url_{name}", (None, {}))
+    if value in (None, written) or monotonic() - replaced.get(value, -STALE) >= STALE:
+        return value
+    write_url(name, written)
+    return written
+
+
 def write_url(name: str, value: str | None) -> None:
     """Keep a choice in the URL, so that a reload repeats it and a colleague can be sent it."""
     written, replaced = st.session_state.get(f"_url_{name}", (None, {}))
     now = monotonic()
-    if written != value:
-        replaced = {old: at for old, at in replaced.items() if now - at < STALE} | {written: now}
+    left = {written, st.query_params.get(name)} - {value}
+    if left:
+        replaced = {old: at for old, at in replaced.items() if now - at < STALE} | dict.fromkeys(left, now)
     st.session_state[f"_url_{name}"] = (value, replaced)
     if value is None:
         st.query_params.pop(name, None)

@@ -275,7 +275,7 @@ def roles(folder: Path) -> Check:
 def names() -> list[str]:
     """What the pages read from the URL, by their source: a parameter that is new is tried as well."""
     source = "\n".join(file.read_text() for file in Path(main_of_app.__file__).parent.rglob("*.py"))
-    found = re.findall(r'(?:key=|url_asks\(|query_params(?:\.get\(|\[))f?"([a-z_{}]+)"', source)
+    found = re.findall(r'(?:key=|url_(?:asks|value)\(|query_params(?:\.get\(|\[))f?"([a-z_{}]+)"', source)
     prefixed = {name.replace("{prefix}", start) for name in found for start in ("", "o", "l", "d", "c", "x", "s_")}
     assert {"run", "sample", "open", "finding", "size", "osize", "queue"} <= prefixed
     return sorted(prefixed | {"given", "suggested", "per", "oper", "x", "y", "a", "b", "set", "other", "embed"})

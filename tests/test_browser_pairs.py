@@ -76,6 +76,7 @@ def test_partners_open_and_queries_are_picked_from_strips(page, base):
     idle(page)
     page.get_by_role("dialog").get_by_role("button", name="Close").click()
     page.get_by_role("dialog").wait_for(state="detached")
+    eventually(lambda: "open=" not in address(page))
     idle(page)
     page.get_by_role("radio", name="Validation", exact=True).click()
     page.locator(".st-key-pick-strip .tile .note", has_text="#").first.wait_for()
@@ -105,3 +106,27 @@ def test_the_strongest_conflicts_are_shown_by_both_labels(page, base):
     eventually(lambda: set(given.all_text_contents()) == {"shirt"})
     page.locator(".st-key-strongest .tile").first.click()
     page.get_by_role("dialog").wait_for()
+
+
+def test_a_click_right_after_closing_a_drawer_does_not_open_it_again(page, base):
+    """The browser sends the URL with every click, and learns a moment later that `open` is gone from it."""
+    visit(page, f"{base}/pairs?run=plain&sample=11", TITLE)
+    first = shown(page, "partners-conflicting")[0]
+    page.locator(f".st-key-partners-conflicting .tile[data-id='{first}']").click()
+    caption(page.get_by_role("dialog"), first).wait_for()
+    eventually(lambda: f"open={first}" in address(page))
+    idle(page)
+    close = page.get_by_role("dialog").get_by_role("button", name="Close").element_handle()
+    other = page.get_by_role("radio", name="Validation", exact=True, include_hidden=True).element_handle()
+    page.evaluate(
+        """async ([close, other]) => {
+        close.click()
+        await new Promise(done => setTimeout(done, 20))
+        other.click()
+    }""",
+        [close, other],
+    )
+    page.locator(".st-key-pick-strip .tile .note", has_text="#").first.wait_for()
+    idle(page)
+    assert page.get_by_role("dialog").count() == 0
+    assert "open=" not in address(page)
