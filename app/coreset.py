@@ -15,7 +15,7 @@ from lossprint.audit import outfile
 from lossprint.audit.coreset_files import untouched
 from lossprint.audit.coresets import Ask, ask_of
 from lossprint.audit.csvfile import FORMULA
-from lossprint.audit.evaluated import CELL, by_seed, cells
+from lossprint.audit.evaluated import CELL, by_seed, cells, ranked
 from lossprint.audit.remote import shown
 from lossprint.audit.types import SCORES, LossprintError
 from lossprint.scoring import methods
@@ -189,8 +189,19 @@ def in_a_sentence(method: str) -> str:
     return f"{title.replace(', ', ' (', 1)})" if ", " in title else title
 
 
-def sentences(found: pd.DataFrame, method: str, wanted: float, judged: str) -> list[str]:
-    """What was measured of a method near a fraction, in plain words. found: cells of one split and way of training."""
+def to_choose(found: pd.DataFrame, way: tuple[str, int, str], at: float | None) -> str | None:
+    """The method to choose at a measured fraction by the validation images, None where they do not tell."""
+    rows = found[(found[CELL[:3]] == list(way)).all(axis=1)]
+    return None if at is None else next(iter(ranked(rows, at).index), None)
+
+
+def sentences(
+    found: pd.DataFrame, method: str, wanted: float, judged: str, pick: str | None = None, on: str = "these"
+) -> list[str]:
+    """What was measured of a method near a fraction, in plain words. found: cells of one split and way of training.
+
+    pick: what is `to_choose`, where these cells are of another split than it was chosen on; `on` names theirs.
+    """
     title, at = in_a_sentence(method), place(found, method, wanted)
     here = found[found["fraction"] == at].set_index("method")
     said = []
@@ -213,7 +224,7 @@ def sentences(found: pd.DataFrame, method: str, wanted: float, judged: str) -> l
     told = ", ".join([told, *(f"{one} {_value(other, judged)}" for one, other in rest)])
     said.append(f"At {per_cent(at)}, {LEAD[judged]}{told}.")
     if judged == "accuracy" and at < 1.0 and method in here.index and len(here) > 2:
-        said.append(_best(here, method))
+        said.append(_best(here, method) if pick not in here.index else _picked(here, method, pick, on))
     return said
 
 
@@ -222,13 +233,25 @@ def _best(here: pd.DataFrame, method: str) -> str:
     best = here["accuracy"].idxmax()
     if here.at[method, "accuracy"] == here.at[best, "accuracy"]:  # such as `recommended` beside what it comes to
         return f"None of the {len(here)} methods measured there did better."
-    ahead, cells = here.at[best, "accuracy"] - here.at[method, "accuracy"], here.loc[[best, method]]
-    spread = np.sqrt((cells["spread"] ** 2 / cells["seeds"]).sum(skipna=False))  # of a difference of two means
-    sure = "" if not spread >= ahead else ", which is within the spread"
+    title = in_a_sentence(best)
+    return f"The best of the {len(here)} methods measured there is {title}, {_ahead(here, best, method)}."
+
+
+def _picked(here: pd.DataFrame, method: str, pick: str, on: str) -> str:
+    """Which method did best on the validation images, and how it does on those that are looked at."""
+    if here.at[method, "accuracy"] == here.at[pick, "accuracy"]:
+        return f"None of the {len(here)} methods measured there did better on the validation images."
     return (
-        f"The best of the {len(here)} methods measured there is {in_a_sentence(best)}, {100 * ahead:.1f} "
-        f"points ahead{sure}."
+        f"Of the {len(here)} methods measured there, {in_a_sentence(pick)} did best on the validation images: on "
+        f"{on} images it is {_ahead(here, pick, method)}."
     )
+
+
+def _ahead(here: pd.DataFrame, one: str, other: str) -> str:
+    gap, both = here.at[one, "accuracy"] - here.at[other, "accuracy"], here.loc[[one, other]]
+    spread = np.sqrt((both["spread"] ** 2 / both["seeds"]).sum(skipna=False))  # of a difference of two means
+    sure = "" if not spread >= abs(gap) else ", which is within the spread"
+    return f"{100 * abs(gap):.1f} points {'ahead' if gap >= 0 else 'behind'}{sure}"
 
 
 LEAD = {"accuracy": "", "worst": "in the worst class: ", "noisy": "wrong labels among those kept: "}

@@ -16,7 +16,7 @@ def add_export(exports, command) -> None:
     """Add `export coreset`."""
     coreset = command(exports, "coreset", _export, "a subset to train on: sample,path,label,score,rank")
     coreset.add_argument("run", type=run_folder, metavar="RUN")
-    coreset.add_argument("--method", metavar="M", help="a name such as cld, csl_easy or random")
+    coreset.add_argument("--method", metavar="M", help="such as cld or random; measured: the best of an evaluation")
     budget = coreset.add_mutually_exclusive_group(required=True)
     budget.add_argument("--fraction", type=float, metavar="F", help="of the training samples, in proportion to classes")
     budget.add_argument("--per-class", type=positive, metavar="K", help="samples of each class")
@@ -74,12 +74,15 @@ def _export(options) -> int:
 
     run = store.open_run(options.run)
     ask, like = _ask(options)
+    ask, why = coresets.measured(run, ask)
     if options.manifest is not None:
         if options.manifest.resolve() == options.out.resolve():
             raise LossprintError(f"expected another file for --manifest than for --out, found {options.out} for both")
         coresets.reached(run, options.manifest)  # refused before anything is written
     source = coresets.source_of(run, methods=(ask.method,))
     frame = coresets.write(run, source, ask, options.out, like)
+    if why:
+        print(why)
     print(f"{len(frame):,} samples chosen by {ask.method} written to {options.out}")
     print(f"how to make them again: {outfile.record_path(options.out)}")
     unscored = int(frame["score"].isna().sum())

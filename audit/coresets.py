@@ -15,6 +15,7 @@ import pandas as pd
 from lossprint.audit import outfile
 from lossprint.audit.coreset_files import Fit, apply, digest, part, read, untouched
 from lossprint.audit.csvfile import csv_text
+from lossprint.audit.evaluated import cells, ranked
 from lossprint.audit.export import applied, need_whole, run_in_record
 from lossprint.audit.resolve import resolve
 from lossprint.audit.review import Reviews, open_reviews
@@ -31,6 +32,7 @@ __all__ = ["Fit", "apply", "read"]  # of coreset_files
 
 COLUMNS = ("sample", "path", "label", "score", "rank")
 BUDGETS = ("fraction", "number", "per_class")
+MEASURED = "measured"  # no method of its own: what did best in an evaluation of the run, see `measured`
 WRONG_LABEL = ("label_error", "sequence_label")  # findings that say so, and the scores that say how likely
 
 
@@ -143,7 +145,38 @@ def choose(source: Source, ask: Ask) -> pd.DataFrame:
 
 def coreset(run: Run, method: str, **options) -> pd.DataFrame:
     """A subset of the training split, see `Ask` for the options and `choose` for what comes back."""
-    return choose(source_of(run, methods=(method,)), Ask(method, **options))
+    ask = measured(run, Ask(method, **options))[0]
+    return choose(source_of(run, methods=(ask.method,)), ask)
+
+
+def measured(run: Run, ask: Ask) -> tuple[Ask, str]:
+    """The ask with the method that did best on validation samples in place of `measured`, and how well, in words.
+
+    Of networks and steps those count that most methods were measured with, of as many the longest training. Any other
+    method stays, without words. Raises LossprintError where nothing was measured at that fraction, options the same.
+    """
+    if ask.method != MEASURED:
+        return ask, ""
+    if ask.fraction is None:
+        raise LossprintError(f"expected a fraction with the method {MEASURED}, found {' '.join(ask.budget) or 'none'}")
+    table = run.evaluation()
+    found = pd.DataFrame() if table is None else cells(table)
+    if len(found):
+        found = found[(found["options"] == ask.options) & (found["split"] == "val") & (found["fraction"] < 1)]
+    shares = " ".join(f"{one:.6g}" for one in sorted(found["fraction"].unique())) if len(found) else "none"
+    ways = [one for _, one in found.groupby(["model", "steps"], observed=True)] if len(found) else []
+    ways = [(ranked(one, ask.fraction), one["model"].iloc[0], one["steps"].iloc[0]) for one in ways]
+    first, model, steps = max(ways, key=lambda one: (len(one[0]), one[2]), default=(pd.Series(), "", 0))
+    if first.empty:
+        given = {"--equal": ask.equal, f"--at-least {ask.at_least}": ask.at_least != 1}
+        given["--one-of-duplicates"] = ask.one_of_duplicates
+        words = ["--methods all", f"--fractions {ask.fraction:.6g}", *(name for name, yes in given.items() if yes)]
+        raise LossprintError(
+            f"expected methods measured on validation samples at the fraction {ask.fraction:.6g} with these options, "
+            f"found {shares}: lossprint coreset evaluate {run.path} {' '.join(words)}"
+        )
+    told = f"{first.index[0]}: best of {len(first)} methods on validation samples, {100 * first.iloc[0]:.1f} %"
+    return replace(ask, method=first.index[0]), f"{told} ({model}, {steps:,} steps)"
 
 
 def settled(source: Source, ask: Ask, size: int) -> str:

@@ -1,7 +1,9 @@
-"""What an evaluation of coresets came to: its table, see `evaluate`, as means, deviations and text."""
+"""What an evaluation of coresets came to: its table, see `evaluate`, as means, deviations, a choice and text."""
 
 import numpy as np
 import pandas as pd
+
+from lossprint.scoring.methods import METHODS
 
 CELL = ["model", "steps", "options", "split", "method", "fraction"]
 
@@ -43,10 +45,24 @@ def cells(table: pd.DataFrame) -> pd.DataFrame:
     return found.join(worst[["worst", "worst_label"]]).reset_index()
 
 
+def ranked(found: pd.DataFrame, fraction: float) -> pd.Series:
+    """Mean accuracy on validation samples by method, the one to choose at that fraction first; empty below two.
+
+    found: cells of one model, steps and options. Methods with fewer seeds than others are left out, as chance says more
+    of them; of equal ones the first in METHODS comes first. The test split is not looked at, so that what it says of
+    the choice is no better than what new data will.
+    """
+    here = found[(found["split"] == "val") & np.isclose(found["fraction"], fraction) & (found["fraction"] < 1)]
+    here = here[here["seeds"] == here["seeds"].max()]
+    accuracy = pd.Series(here["accuracy"].to_numpy(float), here["method"].astype(object)).dropna()
+    accuracy = accuracy.reindex([name for name in METHODS if name in accuracy.index])
+    return accuracy.sort_values(ascending=False, kind="stable")[: len(accuracy) * (len(accuracy) > 1)]
+
+
 def text(table: pd.DataFrame, split: str | None = None) -> str:
     """Accuracy in percent with its deviation, a line a method and a column a fraction, for one split: test if any.
 
-    Below it, where a truth file was given, the share of wrong labels kept.
+    Below it, where a truth file was given, the share of wrong labels kept, and which method is first in `ranked`.
     """
     found = cells(table)
     split = split or ("test" if (found["split"] == "test").any() else "val")
@@ -56,9 +72,27 @@ def text(table: pd.DataFrame, split: str | None = None) -> str:
         lines += [f"accuracy on {split}, %: {how}", *_grid(mine, "accuracy", "spread")]
         if mine["noisy"].notna().any():
             lines += [f"wrong labels among those kept, %: {how}", *_grid(mine, "noisy")]
+        alike = (found[CELL[:3]] == [model, steps, options]).all(axis=1)
+        lines += _choices(found[alike], mine, f"best on val, accuracy on {split}, %: {how}") if split != "val" else []
     if "outdated" in table and table["outdated"].any():
         lines.append("earlier trainings, from before the latest decisions, are not counted")
     return "\n".join(lines)
+
+
+def _choices(found: pd.DataFrame, mine: pd.DataFrame, title: str) -> list[str]:
+    """A line a fraction: the method that is best on val, and its accuracy on the split that `mine` are the cells of."""
+    mine, lines = mine.set_index(["method", "fraction"]), []
+    for fraction in sorted(found["fraction"].unique()):
+        for method in ranked(found, fraction).index[:1]:
+            if (method, fraction) in mine.index:
+                told = _told(mine.loc[(method, fraction)], "accuracy", "spread")
+                lines.append(f"{100 * fraction:>10.4g} %  {method:20}{told}")
+    return [title, *lines] if lines else []
+
+
+def _told(cell: pd.Series, value: str, spread: str | None) -> str:
+    told = f"{100 * cell[value]:.1f}"
+    return told + (f" ± {100 * cell[spread]:.1f}" if spread is not None and not np.isnan(cell[spread]) else "")
 
 
 def _grid(mine: pd.DataFrame, value: str, spread: str | None = None) -> list[str]:
@@ -71,9 +105,7 @@ def _grid(mine: pd.DataFrame, value: str, spread: str | None = None) -> list[str
         for fraction in fractions:
             at, told = (method, fraction), ""
             if at in mine.index and not np.isnan(mine.at[at, value]):
-                told = f"{100 * mine.at[at, value]:.1f}"
-                if spread is not None and not np.isnan(mine.at[at, spread]):
-                    told += f" ± {100 * mine.at[at, spread]:.1f}"
+                told = _told(mine.loc[at], value, spread)
             row += told.rjust(15)
         lines.append(f"{method:22}{row}".rstrip())
     return lines

@@ -4,7 +4,7 @@
     python benchmarks/coreset.py pack PACK --work DIR ...           the same on PACK/labels.csv, its noise as it is
     python benchmarks/coreset.py half DIR           CLD of the first half of the checkpoints of each run of DIR
     python benchmarks/coreset.py claims DIR         the papers' claims, true or false
-    python benchmarks/coreset.py table DIR          accuracies, and how the recommended method does beside all others
+    python benchmarks/coreset.py table DIR          accuracies, and how ours does beside all others
     python benchmarks/coreset.py selectors [--samples N] [--classes C]       time and memory of each selector
     python benchmarks/coreset.py peer               facility location beside apricot
     python benchmarks/coreset.py precision [--model M]      seconds a training step, float32 beside bfloat16
@@ -33,6 +33,7 @@ from tqdm import tqdm
 
 from lossprint.assets.make_demo import read_idx
 from lossprint.audit import coresets, evaluate, find, store, train, workflow
+from lossprint.audit.evaluated import ranked
 from lossprint.audit.inputs import Inputs
 from lossprint.audit.recipe import Recipe
 from lossprint.scoring.coreset import Pool, select
@@ -126,17 +127,19 @@ def runs_of(work: Path) -> list[store.Run]:
     return [store.open_run(path) for name, path in paths.items() if name.rpartition(".")[0] not in paths]
 
 
-def measured(run: store.Run, model: str | None = None) -> pd.DataFrame:
-    """Cells of the test split, the run's own model and its most frequent steps, indexed by method and fraction."""
+def measured(run: store.Run, model: str | None = None, steps: int | None = None, split: str = "test") -> pd.DataFrame:
+    """Cells of a split, the run's own model and its most frequent steps if not told, indexed by method and fraction."""
     table = evaluate.cells(run.evaluation())
     model = model or run.manifest["asked"].get("model")
-    table = table[(table["split"] == "test") & (table["model"] == model) & (table["options"] == "")]
-    return table[table["steps"] == table["steps"].mode()[0]].set_index(["method", "fraction"])
+    table = table[(table["split"] == split) & (table["model"] == model) & (table["options"] == "")]
+    return table[table["steps"] == (steps or table["steps"].mode()[0])].set_index(["method", "fraction"])
 
 
 def claims(options) -> None:
     for run in runs_of(options.work):
-        name, table = run.path.parent.name, measured(run)
+        name, table = run.path.parent.name, measured(run, steps=options.steps)
+        if table.empty:  # not with so many steps
+            continue
         fractions = [one for one in sorted({key[1] for key in table.index}) if one < 1]
         points = 100 * table["accuracy"]
         print(f"\n{name}: {table['steps'].iloc[0]} steps, {table['seeds'].max()} seeds, test accuracy in points")
@@ -177,30 +180,40 @@ def claims(options) -> None:
 
 
 def table(options) -> None:
-    """Accuracies of every run, and in how many cells ours is at or above every other method within the spread."""
-    cells, won, lost = 0, 0, []
+    """Accuracies of every run, and in how many cells ours is at or above every other method within the spread.
+
+    Where ours is `measured`, it is in each cell the method that is best on the validation samples; the test samples,
+    which it is judged on, have no part in that.
+    """
+    cells, lost = dict.fromkeys(options.best, 0), {best: [] for best in options.best}
     for run in runs_of(options.work):
-        found = measured(run).reset_index()
+        name, found = run.path.parent.name, measured(run, steps=options.steps).reset_index()
+        if found.empty:  # not with so many steps
+            continue
+        val = measured(run, steps=int(found["steps"].iloc[0]), split="val").reset_index()
         lines = markdown(found) if options.markdown else [evaluate.text(run.evaluation(), "test")]
-        print(f"\n{run.path.parent.name}\n", *lines, sep="\n")
+        print(f"\n{name}\n", *lines, sep="\n")
         for fraction, mine in found[found["fraction"] < 1].groupby("fraction"):
             mine = mine.set_index("method")
-            if options.best not in mine.index:
-                continue
-            ours, singles = mine.loc[options.best], mine[~mine.index.isin(OURS)]
+            singles = mine[~mine.index.isin(OURS)]
             best = singles.loc[singles["accuracy"].idxmax()]
-            # Of two means of as many seeds: the deviation of their difference.
-            spread = np.sqrt((ours["spread"] ** 2 + best["spread"] ** 2) / ours["seeds"])
-            spread = 0.0 if np.isnan(spread) else spread  # of one seed nothing is known of it
-            cells += 1
-            if ours["accuracy"] >= best["accuracy"] - spread:
-                won += 1
-            else:
-                gap = 100 * (best["accuracy"] - ours["accuracy"])
-                lost.append(f"{run.path.parent.name} at {100 * fraction:g} %: {best.name} by {gap:.1f}")
-    if cells:
-        print(f"\n{options.best} at or above every single method within the spread in {won} of {cells} cells")
-        print("\n".join(f"  not: {one}" for one in lost))
+            for one in options.best:
+                method = next(iter(ranked(val, fraction).index), None) if one == coresets.MEASURED else one
+                if method not in mine.index:
+                    continue
+                ours = mine.loc[method]
+                # Of two means of as many seeds: the deviation of their difference.
+                spread = np.sqrt((ours["spread"] ** 2 + best["spread"] ** 2) / ours["seeds"])
+                spread = 0.0 if np.isnan(spread) else spread  # of one seed nothing is known of it
+                cells[one] += 1
+                if ours["accuracy"] < best["accuracy"] - spread:
+                    gap, its = 100 * (best["accuracy"] - ours["accuracy"]), "" if method == one else f" over {method}"
+                    lost[one].append(f"{name} at {100 * fraction:g} %: {best.name} by {gap:.1f}{its}")
+    for one, of in cells.items():
+        if of:
+            won = of - len(lost[one])
+            print(f"\n{one} at or above every single method within the spread in {won} of {of} cells")
+            print("\n".join(f"  not: {cell}" for cell in lost[one]))
 
 
 OURS = [name for name, method in METHODS.items() if method.cleaned]
@@ -346,8 +359,10 @@ def main() -> None:
             one.add_argument("--seeds", type=int, default=3)
             one.add_argument("--steps", type=int, default=500)
             one.add_argument("--precision")
+        if name != "half":
+            one.add_argument("--steps", type=int, help="default: those that most was measured with")
         if name == "table":
-            one.add_argument("--best", default="recommended")
+            one.add_argument("--best", nargs="+", default=["recommended", coresets.MEASURED])
             one.add_argument("--markdown", action="store_true")
     one = kinds.add_parser("peer", help="needs pip install apricot-select scikit-learn")
     one.add_argument("--samples", type=int, default=6_000)

@@ -114,16 +114,16 @@ def planted_coresets(work: Path, name: str = "toy", more: int = 0, model: str | 
 def test_claims_about_coresets_are_held_against_the_figures(tmp_path, capsys, monkeypatch):
     bench = benchmark("coreset")
     planted_coresets(tmp_path)
-    bench.claims(SimpleNamespace(work=tmp_path))
+    bench.claims(SimpleNamespace(work=tmp_path, steps=None))
     told = capsys.readouterr().out
     assert "TRUE  CLD above its reverse everywhere: 10 %: +26.0, 30 %: +1.0" in told
     assert "FALSE CLD above random by 3 points at 10 and 30 %: 10 %: +4.0, 30 %: +2.0" in told
     assert "first half" not in told and "used for" not in told
-    bench.table(SimpleNamespace(work=tmp_path, best="recommended", markdown=False))
+    bench.table(SimpleNamespace(work=tmp_path, steps=None, best=["recommended"], markdown=False))
     told = capsys.readouterr().out
     assert "recommended at or above every single method within the spread in 1 of 2 cells" in told
     assert "not: toy at 30 %: cld by 7.0" in told
-    bench.table(SimpleNamespace(work=tmp_path, best="recommended", markdown=True))
+    bench.table(SimpleNamespace(work=tmp_path, steps=None, best=["recommended"], markdown=True))
     told = capsys.readouterr().out.splitlines()
     assert told[3:5] == ["| method | 10 % | 30 % |", "| --- | --- | --- |"]
     assert "| cld | 66.0 ± 0.0 | **72.0 ± 0.0** |" in told and "| recommended | **71.0 ± 1.4** | 65.0 ± 0.0 |" in told
@@ -133,9 +133,23 @@ def test_of_one_seed_the_spread_is_none(tmp_path, capsys):
     planted_coresets(tmp_path)
     run = benchmark("coreset").runs_of(tmp_path)[0]
     run.update_evaluation(lambda table: table[table["seed"] == 0])
-    benchmark("coreset").table(SimpleNamespace(work=tmp_path, best="recommended", markdown=False))
+    benchmark("coreset").table(SimpleNamespace(work=tmp_path, steps=None, best=["recommended"], markdown=False))
     told = capsys.readouterr().out
     assert "in 1 of 2 cells" in told and "not: toy at 30 %: cld by 7.0" in told
+
+
+def test_the_method_measured_to_be_the_best_is_chosen_on_validation_samples(tmp_path, capsys):
+    planted_coresets(tmp_path)
+    run = benchmark("coreset").runs_of(tmp_path)[0]
+    test = run.evaluation()
+    best = {("random", 0.1): 90, ("cld", 0.3): 90}  # right answers of validation samples, of all others 50
+    right = [best.get(cell, 50) for cell in zip(test["method"], test["fraction"])]
+    run.update_evaluation(lambda now: pd.concat([now, test.assign(split="val", right=right)], ignore_index=True))
+    benchmark("coreset").table(SimpleNamespace(work=tmp_path, steps=9, best=["recommended", "measured"], markdown=True))
+    told = capsys.readouterr().out
+    assert "recommended at or above every single method within the spread in 1 of 2 cells" in told
+    assert "measured at or above every single method within the spread in 1 of 2 cells" in told
+    assert "not: toy at 10 %: cld by 4.0 over random" in told  # test samples say 66 and 62
 
 
 def test_what_stands_beside_a_run_is_held_against_it_and_not_among_the_runs(tmp_path, capsys):
@@ -143,7 +157,7 @@ def test_what_stands_beside_a_run_is_held_against_it_and_not_among_the_runs(tmp_
     for name, more, model in (("toy", 0, "resnet18"), ("toy.half", -2, None), ("toy.resnet18", 1, "resnet18")):
         planted_coresets(tmp_path, name, more, model)
     assert [run.path.parent.name for run in bench.runs_of(tmp_path)] == ["toy"]
-    bench.claims(SimpleNamespace(work=tmp_path))
+    bench.claims(SimpleNamespace(work=tmp_path, steps=None))
     told = capsys.readouterr().out
     assert "FALSE CLD of the first half of the checkpoints within 1 point: 10 %: -2.0, 30 %: -2.0" in told
     assert "FALSE CLD of this run used for resnet18 within 1 point of its own: 10 %: -1.0, 30 %: -1.0" in told

@@ -55,6 +55,8 @@ def test_text_is_a_table_of_the_test_split():
         " " * 22 + "           30 %",
         "random                     50.0 ± 0.0",
         "cld                             100.0",
+        "best on val, accuracy on test, %: small, 1,000 steps",
+        "        30 %  cld                 100.0",
     ]
     assert evaluated.text(planted(), "val").splitlines()[2:] == [
         "random                     55.0 ± 7.1",
@@ -64,5 +66,27 @@ def test_text_is_a_table_of_the_test_split():
     more = pd.concat([planted(), planted().assign(fraction=1.0, noisy=0.25).query("method == 'cld'")])
     lines = evaluated.text(more).splitlines()
     assert lines[1].split() == ["30", "%", "100", "%"] and lines[2].split() == ["random", "50.0", "±", "0.0"]
-    assert lines[4] == "wrong labels among those kept, %: small, 1,000 steps" and lines[-1].split() == ["cld", "25.0"]
-    assert lines[-1].index("25.0") == lines[3].rindex("100.0") + 1
+    assert lines[4] == "wrong labels among those kept, %: small, 1,000 steps" and lines[7].split() == ["cld", "25.0"]
+    assert lines[7].index("25.0") == lines[3].rindex("100.0") + 1 and len(lines) == 10  # of all samples nothing is best
+
+
+def judged(**accuracy: tuple[float, int]) -> pd.DataFrame:
+    """Cells at 10 % of the validation split, and the opposite ones of the test split."""
+    rows = [
+        (split, name, abs(mean - (split == "test")), seeds)
+        for split in ("val", "test")
+        for name, (mean, seeds) in accuracy.items()
+    ]
+    return pd.DataFrame(rows, columns=["split", "method", "accuracy", "seeds"]).assign(fraction=0.1)
+
+
+def test_the_method_to_choose_is_the_best_on_validation_samples():
+    found = judged(csl_easy=(0.8, 3), random=(0.6, 3), facility_cleaned=(0.9, 3), recommended=(0.9, 3), cld=(0.95, 1))
+    told = {"recommended": 0.9, "facility_cleaned": 0.9, "csl_easy": 0.8, "random": 0.6}  # one seed of cld says little
+    assert evaluated.ranked(found, 0.1).to_dict() == told
+    assert list(evaluated.ranked(found, 0.1).index) == list(told)  # of equal ones the first in METHODS
+    assert list(evaluated.ranked(found.astype({"method": "category"}), 0.1).index) == list(told)
+    assert evaluated.ranked(found[found["split"] == "test"], 0.1).empty, "test samples are never chosen on"
+    assert evaluated.ranked(found, 0.3).empty and evaluated.ranked(found.assign(fraction=1.0), 1.0).empty
+    assert evaluated.ranked(judged(random=(0.5, 3)), 0.1).empty, "of one method there is no best"
+    assert evaluated.ranked(judged(random=(np.nan, 3), cld=(0.5, 3), csl_easy=(0.4, 3)), 0.1).index[0] == "cld"

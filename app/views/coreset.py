@@ -18,6 +18,7 @@ BEFORE = (
     "Until then nothing here says that one way of choosing is better than another: the scores only put samples in an "
     "order. Random choice is the baseline to beat, and on small, clean data few methods do."
 )
+ALL = "With `--methods all` the one that does best on the validation images can be chosen."
 MEASURED = (
     "Large mark: mean of the trainings, its bar their deviation; small dots: single trainings, beside it. Only what "
     "was measured is drawn: nothing is known of the fractions between. All networks took equally many training steps."
@@ -32,7 +33,7 @@ def render(loaded: data.Loaded) -> None:
     lacks = {name: coreset.lacking(loaded, name) for name in coreset.ordered()}
     ask, percent = _controls([name for name, lack in lacks.items() if not lack], lacks)
     _note(ask.method, lacks)
-    _measured(loaded, ask)
+    _measured(loaded, ask, lacks)
     try:
         chosen = data.coreset(loaded, ask)
     except LossprintError as error:
@@ -124,6 +125,7 @@ def _note(method: str, lacks: dict[str, str]) -> None:
     if advice:
         with st.expander("What to choose when", icon=":material/help:"):
             st.markdown("\n".join(f"- **{when}**: {choose}. {why}" for when, choose, why in advice))
+            st.markdown(f"Surer than any rule is to measure on your own data. {ALL}")
     with st.expander("All methods, by kind", icon=":material/list:"):
         rows = [(coreset.kind(name), METHODS[name].title, METHODS[name].meaning, lack) for name, lack in lacks.items()]
         table = pd.DataFrame(rows, columns=["kind", "method", "keeps", "lacks"])
@@ -156,7 +158,11 @@ class _View:
     judged: str
 
 
-def _measured(loaded: data.Loaded, ask: Ask) -> None:
+def _take(method: str) -> None:
+    st.session_state["method"] = method
+
+
+def _measured(loaded: data.Loaded, ask: Ask, lacks: dict[str, str]) -> None:
     st.subheader("What was measured", anchor=False)
     found = data.derived(loaded, coreset.measured, loaded.run.evaluation_stamp())
     if found is None or found.cells.empty:
@@ -164,19 +170,26 @@ def _measured(loaded: data.Loaded, ask: Ask) -> None:
         return
     top = st.container(border=True, gap="small")
     view = _view(found, ask)
-    said = coreset.sentences(view.cells, ask.method, ask.fraction, view.judged)
+    on = parts.SPLITS.get(view.split, view.split)
+    pick = coreset.to_choose(found.cells, view.way, coreset.place(view.cells, ask.method, ask.fraction))
+    said = coreset.sentences(
+        view.cells, ask.method, ask.fraction, view.judged, pick if view.split != "val" else None, on
+    )
     with top:
         parts_ = [
             f'<p style="font-size:1.2rem;line-height:1.45;margin:0 0 .3rem">{html.escape(one)}</p>' for one in said
         ]
         st.html(f'<div class="sentences">{"".join(parts_)}</div>')
-        about = f"Judged on {parts.SPLITS.get(view.split, view.split)} images; {coreset.way_in_words(view.way)}."
+        about = f"Judged on {on} images; {coreset.way_in_words(view.way)}."
         if ask.options != view.way[2]:
             about += " Measured with other options than those set above."
         if found.outdated:
             number = parts.plural(found.outdated, "training")
             about += f" {number} from before the latest decisions not counted: measure again."
         st.caption(parts.md(about))
+        if pick not in (None, ask.method) and not lacks.get(pick):
+            title = METHODS[pick].title
+            st.button(f"Choose {title}", key="take-best", icon=":material/check:", on_click=_take, args=(pick,))
     left, right = st.columns([5, 4], gap="large")
     with left:
         _figure(view, ask, " ".join(said))
@@ -214,7 +227,7 @@ def _unmeasured(loaded: data.Loaded, ask: Ask) -> None:
     _command(coreset.command(loaded, ask, fractions))
     seconds = loaded.run.manifest["facts"].get("record", {}).get("seconds")
     took = f" That one took {_duration(seconds)} on this run's machine." if seconds else ""
-    st.caption(f"Each training has as many steps as that of the audit itself.{took} {BEFORE}")
+    st.caption(f"Each training has as many steps as that of the audit itself.{took} {BEFORE} {ALL}")
 
 
 def _duration(seconds: float) -> str:
