@@ -224,12 +224,20 @@ def eventually(check, message: str = "it did not happen") -> None:
 
 
 def come_into_view(page) -> None:
-    """Scroll to what is drawn once it comes into view, unless it has by now, or there is no such thing on the page."""
+    """Scroll to all that is drawn once it comes into view, and wait until it is, where there is such a thing."""
     from playwright.sync_api import Error
 
+    waiting = page.locator(".wait")
+
+    def drawn() -> bool:
+        if not waiting.count():
+            return True
+        with suppress(Error):  # drawn in the meantime, or not at rest yet
+            waiting.first.scroll_into_view_if_needed(timeout=1500)
+        return False
+
     if page.locator("[class*='st-key-later-']").count():
-        with suppress(Error):
-            page.locator(".wait").scroll_into_view_if_needed(timeout=1500)
+        eventually(drawn, "what comes into view was not drawn")
 
 
 def check_access(page, where: str) -> None:

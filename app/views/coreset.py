@@ -125,7 +125,7 @@ def _note(method: str, lacks: dict[str, str]) -> None:
     if advice:
         with st.expander("What to choose when", icon=":material/help:"):
             st.markdown("\n".join(f"- **{when}**: {choose}. {why}" for when, choose, why in advice))
-            st.markdown(f"Surer than any rule is to measure on your own data. {ALL}")
+            st.markdown(f"Surer than any rule is to measure on your own data, by `lossprint coreset evaluate`. {ALL}")
     with st.expander("All methods, by kind", icon=":material/list:"):
         rows = [(coreset.kind(name), METHODS[name].title, METHODS[name].meaning, lack) for name, lack in lacks.items()]
         table = pd.DataFrame(rows, columns=["kind", "method", "keeps", "lacks"])
