@@ -189,10 +189,11 @@ def in_a_sentence(method: str) -> str:
     return f"{title.replace(', ', ' (', 1)})" if ", " in title else title
 
 
-def to_choose(found: pd.DataFrame, way: tuple[str, int, str], at: float | None) -> str | None:
-    """The method to choose at a measured fraction by the validation images, None where they do not tell."""
+def to_choose(found: pd.DataFrame, way: tuple[str, int, str], at: float | None, method: str) -> str | None:
+    """The best on validation images at a measured fraction, `method` where none was better; None where none tell."""
     rows = found[(found[CELL[:3]] == list(way)).all(axis=1)]
-    return None if at is None else next(iter(ranked(rows, at).index), None)
+    best = pd.Series() if at is None else ranked(rows, at)
+    return None if best.empty else method if best.get(method) == best.iloc[0] else best.index[0]
 
 
 def sentences(
@@ -239,7 +240,7 @@ def _best(here: pd.DataFrame, method: str) -> str:
 
 def _picked(here: pd.DataFrame, method: str, pick: str, on: str) -> str:
     """Which method did best on the validation images, and how it does on those that are looked at."""
-    if here.at[method, "accuracy"] == here.at[pick, "accuracy"]:
+    if pick == method:
         return f"None of the {len(here)} methods measured there did better on the validation images."
     return (
         f"Of the {len(here)} methods measured there, {in_a_sentence(pick)} did best on the validation images: on "

@@ -10,7 +10,7 @@ from coreset_runs import lossprint
 from helpers import make_run
 from streamlit.testing.v1 import AppTest
 
-from lossprint.app import coreset
+from lossprint.app import coreset, data
 from lossprint.audit import coresets
 from lossprint.audit.coresets import Ask
 from lossprint.audit.store import Run
@@ -125,10 +125,19 @@ def test_what_the_validation_images_say_is_told_with_what_the_others_make_of_it(
     of = "Of the 4 methods measured there, CLD (most aligned) did best on the validation images: on test images it is "
     assert last("random", "cld") == of + "4.0 points ahead."
     assert last("csl_easy", "cld") == of + "1.0 points behind, which is within the spread."
-    for method in ("cld", "recommended"):  # the same subset
-        assert last(method, "cld") == "None of the 4 methods measured there did better on the validation images."
+    assert last("cld", "cld") == "None of the 4 methods measured there did better on the validation images."
+    assert last("recommended", "cld") == of + "0.0 points ahead, which is within the spread."  # on test images alone
     assert last("cld", None).startswith("The best of the 4 methods measured there is CSL (easy), ")
     assert last("cld", "aum_easy") == last("cld", None), "a method that these cells lack tells nothing"
+
+
+def test_none_is_offered_in_place_of_one_as_good(run):
+    plant(run, {"random": (60, 90), "cld": (75, 80), "recommended": (75, 80)})
+    found, way = coreset.measured(data.load(run.path), 0).cells, ("small", 120, "")
+    assert [coreset.to_choose(found, way, 0.1, one) for one in ("cld", "recommended")] == ["cld", "recommended"]
+    assert coreset.to_choose(found, way, 0.1, "random") == coreset.to_choose(found, way, 0.1, "ccs") == "recommended"
+    assert coreset.to_choose(found, way, None, "cld") is coreset.to_choose(found, way, 0.3, "cld") is None
+    assert coreset.to_choose(found, ("small", 1, ""), 0.1, "cld") is None
 
 
 def test_the_page_offers_it_and_a_click_takes_it(run, monkeypatch):

@@ -171,10 +171,10 @@ def _measured(loaded: data.Loaded, ask: Ask, lacks: dict[str, str]) -> None:
     top = st.container(border=True, gap="small")
     view = _view(found, ask)
     on = parts.SPLITS.get(view.split, view.split)
-    pick = coreset.to_choose(found.cells, view.way, coreset.place(view.cells, ask.method, ask.fraction))
-    said = coreset.sentences(
-        view.cells, ask.method, ask.fraction, view.judged, pick if view.split != "val" else None, on
-    )
+    at = coreset.place(view.cells, ask.method, ask.fraction)
+    pick = coreset.to_choose(found.cells, view.way, at, ask.method)
+    elsewhere = pick if view.split != "val" else None
+    said = coreset.sentences(view.cells, ask.method, ask.fraction, view.judged, elsewhere, on)
     with top:
         parts_ = [
             f'<p style="font-size:1.2rem;line-height:1.45;margin:0 0 .3rem">{html.escape(one)}</p>' for one in said
