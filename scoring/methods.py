@@ -208,7 +208,7 @@ ADVICE: list[tuple[str, str, str]] = [
     (
         "In doubt",
         "recommended",
-        "With wrong labels in the data it was 2 to 10 points above random; without, .7 below to 1.3 above",
+        "With wrong labels in the data it was 2 to 11 points above random; without, .7 below to 1.3 above",
     ),
     (
         "Less than a fifth is kept",
