@@ -141,8 +141,9 @@ def claims(options) -> None:
         if table.empty:  # not with so many steps
             continue
         fractions = [one for one in sorted({key[1] for key in table.index}) if one < 1]
+        steps = int(table["steps"].iloc[0])
         points = 100 * table["accuracy"]
-        print(f"\n{name}: {table['steps'].iloc[0]} steps, {table['seeds'].max()} seeds, test accuracy in points")
+        print(f"\n{name}: {steps} steps, {table['seeds'].max()} seeds, test accuracy in points")
 
         def say(claim: str, gaps: dict, holds, name=name) -> None:
             told = ", ".join(f"{100 * f:g} %: {gap:+.1f}" for f, gap in gaps.items()) or "not measured"
@@ -159,13 +160,14 @@ def claims(options) -> None:
         say("CLD above random by 3 points at 10 and 30 %", over, lambda gap: gap >= 3)
         other = run.path.parent.with_name(f"{name}.half") / "run"
         if (other / "evaluation.parquet").exists():
-            half = 100 * measured(store.open_run(other))["accuracy"]
-            over = {f: half["cld", f] - points["cld", f] for f in fractions if ("cld", f) in half.index}
+            half = 100 * measured(store.open_run(other), steps=steps)["accuracy"]
+            both = points.index.intersection(half.index)
+            over = {f: half["cld", f] - points["cld", f] for f in fractions if ("cld", f) in both}
             say("CLD of the first half of the checkpoints within 1 point", over, lambda gap: gap > -1)
         for model in sorted(set(run.evaluation()["model"]) - {run.manifest["asked"].get("model")}):
             its = run.path.parent.with_name(f"{name}.{model}") / "run"
             if (its / "evaluation.parquet").exists():
-                own, ours = (100 * measured(one, model)["accuracy"] for one in (store.open_run(its), run))
+                own, ours = (100 * measured(one, model, steps)["accuracy"] for one in (store.open_run(its), run))
                 over = {f: ours["cld", f] - mean for (one, f), mean in own.items() if one == "cld" and (one, f) in ours}
                 say(f"CLD of this run used for {model} within 1 point of its own", over, lambda gap: gap > -1)
         scores = run.scores()
