@@ -249,6 +249,7 @@ def _picked(here: pd.DataFrame, method: str, pick: str, on: str) -> str:
 
 
 def _ahead(here: pd.DataFrame, one: str, other: str) -> str:
+    """How far one method is ahead of another or behind it, and whether that may be chance."""
     gap, both = here.at[one, "accuracy"] - here.at[other, "accuracy"], here.loc[[one, other]]
     spread = np.sqrt((both["spread"] ** 2 / both["seeds"]).sum(skipna=False))  # of a difference of two means
     sure = "" if not spread >= abs(gap) else ", which is within the spread"

@@ -82,10 +82,9 @@ def url_asks(name: str) -> str | None:
 
 def url_value(name: str) -> str | None:
     """A value in the URL, or what this session has just written there where the browser still carries the old one."""
-    value = st.query_params.get(name)
-    written, replaced = st.session_state.get(f"_url_{name}", (None, {}))
-    if value in (None, written) or monotonic() - replaced.get(value, -STALE) >= STALE:
-        return value
+    if name not in st.query_params or url_asks(name) is not None:
+        return st.query_params.get(name)
+    written, _ = st.session_state[f"_url_{name}"]
     write_url(name, written)
     return written
 

@@ -29,6 +29,16 @@ def asked(page, sample) -> None:
     idle(page)
 
 
+def open_conflict(page, base) -> None:
+    """The drawer of the first conflicting partner of sample 11."""
+    visit(page, f"{base}/pairs?run=plain&sample=11", TITLE)
+    first = shown(page, "partners-conflicting")[0]
+    page.locator(f".st-key-partners-conflicting .tile[data-id='{first}']").click()
+    caption(page.get_by_role("dialog"), first).wait_for()
+    eventually(lambda: f"open={first}" in address(page))
+    idle(page)
+
+
 def test_a_validation_sample_is_found_by_path_and_a_conflict_becomes_the_query(chromium, page, base, runs):
     samples = open_run(runs / "plain").samples().set_index("sample")
     query = samples.index[samples["split"] == "val"][1]
@@ -68,12 +78,7 @@ def test_a_validation_sample_is_found_by_path_and_a_conflict_becomes_the_query(c
 
 
 def test_partners_open_and_queries_are_picked_from_strips(page, base):
-    visit(page, f"{base}/pairs?run=plain&sample=11", TITLE)
-    first = shown(page, "partners-conflicting")[0]
-    page.locator(f".st-key-partners-conflicting .tile[data-id='{first}']").click()
-    caption(page.get_by_role("dialog"), first).wait_for()
-    eventually(lambda: f"open={first}" in address(page))
-    idle(page)
+    open_conflict(page, base)
     page.get_by_role("dialog").get_by_role("button", name="Close").click()
     page.get_by_role("dialog").wait_for(state="detached")
     eventually(lambda: "open=" not in address(page))
@@ -110,12 +115,7 @@ def test_the_strongest_conflicts_are_shown_by_both_labels(page, base):
 
 def test_a_click_right_after_closing_a_drawer_does_not_open_it_again(page, base):
     """The browser sends the URL with every click, and learns a moment later that `open` is gone from it."""
-    visit(page, f"{base}/pairs?run=plain&sample=11", TITLE)
-    first = shown(page, "partners-conflicting")[0]
-    page.locator(f".st-key-partners-conflicting .tile[data-id='{first}']").click()
-    caption(page.get_by_role("dialog"), first).wait_for()
-    eventually(lambda: f"open={first}" in address(page))
-    idle(page)
+    open_conflict(page, base)
     close = page.get_by_role("dialog").get_by_role("button", name="Close").element_handle()
     other = page.get_by_role("radio", name="Validation", exact=True, include_hidden=True).element_handle()
     page.evaluate(
