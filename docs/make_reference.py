@@ -32,6 +32,42 @@ PYTHON = {
     ),
 }
 
+# The columns beside the scores: no score of their own, so without an entry in SCORES.
+BESIDE = """\
+## Beside the scores
+
+`triage` sorts samples by `label_error`. *Wrong*: one other label was ahead steadily and with confidence. *Ambiguous*:
+another was ahead, but not so. *Hard*: the given label was ahead, with less than half of the probability. Do not trust
+it as a verdict: it is a reading order.
+
+`rank_confidence` is the share of 100 draws of the checkpoints (and seeds) in which the sample stays among the flagged.
+Do not trust it as the probability of a wrong label.
+
+`suggested_label` is the label to put instead of the given one, `suggested_probability` its mean probability over the
+checkpoints."""
+# Every file of a run.
+FOLDER = """\
+RUN/
+  run.json             what was asked, versions, seed, dataset fingerprint, stages done
+  checksums.json       size and digest of every file that a finished stage left
+  samples.parquet      sample, path, label, split, sequence, frame        unreadable.parquet   path, reason
+  trajectories/split=train/checkpoint=00003/rank-0.parquet                sample, loss, margin, predicted, el2n
+  members/seed=00001/trajectories/...  members/fold=000/...               further trainings: --seeds, --folds
+  checkpoints/00003.safetensors       embeddings.safetensors
+  curvature/checkpoint=00003/rank-0.parquet                               sample, curvature, trace, gradient_norm
+  scores.parquet       one row a training sample, one column a score
+  duplicates.parquet   sample, partner, kind (exact / near), similarity
+  findings.parquet     kind, sample, path, label, suggested_label, severity, rank, group
+  pairs.parquet        sample, partner, partner_split, correlation, side, rank, scope (own class / all)
+  frames.parquet       of videos: sample, sequence, frame, split, label, suggested_label, suggested_frame, p_given, ...
+  spans.parquet        findings in them: span, kind, how (relabel / swap / move), sequence, start, middle, end, ...
+  timeline.safetensors temporal/fold=000.safetensors                      what was seen over time, and by which networks
+  reviews.db           the experts' decisions, append-only; assignments
+  evaluation.parquet   held-out accuracy after training on coresets, overlap.parquet what they share
+  selections/          coresets kept under a name, CSV and record
+  comparison.parquet   predictions after training on given, cleaned and thinned data (audit --from)
+  exports/"""
+
 
 def pages() -> dict[str, str]:
     """Every generated page by its path under docs/."""
@@ -52,7 +88,7 @@ def scores() -> str:
         NOTE.strip(),
         NOTATION,
         "One row a training sample in `scores.parquet`, one column a score. How well each of them finds what was "
-        "planted, and what people mislabelled, is measured in the README.",
+        "planted, and the wrong labels of human annotators, is [measured](measured/index.md).",
     ]
     for name, about in SCORES.items():
         paper, link = PAPERS[name]
@@ -66,7 +102,7 @@ def scores() -> str:
             f"**Do not trust it blindly:** {about.caution}",
             f"Source: {f'[{paper}]({link})' if link else paper}.",
         ]
-    return "\n\n".join(text) + "\n"
+    return "\n\n".join([*text, BESIDE]) + "\n"
 
 
 def command_line() -> str:
@@ -131,8 +167,11 @@ def run_folder() -> str:
     text = [
         "# The run folder",
         NOTE.strip(),
-        "Open formats, nothing pickled. Every file is written beside its name and renamed when it is whole; `run.json` "
-        "is written last and names the stages that are done. The README, *The run folder*, lists all files.",
+        "Open formats, nothing pickled: pandas, DuckDB, Polars or Spark read a run as it stands. Every file is written "
+        "beside its name and renamed when it is whole; `run.json` is written last and names the stages that are done.",
+        f"```text\n{FOLDER}\n```",
+        '`from lossprint.audit import open_run` reads it: `open_run("runs/demo").scores()` is a DataFrame, '
+        '`.trajectory("train").losses` an array (checkpoints, samples).',
         "Losses are in nats. `predicted`, a class index, points into the list `dataset.classes` of `run.json`.",
     ]
     for name, schema in schemas.items():

@@ -15,7 +15,10 @@ import pytest
 from conftest import cut_demo
 from helpers import answering, environment, free_port
 
-from lossprint.audit import cli
+from lossprint.audit import cli, open_run
+from lossprint.audit.store import STAGES
+from lossprint.audit.types import SCORES
+from lossprint.scoring.methods import ADVICE, METHODS
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -116,6 +119,34 @@ def test_every_page_is_in_the_contents_and_every_link_leads_somewhere():
         assert re.search(rf"- {re.escape(page)}$", contents, re.M), page
         for link in re.findall(r"\]\(([^)#:]+)\)", (DOCS / page).read_text(encoding="utf-8")):
             assert (DOCS / page).parent.joinpath(link).is_file(), f"{page}: {link}"
+
+
+def test_every_method_and_the_whole_advice_are_on_the_page_of_coresets():
+    text = (DOCS / "coresets.md").read_text(encoding="utf-8")
+    for when, choose, why in ADVICE:
+        assert f"| {when} | `{choose}` | {why} |" in text and choose in METHODS
+    methods = text[text.index("## The methods") :]
+    for name in METHODS:
+        assert name in methods, name
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_each_score_is_explained(name):
+    assert re.search(rf"^## .+ \(`{name}`\)$", (DOCS / "scores.md").read_text(encoding="utf-8"), re.M)
+
+
+def test_the_run_folder_is_described_as_it_is(audited):
+    text = (DOCS / "reference" / "run-folder.md").read_text(encoding="utf-8")
+    assert open_run(audited).stages == list(STAGES)
+    for file in audited.iterdir():
+        assert file.name in text, f"docs/reference/run-folder.md does not name {file.name}"
+
+
+def test_each_row_of_a_table_stands_on_one_page():
+    pages: dict[str, str] = {}
+    for page in WRITTEN:
+        for row in re.findall(r"^\|.{60,}\|$", (DOCS / page).read_text(encoding="utf-8"), re.M):
+            assert pages.setdefault(row, page) == page, f"{page} repeats a row of {pages[row]}: {row}"
 
 
 def test_the_site_builds(tmp_path):

@@ -4,16 +4,13 @@ import re
 from pathlib import Path
 
 import pandas as pd
-import pytest
 import torch
 from conftest import cut_demo
 from PIL import Image
 
-from lossprint.audit import open_run
-from lossprint.audit.store import STAGES
 from lossprint.audit.types import SCORES
 from lossprint.audit.workflow import score
-from lossprint.scoring.methods import ADVICE, METHODS
+from lossprint.scoring.methods import ADVICE
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text()
@@ -53,41 +50,24 @@ def test_the_recorder_example_runs_and_is_scored(tmp_path, monkeypatch):
     assert run.scores()["suggested_label"].notna().any()
 
 
-def test_what_to_choose_when_is_what_the_page_says():
-    for when, choose, why in ADVICE:
-        assert f"| {when} | `{choose}` | {why} |" in TEXT and choose in METHODS
+def test_what_to_choose_when_is_the_advice():
+    rows = re.findall(r"^\| (.+?) \| `(\w+)` \| (.+?) \|$", TEXT, re.M)
+    assert rows and set(rows) <= set(ADVICE)
 
 
-def test_every_coreset_method_is_in_the_readme():
-    told = TEXT[TEXT.index("### Coresets") : TEXT.index("### Video")]
-    for name in METHODS:
-        assert name in told, name
+def test_the_scores_are_scores():
+    table = TEXT[TEXT.index("| score |") :].split("\n\n")[0]
+    names = re.findall(r"^\| `(\w+)` \|", table, re.M)
+    assert len(names) >= 6 and set(names) <= set(SCORES)
 
 
-def test_the_pictures_are_there():
+def test_the_pictures_are_there_and_every_link_leads_somewhere():
     pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", TEXT)
     assert pictures
-    for picture in pictures:
-        assert (ROOT / picture).is_file(), picture
+    for path in re.findall(r"\]\(([^)#:]+)\)", TEXT):
+        assert (ROOT / path).is_file(), path
 
 
-@pytest.mark.parametrize("name", SCORES)
-def test_each_score_is_explained(name):
-    assert re.search(rf"^\| {name} \|", TEXT, re.M)
-
-
-def test_the_tree_names_every_file():
-    """The architecture section lists each module of scoring, audit and app by name."""
-    missing = [
-        file.name
-        for folder in ("scoring", "audit", "app")
-        for file in (ROOT / folder).glob("*.py")
-        if file.name != "__init__.py" and not re.search(rf"\b{re.escape(file.name)}\b", TEXT)
-    ]
-    assert missing == []
-
-
-def test_the_run_folder_is_described_as_it_is(audited):
-    assert open_run(audited).stages == list(STAGES)
-    for file in audited.iterdir():
-        assert file.name in TEXT, f"README.md does not name {file.name}"
+def test_it_is_read_in_ten_minutes():
+    assert len(TEXT.splitlines()) <= 250
+    assert len(TEXT.encode()) <= 16 * 1024
