@@ -18,8 +18,8 @@ from lossprint.audit.csvfile import FORMULA
 from lossprint.audit.evaluated import CELL, by_seed, cells, ranked
 from lossprint.audit.remote import shown
 from lossprint.audit.types import SCORES, LossprintError
-from lossprint.scoring import methods
-from lossprint.scoring.methods import METHODS
+from lossprint.scoring.coresets import methods
+from lossprint.scoring.coresets.methods import METHODS
 
 KINDS = (
     "Recommended",

@@ -117,7 +117,7 @@ def _ask(options):
 
 def _evaluate(options) -> int:
     from lossprint.audit import coresets, evaluate, store
-    from lossprint.scoring.methods import METHODS as known
+    from lossprint.scoring.coresets.methods import METHODS as known
 
     run = store.open_run(options.run)
     methods = options.methods

@@ -24,9 +24,9 @@ from lossprint.audit.store import Run, version
 from lossprint.audit.strata import relevant
 from lossprint.audit.tree import dataset_root
 from lossprint.audit.types import LossprintError, Selection, one_line
-from lossprint.scoring.coreset import Pool, lacks, select
-from lossprint.scoring.gradients import LastLayer
-from lossprint.scoring.methods import METHODS, Method, recommended
+from lossprint.scoring.coresets.coreset import Pool, lacks, select
+from lossprint.scoring.coresets.gradients import LastLayer
+from lossprint.scoring.coresets.methods import METHODS, Method, recommended
 
 __all__ = ["Fit", "apply", "read"]  # of coreset_files
 

@@ -17,8 +17,8 @@ from lossprint.audit.coresets import Ask
 from lossprint.audit.export import csv_text
 from lossprint.audit.review import open_reviews
 from lossprint.audit.store import Run
-from lossprint.scoring import methods
-from lossprint.scoring.methods import METHODS
+from lossprint.scoring.coresets import methods
+from lossprint.scoring.coresets.methods import METHODS
 
 # right answers of 100 by method and fraction: (of class bag, of class coat) with seed 0, then with seed 1
 RIGHT = {

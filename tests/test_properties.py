@@ -19,9 +19,10 @@ from lossprint.audit import Recorder, exchange, export, manifests, outfile, sour
 from lossprint.audit.csvfile import csv_text, guard, unguard
 from lossprint.audit.review import open_reviews
 from lossprint.audit.store import Run
-from lossprint.scoring import coreset, duplicates, labels, outliers, trajectory
+from lossprint.scoring import duplicates, labels, outliers, trajectory
+from lossprint.scoring.coresets import coreset
+from lossprint.scoring.coresets.methods import METHODS
 from lossprint.scoring.correlation import Undefined
-from lossprint.scoring.methods import METHODS
 from lossprint.scoring.stream import QueryStream, Stream
 
 quick = settings(

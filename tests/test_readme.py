@@ -13,7 +13,7 @@ from lossprint.audit import open_run
 from lossprint.audit.store import STAGES
 from lossprint.audit.types import SCORES
 from lossprint.audit.workflow import score
-from lossprint.scoring.methods import ADVICE, METHODS
+from lossprint.scoring.coresets.methods import ADVICE, METHODS
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text()

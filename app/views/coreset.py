@@ -11,7 +11,7 @@ from lossprint.app import charts, charts_coreset, coreset, data, decide, detail,
 from lossprint.app.gallery import gallery
 from lossprint.audit.coresets import Ask
 from lossprint.audit.types import LossprintError
-from lossprint.scoring.methods import METHODS
+from lossprint.scoring.coresets.methods import METHODS
 
 SHOWN = 12
 BEFORE = (
