@@ -29,7 +29,6 @@ PYTHON = {
             f"lossprint.scoring.{name}": None
             for name in (
                 "trajectory",
-                "stream",
                 "pairs",
                 "curvature",
                 "labels",
