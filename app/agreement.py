@@ -11,9 +11,9 @@ import pandas as pd
 
 from lossprint.audit.store import Run
 from lossprint.audit.types import SCORES
-from lossprint.scoring.labels import checkpoint_weights
+from lossprint.scoring.labels import SUSPECT, checkpoint_weights
 
-SEVERITIES = ("label_error", "outlier")  # flagged over 0.5; of the other scores the most suspect share counts
+SEVERITIES = ("label_error", "outlier")  # flagged over SUSPECT; of the other scores the most suspect share counts
 SHARE = 0.05
 BINS = 40
 OWN = ("csl", "aum", "p_mean", "label_error")  # what `training_scores` gives
@@ -119,10 +119,10 @@ def density(first: np.ndarray, second: np.ndarray, bins: int = BINS) -> np.ndarr
 
 
 def flags(score: str, values: np.ndarray, place: np.ndarray) -> np.ndarray:
-    """Which samples (N,) count as flagged: a severity over 0.5, else the most suspect 5 %; none of a score without
+    """Which samples (N,) count as flagged: a severity over SUSPECT, else the most suspect 5 %; none of a score without
     a suspect end, and none among equals that would fill the share together."""
     if score in SEVERITIES:
-        return np.asarray(values, float) > 0.5
+        return np.asarray(values, float) > SUSPECT
     if SCORES[score].suspect == "none":
         return np.zeros(len(place), bool)
     return place <= max(1.0, np.floor(SHARE * np.isfinite(place).sum()))

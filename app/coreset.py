@@ -18,8 +18,8 @@ from lossprint.audit.csvfile import FORMULA
 from lossprint.audit.evaluated import CELL, by_seed, cells, ranked
 from lossprint.audit.remote import shown
 from lossprint.audit.types import SCORES, LossprintError
-from lossprint.scoring import methods
-from lossprint.scoring.methods import METHODS
+from lossprint.scoring.coresets import methods
+from lossprint.scoring.coresets.methods import METHODS
 
 KINDS = (
     "Recommended",
@@ -53,8 +53,15 @@ def kind(name: str) -> str:
 
 
 def ordered() -> list[str]:
-    """All methods, those of a kind together."""
-    return sorted(METHODS, key=lambda name: KINDS.index(kind(name)))
+    """All methods: those worth choosing first, then the others, those of a kind together."""
+    others = [name for name in METHODS if name not in methods.FIRST]
+    return [*methods.FIRST, *sorted(others, key=lambda name: KINDS.index(kind(name)))]
+
+
+def order_in_words(names: list[str]) -> str:
+    """How `names`, ordered, are ordered."""
+    first = sum(name in methods.FIRST for name in names)
+    return f"The first {first} did best where all {len(METHODS)} were measured; the others follow by kind."
 
 
 def lacking(loaded: Loaded, name: str) -> str:

@@ -21,7 +21,7 @@ from PIL import Image
 from lossprint.app import access
 from lossprint.audit import coresets, store, turns
 from lossprint.audit.types import LossprintError, Trajectory
-from lossprint.scoring.methods import METHODS
+from lossprint.scoring.coresets.methods import METHODS
 from lossprint.scoring.sequences import bounds_of
 
 TINY = 96

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
+
+from lossprint.scoring.duplicates import components
 
 EXACT, NEAR = KINDS = ("duplicate", "near_duplicate")
 CLOSE = 1e-9  # below any step of the threshold
@@ -131,8 +131,8 @@ def regrouped(base: Table, loaded, pairs: Edges, least: float) -> Table:
     if not touched.any():
         return base
     used = inside & strong
-    part = _components(len(nodes), first[used], second[used])
-    same = _components(len(nodes), first[inside & pairs.exact], second[inside & pairs.exact])
+    part = components(first[used], second[used], len(nodes))
+    same = components(first[inside & pairs.exact], second[inside & pairs.exact], len(nodes))
     mine = np.flatnonzero(touched[owner])
     _, part_of = np.unique(part[mine], return_inverse=True)
     order = np.argsort(part_of, kind="stable")
@@ -235,11 +235,6 @@ def locate(nodes: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     return np.where(nodes[at] == wanted, at, -1)
 
 
-def _components(size: int, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    graph = coo_matrix((np.ones(len(first), bool), (first, second)), shape=(size, size))
-    return connected_components(graph, directed=False)[1]
-
-
 # ---------------------------------------------------------------------------------------------- similarity
 
 
@@ -252,7 +247,7 @@ def matrix(samples: Sequence[int], pairs: Edges) -> np.ndarray:
     first, second = locate(nodes, pairs.first), locate(nodes, pairs.second)
     inside = (first >= 0) & (second >= 0)
     first, second, similarity = first[inside], second[inside], pairs.similarity[inside]
-    same = _components(len(nodes), first[pairs.exact[inside]], second[pairs.exact[inside]])
+    same = components(first[pairs.exact[inside]], second[pairs.exact[inside]], len(nodes))
     known = np.full((len(nodes), len(nodes)), -1.0)
     np.maximum.at(known, (same[first], same[second]), similarity)
     known = np.maximum(known, known.T)
@@ -276,7 +271,7 @@ def central(frame: pd.DataFrame, members: np.ndarray, pairs: Edges) -> np.ndarra
     inside = (first >= 0) & (second >= 0)
     inside[inside] = owner[first[inside]] == owner[second[inside]]
     first, second, exact = first[inside], second[inside], pairs.exact[inside]
-    same = _components(len(nodes), first[exact], second[exact])
+    same = components(first[exact], second[exact], len(nodes))
     alike = pd.DataFrame({"a": same[first], "b": same[second], "s": pairs.similarity[inside]})
     alike = alike[alike["a"] != alike["b"]]
     swapped = alike.rename(columns={"a": "b", "b": "a"})

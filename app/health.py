@@ -11,8 +11,7 @@ import pandas as pd
 
 from lossprint.audit.queues import SPANS
 from lossprint.audit.types import SPLITS
-
-FLAGGED = 0.5  # severity of a label error above which another label was ahead
+from lossprint.scoring.labels import SUSPECT
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ def flagged(scores: pd.DataFrame) -> np.ndarray:
     """Whether another label was ahead of the given one, (N,) bool; all False where it was not looked for."""
     if "label_error" not in scores:
         return np.zeros(len(scores), bool)
-    return scores["label_error"].to_numpy(float) > FLAGGED
+    return scores["label_error"].to_numpy(float) > SUSPECT
 
 
 def confusions(scores: pd.DataFrame, classes: list[str]) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from lossprint.audit import coresets, export, outfile
 from lossprint.audit.coresets import Ask
 from lossprint.audit.sources import OF_FILES
 from lossprint.audit.types import LossprintError
-from lossprint.scoring.methods import METHODS
+from lossprint.scoring.coresets.methods import METHODS
 
 DROPPED = "_selection_dropped"  # what was deleted last and can be put back: (run, name, csv, record)
 

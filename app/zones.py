@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from lossprint.scoring.labels import SUSPECT
+
 HIGH, LOW = 0.8, 0.3  # quantiles of a score from which it is high, up to which it is low
 FENCE = 0.001  # this share at either end is drawn at the border: one huge value would squeeze all others into a corner
 BINS = (80, 60)
@@ -95,7 +97,7 @@ def known(scores: pd.DataFrame, name: str) -> np.ndarray:
 
 
 def doubt(scores: pd.DataFrame) -> str | None:
-    """The score that says whether another label was ahead: label_error (over 0.5), else aum (under 0), else None."""
+    """The score that says if another label was ahead: label_error (over SUSPECT), else aum (under 0), else None."""
     return next((name for name in ("label_error", "aum") if not np.isnan(known(scores, name)).all()), None)
 
 
@@ -113,7 +115,7 @@ def bounds(scores: pd.DataFrame) -> dict[str, dict[str, tuple[float, float]]]:
             high[name] = (max(most, np.nextafter(middle, np.inf)), np.inf)
             low[name] = (-np.inf, min(least, np.nextafter(middle, -np.inf)))
     ahead = {  # (another label ahead, the given one ahead)
-        "label_error": ((np.nextafter(0.5, 1), np.inf), (-np.inf, 0.5)),
+        "label_error": ((np.nextafter(SUSPECT, 1), np.inf), (-np.inf, SUSPECT)),
         "aum": ((-np.inf, np.nextafter(0.0, -1)), (0.0, np.inf)),
     }
     found, by = {}, doubt(scores)
@@ -132,8 +134,8 @@ def spoken(rule: Mapping[str, tuple[float, float]], titles: Mapping[str, str]) -
     said = []
     for score, (lowest, highest) in rule.items():
         end, sign, strict = (lowest, "≥", ">") if np.isinf(highest) else (highest, "≤", "<")
-        beside = round(end, 12) + 0.0  # 0 and 0.5 themselves are outside where the rule begins right beside them
-        said.append(f"{titles[score]} {strict if end != beside in (0.0, 0.5) else sign} {beside:.3g}")
+        beside = round(end, 12) + 0.0  # 0 and SUSPECT themselves are outside where the rule begins right beside them
+        said.append(f"{titles[score]} {strict if end != beside in (0.0, SUSPECT) else sign} {beside:.3g}")
     return ", ".join(said)
 
 

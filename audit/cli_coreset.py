@@ -6,8 +6,10 @@ from pathlib import Path
 from lossprint.audit.cli_arguments import natural, positive, run_folder, seed, share, written_run
 from lossprint.audit.remote import shown
 from lossprint.audit.types import LossprintError
+from lossprint.scoring.coresets.methods import FIRST, METHODS
 
-METHODS = ("random", "cld", "recommended")
+COMPARED = ("random", "cld", "recommended")
+ALL = f"All methods: {', '.join([*FIRST, *(name for name in METHODS if name not in FIRST)])}."
 FRACTIONS = (0.01, 0.05, 0.1, 0.3, 0.5, 1.0)
 CONSTRAINTS = ("equal", "at_least", "one_of_duplicates")
 
@@ -16,7 +18,10 @@ def add_export(exports, command) -> None:
     """Add `export coreset`."""
     coreset = command(exports, "coreset", _export, "a subset to train on: sample,path,label,score,rank")
     coreset.add_argument("run", type=run_folder, metavar="RUN")
-    coreset.add_argument("--method", metavar="M", help="such as cld or random; measured: the best of an evaluation")
+    coreset.add_argument(
+        "--method", metavar="M", help=f"{', '.join(FIRST)}, or another; measured: the best of an evaluation"
+    )
+    coreset.epilog = ALL
     budget = coreset.add_mutually_exclusive_group(required=True)
     budget.add_argument("--fraction", type=float, metavar="F", help="of the training samples, in proportion to classes")
     budget.add_argument("--per-class", type=positive, metavar="K", help="samples of each class")
@@ -38,8 +43,13 @@ def add(kinds, command) -> None:
     evaluate = command(kinds, "evaluate", _evaluate, "train on coresets of several methods and sizes, and compare")
     evaluate.add_argument("run", type=written_run, metavar="RUN")
     evaluate.add_argument(
-        "--methods", nargs="+", default=list(METHODS), metavar="M", help=f"default: {' '.join(METHODS)}; all for all"
+        "--methods",
+        nargs="+",
+        default=list(COMPARED),
+        metavar="M",
+        help=f"{', '.join(FIRST)}, or others; all for all; default: {' '.join(COMPARED)}",
     )
+    evaluate.epilog = ALL
     evaluate.add_argument(
         "--fractions", nargs="+", type=share, default=list(FRACTIONS), metavar="F", help="default: %(default)s"
     )
@@ -117,13 +127,12 @@ def _ask(options):
 
 def _evaluate(options) -> int:
     from lossprint.audit import coresets, evaluate, store
-    from lossprint.scoring.methods import METHODS as known
 
     run = store.open_run(options.run)
     methods = options.methods
     if methods == ["all"]:
         source = coresets.source_of(run)
-        methods = [name for name in known if not coresets.lacking(source, name)]
+        methods = [name for name in METHODS if not coresets.lacking(source, name)]
     names = ("seeds", "model", "steps", "truth", "jobs", "device", "precision", "quiet", *CONSTRAINTS)
     table = evaluate.evaluate(run, methods, sorted(set(options.fractions)), **_given(options, *names))
     print(evaluate.text(table))

@@ -24,9 +24,10 @@ from lossprint.audit.store import Run, version
 from lossprint.audit.strata import relevant
 from lossprint.audit.tree import dataset_root
 from lossprint.audit.types import LossprintError, Selection, one_line
-from lossprint.scoring.coreset import Pool, lacks, select
-from lossprint.scoring.gradients import LastLayer
-from lossprint.scoring.methods import METHODS, Method, recommended
+from lossprint.scoring.coresets.coreset import Pool, lacks, select
+from lossprint.scoring.coresets.gradients import LastLayer
+from lossprint.scoring.coresets.methods import METHODS, Method, recommended
+from lossprint.scoring.duplicates import components
 
 __all__ = ["Fit", "apply", "read"]  # of coreset_files
 
@@ -220,16 +221,12 @@ def _suspects(table: pd.DataFrame, findings: pd.DataFrame, reviews: Reviews) -> 
 
 def _twins(findings: pd.DataFrame, ids: np.ndarray) -> np.ndarray:
     """A number for each group of exact or near duplicates among the training samples, -1 for all others, (N,)."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     copies = findings["kind"].isin(["duplicate", "near_duplicate"]) & findings["sample"].isin(ids)
     row = pd.Index(ids).get_indexer(findings.loc[copies, "sample"])
     finding, names = pd.factorize(findings.loc[copies, "group"])
     n = len(ids) + len(names)  # samples and findings, joined where a finding names a sample
-    joined = coo_array((np.ones(len(row), bool), (row, len(ids) + finding)), (n, n))
     group = np.full(len(ids), -1)
-    group[row] = connected_components(joined, directed=False)[1][row]
+    group[row] = components(row, len(ids) + finding, n)[row]
     return group
 
 

@@ -37,7 +37,7 @@ from lossprint.audit.export import applied
 from lossprint.audit.sources import csv_rows
 from lossprint.audit.store import Run, open_run
 from lossprint.audit.types import LossprintError
-from lossprint.scoring.methods import METHODS
+from lossprint.scoring.coresets.methods import METHODS
 
 __all__ = ["cells", "evaluate", "text"]
 

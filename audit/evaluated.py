@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from lossprint.scoring.methods import METHODS
+from lossprint.scoring.coresets.methods import METHODS
 
 CELL = ["model", "steps", "options", "split", "method", "fraction"]
 

@@ -15,14 +15,15 @@ from tqdm import tqdm
 
 from lossprint.audit import checksums, engines, frames, planning, sharding
 from lossprint.audit.ranges import rows_writer
-from lossprint.audit.sharding import Job, Shard, errors_of, margins_of
+from lossprint.audit.sharding import Job, Shard
 from lossprint.audit.spans import mend
 from lossprint.audit.store import Run
 from lossprint.audit.tables import LOOKUP_ROWS
-from lossprint.audit.types import SPLITS, Finding, Trajectory
+from lossprint.audit.types import SPLITS, Finding
 from lossprint.scoring import labels as label_scores
 from lossprint.scoring import outliers, ranks
 from lossprint.scoring.duplicates import Pairs, groups
+from lossprint.scoring.labels import SUSPECT
 
 SCORED = (  # columns of scores.parquet that are numbers, or triage; the suggested label comes after `outlier`
     *("cld", "ltc", "csl", "aum", "curvature", "trace", "gradient_norm", "label_error", "outlier"),
@@ -96,7 +97,7 @@ def _work(basis: planning.Basis, job: Job, shards: list[Shard], engine, bar) -> 
     for shard in shards:
         arrays = sharding.load(job.place(shard, "scores"), ("labels", *sharding.ERRORS))
         found = label_scores.with_prior(sharding.errors_from(arrays), arrays["labels"], excess)
-        flagged += int((found.severity > 0.5).sum())
+        flagged += int((found.severity > SUSPECT).sum())
     again = False
 
     def count(bracket: np.ndarray) -> list[ranks.Tally]:
@@ -161,24 +162,6 @@ def _joined(frame: pd.DataFrame, over_time: pd.DataFrame | None) -> pd.DataFrame
     return frame if over_time is None else frame.join(over_time, on="sample")
 
 
-def rank_labels(
-    sources: list[tuple[Trajectory, Trajectory]], classes: int
-) -> tuple[label_scores.LabelErrors, np.ndarray]:
-    """Label errors of the training samples, and how sure each one's place among the flagged is, (N,) in [0, 1].
-
-    Several sources are trainings with other seeds: their checkpoints count together, and each takes its share of the
-    draws of the confidence.
-    """
-    train, val = ([pair[side] for pair in sources] for side in (0, 1))
-    weights = tuple(label_scores.checkpoint_weights(one.losses) for one in val)
-    plain, labels = errors_of(train, weights), train[0].labels
-    excess = label_scores.confusion_excess(plain, labels, errors_of(val, weights), val[0].labels, classes)
-    found = label_scores.with_prior(plain, labels, excess)
-    flagged = int((found.severity > 0.5).sum())
-    shift = found.margin - plain.margin
-    return found, label_scores.rank_confidence(margins_of(train), shift, list(weights), flagged)
-
-
 def _outlier_severity(run: Run, samples: np.ndarray) -> np.ndarray:
     """Severity (N,) for the training samples, NaN where the run has no embedding."""
     found = run.embeddings()
@@ -217,7 +200,7 @@ def find_run(run: Run) -> Run:
     pairs, seen = run.duplicates(), run.frames()
     paired = np.unique(pairs[["sample", "partner"]].to_numpy(np.int64)).tolist()
     # Rows and columns in question only: of 20 million samples all would take 10 GB and more.
-    suspicious = [[("label_error", ">", 0.5)], [("outlier", ">", 0.5)]]
+    suspicious = [[(kind, ">", SUSPECT)] for kind in ("label_error", "outlier")]
     if paired:
         suspicious.append([("sample", "in", paired)])
     scores = run.scores(suspicious, ["sample", "label_error", "outlier", "suggested_label"]).set_index("sample")
@@ -232,7 +215,7 @@ def find_run(run: Run) -> Run:
 
 
 def label_errors(evidence: Evidence) -> list[Finding]:
-    """Samples for which another label was ahead of the given one, by the counted checkpoints: severity over 0.5.
+    """Samples for which another label was ahead of the given one, by the counted checkpoints.
 
     Not frames that were looked at over time: a label of theirs is wrong for a stretch, see `spans`.
     """
@@ -241,16 +224,16 @@ def label_errors(evidence: Evidence) -> list[Finding]:
         scores = scores.drop(evidence.frames["sample"], errors="ignore")
     return [
         Finding("label_error", (int(row.Index),), float(row.label_error), _text(row.suggested_label))
-        for row in scores[scores["label_error"] > 0.5].itertuples()
+        for row in scores[scores["label_error"] > SUSPECT].itertuples()
     ]
 
 
 def outlier_samples(evidence: Evidence) -> list[Finding]:
-    """Samples beyond the fence of the distance to their k-th nearest neighbour: severity over 0.5."""
+    """Samples beyond the fence of the distance to their k-th nearest neighbour."""
     scores = evidence.scores
     return [
         Finding("outlier", (int(row.Index),), float(row.outlier))
-        for row in scores[scores["outlier"] > 0.5].itertuples()
+        for row in scores[scores["outlier"] > SUSPECT].itertuples()
     ]
 
 

@@ -13,7 +13,7 @@ from lossprint.audit.tables import LOOKUP_ROWS
 from lossprint.audit.types import LossprintError, Trajectory
 from lossprint.scoring import labels as label_scores
 from lossprint.scoring import ranks, trajectory
-from lossprint.scoring.labels import Confusions
+from lossprint.scoring.labels import SUSPECT, Confusions
 
 # Bytes, from above, as measured (benchmarks/scale.py): of a sample of a shard beside its trajectories, of a sample of
 # the dataset throughout, and whatever the samples.
@@ -77,7 +77,7 @@ def facts(job: Job) -> dict:
     """What run.json is to say of partners that were not kept or not looked at."""
     if not job.limited:
         return {}
-    of = "label_error > 0.5" if job.own.run.task == "classes" else "none"
+    of = f"label_error > {SUSPECT}" if job.own.run.task == "classes" else "none"
     return {"partners": {"of": of, "candidates_per_class": sharding.CANDIDATES}}
 
 

@@ -20,7 +20,7 @@ from lossprint.audit.types import LossprintError, Trajectory
 from lossprint.scoring import labels as label_scores
 from lossprint.scoring import ranks, trajectory
 from lossprint.scoring.correlation import Undefined
-from lossprint.scoring.labels import Confusions, LabelErrors
+from lossprint.scoring.labels import SUSPECT, Confusions, LabelErrors
 from lossprint.scoring.pairs import partners
 
 PARTNERS = 5  # kept a side and a scope
@@ -154,7 +154,7 @@ def rank(job: Job, shard: Shard, excess: np.ndarray, bracket: np.ndarray, again:
     del sources
     save(job.place(shard, "ranks"), **vars(tallied))
     if not again:
-        suspicious = (found.severity > 0.5) & (job.own.run.task == "classes")  # of other tasks it is not known yet
+        suspicious = (found.severity > SUSPECT) & (job.own.run.task == "classes")  # of other tasks it is not known yet
         _write_pairs(job, shard, train, suspicious if job.limited else None)
     nothing = np.empty(0, np.int64)
     return replace(tallied, sample=nothing, certain=nothing, unknown=nothing)

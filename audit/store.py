@@ -8,7 +8,6 @@ import json
 import os
 import platform
 import shlex
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -160,11 +159,6 @@ class Run(TensorFiles, SelectionFiles, RangeFiles):
     def recorded(self, split: str = "train") -> list[int]:
         """The checkpoints that are recorded for a split, ascending."""
         return _numbered(self.path / "trajectories" / f"split={split}", "checkpoint=")
-
-    def checkpoints(self) -> Iterator[tuple[int, pd.DataFrame]]:
-        """Stream the training split one checkpoint at a time: (checkpoint, table of `PART`), O(N) memory."""
-        for checkpoint in self.recorded():
-            yield checkpoint, self.part("train", checkpoint).to_pandas()
 
     def part(self, split: str, checkpoint: int, between: Between = None, columns: list[str] | None = None) -> pa.Table:
         """All ranks' rows of one checkpoint of one split, or some of the rows and columns."""

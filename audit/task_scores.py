@@ -8,6 +8,7 @@ from lossprint.audit.tasks import given_sides, label_sets
 from lossprint.audit.types import LossprintError
 from lossprint.scoring import labels as label_scores
 from lossprint.scoring import trajectory
+from lossprint.scoring.labels import SUSPECT
 from lossprint.scoring.outliers import outlier_severity
 
 
@@ -78,7 +79,7 @@ def _by_label(run: Run, scores: pd.DataFrame, names: list[str]) -> None:
     suggested: list[str | None] = [None] * len(scores)
     if sets is not None:
         known_sets = {one.tobytes(): text for one, text in zip(label_sets(run.classes, names), run.classes)}
-        for row in np.flatnonzero(worst > 0.5):
+        for row in np.flatnonzero(worst > SUSPECT):
             changed = sets[row].copy()
             changed[which[row]] ^= True
             suggested[row] = known_sets.get(changed.tobytes())

@@ -36,10 +36,10 @@ from lossprint.audit import coresets, evaluate, find, store, train, workflow
 from lossprint.audit.evaluated import ranked
 from lossprint.audit.inputs import Inputs
 from lossprint.audit.recipe import Recipe
-from lossprint.scoring.coreset import Pool, select
-from lossprint.scoring.cover import facility_location
-from lossprint.scoring.gradients import LastLayer
-from lossprint.scoring.methods import METHODS
+from lossprint.scoring.coresets.coreset import Pool, select
+from lossprint.scoring.coresets.cover import facility_location
+from lossprint.scoring.coresets.gradients import LastLayer
+from lossprint.scoring.coresets.methods import METHODS
 
 CLASSES = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
 FRACTIONS = (0.01, 0.05, 0.1, 0.3, 0.5, 1.0)

@@ -89,7 +89,7 @@ def one(name: str, seed: int, options: argparse.Namespace) -> dict:
     import torch
 
     torch.set_num_threads(1)
-    from lossprint.audit import find, sharding, train
+    from lossprint.audit import sharding, train
     from lossprint.audit.record import Recorder
     from lossprint.scoring import curvature, trajectory
 
@@ -141,14 +141,14 @@ def one(name: str, seed: int, options: argparse.Namespace) -> dict:
             sharding.merged([run.member(f"fold={k:03d}").trajectory(split) for k in range(FOLDS)])
             for split in ("train", "val")
         )
-    found, sure = find.rank_labels([(ours, val)], data.classes)
+    found, sure = ranked(ours, val, data.classes)
     scores = {"label_error (ours)": (found.severity, 1)}
     economy = {name: slice((epochs - 1) % step, None, step) for name, step in STEPS.items()}
     for part, few in {"first half": slice(0, (epochs + 1) // 2), **economy}.items():
-        less = find.rank_labels([(cut(ours, few), cut(val, few))], data.classes)[0]
+        less = ranked(cut(ours, few), cut(val, few), data.classes)[0]
         scores[f"label_error, {part}"] = (less.severity, 1)
         scores[f"CSL, {part}"] = (trajectory.csl(ours.losses[few]), 1)
-    scores["label_error, 4 folds (ours)"] = (find.rank_labels([out_of_fold], data.classes)[0].severity, FOLDS - 1)
+    scores["label_error, 4 folds (ours)"] = (ranked(*out_of_fold, data.classes)[0].severity, FOLDS - 1)
     csl = trajectory.csl(ours.losses)
     scores["final loss"] = (ours.losses[-1], 1)
     scores["CSL"] = (csl, 1)
@@ -183,6 +183,22 @@ def made(name: str, seed: int, options: argparse.Namespace) -> Set:
     return injected(Path(options.fashion), options.images, kind, int(percent) / 100, seed)
 
 
+def ranked(train, val, classes: int):
+    """Label errors of the training samples as `score` finds them, and their confidence (N,), from two trajectories."""
+    from lossprint.scoring import labels
+
+    weights = labels.checkpoint_weights(val.losses)
+    plain, seen = (
+        labels.label_errors(one.losses, one.labels, margins=one.margins, predicted=one.predicted, weights=weights)
+        for one in (train, val)
+    )
+    found = labels.with_prior(
+        plain, train.labels, labels.confusion_excess(plain, train.labels, seen, val.labels, classes)
+    )
+    flagged = int((found.severity > labels.SUSPECT).sum())
+    return found, labels.rank_confidence(train.margins, found.margin - plain.margin, weights, flagged)
+
+
 def cut(recorded, few: slice):
     """The trajectories at some of the checkpoints."""
     from lossprint.audit.types import Trajectory
@@ -214,9 +230,9 @@ def figures(wrong: np.ndarray, score: np.ndarray) -> list[float]:
 
 def triaged(found, sure, wrong, true) -> dict:
     """Of each kind of case: samples, of them wrong, right suggestions among the wrong; the same by confidence."""
-    from lossprint.scoring.labels import triage
+    from lossprint.scoring.labels import SUSPECT, triage
 
-    kinds, flagged = triage(found), found.severity > 0.5
+    kinds, flagged = triage(found), found.severity > SUSPECT
     parts = {kind or "none": kinds == kind for kind in ("wrong", "ambiguous", "hard", "")}
     parts |= {"flagged, confidence .9 and more": flagged & (sure >= 0.9), "flagged, less": flagged & (sure < 0.9)}
     right = found.suggested == true

@@ -29,6 +29,7 @@ from PIL import Image
 
 from lossprint.assets.make_demo import read_idx
 from lossprint.scoring import outliers
+from lossprint.scoring.labels import SUSPECT
 
 DATASET, CLASSES = "other dataset", "other classes"
 BROKEN = ("flat", "half black", "noise", "turned", "inverted")
@@ -330,7 +331,7 @@ def compared(m: dict[str, np.ndarray], mixture: Mixture) -> list[dict]:
             rows = chosen | ~planted
             record[f"{mixture.base} {kind}"] = auroc(chosen[rows], score[rows])
         if score.min() >= 0 and not name.startswith("rank"):
-            over = outliers.outlier_severity(score) > 0.5
+            over = outliers.outlier_severity(score) > SUSPECT
             record[f"{mixture.base} planted over"] = over[planted].mean()
             record[f"{mixture.base} clean over"] = 1000 * over[~planted].mean()
         records.append(record)

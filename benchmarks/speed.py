@@ -1,14 +1,12 @@
 """Speed and memory of the scorers, each beside the plain or the published procedure in the same run.
 
-    python benchmarks/speed.py [cld] [streamed] [pairs] [curvature] [training]      all of them by default
+    python benchmarks/speed.py [cld] [pairs] [curvature] [training]      all of them by default
 
 Prints one table: ours, the other, the ratio, extra memory. Each measurement is the best of several in a process of its
 own, so that peaks do not mix. Inputs are synthetic; sizes are those of the papers. `--small` shrinks them for a test.
 
   cld        N=50,000, E=164, C=100 beside the authors' numpy procedure, written anew after reading it, on the same
              float32 arrays; also what it takes from the lists that their recorder leaves, and a copy of the losses
-  streamed   N=1,281,167, E=90 from Parquet parts, one a checkpoint, beside only reading the same columns; the parts are
-             written by another process, so that the peak is that of the scorer and the reader
   pairs      50,000 x 5,000, E=164, top 10 a side, beside the bare float32 matrix product
   curvature  n=10 draws of `small` at 32 px, batch 256, beside the authors' procedure, written anew after reading it
   training   images a second of `small` beside torchvision's resnet18 at 32 px, and what recording adds: in eval mode
@@ -135,57 +133,6 @@ def cld(small: bool) -> list[tuple]:
             f"theirs from their recorder's lists {listed:.2f} s",
             f"copying the losses {copied:.4f} s",
         )
-    ]
-
-
-# ---------------------------------------------------------------------------------------------- CLD from Parquet
-
-
-def write_parts(folder: str, labels: np.ndarray, checkpoints: int) -> list[Path]:
-    """Parquet files as the recorder writes them, one a checkpoint."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    random, files = np.random.default_rng(1), []
-    for checkpoint in range(checkpoints):
-        losses = random.gamma(2.0, 1 / (1 + checkpoint), labels.size).astype(np.float32)
-        table = pa.table({"sample": np.arange(labels.size), "loss": losses, "margin": -losses, "predicted": labels})
-        files.append(Path(folder) / f"{checkpoint:05d}.parquet")
-        pq.write_table(table, files[-1], compression="zstd")
-    return files
-
-
-def streamed(small: bool) -> list[tuple]:
-    import pyarrow.parquet as pq
-
-    from lossprint.scoring.stream import Stream
-
-    n, checkpoints, classes = (5_000, 8, 10) if small else (1_281_167, 90, 1000)
-    random = np.random.default_rng(0)
-    labels, means = random.integers(0, classes, n).astype(np.int32), random.random((checkpoints, classes))
-    with tempfile.TemporaryDirectory() as folder:
-        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-            files = pool.submit(write_parts, folder, labels, checkpoints).result()
-
-        def read(file: Path) -> np.ndarray:
-            return pq.read_table(file, columns=["sample", "loss"])["loss"].to_numpy()
-
-        def only_reading():
-            for file in files:
-                read(file)
-
-        def ours():
-            stream = Stream(labels, classes, ("cld",))
-            for file, mean in zip(files, means, strict=True):
-                stream.update(read(file), mean)
-            return stream.result()
-
-        only_reading()  # the file cache is warm for both
-        slow, fast = side_by_side(ours, only_reading, times=2)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    name = f"CLD streamed from Parquet, {n:,} x {checkpoints}"
-    return [
-        (name, f"{slow:.2f} s", f"{fast:.2f} s reading", f"{slow / fast:.2f} times reading", f"RSS {peak:.2f} GB", "")
     ]
 
 
@@ -392,7 +339,7 @@ def training(small: bool) -> list[tuple]:
     ]
 
 
-PARTS = {call.__name__: call for call in (cld, streamed, pairs, curvature, training)}
+PARTS = {call.__name__: call for call in (cld, pairs, curvature, training)}
 
 
 def main() -> None:

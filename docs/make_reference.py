@@ -27,7 +27,15 @@ PYTHON = {
         "Scores as functions on arrays",
         {
             f"lossprint.scoring.{name}": None
-            for name in ("trajectory", "stream", "pairs", "curvature", "labels", "duplicates", "outliers", "coreset")
+            for name in (
+                "trajectory",
+                "pairs",
+                "curvature",
+                "labels",
+                "duplicates",
+                "outliers",
+                "coresets.coreset",
+            )
         },
     ),
 }

@@ -1,7 +1,7 @@
 """What the correlation scores are made of: standardised trajectories, blocks, reasons why a score is undefined, checks.
 
-E checkpoints, N samples, C classes. `trajectory`, `stream` and `pairs` hold the scores themselves. Pearson correlation
-of raw trajectories is LTC's (arXiv 2503.09721), of their differences between checkpoints CLD's (arXiv 2508.20230).
+E checkpoints, N samples, C classes. `trajectory` and `pairs` hold the scores themselves. Pearson correlation of raw
+trajectories is LTC's (arXiv 2503.09721), of their differences between checkpoints CLD's (arXiv 2508.20230).
 """
 
 import os

@@ -49,19 +49,18 @@ def exact_pairs(digests: Sequence[Hashable]) -> list[np.ndarray]:
 
 def groups(pairs: Pairs, size: int) -> list[np.ndarray]:
     """Connected components of two and more among `size` images, each ascending, ordered by their first member."""
-    parent = list(range(size))
-
-    def root(index: int) -> int:
-        while parent[index] != index:
-            parent[index] = parent[parent[index]]
-            index = parent[index]
-        return index
-
-    for first, second in zip(pairs.first.tolist(), pairs.second.tolist()):
-        low, high = sorted((root(first), root(second)))
-        parent[high] = low
     touched = np.unique(np.concatenate([pairs.first, pairs.second]))
-    return [touched[group] for group in exact_pairs([root(index) for index in touched.tolist()])]
+    component = components(pairs.first, pairs.second, size)
+    return [touched[group] for group in exact_pairs(component[touched].tolist())]
+
+
+def components(first: np.ndarray, second: np.ndarray, size: int) -> np.ndarray:
+    """The number of the connected component of each of `size` nodes, (size,), joined by edges first, second (P,)."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    edges = coo_array((np.ones(len(first), bool), (first, second)), (size, size))
+    return connected_components(edges, directed=False)[1]
 
 
 def near_pairs(

@@ -13,8 +13,7 @@ import numpy as np
 from lossprint.scoring import ranks
 
 BLOCK_ELEMENTS = 1 << 18  # elements of one working array: 2 MB of float64
-
-
+SUSPECT = 0.5  # severity above which a sample is a finding: another label was ahead; of outliers: beyond the fence
 SHARPNESS = 0.2  # a checkpoint whose validation loss is this share above the least one counts 1/e as much
 PRIOR_WEIGHT, PRIOR_COUNT = 0.5, 10.0  # of `excess`
 
@@ -23,8 +22,8 @@ PRIOR_WEIGHT, PRIOR_COUNT = 0.5, 10.0  # of `excess`
 class LabelErrors:
     """One row a sample.
 
-    severity (N,) in [0, 1]: high is suspect, above 0.5 another label was ahead on average; NaN where a counted loss is
-    missing (not finite). margin (N,): what severity is made of, in logits, low is suspect. suggested (N,) int64: the
+    severity (N,) in [0, 1]: high is suspect, above SUSPECT another label was ahead on average; NaN where a counted loss
+    is missing (not finite). margin (N,): what severity is made of, in logits, low is suspect. suggested (N,) int64: the
     class to put instead, -1 where none was ever predicted. probability (N,): that class's mean probability over the
     counted checkpoints, those at which it was not the predicted class counting as 0; NaN without a suggestion.
     given_probability (N,): mean p_y. stability (N,): share of the counted checkpoints that predicted the suggested
@@ -186,8 +185,8 @@ def triage(found: LabelErrors) -> np.ndarray:
     with less than half of the probability. Empty: none of these, or unknown.
     """
     kind = np.full(len(found.severity), "", dtype="<U9")
-    kind[(found.severity <= 0.5) & (found.given_probability < 0.5)] = "hard"
-    ahead = found.severity > 0.5
+    kind[(found.severity <= SUSPECT) & (found.given_probability < 0.5)] = "hard"
+    ahead = found.severity > SUSPECT
     kind[ahead] = "ambiguous"
     kind[ahead & (found.stability >= 0.75) & (found.probability >= 0.5)] = "wrong"
     return kind

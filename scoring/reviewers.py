@@ -16,7 +16,6 @@ MISSING = -1
 LEVEL = intervals.LEVEL
 FEW = 30  # shared items below which a reader is warned
 DRAWS = 1000  # resamples of a bootstrap interval
-ONE_BY_ONE = 20_000  # ratings up to which alpha goes through NLTK, which takes about 8 microseconds for each
 NAMES = ((0.0, "slight"), (0.2, "fair"), (0.4, "moderate"), (0.6, "substantial"), (0.8, "almost perfect"))
 
 
@@ -72,15 +71,15 @@ def alpha(ratings: np.ndarray, *, level: float = LEVEL, seed: int = 0) -> Estima
     """Krippendorff's alpha for names: 1 - observed / expected disagreement; 1 at best, 0 as by chance, at least -1.
 
     Items that fewer than two rated tell nothing and are left out; ratings may be missing anywhere (Krippendorff,
-    Computing Krippendorff's Alpha-Reliability, 2011). The value comes from NLTK; beyond `ONE_BY_ONE` ratings from the
-    same formula on counts, which the bootstrap over items uses as well. Without any disagreement there is no interval.
+    Computing Krippendorff's Alpha-Reliability, 2011). The interval is a percentile bootstrap over items, by the same
+    formula on counts; without any disagreement there is none.
     """
     kept = _Patterns(ratings)
     if kept.reason:
         return Estimate(float("nan"), items=kept.items, reason=kept.reason)
     if kept.categories < 2:
         return Estimate(float("nan"), items=kept.items, reason="all answers are the same, so chance explains them all")
-    value = _through_nltk(ratings) if kept.ratings <= ONE_BY_ONE else kept.alpha(kept.counts[None])[0]
+    value = float(kept.alpha(kept.counts[None])[0])
     if kept.raw(kept.counts[None])[0] == 1.0:
         return Estimate(value, items=kept.items, reason="nobody differs, so the interval is not known")
     return Estimate(value, *_ends(kept.alpha(kept.draws(seed)), level), kept.items)
@@ -192,7 +191,6 @@ class _Patterns:
         self.categories = len(names)
         self.table = csr_array((np.ones(len(row)), (row, code)), shape=(len(patterns), len(names)))
         self.size = np.bincount(row, minlength=len(patterns)).astype(float)
-        self.ratings = int(self.counts @ self.size)
         self.pairs = self.size * (self.size - 1) / 2
         self.same = (self.table.multiply(self.table).sum(1) - self.size) / 2
 
@@ -216,15 +214,6 @@ class _Patterns:
         expected = 1 - (totals * (totals - 1)).sum(1) / (number * (number - 1))
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.where(expected > 1e-12, 1 - observed / expected, np.nan)
-
-
-def _through_nltk(ratings: np.ndarray) -> float:
-    from nltk.metrics.agreement import AnnotationTask
-
-    ratings = ratings[(ratings != MISSING).sum(1) >= 2]
-    item, rater = np.nonzero(ratings != MISSING)
-    triples = zip(rater.tolist(), item.tolist(), ratings[item, rater].tolist())
-    return float(AnnotationTask(list(triples)).alpha())
 
 
 def _none_shared(ratings: np.ndarray) -> str:

@@ -4,7 +4,7 @@ Throughout, E is the number of checkpoints, N of scored samples, M of validation
 trajectories. `losses` is (E, N): one row a checkpoint in training order, natural log. Input may be float32; sums run in
 float64. Work goes in blocks of samples that fit in a core's cache, so that no (E, N) float64 copy is ever made. An
 undefined score is NaN, never 0, and `undefined_reasons` or `missing_reasons` counts why. A loss that is not finite
-counts as missing. Wrong shapes raise ValueError and state both. `stream` has all of it one checkpoint at a time.
+counts as missing. Wrong shapes raise ValueError and state both.
 
 Sources: CLD, arXiv 2508.20230; LTC, arXiv 2503.09721; CSL, "Loss Knows Best" (2026) and ICML 2025; AUM, arXiv
 2001.10528; EL2N, arXiv 2107.07075; forgetting, arXiv 1812.05159; data maps, arXiv 2009.10795.

@@ -24,7 +24,7 @@ from lossprint.app import main as main_of_app
 from lossprint.audit import cli, store
 from lossprint.audit.review import open_reviews
 from lossprint.audit.types import DECISIONS, KINDS, SCORES
-from lossprint.scoring.methods import METHODS
+from lossprint.scoring.coresets.methods import METHODS
 
 
 def command(arguments: list[str], cpu: float = LIMIT) -> tuple[int, str]:

@@ -314,3 +314,20 @@ def read_csv(file: Path) -> list[dict]:
     """The rows of a CSV that Lossprint wrote, every cell as text."""
     with open(file, encoding="utf-8", newline="") as opened:
         return [{name: unguard(cell) for name, cell in row.items()} for row in csv.DictReader(opened, strict=True)]
+
+
+def plain_label_errors(sources: list[tuple], classes: int) -> tuple:
+    """`LabelErrors` of the training samples and their confidence (N,), on whole arrays: what shards must come to.
+
+    sources: the trajectories (train, val) of one training or of several with other seeds.
+    """
+    from lossprint.audit.sharding import errors_of, margins_of
+    from lossprint.scoring import labels
+
+    train, val = ([pair[side] for pair in sources] for side in (0, 1))
+    weights = tuple(labels.checkpoint_weights(one.losses) for one in val)
+    plain, given = errors_of(train, weights), train[0].labels
+    excess = labels.confusion_excess(plain, given, errors_of(val, weights), val[0].labels, classes)
+    errors = labels.with_prior(plain, given, excess)
+    flagged = int((errors.severity > labels.SUSPECT).sum())
+    return errors, labels.rank_confidence(margins_of(train), errors.margin - plain.margin, list(weights), flagged)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lossprint.scoring.budgets import class_budgets, share
+from lossprint.scoring.coresets.budgets import class_budgets, share
 
 
 def test_shares_add_up_within_bounds_and_in_proportion():

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lossprint.scoring.coreset import Pool, lacks, select
-from lossprint.scoring.cover import facility_location, k_centre
-from lossprint.scoring.gradients import LastLayer, grad_match
-from lossprint.scoring.methods import METHODS
+from lossprint.scoring.coresets.coreset import Pool, lacks, select
+from lossprint.scoring.coresets.cover import facility_location, k_centre
+from lossprint.scoring.coresets.gradients import LastLayer, grad_match
+from lossprint.scoring.coresets.methods import METHODS
 
 LABELS = np.array(["b"] * 50 + ["a"] * 30 + ["c"] * 20)
 SCORE = np.random.default_rng(0).permutation(100).astype(float)

@@ -1,6 +1,8 @@
 """The method that did best on validation samples: chosen by them alone, exported by name, offered on the page."""
 
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,9 +14,11 @@ from streamlit.testing.v1 import AppTest
 
 from lossprint.app import coreset, data
 from lossprint.audit import coresets
+from lossprint.audit.cli import main
 from lossprint.audit.coresets import Ask
 from lossprint.audit.store import Run
 from lossprint.audit.types import LossprintError
+from lossprint.scoring.coresets.methods import FIRST, METHODS
 
 RIGHT = {  # of 100 validation and of 100 test images, by method: the test split says the opposite
     "random": (60, 90),
@@ -158,3 +162,28 @@ def test_the_page_offers_it_and_a_click_takes_it(run, monkeypatch):
     app.selectbox(key="c_split").set_value("val").run()
     told = "\n".join(element.proto.body for element in app.get("html"))
     assert "None of the 3 methods measured there did better." in told
+
+
+# ------------------------------------------------------------------------------------------------- worth choosing
+
+
+def test_the_methods_offered_first_are_those_of_the_best_mean_rank_in_the_measured_tables():
+    page = (Path(__file__).parent.parent / "docs" / "coresets-measured.md").read_text()
+    tables = re.findall(r"^\| method \| 1 % \| 5 % .*\n\|[ -|]+\n((?:\|.*\n)+)", page, re.M)
+    assert len(tables) == 4
+    rows = [re.findall(r"^\| (\w+) \| (.*) \|$", table, re.M) for table in tables]
+    means = [pd.DataFrame({name: re.findall(r"([\d.]+) ±", cells) for name, cells in table}).T for table in rows]
+    ranks = pd.concat([table.astype(float).rank(ascending=False, method="min") for table in means], axis=1)
+    mean = ranks.mean(axis=1).sort_values()
+    assert ranks.shape == (len(METHODS), 20) and tuple(mean.index[:6]) == FIRST
+    assert [*mean.iloc[[0, 5, 6]], mean["random"]] == pytest.approx([3.3, 6.25, 8.05, 13.25])  # as its comment says
+
+
+def test_help_and_page_offer_these_first_and_all_others_after_them(capsys):
+    for command in (["export", "coreset"], ["coreset", "evaluate"]):
+        with pytest.raises(SystemExit):
+            main([*command, "--help"])
+        text = " ".join(capsys.readouterr().out.split())
+        assert ", ".join(FIRST) in text and f"All methods: {', '.join(FIRST)}, random, " in text
+        assert all(re.search(rf"\b{name}\b", text) for name in METHODS)
+    assert coreset.ordered()[:6] == list(FIRST) and sorted(coreset.ordered()) == sorted(METHODS)

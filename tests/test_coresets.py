@@ -13,7 +13,7 @@ from lossprint.audit import coresets, store
 from lossprint.audit.coresets import Ask
 from lossprint.audit.outfile import read_record
 from lossprint.audit.review import open_reviews
-from lossprint.scoring.methods import METHODS
+from lossprint.scoring.coresets.methods import METHODS
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lossprint.scoring.cover import facility_location, k_centre
+from lossprint.scoring.coresets.cover import facility_location, k_centre
 
 
 def plain_facility(vectors, count):

@@ -18,7 +18,7 @@ from lossprint.audit.coresets import Ask
 from lossprint.audit.evaluate import SAME
 from lossprint.audit.review import open_reviews
 from lossprint.audit.types import LossprintError
-from lossprint.scoring.gradients import LastLayer
+from lossprint.scoring.coresets.gradients import LastLayer
 
 STEPS = 6
 QUICK = {"steps": STEPS, "jobs": 1, "device": "cpu", "quiet": True}

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from lossprint.scoring import gradients
-from lossprint.scoring.gradients import LastLayer, errors, glister, grad_match
+from lossprint.scoring.coresets import gradients
+from lossprint.scoring.coresets.gradients import LastLayer, errors, glister, grad_match
 
 
 def layer_of(n=60, classes=3, d=4, val=30, seed=0):

@@ -38,7 +38,7 @@ def test_imports_go_one_way(folder):
 
 
 def test_only_curvature_needs_torch_in_scoring():
-    using = [file.name for file in (ROOT / "scoring").glob("*.py") if "torch" in imported(file)]
+    using = [file.name for file in (ROOT / "scoring").rglob("*.py") if "torch" in imported(file)]
     assert using == ["curvature.py"]
 
 

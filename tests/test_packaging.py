@@ -35,6 +35,7 @@ def test_the_wheel_holds_code_demo_and_app(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     for needed in (
         "lossprint/scoring/trajectory.py",
+        "lossprint/scoring/coresets/methods.py",
         "lossprint/audit/cli.py",
         "lossprint/audit/migrations/env.py",
         "lossprint/audit/migrations/versions/v0002_reviewers.py",

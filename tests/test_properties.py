@@ -13,16 +13,14 @@ from helpers import digests, make_run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from test_stream import batch_columns, batch_reasons
 
 from lossprint.audit import Recorder, exchange, export, manifests, outfile, sources
 from lossprint.audit.csvfile import csv_text, guard, unguard
 from lossprint.audit.review import open_reviews
 from lossprint.audit.store import Run
-from lossprint.scoring import coreset, duplicates, labels, outliers, trajectory
-from lossprint.scoring.correlation import Undefined
-from lossprint.scoring.methods import METHODS
-from lossprint.scoring.stream import QueryStream, Stream
+from lossprint.scoring import duplicates, labels, outliers, trajectory
+from lossprint.scoring.coresets import coreset
+from lossprint.scoring.coresets.methods import METHODS
 
 quick = settings(
     max_examples=40, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
@@ -196,70 +194,22 @@ def drawn(seed: int):
     return *kinds, norms.astype(np.float32), classes
 
 
-def streamed(losses, of, means, margins, norms, classes, part=slice(None)) -> Stream:
-    stream = Stream(of[part], classes)
-    for step in zip(losses, means, margins, norms):
-        stream.update(step[0][part], step[1], step[2][part], step[3][part])
-    return stream
+def columns(losses, of, means, margins, norms) -> dict[str, np.ndarray]:
+    """Every score of `trajectory`, (N,) each."""
+    mean, spread = trajectory.data_map(losses)
+    return {
+        "cld": trajectory.cld(losses, of, means),
+        "ltc": trajectory.ltc(losses, of, means),
+        "csl": trajectory.csl(losses),
+        "aum": trajectory.aum(margins),
+        "forgetting": trajectory.forgetting(margins > 0, ~np.isfinite(margins)),
+        "el2n": trajectory.el2n(norms),
+        "p_mean": mean,
+        "p_std": spread,
+    }
 
 
 seeds = st.integers(0, 2**32 - 1)
-
-
-@quick
-@given(seeds)
-def test_the_stream_equals_the_batch_form(seed):
-    losses, of, means, margins, norms, classes = drawn(seed)
-    with np.errstate(all="ignore"):
-        stream, arguments = streamed(*drawn(seed)), (losses, of, means, margins, norms)
-        expected, found = batch_columns(*arguments), stream.result()
-        assert list(found) == list(Stream.COLUMNS)
-        for name, column in found.items():
-            np.testing.assert_array_equal(np.isnan(column), np.isnan(expected[name]), err_msg=name)
-            np.testing.assert_allclose(column, expected[name], atol=2e-5, rtol=2e-5, err_msg=name)
-        assert stream.undefined_reasons() == batch_reasons(*arguments)
-        assert len(of) == len(found["cld"]) and classes
-
-
-@quick
-@given(seeds)
-def test_shards_merge_to_the_same_in_any_order(seed):
-    made, rng = drawn(seed), np.random.default_rng(seed)
-    n = made[0].shape[1]
-    cuts = np.sort(rng.integers(0, n + 1, 3))
-    parts = [slice(a, b) for a, b in itertools.pairwise([0, *cuts, n])]
-    with np.errstate(all="ignore"):
-        shards, whole = [streamed(*made, part) for part in parts], streamed(*made)
-        for order in (range(4), rng.permutation(4)):
-            rows = np.concatenate([np.arange(n)[parts[at]] for at in order])
-            mine = [shards[at] for at in order]
-            left = mine[0].merge(mine[1]).merge(mine[2]).merge(mine[3])
-            right = mine[0].merge(mine[1].merge(mine[2].merge(mine[3])))
-            for name, column in whole.result().items():
-                np.testing.assert_array_equal(left.result()[name], column[rows], err_msg=name)
-                np.testing.assert_array_equal(right.result()[name], column[rows], err_msg=name)
-            assert left.undefined_reasons() == right.undefined_reasons() == whole.undefined_reasons()
-
-
-@quick
-@given(seeds, st.sampled_from(("differences", "losses")))
-def test_queries_of_shards_merge_as_well_and_equal_the_batch_form(seed, on):
-    losses, _, means, *_ = drawn(seed)
-    n = losses.shape[1]
-    at = n // 2
-    with np.errstate(all="ignore"):
-        streams = {}
-        for name, part in (("all", slice(None)), ("left", slice(0, at)), ("right", slice(at, n))):
-            streams[name] = QueryStream(len(np.arange(n)[part]), means.shape[1], on=on)
-            for now, reference in zip(losses, means):
-                streams[name].update(now[part], reference)
-        merged, whole = streams["left"].merge(streams["right"]), streams["all"]
-        np.testing.assert_array_equal(merged.result(), whole.result())
-        assert merged.undefined_reasons() == whole.undefined_reasons()
-        assert isinstance(whole.undefined_reasons(), Undefined)
-        if len(losses) > 2:
-            expected, _ = trajectory.correlations(losses, means, on=on)
-            np.testing.assert_allclose(whole.result(), expected, atol=1e-4)
 
 
 @quick
@@ -271,8 +221,8 @@ def test_scores_do_not_depend_on_the_order_of_samples(seed):
     predicted = rng.integers(0, classes, losses.shape).astype(np.int32)
     vectors = rng.normal(size=(len(of), 5)).astype(np.float32)
     with np.errstate(all="ignore"):
-        plain = batch_columns(losses, of, means, margins, norms)
-        moved = batch_columns(losses[:, order], of[order], means, margins[:, order], norms[:, order])
+        plain = columns(losses, of, means, margins, norms)
+        moved = columns(losses[:, order], of[order], means, margins[:, order], norms[:, order])
         for name, column in plain.items():
             # Not to the last bit: sums are of several numbers at once, the last ones of a row in another order.
             np.testing.assert_allclose(moved[name], column[order], rtol=1e-12, atol=1e-12, err_msg=name)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from lossprint.audit.types import SCORES
 from lossprint.audit.workflow import score
-from lossprint.scoring.methods import ADVICE
+from lossprint.scoring.coresets.methods import ADVICE
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text()

@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from helpers import plain_label_errors
 
 from lossprint.audit import engines, find, planning, sharding
 from lossprint.audit.cli import main
@@ -188,7 +189,7 @@ def test_the_tables_are_those_of_plain_calls_on_whole_arrays(nasty, monkeypatch)
     if train.margins is not None:
         missing = ~(np.isfinite(train.losses) & np.isfinite(train.margins))
         expected["forgetting"] = trajectory.forgetting(train.margins > 0, missing)
-    errors, confidence = find.rank_labels(sources(nasty, train, val), 5)
+    errors, confidence = plain_label_errors(sources(nasty, train, val), 5)
     expected |= {"label_error": errors.severity, "rank_confidence": confidence}
     expected |= {name: nasty.curvature()[name].reindex(train.samples).to_numpy() for name in ("curvature", "trace")}
     for name, values in expected.items():

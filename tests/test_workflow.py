@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import cut_demo
+from helpers import plain_label_errors
 from PIL import Image
 
 from lossprint.audit import LossprintError, Recorder, open_run
-from lossprint.audit.find import rank_labels
 from lossprint.audit.store import STAGES
 from lossprint.audit.tables import FINDINGS, PAIRS
 from lossprint.audit.workflow import audit, import_losses, score
@@ -144,7 +144,7 @@ def test_own_losses_are_imported_and_scored_alike(audited, small_dataset, tmp_pa
     for name in ("cld", "ltc", "csl", "aum"):
         np.testing.assert_allclose(imported.scores()[name], run.scores()[name], rtol=1e-5, atol=1e-6)
     # What the network mixes up on validation samples was not handed over, so there is no prior on pairs of labels.
-    plain = rank_labels([(train, replace(val, margins=None, predicted=None))], len(run.classes))[0]
+    plain = plain_label_errors([(train, replace(val, margins=None, predicted=None))], len(run.classes))[0]
     np.testing.assert_allclose(imported.scores()["label_error"], plain.severity, rtol=1e-5, atol=1e-6)
     assert "curvature" not in imported.stages and imported.scores()["curvature"].isna().all()
     assert imported.scores()["suggested_label"].tolist() == run.scores()["suggested_label"].tolist()

@@ -14,6 +14,7 @@ from lossprint.app.agreement import Agreement
 from lossprint.app.gallery import gallery
 from lossprint.app.views.help import about
 from lossprint.audit.types import SCORES, LossprintError
+from lossprint.scoring.labels import SUSPECT
 
 PER_PAGE = 24
 HERE = "this run/"  # no folder's name has a slash: another run cannot be called like it
@@ -295,7 +296,7 @@ def _numbers(found: Agreement, names: tuple[str, str]) -> None:
             grid.metric(label, value, border=True, help=meaning)
     info = SCORES[found.score]
     if found.score in agreement.SEVERITIES:
-        st.caption("Flagged: a severity over 0.5, as in the findings.")
+        st.caption(f"Flagged: a severity over {SUSPECT}, as in the findings.")
     elif info.suspect == "none":
         st.caption(f"{info.title} has no suspect end: nothing is flagged by it.")
     else:

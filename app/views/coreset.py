@@ -11,7 +11,7 @@ from lossprint.app import charts, charts_coreset, coreset, data, decide, detail,
 from lossprint.app.gallery import gallery
 from lossprint.audit.coresets import Ask
 from lossprint.audit.types import LossprintError
-from lossprint.scoring.methods import METHODS
+from lossprint.scoring.coresets.methods import METHODS
 
 SHOWN = 12
 BEFORE = (
@@ -74,6 +74,7 @@ def _controls(names: list[str], lacks: dict[str, str]) -> tuple[Ask, int]:
             key="method",
             bind="query-params",
             format_func=lambda name: METHODS[name].title,
+            help=coreset.order_in_words(names),
         )
     with right:
         percent = st.slider("Keep", 1, 100, 30, key="keep", format="%d %%", bind="query-params")
@@ -121,12 +122,11 @@ def _controls(names: list[str], lacks: dict[str, str]) -> tuple[Ask, int]:
 def _note(method: str, lacks: dict[str, str]) -> None:
     info = METHODS[method]
     st.markdown(f"**{info.title}.** {info.meaning}")
-    advice = coreset.advice()
-    if advice:
+    if advice := coreset.advice():
         with st.expander("What to choose when", icon=":material/help:"):
             st.markdown("\n".join(f"- **{when}**: {choose}. {why}" for when, choose, why in advice))
             st.markdown(f"Surer than any rule is to measure on your own data, by `lossprint coreset evaluate`. {ALL}")
-    with st.expander("All methods, by kind", icon=":material/list:"):
+    with st.expander("All methods, those worth choosing first", icon=":material/list:"):
         rows = [(coreset.kind(name), METHODS[name].title, METHODS[name].meaning, lack) for name, lack in lacks.items()]
         table = pd.DataFrame(rows, columns=["kind", "method", "keeps", "lacks"])
         if not table["lacks"].any():

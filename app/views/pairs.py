@@ -6,6 +6,7 @@ import streamlit as st
 
 from lossprint.app import charts, data, detail, partners, parts
 from lossprint.app.gallery import gallery
+from lossprint.scoring.labels import SUSPECT
 
 SCOPES = {"Its own class": "class", "All classes": "all"}
 CURVES = {"Losses": "losses", "Standardised": "standardised", "Changes": "changes"}
@@ -220,7 +221,7 @@ def _nothing(loaded: data.Loaded, sample: int, scope: str, others: bool) -> None
     elif kind == "validation" and "partners" in loaded.run.manifest["facts"].get("score", {}):
         text = (
             "This run has more than 2 million training samples: partners are kept for suspicious ones only (label "
-            "error over 0.5). Pick one of these above."
+            f"error over {SUSPECT}). Pick one of these above."
         )
     elif losses.max() - losses.min() <= partners.FLAT * losses.abs().max() or losses.isna().any():
         text = "Its loss does not vary, or was not recorded at every checkpoint, so it goes with and against no other."

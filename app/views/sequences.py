@@ -10,6 +10,7 @@ from lossprint.app.gallery.gallery import gallery
 from lossprint.app.gallery.timeline import timeline
 from lossprint.audit import spans
 from lossprint.audit.types import LossprintError
+from lossprint.scoring.labels import SUSPECT
 
 CHOSEN, ENDS, LOOKED, AGAIN, REVEAL = "seq-span", "seq-ends", "seq-looked", "_seq-again", "seq-reveal"
 KINDS = {"All findings": None, "Wrong label": "sequence_label", "Wrong order": "sequence_order"}
@@ -69,8 +70,8 @@ def _asked(videos: data.Videos) -> None:
 def _clean(videos: data.Videos) -> None:
     """Nothing was found, and how near to it the videos came."""
     severity = float(videos.frames[["sequence_label", "sequence_order"]].max(axis=None))
-    near = f"a finding begins at a severity of 0.50, and the highest here is {severity:.2f}"
-    if severity > 0.5:
+    near = f"a finding begins at a severity of {SUSPECT:.2f}, and the highest here is {severity:.2f}"
+    if severity > SUSPECT:
         near = "frames stand out here and there, but no stretch of them whose labels or place another would fit better"
     text = f"No stretch of frames in {parts.plural(len(videos.rows), 'video')} is suspicious: {near}."
     parts.empty("Nothing found", text)

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lossprint.scoring.budgets import class_budgets, first_of_each, share
-from lossprint.scoring.cover import facility_location, k_centre
-from lossprint.scoring.gradients import LastLayer, glister, grad_match
-from lossprint.scoring.methods import METHODS, Method, recommended
+from lossprint.scoring.coresets.budgets import class_budgets, first_of_each, share
+from lossprint.scoring.coresets.cover import facility_location, k_centre
+from lossprint.scoring.coresets.gradients import LastLayer, glister, grad_match
+from lossprint.scoring.coresets.methods import METHODS, Method, recommended
 
 STRATA, DROPPED = 50, 0.1  # of CCS: strata of the score, and the share of the hardest that is left out
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import solve_triangular
 
-from lossprint.scoring.budgets import first_of_each
+from lossprint.scoring.coresets.budgets import first_of_each
 
 STEPS = 500  # of matching pursuit: more than so many samples are chosen several at a time
 
