@@ -20,6 +20,7 @@ from PIL import Image
 
 from lossprint.app import access
 from lossprint.audit import coresets, store, turns
+from lossprint.audit.applied import applied
 from lossprint.audit.types import LossprintError, Trajectory
 from lossprint.scoring.coresets.methods import METHODS
 from lossprint.scoring.sequences import bounds_of
@@ -387,13 +388,14 @@ class Coreset:
     """A subset of the training split, best first: sample, path, label, score, rank.
 
     whole: how many training samples of each class there are to choose from, as decided; excluded, relabelled: by the
-    experts.
+    experts. source: what it was chosen from, with the decisions that its record and its manifest tell of.
     """
 
     frame: pd.DataFrame
     whole: pd.Series
     excluded: int
     relabelled: int
+    source: coresets.Source
 
 
 def coreset(loaded: Loaded, ask: coresets.Ask) -> Coreset:
@@ -403,20 +405,16 @@ def coreset(loaded: Loaded, ask: coresets.Ask) -> Coreset:
 
 @st.cache_resource(max_entries=16, show_spinner="Choosing …")
 def _coreset(path: str, stamp: int, decided: tuple, ask: coresets.Ask, _loaded: Loaded) -> Coreset:
-    source = coreset_source(_loaded, ask.method)
+    source = _coreset_source(path, stamp, decided, coresets.needed(METHODS[ask.method]), _loaded)
     whole = counts(source.table["label"][~source.pool.excluded])
-    return Coreset(coresets.choose(source, ask), whole, source.excluded, source.relabelled)
-
-
-def coreset_source(loaded: Loaded, method: str) -> coresets.Source:
-    """What a method has to choose from; methods of the same needs share it."""
-    return _coreset_source(*loaded.key, _decided(loaded), coresets.needed(METHODS[method]), loaded)
+    return Coreset(coresets.choose(source, ask), whole, source.excluded, source.relabelled, source)
 
 
 @st.cache_resource(max_entries=2, show_spinner="Reading what to choose from …")
 def _coreset_source(path: str, stamp: int, decided: tuple, needs: str, _loaded: Loaded) -> coresets.Source:
+    """What a method has to choose from; methods of the same needs share it."""
     methods = tuple(name for name, about in METHODS.items() if coresets.needed(about) == needs)
-    return coresets.source_of(_loaded.run, reviews(_loaded), methods)
+    return coresets.source_of(applied(_loaded.run, reviews(_loaded)), methods)
 
 
 def _decided(loaded: Loaded) -> tuple:

@@ -19,11 +19,10 @@ def files(loaded: data.Loaded, ask: Ask, percent: int, chosen: data.Coreset) -> 
     name = coreset.file_name(ask, percent)
 
     def manifest() -> bytes:
-        return _csv(coresets.manifest(loaded.run, chosen.frame))
+        return _csv(coresets.manifest(chosen.source, chosen.frame))
 
     def record() -> bytes:
-        source = data.coreset_source(loaded, ask.method)
-        return outfile.record_text(coresets.record_of(loaded.run, source, ask, chosen.frame)).encode()
+        return outfile.record_text(coresets.record_of(loaded.run, chosen.source, ask, chosen.frame)).encode()
 
     with st.container(horizontal=True, gap="small", vertical_alignment="bottom", key="coreset-files"):
         _download("Download CSV", lambda: _csv(chosen.frame), name, "download-coreset", type="primary")
@@ -78,8 +77,8 @@ def in_code(loaded: data.Loaded, ask: Ask, percent: int, chosen: data.Coreset) -
 def _save(loaded: data.Loaded, ask: Ask, key: str) -> None:
     try:
         access.require("owner", "to save a selection")
-        source, chosen = data.coreset_source(loaded, ask.method), data.coreset(loaded, ask)  # both are in the cache
-        made = coresets.keep(loaded.run, source, ask, str(st.session_state.get(key) or ""), chosen.frame)
+        chosen = data.coreset(loaded, ask)  # in the cache
+        made = coresets.keep(loaded.run, chosen.source, ask, str(st.session_state.get(key) or ""), chosen.frame)
     except (LossprintError, OSError) as error:
         st.session_state["_error"] = f"Nothing was saved: {parts.md(error)}"
         return

@@ -80,7 +80,7 @@ def _given(options, *names: str) -> dict:
 
 
 def _export(options) -> int:
-    from lossprint.audit import coresets, outfile, store
+    from lossprint.audit import applied, coresets, outfile, store
 
     run = store.open_run(options.run)
     ask, like = _ask(options)
@@ -89,7 +89,7 @@ def _export(options) -> int:
         if options.manifest.resolve() == options.out.resolve():
             raise LossprintError(f"expected another file for --manifest than for --out, found {options.out} for both")
         coresets.reached(run, options.manifest)  # refused before anything is written
-    source = coresets.source_of(run, methods=(ask.method,))
+    source = coresets.source_of(applied.applied(run), (ask.method,))
     frame = coresets.write(run, source, ask, options.out, like)
     if why:
         print(why)
@@ -101,7 +101,7 @@ def _export(options) -> int:
     if source.excluded or source.relabelled:
         print(f"decisions applied: {source.excluded:,} samples excluded, {source.relabelled:,} relabelled")
     if options.manifest is not None:
-        coresets.write_manifest(run, frame, options.manifest, coresets.record_of(run, source, ask, frame))
+        coresets.write_manifest(source, frame, options.manifest, coresets.record_of(run, source, ask, frame))
         print(f"as a dataset, with the validation and test samples: {options.manifest}")
     return 0
 
@@ -126,12 +126,12 @@ def _ask(options):
 
 
 def _evaluate(options) -> int:
-    from lossprint.audit import coresets, evaluate, store
+    from lossprint.audit import applied, coresets, evaluate, store
 
     run = store.open_run(options.run)
     methods = options.methods
     if methods == ["all"]:
-        source = coresets.source_of(run)
+        source = coresets.source_of(applied.applied(run))
         methods = [name for name in METHODS if not coresets.lacking(source, name)]
     names = ("seeds", "model", "steps", "truth", "jobs", "device", "precision", "quiet", *CONSTRAINTS)
     table = evaluate.evaluate(run, methods, sorted(set(options.fractions)), **_given(options, *names))

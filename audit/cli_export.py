@@ -42,18 +42,23 @@ def add_import(reviews, command) -> None:
 
 def cleaned(options) -> int:
     """`export cleaned`, with the options of `add_rule`."""
-    from lossprint.audit import export, store
+    from lossprint.audit import export
 
-    run = store.open_run(options.run)
-    print(export.write_cleaned(run, options.out, link=options.link, apply=options.apply, unsure=options.unsure))
+    print(export.write_cleaned(_decisions(options), options.out, link=options.link))
     return 0
 
 
-def _manifest(options) -> int:
-    from lossprint.audit import manifests, store
+def _decisions(options):
+    """The decisions of the run as they stand now, by the options of `add_rule`: whatever is written follows from it."""
+    from lossprint.audit import applied, store
 
-    run = store.open_run(options.run)
-    out, record = manifests.write_manifest(run, options.out, apply=options.apply, unsure=options.unsure)
+    return applied.applied(store.open_run(options.run), apply=options.apply, unsure=options.unsure)
+
+
+def _manifest(options) -> int:
+    from lossprint.audit import manifests
+
+    out, record = manifests.write_manifest(_decisions(options), options.out)
     moved = f"{record['reordered']:,} frames put elsewhere, " if record.get("reordered") else ""
     without = f"without {record['excluded']:,} rows"
     print(f"manifest with {record['relabelled']:,} corrected labels, {moved}{without} written to {out}")
@@ -61,10 +66,9 @@ def _manifest(options) -> int:
 
 
 def _segments(options) -> int:
-    from lossprint.audit import export, store
+    from lossprint.audit import export
 
-    run, rule = store.open_run(options.run), {"apply": options.apply, "unsure": options.unsure}
-    count, order = export.write_segments(run, options.out, **rule)
+    count, order = export.write_segments(_decisions(options), options.out)
     print(f"{count:,} segments written to {options.out}")
     if order is not None:
         print(f"frames that are to stand elsewhere are listed in {order}: the video files stay as they are")
@@ -72,21 +76,17 @@ def _segments(options) -> int:
 
 
 def _changes(options) -> int:
-    from lossprint.audit import export, store
+    from lossprint.audit import export
 
-    run, rule = store.open_run(options.run), {"apply": options.apply, "unsure": options.unsure}
-    frame = export.changes(run, **rule)
-    export.write_table(run, frame, options.out, **rule)
+    frame = export.write_table(_decisions(options), export.changes, options.out)
     print(f"{len(frame):,} changes written to {options.out}")
     return 0
 
 
 def _cleanlab(options) -> int:
-    from lossprint.audit import export, store
+    from lossprint.audit import export
 
-    run, rule = store.open_run(options.run), {"apply": options.apply, "unsure": options.unsure}
-    frame = export.cleanlab(run, **rule)
-    export.write_table(run, frame, options.out, **rule)
+    frame = export.write_table(_decisions(options), export.cleanlab, options.out)
     print(
         f"{len(frame):,} samples, {int(frame['is_label_issue'].sum()):,} of them label issues, written to {options.out}"
     )

@@ -13,12 +13,11 @@ import numpy as np
 import pandas as pd
 
 from lossprint.audit import outfile
+from lossprint.audit.applied import Applied, applied, run_in_record
 from lossprint.audit.coreset_files import Fit, apply, digest, part, read, untouched
 from lossprint.audit.csvfile import csv_text
 from lossprint.audit.evaluated import cells, ranked
-from lossprint.audit.export import applied, need_whole, run_in_record
 from lossprint.audit.resolve import resolve
-from lossprint.audit.review import Reviews, open_reviews
 from lossprint.audit.sources import OF_FILES
 from lossprint.audit.store import Run, version
 from lossprint.audit.strata import relevant
@@ -71,7 +70,7 @@ class Ask:
 class Source:
     """What a run has to choose from, training samples by row, decisions applied: see `coreset.Pool`.
 
-    table: sample, path, label. last_review: the latest decision among them.
+    table: sample, path, label. last_review: the latest decision among them. decisions: those that were applied.
     """
 
     table: pd.DataFrame
@@ -79,23 +78,23 @@ class Source:
     pool: Pool
     last_review: int | None
     relabelled: int
+    decisions: Applied
 
     @property
     def excluded(self) -> int:
         return int(self.pool.excluded.sum())
 
 
-def source_of(run: Run, reviews: Reviews | None = None, methods: tuple[str, ...] | None = None) -> Source:
+def source_of(decisions: Applied, methods: tuple[str, ...] | None = None) -> Source:
     """Read what the given methods (default: all) need; what a run does not have is left out."""
-    need_whole(run)
-    reviews = reviews or open_reviews(run)
+    run = decisions.run
     table, findings = run.scores(), run.findings()
     if table.empty:
         raise LossprintError(f"expected scores of training samples in {run.path}, found none")
     ids = table["sample"].to_numpy(np.int64)
     # A score that no sample has was not computed: without margins, for one, there is no AUM.
     numeric = table.select_dtypes("number").dropna(axis="columns", how="all").columns.drop("sample")
-    decided = applied(run, reviews, decided_only=True).set_index("sample")
+    decided = decisions.decided.set_index("sample")
     gone = decided.index[decided["change"] == "excluded"]
     given = table["label"].to_numpy(object)
     new = table["sample"].map(decided["label"]).to_numpy(object) if len(decided) else given
@@ -106,7 +105,7 @@ def source_of(run: Run, reviews: Reviews | None = None, methods: tuple[str, ...]
     layer = None
     if "last layer" in needs and vectors is not None:
         layer = _last_layer(run, vectors, label, found, decided)
-    suspect = _suspects(table, findings, reviews)
+    suspect = _suspects(table, findings, decisions.history)
     pool = Pool(np.isin(ids, gone), suspect, _twins(findings, ids), vectors, layer)
     last = decided["review"][decided.index.isin(ids)].max()
     return Source(
@@ -115,6 +114,7 @@ def source_of(run: Run, reviews: Reviews | None = None, methods: tuple[str, ...]
         pool,
         None if pd.isna(last) else int(last),
         int(((label != given) & ~pool.excluded).sum()),
+        decisions,
     )
 
 
@@ -147,7 +147,7 @@ def choose(source: Source, ask: Ask) -> pd.DataFrame:
 def coreset(run: Run, method: str, **options) -> pd.DataFrame:
     """A subset of the training split, see `Ask` for the options and `choose` for what comes back."""
     ask = measured(run, Ask(method, **options))[0]
-    return choose(source_of(run, methods=(ask.method,)), ask)
+    return choose(source_of(applied(run), (ask.method,)), ask)
 
 
 def measured(run: Run, ask: Ask) -> tuple[Ask, str]:
@@ -203,12 +203,12 @@ def _rows(embeddings: tuple[np.ndarray, np.ndarray], ids: np.ndarray) -> np.ndar
     return embeddings[1][at] if (at >= 0).all() else None
 
 
-def _suspects(table: pd.DataFrame, findings: pd.DataFrame, reviews: Reviews) -> np.ndarray:
+def _suspects(table: pd.DataFrame, findings: pd.DataFrame, history: pd.DataFrame) -> np.ndarray:
     """How likely the label is wrong where it was flagged and nobody has decided on it, NaN elsewhere, (N,).
 
     That a sample was kept as one of two copies, or as no outlier, says nothing of its label.
     """
-    said = resolve(relevant(reviews.history(), WRONG_LABEL))
+    said = resolve(relevant(history, WRONG_LABEL))
     settled = said.loc[said["decision"] != "unsure", "sample"]
     suspect = np.full(len(table), np.nan)
     for kind in WRONG_LABEL:
@@ -331,13 +331,13 @@ def _differs(one: dict, other: dict) -> str:
     return "decisions, scores or the version of lossprint have changed since"
 
 
-def manifest(run: Run, chosen: pd.DataFrame) -> pd.DataFrame:
+def manifest(source: Source, chosen: pd.DataFrame) -> pd.DataFrame:
     """The subset as a dataset of its own: path, label, split (and sequence, frame), with the val and test samples.
 
     Labels are those decided, and what is excluded is left out, of val and test as well. In the order of the ids; paths
     are relative to the folder of the dataset.
     """
-    table = applied(run).sort_values("sample", ignore_index=True)
+    table = source.decisions.table.copy()
     table["label"] = table["sample"].map(chosen.set_index("sample")["label"]).fillna(table["label"])
     held_out = (table["split"] != "train") & (table["change"] != "excluded")
     kept = table[table["sample"].isin(chosen["sample"]) | held_out]
@@ -345,14 +345,14 @@ def manifest(run: Run, chosen: pd.DataFrame) -> pd.DataFrame:
     return kept[["path", "label", "split", *columns]].reset_index(drop=True)
 
 
-def write_manifest(run: Run, chosen: pd.DataFrame, out: str | Path, record: dict) -> None:
+def write_manifest(source: Source, chosen: pd.DataFrame, out: str | Path, record: dict) -> None:
     """Write `manifest` to FILE.csv, paths relative to it, as `lossprint audit` reads it; the subset's record beside it.
 
     Raises LossprintError where it cannot or must not be written, see `reached`.
     """
     out = Path(out)
-    before = reached(run, out)
-    table = manifest(run, chosen)
+    before = reached(source.decisions.run, out)
+    table = manifest(source, chosen)
     table["path"] = before + table["path"]
     outfile.write(out, outfile.encoded(csv_text(table), str(out)))
     told = {name: value for name, value in record.items() if name != "sha256"} | {"manifest": out.name}

@@ -30,10 +30,10 @@ import pandas as pd
 from tqdm import tqdm
 
 from lossprint.audit import coresets, trainings, workflow
+from lossprint.audit.applied import Applied, applied
 from lossprint.audit.coresets import Ask
 from lossprint.audit.csvfile import unguard
 from lossprint.audit.evaluated import CELL, cells, text
-from lossprint.audit.export import applied
 from lossprint.audit.sources import csv_rows
 from lossprint.audit.store import Run, open_run
 from lossprint.audit.types import LossprintError
@@ -88,11 +88,12 @@ def evaluate(
     models.check_model(asked["model"])
     device = train.pick_device(device)
     precision = train.pick_precision(precision, device)
-    samples, data = _decided(run)
+    decisions = applied(run)
+    samples, data = _decided(decisions)
     wrong = None if truth is None else _wrong(samples, run.classes, truth)
     options = {"equal": equal, "at_least": at_least, "one_of_duplicates": one_of_duplicates}
     seeds_of = [asked["seed"] + k for k in range(seeds)]
-    subsets = _subsets(run, methods, fractions, seeds_of, options, samples, wrong, quiet)
+    subsets = _subsets(decisions, methods, fractions, seeds_of, options, samples, wrong, quiet)
     labels = samples["label"].map({name: at for at, name in enumerate(run.classes)}).to_numpy(np.int64)
     inputs = workflow.inputs_again(samples, labels, samples["split"].to_numpy(str), run.classes, asked, quiet)
     models.build_model(asked["model"], inputs.classes, inputs.size)  # one that does not fit is refused here
@@ -133,9 +134,9 @@ def _asked(run: Run, model: str | None) -> dict:
     return asked | ({"model": model} if model else {})
 
 
-def _decided(run: Run) -> tuple[pd.DataFrame, str]:
+def _decided(decisions: Applied) -> tuple[pd.DataFrame, str]:
     """The run's samples by id with the labels as decided, held-out ones that are excluded left out; their digest."""
-    table = applied(run)
+    run, table = decisions.run, decisions.table
     table = table[(table["change"] != "excluded") | (table["split"] == "train")]
     if not table["split"].isin(HELD_OUT).any():
         raise LossprintError(f"expected validation or test samples to judge on, found none in {run.path}")
@@ -175,7 +176,7 @@ def _wrong(samples: pd.DataFrame, classes: list[str], truth: str | Path) -> np.n
     return np.where(real.isna(), np.nan, real.astype(object) != samples["label"].astype(object))
 
 
-def _subsets(run, methods, fractions, seeds, options, samples, wrong, quiet) -> list[_Subset]:
+def _subsets(decisions, methods, fractions, seeds, options, samples, wrong, quiet) -> list[_Subset]:
     """All subsets that are asked for; those of a method without chance are the same for all seeds."""
     from lossprint.audit import train
 
@@ -189,7 +190,7 @@ def _subsets(run, methods, fractions, seeds, options, samples, wrong, quiet) -> 
                 f"expected methods that there are, found {name!r}{f', did you mean {near[0]}?' if near else ''}; there "
                 f"are {', '.join(METHODS)}"
             )
-    source = coresets.source_of(run, methods=tuple(methods))
+    source = coresets.source_of(decisions, tuple(methods))
     for name in methods:
         if lacking := coresets.lacking(source, name):
             raise LossprintError(f"{METHODS[name].title} needs {lacking}")

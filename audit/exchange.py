@@ -17,8 +17,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import pandas as pd
 
 from lossprint.audit import labelstudio
+from lossprint.audit.applied import LEFT_UNSURE
 from lossprint.audit.csvfile import unguard
-from lossprint.audit.export import LEFT_UNSURE
 from lossprint.audit.images import EXTENSIONS
 from lossprint.audit.labelstudio import Said
 from lossprint.audit.queues import AUDIT

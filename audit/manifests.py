@@ -12,10 +12,9 @@ from pathlib import Path
 import pandas as pd
 
 from lossprint.audit import outfile
+from lossprint.audit.applied import Applied, slots
 from lossprint.audit.csvfile import QUOTED, guard, unguard
-from lossprint.audit.export import applied, record_of, slots
 from lossprint.audit.remote_images import is_table, manifest_of
-from lossprint.audit.review import Reviews
 from lossprint.audit.store import Run
 from lossprint.audit.types import LossprintError, one_line
 
@@ -40,31 +39,27 @@ def original(run: Run) -> Path:
     return Path(source)
 
 
-def corrected(run: Run, reviews: Reviews | None = None, *, apply: str = "latest", unsure: str = "keep") -> bytes:
-    """The manifest as decided, as the bytes of a file of its own kind; options as for `export.cleaned`.
+def corrected(decisions: Applied) -> bytes:
+    """The manifest as decided, as the bytes of a file of its own kind.
 
     Rows of images that could not be read stay as they are. Raises LossprintError where the dataset has no manifest, or
     where it is not the one that was audited: another path or label in some row.
     """
-    path = original(run)
-    return _corrected(path, applied(run, reviews, apply=apply, unsure=unsure))
+    return _corrected(original(decisions.run), decisions.table)
 
 
-def write_manifest(
-    run: Run, out: str | Path, *, reviews: Reviews | None = None, apply: str = "latest", unsure: str = "keep"
-) -> tuple[Path, dict]:
+def write_manifest(decisions: Applied, out: str | Path) -> tuple[Path, dict]:
     """Write `corrected` to `out`, which ends as the manifest's name does, and its record beside it.
 
     Returns the file and the record. Raises LossprintError as `corrected` does, and where `out` cannot be written or is
     the dataset's own manifest or another file of its folder that is no earlier export.
     """
-    out = Path(out)
+    out, run = Path(out), decisions.run
     path = original(run)
     same_kind = outfile.PARQUET if path.suffix.lower() in outfile.PARQUET else (".csv",)
     outfile.refuse(run, out, same_kind, lambda file: outfile.read_record(file) is not None)
     outfile.refuse_record(out)
-    table = applied(run, reviews, apply=apply, unsure=unsure)
-    content, record = _corrected(path, table), record_of(run, table, apply, unsure)
+    content, record = _corrected(path, decisions.table), decisions.record
     outfile.write(out, content)
     outfile.write(outfile.record_path(out), outfile.record_text(record).encode())
     return out, record

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from lossprint.audit import assigning, export, span_counts, stopping
+from lossprint.audit import assigning, span_counts, stopping
+from lossprint.audit.applied import applied
 from lossprint.audit.queues import SPANS
 from lossprint.audit.resolve import RULES
 from lossprint.audit.review import Reviews
@@ -37,8 +38,8 @@ class Facts:
     samples: path, label, split, indexed by sample. counts: samples by label (rows) and split (columns). worst: the rows
     of findings that are shown, but those of video. scores: names of the scores that the run has. accuracy: of the
     validation samples at the last checkpoint, in [0, 1], None where unknown. history, progress: as of `Reviews`;
-    standing: what stands of the history. reviewed: rows of `export.applied` for samples with a decision under the rule,
-    indexed by sample; changed: those of them that differ from the dataset. frames, spans: as of `Run`, None and empty
+    standing: what stands of the history. reviewed: rows of `Applied.decided` with a decision under the rule, indexed by
+    sample; changed: those of them that differ from the dataset. frames, spans: as of `Run`, None and empty
     where no video was looked at over time; outcomes: what holds of these spans, see `span_counts`. sequences: how many
     videos the dataset has.
     """
@@ -100,8 +101,8 @@ class Facts:
 
 def gather(run: Run, reviews: Reviews, rule: str = "latest") -> Facts:
     """Read all of it. Raises LossprintError for an unknown rule, and where the run is damaged or half written."""
-    history = reviews.history()
-    decided = export.applied(run, reviews, apply=rule, decided_only=True)  # first: a wrong rule costs no time
+    decisions = applied(run, reviews, apply=rule)
+    history, decided = decisions.history, decisions.decided  # first: a wrong rule costs no time
     decided = decided[decided["decision"].notna()].set_index("sample")
     table = run.samples()
     samples = table.set_index("sample")[["path", "label", "split"]]
@@ -124,7 +125,7 @@ def gather(run: Run, reviews: Reviews, rule: str = "latest") -> Facts:
         accuracy=_accuracy(run, samples),
         history=history,
         standing=history[history["stands"]],
-        progress=reviews.progress(findings),
+        progress=reviews.progress(findings, history),
         reviewed=decided,
         changed=decided[decided["change"] != ""],
         stop=_stop(findings, train, history, int(run.manifest.get("seed") or 0), rule),

@@ -181,13 +181,13 @@ class Reviews:
         """The decision that holds for each decided sample by a rule of resolve.RULES: the columns of Review."""
         return resolve(self.history(), rule, reviewer)[list(COLUMNS)]
 
-    def progress(self, findings: pd.DataFrame) -> pd.DataFrame:
+    def progress(self, findings: pd.DataFrame, history: pd.DataFrame | None = None) -> pd.DataFrame:
         """How far the review of a findings table is: one row a kind that it has, columns kind, of, reviewed, *CHOICES.
 
         `of` counts findings (a duplicate group is one), `reviewed` those that a standing decision names, and the
         rest splits `reviewed` by the latest such decision.
         """
-        history = self.history()
+        history = self.history() if history is None else history
         latest = history[history["stands"]].drop_duplicates("finding", keep="last").set_index("finding")["decision"]
         each = findings[["kind", "group"]].drop_duplicates()
         decided = each["group"].map(latest)

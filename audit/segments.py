@@ -213,7 +213,7 @@ class _Piece:
 def corrected_segments(run: Run, table: pd.DataFrame) -> pd.DataFrame:
     """The run's segments as decided, in the form of the file that was audited: its columns, all as text.
 
-    table: a row a sample as `export.applied` gives it; read are sequence, frame (given_frame where there is one, for a
+    table: a row a sample as `Applied.table` has it; read are sequence, frame (given_frame where there is one, for a
     video file is not cut anew), label (as decided) and change (`excluded`: in no segment any more). Where labels change
     within a segment, it is cut at the first frame of the other label, to a millisecond; neighbours that touch are one
     where a changed label made them equal. Segments without a changed frame stand as they were, byte by byte.

@@ -33,6 +33,7 @@ from tqdm import tqdm
 
 from lossprint.assets.make_demo import read_idx
 from lossprint.audit import coresets, evaluate, find, store, train, workflow
+from lossprint.audit.applied import applied
 from lossprint.audit.evaluated import ranked
 from lossprint.audit.inputs import Inputs
 from lossprint.audit.recipe import Recipe
@@ -89,7 +90,7 @@ def audited(manifest: Path, place: Path, options) -> store.Run:
 
 def measure(name: str, manifest: Path, truth: Path, options) -> None:
     run = audited(manifest, options.work / name / "run", options)
-    source = coresets.source_of(run)
+    source = coresets.source_of(applied(run))
     methods = options.methods or [one for one in METHODS if not coresets.lacking(source, one)]
     began = time.perf_counter()
     table = evaluate.evaluate(

@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 
 from lossprint.audit import export, loop
+from lossprint.audit.applied import applied
 from lossprint.audit.review import open_reviews
 from lossprint.audit.store import Run, open_run
 
@@ -78,7 +79,7 @@ def main() -> None:
                 open_reviews(run).add_all(decisions(run, truth, expert, options.decisions, 0))
             run = open_run(copy)
             cleaned = place / f"{expert}.csv"
-            written = export.write_cleaned(run, cleaned)
+            written = export.write_cleaned(applied(run), cleaned)
             if before is not None and run.comparison() is None:
                 run.write_comparison(before)  # the arm `given` is the same: not trained again
             began = time.perf_counter()

@@ -9,6 +9,7 @@ from helpers import digests, make_run
 from streamlit.testing.v1 import AppTest
 
 from lossprint.app import access
+from lossprint.audit.applied import applied
 from lossprint.audit.review import Reviews, open_reviews
 from lossprint.audit.store import open_run
 from lossprint.audit.types import LossprintError
@@ -298,7 +299,7 @@ def test_every_button_does_only_what_the_role_allows(as_, run, monkeypatch, role
         kept.add_all([row("ann", 10), row("bob", 10) | {"decision": "exclude"}])
     from lossprint.audit import coresets
 
-    source = coresets.source_of(run, open_reviews(run), ("random",))
+    source = coresets.source_of(applied(run, open_reviews(run)), ("random",))
     ask = coresets.Ask("random", fraction=0.5)
     coresets.keep(run, source, ask, "mine", coresets.choose(source, ask))
     monkeypatch.setenv(access.LOGIN, "1")

@@ -13,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from lossprint.app import charts_coreset, coreset, data
 from lossprint.audit import coresets
+from lossprint.audit.applied import applied
 from lossprint.audit.coresets import Ask
 from lossprint.audit.export import csv_text
 from lossprint.audit.review import open_reviews
@@ -243,7 +244,7 @@ def test_methods_that_the_run_lacks_something_for_are_not_offered_but_told(run, 
     assert table["lacks"]["GRAD-MATCH"] == "the last layer of a trained model"
     assert set(table.index) == {about.title for about in METHODS.values()}
     loaded = data.load(run.path)
-    source = coresets.source_of(run)
+    source = coresets.source_of(applied(run))
     assert all(bool(coreset.lacking(loaded, name)) == bool(coresets.lacking(source, name)) for name in METHODS)
 
 
@@ -325,9 +326,8 @@ def test_a_name_that_cannot_be_is_one_line_and_nothing_is_written(run, name, mon
 
 
 def test_a_saved_subset_that_was_changed_says_so_and_cannot_be_opened(run, monkeypatch):
-    loaded = data.load(run.path)
-    coresets.keep(run, data.coreset_source(loaded, "cld"), Ask("cld", per_class=2), "two each")
-    coresets.keep(run, data.coreset_source(loaded, "cld"), Ask("cld", fraction=0.3), "other")
+    coresets.keep(run, coresets.source_of(applied(run)), Ask("cld", per_class=2), "two each")
+    coresets.keep(run, coresets.source_of(applied(run)), Ask("cld", fraction=0.3), "other")
     path = run.selection_path("other")
     path.write_bytes(path.read_bytes() + b"99,x.png,bag,0.5,10\n")
     app = open_page(run, monkeypatch)

@@ -16,6 +16,7 @@ from browser import (
 )
 
 from lossprint.audit import coresets
+from lossprint.audit.applied import applied
 from lossprint.audit.store import open_run
 
 pytestmark = MARKS
@@ -80,7 +81,7 @@ def test_options_are_in_the_link_and_in_the_files(page, base, runs):
     visit(page, f"{base}/coreset?run=plain&method=Random&keep=40&seed=7&equal=true&least=2&twins=true", "Coreset")
     frame = download(page, "Download CSV")
     ask = coresets.Ask("random", 0.4, equal=True, at_least=2, one_of_duplicates=True, seed=7)
-    chosen = coresets.choose(coresets.source_of(run, methods=("random",)), ask)
+    chosen = coresets.choose(coresets.source_of(applied(run), methods=("random",)), ask)
     assert frame["sample"].tolist() == chosen["sample"].tolist()
     with page.expect_download() as event:
         page.get_by_role("button", name="Record").click()

@@ -12,6 +12,7 @@ from helpers import free_port, make_run
 
 from lossprint.app.main import PAGES
 from lossprint.audit import coresets
+from lossprint.audit.applied import applied
 from lossprint.audit.report import write_report
 from lossprint.audit.review import open_reviews
 from lossprint.audit.store import Run, open_run
@@ -71,7 +72,7 @@ def plant(path, name: str) -> Run:
         kept.add(finding="outlier:5", sample=5, decision="exclude", reviewer=who, comment=ALL)
     kept.assign([(f"label_error:{sample}", f"ann {IMAGE}"[:60]) for sample in range(22, 30)])
     ask = coresets.Ask("random", fraction=0.5)
-    coresets.keep(run, coresets.source_of(run, methods=("random",)), ask, "subset x")
+    coresets.keep(run, coresets.source_of(applied(run), methods=("random",)), ask, "subset x")
     run.path.rename(path.parent / "runs" / name)
     return open_run(path.parent / "runs" / name)
 

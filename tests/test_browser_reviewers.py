@@ -12,6 +12,7 @@ from browser import (
 )
 
 from lossprint.audit import export, resolve
+from lossprint.audit.applied import applied
 from lossprint.audit.review import open_reviews
 from lossprint.audit.store import open_run
 
@@ -105,7 +106,7 @@ def test_a_queue_is_shared_out_and_a_disagreement_is_settled_by_keyboard(page, b
     assert {sample: decision for sample, (decision, _) in settled(runs).items()} == {10: "accept", 12: "exclude"}
     run = open_run(runs / "plain")
     with open_reviews(run) as reviews:
-        made = export.changes(run, reviews).set_index("finding")
+        made = export.changes(applied(run, reviews)).set_index("finding")
     assert made.loc["label_error:10", "new"] == "shirt", "bob kept the label last, but it was settled"
     assert made.loc["label_error:12", "decision"] == "exclude"
 

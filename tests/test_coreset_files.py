@@ -1,16 +1,19 @@
 """Coresets as datasets and beside datasets: the manifest opens, what fits is told, and what does not is one line."""
 
 import shutil
+from pathlib import Path
 
 import pandas as pd
 import pytest
 from coreset_runs import at_home_on_disk, decide, lossprint
 from helpers import digests, make_run, one_line, read_csv
 
-from lossprint.audit import coresets, store
+from lossprint.audit import coresets, outfile, store
+from lossprint.audit.applied import applied
 from lossprint.audit.coresets import Ask
 from lossprint.audit.csvfile import csv_text
 from lossprint.audit.datasets import open_dataset
+from lossprint.audit.review import open_reviews
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +65,29 @@ def test_the_manifest_opens_as_a_dataset_where_it_reaches_the_images(tmp_path, c
     assert lossprint(capsys, *asked)[0] == 0 and digests(tmp_path) == again
 
 
+def test_a_coreset_and_its_manifest_are_of_the_same_decisions(run, tmp_path, capsys, monkeypatch):
+    """A validation sample that is excluded between the two is in the manifest: the record beside it knows nothing."""
+    look = outfile.refuse_record
+
+    def stored_meanwhile(path):
+        if path == tmp_path / "c.csv":
+            open_reviews(run).add(finding="outlier:31", sample=31, decision="exclude", reviewer="ann")
+        look(path)
+
+    monkeypatch.setattr(outfile, "refuse_record", stored_meanwhile)
+    folder = Path(run.manifest["dataset"]["root"])
+    asked = ("export", "coreset", run.path, "--method", "cld", "--fraction", "0.5")
+    asked += ("--out", tmp_path / "c.csv", "--manifest", folder / "m.csv")
+    assert lossprint(capsys, *asked)[0] == 0
+    before = outfile.read_record(folder / "m.csv")["decisions"]["last_review"]
+    assert before == outfile.read_record(tmp_path / "c.csv")["decisions"]["last_review"]
+    held_out = [row for row in read_csv(folder / "m.csv") if row["split"] != "train"]
+    assert len(held_out) == 24
+
+
 def test_a_manifest_of_frames_keeps_their_places(tmp_path):
     run = at_home_on_disk(make_run(tmp_path, frames=True).path.parent)
-    frame = coresets.manifest(run, coresets.coreset(run, "random", fraction=0.5))
+    frame = coresets.manifest(coresets.source_of(applied(run)), coresets.coreset(run, "random", fraction=0.5))
     assert list(frame) == ["path", "label", "split", "sequence", "frame"] and frame["frame"].notna().all()
 
 
@@ -97,7 +120,7 @@ def test_a_manifest_replaces_no_other_file_and_not_the_coreset(run, tmp_path, ca
 def exported(run, tmp_path):
     """The CSV of a coreset of 9 of the 30 training samples, and the manifest of its dataset."""
     out = tmp_path / "coreset.csv"
-    coresets.write(run, coresets.source_of(run), Ask("cld", per_class=3), out)
+    coresets.write(run, coresets.source_of(applied(run)), Ask("cld", per_class=3), out)
     return out, run.path.parent / "data" / "labels.csv"
 
 
@@ -107,7 +130,7 @@ def test_a_coreset_fits_its_dataset(run, exported, capsys):
     assert status == 0
     assert told == f"fits: 9 of 30 training samples of {dataset}, 3 classes, 3 to 3 of each\n"
     decide(run, int(read_csv(out)[0]["sample"]), "relabel", "shirt")
-    coresets.write(run, coresets.source_of(run), Ask("random", number=30), out)
+    coresets.write(run, coresets.source_of(applied(run)), Ask("random", number=30), out)
     fit = coresets.apply(out, dataset)
     assert fit.relabelled == 1 and fit.of == 30 and fit.fingerprint and fit.untouched
     dataset.write_text(dataset.read_text().replace(",test\n", ",val\n"))
@@ -136,7 +159,7 @@ def test_paths_and_labels_that_a_spreadsheet_would_run_come_back_as_they_are(tmp
     (data / table["path"][0]).rename(data / "=cmd.png")
     (data / "labels.csv").write_text(csv_text(table.assign(path=["=cmd.png", *table["path"][1:]])))
     run.write_scores(run.scores().assign(path=lambda scores: ["=cmd.png", *scores["path"][1:]]))
-    coresets.write(run, coresets.source_of(run), Ask("random", fraction=1.0), out)
+    coresets.write(run, coresets.source_of(applied(run)), Ask("random", fraction=1.0), out)
     assert "\n0,'=cmd.png,''-c," in out.read_text()
     fit = coresets.apply(out, data / "labels.csv")
     assert len(fit.samples) == 30 and "=cmd.png" in set(fit.samples["path"]) and fit.relabelled == 0

@@ -10,6 +10,7 @@ from coreset_runs import at_home_on_disk, decide, lossprint
 from helpers import digests, make_run, one_line, read_csv
 
 from lossprint.audit import coresets, store
+from lossprint.audit.applied import applied
 from lossprint.audit.coresets import Ask
 from lossprint.audit.outfile import read_record
 from lossprint.audit.review import open_reviews
@@ -38,10 +39,10 @@ def test_what_experts_excluded_is_never_chosen_and_what_they_relabelled_has_its_
     assert sorted(frame["sample"]) == [one for one in range(30) if one != 2]
     assert frame.set_index("sample")["label"][[0, 1, 4]].tolist() == ["bag", "bag", "coat"]
     assert frame["label"].value_counts().to_dict() == {"bag": 11, "coat": 9, "shirt": 9}
-    source = coresets.source_of(run)
+    source = coresets.source_of(applied(run))
     assert (source.excluded, source.relabelled, source.last_review) == (1, 1, 2)
     open_reviews(run).undo("ann")
-    assert coresets.source_of(run).relabelled == 0
+    assert coresets.source_of(applied(run)).relabelled == 0
 
 
 def test_flagged_labels_come_last_until_somebody_says_that_they_are_right(run):
@@ -63,7 +64,7 @@ def test_what_is_recommended_uses_the_embeddings_that_there_are(run):
     """Whatever other methods are asked for beside it."""
 
     def chosen(method, fraction, methods):
-        source = coresets.source_of(run, methods=methods)
+        source = coresets.source_of(applied(run), methods=methods)
         return coresets.choose(source, Ask(method, fraction=fraction))["sample"].tolist()
 
     for methods in (("recommended",), ("random", "recommended"), None):
@@ -119,10 +120,10 @@ def test_a_class_without_validation_samples_has_no_cld_and_comes_last_in_its_cla
 
 
 def test_a_run_of_imported_losses_says_what_it_lacks(run):
-    source = coresets.source_of(run)
+    source = coresets.source_of(applied(run))
     assert not coresets.lacking(source, "facility") and "last layer" in coresets.lacking(source, "grad_match")
     (run.path / "embeddings.safetensors").unlink()
-    source = coresets.source_of(run)
+    source = coresets.source_of(applied(run))
     for method in ("facility", "k_centre", "cld_diverse"):
         assert "embeddings" in one_line(coresets.choose, source, Ask(method, fraction=0.5))
     for method in ("grad_match", "glister", "crust"):
@@ -247,7 +248,7 @@ def test_nothing_else_is_overwritten(run, tmp_path, capsys):
 
 
 def test_every_method_can_be_asked_what_it_lacks(run):
-    source = coresets.source_of(run)
+    source = coresets.source_of(applied(run))
     for method in METHODS:
         if coresets.lacking(source, method):
             assert METHODS[method].title in one_line(coresets.choose, source, Ask(method, number=6))
@@ -259,7 +260,7 @@ def test_every_method_can_be_asked_what_it_lacks(run):
 
 
 def test_kept_subsets_come_back_and_can_be_replaced_and_dropped(run):
-    source = coresets.source_of(run)
+    source = coresets.source_of(applied(run))
     assert coresets.kept(run) == [] and coresets.damaged(run) == {}
     one = coresets.keep(run, source, Ask("cld", fraction=0.3, equal=True), " best 30 pc ")
     two = coresets.keep(run, source, Ask("random", number=4, seed=7), "a+b_c-1.0")
@@ -281,7 +282,7 @@ def test_kept_subsets_come_back_and_can_be_replaced_and_dropped(run):
     ["", " ", ".", "..", "../x", "a/b", "a\\b", "/etc/x", ".hidden", "-x", "a\nb", "a\0b", "a\x1b[2J", "x" * 65, "é"],
 )
 def test_a_name_that_is_no_file_name_is_refused_everywhere(run, name):
-    source, before = coresets.source_of(run), digests(run.path.parent)
+    source, before = coresets.source_of(applied(run)), digests(run.path.parent)
     for call in (
         lambda: coresets.keep(run, source, Ask("cld", number=3), name),
         lambda: run.selection_path(name),
@@ -293,7 +294,7 @@ def test_a_name_that_is_no_file_name_is_refused_everywhere(run, name):
 
 
 def test_a_name_that_differs_by_capitals_only_is_refused(run):
-    source = coresets.source_of(run)
+    source = coresets.source_of(applied(run))
     coresets.keep(run, source, Ask("cld", number=3), "Best")
     assert "differs from 'Best' by more than capitals" in one_line(
         coresets.keep, run, source, Ask("cld", number=4), "best"
@@ -302,7 +303,7 @@ def test_a_name_that_differs_by_capitals_only_is_refused(run):
 
 
 def test_damaged_subsets_leave_the_others_alone_and_are_told(run):
-    source, folder = coresets.source_of(run), run.path / "selections"
+    source, folder = coresets.source_of(applied(run)), run.path / "selections"
     for name in ("good", "binary", "edited", "alone", "strange", "broken", "empty"):
         coresets.keep(run, source, Ask("cld", number=3), name)
     (folder / "binary.csv").write_bytes(bytes(range(256)))

@@ -18,7 +18,7 @@ from helpers import answering, environment, free_port
 from lossprint.audit import cli, open_run
 from lossprint.audit.store import STAGES
 from lossprint.audit.types import SCORES
-from lossprint.scoring.methods import ADVICE, METHODS
+from lossprint.scoring.coresets.methods import ADVICE, METHODS
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"

@@ -14,6 +14,7 @@ from coreset_runs import at_home_on_disk, decide, lossprint
 from helpers import make_run, one_line
 
 from lossprint.audit import coresets, evaluate, models, store, train, trainings, workflow
+from lossprint.audit.applied import applied
 from lossprint.audit.coresets import Ask
 from lossprint.audit.evaluate import SAME
 from lossprint.audit.review import open_reviews
@@ -213,7 +214,7 @@ def test_the_last_layer_takes_labels_as_decided(run):
     run = run.finish("record", size=28)
 
     def layer() -> LastLayer:
-        return coresets.source_of(run, methods=("glister",)).pool.layer
+        return coresets.source_of(applied(run), methods=("glister",)).pool.layer
 
     found = layer()
     np.testing.assert_array_equal(found.weight, network.head.weight.detach().numpy())
@@ -228,7 +229,7 @@ def test_the_last_layer_takes_labels_as_decided(run):
     np.testing.assert_array_equal(found.val_vectors, vectors[37:51])
     for method in ("glister", "grad_match", "crust"):
         assert coresets.coreset(run, method, per_class=2)["label"].value_counts().tolist() == [2, 2, 2]
-    assert coresets.source_of(run, methods=("cld",)).pool.layer is None
+    assert coresets.source_of(applied(run), methods=("cld",)).pool.layer is None
 
 
 # ------------------------------------------------------------------------------------------------- side by side
@@ -440,7 +441,7 @@ def test_all_methods_are_those_that_the_run_can_do_and_a_stop_is_told(run, monke
     assert status == 1 and not told and error == "lossprint: stopped; what is recorded is kept\n"
     assert len(fits.calls) == 1 and run.evaluation()["key"].nunique() == 1
     overlap = run.overlap()
-    source = coresets.source_of(run)
+    source = coresets.source_of(applied(run))
     able = {name for name in coresets.METHODS if not coresets.lacking(source, name)}
     assert set(overlap["first"]) == able and "grad_match" not in able and {"cld", "facility"} <= able
     assert len(coresets.choose(source, Ask("cld", fraction=0.5))) == 18

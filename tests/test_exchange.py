@@ -9,6 +9,7 @@ import pytest
 from helpers import at_home, make_run
 
 from lossprint.audit import exchange, export, labelstudio
+from lossprint.audit.applied import applied
 from lossprint.audit.resolve import resolve, votes
 from lossprint.audit.review import open_reviews
 from lossprint.audit.types import LossprintError
@@ -342,7 +343,10 @@ def test_label_studio_and_back_gives_the_same_decisions(run, other, tmp_path):
         first, again = (resolve(open_reviews(one).history(), rule) for one in (run, other))
         columns = ["sample", "decision", "new_label", "reviewer"]
         assert first[columns].fillna("").values.tolist() == again[columns].fillna("").values.tolist()
-        assert export.cleaned(run, apply=rule)["label"].tolist() == export.cleaned(other, apply=rule)["label"].tolist()
+        assert (
+            export.cleaned(applied(run, apply=rule))["label"].tolist()
+            == export.cleaned(applied(other, apply=rule))["label"].tolist()
+        )
     assert len(made.decisions) == 7
     comments = open_reviews(other).history().set_index(["sample", "reviewer", "role"])["comment"]
     assert comments[1, "ann", "import"].startswith('=cuff\n"see" [decided 20')
@@ -369,11 +373,11 @@ def test_a_choice_changed_in_label_studio_is_that_persons(run, other, tmp_path):
 @pytest.mark.parametrize("which", ["cleaned.csv", "cleaned.changes.csv", "tree/labels.csv", "cleanlab.csv"])
 def test_our_own_tables_and_back_export_the_same(run, other, tmp_path, which):
     much(run)
-    export.write_cleaned(run, tmp_path / "cleaned.csv")
-    export.write_cleaned(run, tmp_path / "tree")
-    export.write_table(run, export.cleanlab(run), tmp_path / "cleanlab.csv", "latest", "keep")
+    export.write_cleaned(applied(run), tmp_path / "cleaned.csv")
+    export.write_cleaned(applied(run), tmp_path / "tree")
+    export.write_table(applied(run), export.cleanlab, tmp_path / "cleanlab.csv")
     exchange.import_file(other, tmp_path / which)
-    wanted, found = export.cleaned(run), export.cleaned(other)
+    wanted, found = export.cleaned(applied(run)), export.cleaned(applied(other))
     if which in ("cleaned.csv", "tree/labels.csv"):  # excluded samples are not in these
         wanted, found = (one[one["path"] != image(3)] for one in (wanted, found))
     columns = ["path", "label", "change", "reviewer"]
@@ -396,11 +400,11 @@ def test_hostile_labels_and_names_go_round(tmp_path):
     shutil.copytree(tmp_path / "one", tmp_path / "two", ignore=shutil.ignore_patterns("reviews.db*"))
     shutil.copytree(tmp_path / "one", tmp_path / "three", ignore=shutil.ignore_patterns("reviews.db*"))
     labelstudio.write_tasks(run, tmp_path / "t.json")
-    export.write_cleaned(run, tmp_path / "c.csv")
+    export.write_cleaned(applied(run), tmp_path / "c.csv")
     for folder, file in (("two", "t.json"), ("three", "c.changes.csv")):
         again = at_home(tmp_path / folder)
         exchange.import_file(again, tmp_path / file)
-        assert export.cleaned(again)["label"].tolist() == export.cleaned(run)["label"].tolist()
+        assert export.cleaned(applied(again))["label"].tolist() == export.cleaned(applied(run))["label"].tolist()
         assert set(open_reviews(again).history()["reviewer"]) == {"=cmd|'\""}
 
 

@@ -8,6 +8,7 @@ import pytest
 from helpers import at_home, digests, make_run, read_csv
 
 from lossprint.audit import coresets, export
+from lossprint.audit.applied import applied
 from lossprint.audit.csvfile import csv_text
 from lossprint.audit.datasets import open_dataset
 from lossprint.audit.review import open_reviews
@@ -96,9 +97,9 @@ def test_a_half_written_run_is_not_exported(run, tmp_path):
     half = run.reopen("score")
     for act in (
         export.findings,
-        export.cleaned,
+        applied,
         lambda run: coresets.coreset(run, "cld", fraction=0.5),
-        lambda run: export.write_cleaned(run, tmp_path / "x"),
+        lambda run: export.write_cleaned(applied(run), tmp_path / "x"),
     ):
         with pytest.raises(LossprintError, match="expected a whole run, found one half written"):
             act(half)
@@ -110,7 +111,7 @@ def test_a_half_written_run_is_not_exported(run, tmp_path):
 
 def test_cleaned_applies_each_decision_and_says_why(run):
     ids = decide(run)
-    frame = export.cleaned(run)
+    frame = export.cleaned(applied(run))
     assert list(frame) == [
         "path",
         "label",
@@ -147,7 +148,7 @@ def test_cleaned_applies_each_decision_and_says_why(run):
 
 def test_every_change_traces_to_one_review(run):
     ids = decide(run)
-    frame = export.changes(run)
+    frame = export.changes(applied(run))
     assert list(frame) == list(export.CHANGES)
     assert frame[["old", "new", "decision", "finding", "split"]].values.tolist() == [
         ["coat", "shirt", "accept", "label_error:1", "train"],
@@ -168,19 +169,19 @@ def test_every_change_traces_to_one_review(run):
 
 
 def test_without_decisions_nothing_changes_and_no_database_is_made(run, tmp_path):
-    frame = export.cleaned(run)
-    assert frame["label"].tolist() == run.samples()["label"].tolist() and export.changes(run).empty
-    done = export.write_cleaned(run, tmp_path / "c.csv")
+    frame = export.cleaned(applied(run))
+    assert frame["label"].tolist() == run.samples()["label"].tolist() and export.changes(applied(run)).empty
+    done = export.write_cleaned(applied(run), tmp_path / "c.csv")
     assert (done.kept, done.relabelled, done.excluded, done.unreadable) == (54, 0, 0, 0)
     assert not (run.path / "reviews.db").exists()
 
 
 def test_frames_keep_their_sequence(tmp_path):
     run = make_run(tmp_path, frames=True, train=3, held_out=2)
-    frame = export.cleaned(run)
+    frame = export.cleaned(applied(run))
     assert list(frame)[:5] == ["path", "label", "split", "sequence", "frame"]
     assert frame["frame"].tolist()[:9] == list(range(9)) and frame["sequence"].iloc[0] == "train-1"
-    export.write_cleaned(run, tmp_path / "data" / "cleaned.csv")
+    export.write_cleaned(applied(run), tmp_path / "data" / "cleaned.csv")
     again = open_dataset(tmp_path / "data" / "cleaned.csv").samples
     assert again["frame"].tolist() == run.samples()["frame"].tolist()
 
@@ -189,7 +190,7 @@ def test_the_csv_is_a_manifest_with_its_changes_beside_it_and_the_same_bytes_twi
     decide(run)
     root = Path(run.manifest["dataset"]["root"])
     before = digests(root)
-    done = export.write_cleaned(run, root / "cleaned.csv")
+    done = export.write_cleaned(applied(run), root / "cleaned.csv")
     assert done == export.Cleaned(root / "cleaned.csv", root / "cleaned.changes.csv", 52, 2, 2, 0)
     assert "52 samples written to" in str(done) and "2 relabelled, 2 excluded" in str(done)
     first = digests(root)
@@ -197,7 +198,7 @@ def test_the_csv_is_a_manifest_with_its_changes_beside_it_and_the_same_bytes_twi
     assert sorted(set(first) - set(before)) == ["cleaned.changes.csv", "cleaned.csv", "cleaned.csv.json"]
 
     dataset = open_dataset(root / "cleaned.csv")
-    kept = export.cleaned(run)
+    kept = export.cleaned(applied(run))
     assert (
         dataset.samples[["path", "label", "split"]].values.tolist() == kept[["path", "label", "split"]].values.tolist()
     )
@@ -212,7 +213,7 @@ def test_the_csv_is_a_manifest_with_its_changes_beside_it_and_the_same_bytes_twi
             assert changed[path]["reason"] and changed[path]["reviewer"] and changed[path]["review"]
     assert b",'=cuff" not in done.manifest.read_bytes() and b'"\'=cuff, see"' in done.manifest.read_bytes()
 
-    export.write_cleaned(at_home(root.parent), root / "cleaned.csv")
+    export.write_cleaned(applied(at_home(root.parent)), root / "cleaned.csv")
     assert digests(root) == first
 
 
@@ -223,10 +224,12 @@ def test_an_export_never_overwrites_what_the_dataset_has(run):
     before = digests(root)
     frame = export.findings(run)
     acts = {
-        "expected another file than the dataset's own manifest": lambda: export.write_cleaned(run, root / "labels.csv"),
-        "expected a new file or an earlier export": lambda: export.write_cleaned(run, root / "other.csv"),
+        "expected another file than the dataset's own manifest": lambda: export.write_cleaned(
+            applied(run), root / "labels.csv"
+        ),
+        "expected a new file or an earlier export": lambda: export.write_cleaned(applied(run), root / "other.csv"),
         "an earlier export in the dataset's folder, found .*c.changes.csv": lambda: export.write_cleaned(
-            run, root / "c.csv"
+            applied(run), root / "c.csv"
         ),
         "the dataset's own manifest": lambda: export.save(run, frame, root / "images" / ".." / "labels.csv"),
     }
@@ -248,4 +251,4 @@ def test_decisions_of_another_dataset_are_refused(run):
     with pytest.raises(
         LossprintError, match=r"expected decisions on the 54 samples of .*, found review 7 of sample 999"
     ):
-        export.cleaned(run, Foreign())
+        export.cleaned(applied(run, Foreign()))

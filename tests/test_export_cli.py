@@ -63,6 +63,29 @@ def test_every_export_takes_a_rule_and_says_what_it_wrote(run, tmp_path, capsys)
     assert str(tmp_path / "t.xml") in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("what", ["changes", "cleanlab", "cleaned", "manifest"])
+def test_a_decision_stored_while_an_export_is_made_is_in_its_table_and_its_record_or_in_neither(
+    run, tmp_path, monkeypatch, what
+):
+    """Stored when the place of the record is looked at: the table of the changes is made by then, the record is not."""
+    look, reviews, out = outfile.refuse_record, open_reviews(run), tmp_path / "x.csv"
+
+    def stored_meanwhile(path):
+        reviews.add(finding="label_error:6", sample=6, decision="relabel", new_label="shirt", reviewer="cay")
+        look(path)
+
+    monkeypatch.setattr(outfile, "refuse_record", stored_meanwhile)
+    assert call("export", what, run.path, "--out", out) == 0
+    record = outfile.read_record(out)
+    given, labels = run.samples().set_index("path")["label"], {"cleaned": "label", "manifest": "label"}
+    rows = read_csv(out)
+    column = labels.get(what, "new" if what == "changes" else "cleaned_label")
+    relabelled = [row["path"] for row in rows if row[column] and row[column] != given[row["path"]]]
+    assert record["relabelled"] == len(relabelled)
+    if what != "manifest":  # it has no room for who decided
+        assert record["last_review"] == max(int(row["review"]) for row in rows if row["review"])
+
+
 def test_decisions_are_imported_and_faults_are_one_line(run, tmp_path, capsys):
     (tmp_path / "f.csv").write_text("path,label\nimages/train_006.png,shirt\n")
     assert call("reviews", "import", run.path, tmp_path / "f.csv", "--reviewer", "eve") == 0

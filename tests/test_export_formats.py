@@ -13,6 +13,7 @@ import pytest
 from helpers import at_home, digests, make_run, read_csv
 
 from lossprint.audit import export, labelstudio, manifests, outfile
+from lossprint.audit.applied import applied
 from lossprint.audit.datasets import open_dataset
 from lossprint.audit.review import open_reviews
 from lossprint.audit.store import Run, open_run
@@ -64,7 +65,7 @@ SAID = [
 )
 def test_rules_say_whose_decisions_apply_and_each_change_traces_to_one(run, rule, new):
     decide(run, *SAID)
-    changed, kept = export.changes(run, apply=rule), export.cleaned(run, apply=rule)
+    changed, kept = export.changes(applied(run, apply=rule)), export.cleaned(applied(run, apply=rule))
     samples = run.samples().set_index("path")["sample"]
     assert dict(zip(samples[changed["path"]], changed["new"])) == new
     assert len(kept) == 54 - sum(label == "" for label in new.values())
@@ -73,7 +74,7 @@ def test_rules_say_whose_decisions_apply_and_each_change_traces_to_one(run, rule
         decision = history.loc[row.review]
         assert decision["stands"] and decision["sample"] == samples[row.path] and decision["reviewer"] == row.reviewer
         assert (decision["new_label"] == row.new) if row.new else decision["decision"] == "exclude"
-    counted = export.tally(open_reviews(run).history(), run.samples().set_index("sample")["label"], apply=rule)
+    counted = applied(run, apply=rule).tally(run.samples().set_index("sample")["label"])
     assert (counted.relabelled, counted.excluded) == (
         sum(map(bool, new.values())),
         sum(not one for one in new.values()),
@@ -82,24 +83,24 @@ def test_rules_say_whose_decisions_apply_and_each_change_traces_to_one(run, rule
 
 def test_unsure_samples_are_dropped_where_asked(run, tmp_path):
     decide(run, *SAID)
-    assert export.changes(run, unsure="drop")["decision"].tolist() == ["relabel", "unsure", "relabel"]
-    kept = export.cleaned(run, apply="majority", unsure="drop")
+    assert export.changes(applied(run, unsure="drop"))["decision"].tolist() == ["relabel", "unsure", "relabel"]
+    kept = export.cleaned(applied(run, apply="majority", unsure="drop"))
     samples = run.samples()
     assert set(samples["path"]) - set(kept["path"]) == {samples["path"][6]}
-    row = export.changes(run, apply="majority", unsure="drop").set_index("decision").loc["unsure"]
+    row = export.changes(applied(run, apply="majority", unsure="drop")).set_index("decision").loc["unsure"]
     assert row["new"] == "" and row["reason"] == "left out, unsure in review of label_error:6"
-    done = export.write_cleaned(run, tmp_path / "c.csv", unsure="drop")
+    done = export.write_cleaned(applied(run, unsure="drop"), tmp_path / "c.csv")
     assert (done.excluded, done.unsure, done.kept) == (1, 1, 53) and "1 excluded (1 of them unsure)" in str(done)
     for options in ({"unsure": "perhaps"}, {"apply": "best"}, {"apply": "reviewer:eve"}):
         with pytest.raises(LossprintError, match="expected"):
-            export.write_cleaned(run, tmp_path / "never.csv", **options)
+            export.write_cleaned(applied(run, **options), tmp_path / "never.csv")
     assert not (tmp_path / "never.csv").exists()
 
 
 def test_the_record_says_what_was_applied_without_a_clock(run, tmp_path):
     decide(run, *SAID)
     for out in (tmp_path / "c.csv", tmp_path / "c2.parquet", tmp_path / "tree"):
-        export.write_cleaned(run, out, apply="majority", unsure="drop")
+        export.write_cleaned(applied(run, apply="majority", unsure="drop"), out)
         record = outfile.read_record(out)
         assert record["dataset"] == run.manifest["dataset"]["source"]
         assert record["run"] == {
@@ -115,7 +116,7 @@ def test_the_record_says_what_was_applied_without_a_clock(run, tmp_path):
     assert outfile.read_record(tmp_path / "none.csv") is None
     first = digests(tmp_path)
     for out in (tmp_path / "c.csv", tmp_path / "c2.parquet"):
-        export.write_cleaned(at_home(run.path.parent), out, apply="majority", unsure="drop")
+        export.write_cleaned(applied(at_home(run.path.parent), apply="majority", unsure="drop"), out)
     again = {name: value for name, value in digests(tmp_path).items() if not name.startswith("home/run")}
     assert again == {name: value for name, value in first.items() if not name.startswith("home/run")}
 
@@ -123,23 +124,23 @@ def test_the_record_says_what_was_applied_without_a_clock(run, tmp_path):
 def test_another_file_in_the_place_of_the_record_is_left_alone(run, tmp_path):
     (tmp_path / "c.csv.json").write_text('{"mine": 1}')
     with pytest.raises(LossprintError, match=r"expected no file or an earlier record of c\.csv, found"):
-        export.write_cleaned(run, tmp_path / "c.csv")
+        export.write_cleaned(applied(run), tmp_path / "c.csv")
     assert (tmp_path / "c.csv.json").read_text() == '{"mine": 1}' and not (tmp_path / "c.csv").exists()
 
 
 def test_parquet_is_a_manifest_and_the_same_table_as_the_csv(run):
     decide(run, *SAID)
     root = Path(run.manifest["dataset"]["root"])
-    done = export.write_cleaned(run, root / "cleaned.parquet")
+    done = export.write_cleaned(applied(run), root / "cleaned.parquet")
     table = pq.read_table(done.manifest).to_pandas()
-    wanted = export.cleaned(run)
+    wanted = export.cleaned(applied(run))
     assert list(table) == list(wanted) and table["label"].tolist() == wanted["label"].tolist()
     assert table["review"].dropna().astype(int).tolist() == wanted["review"].dropna().tolist()
     assert open_dataset(done.manifest).samples["label"].tolist() == wanted["label"].tolist()
-    export.write_cleaned(run, root / "cleaned.parquet")  # an earlier export is replaced
+    export.write_cleaned(applied(run), root / "cleaned.parquet")  # an earlier export is replaced
     shutil.copyfile(root / "labels.csv", root / "other.parquet")
     with pytest.raises(LossprintError, match="expected a new file or an earlier export"):
-        export.write_cleaned(run, root / "other.parquet")
+        export.write_cleaned(applied(run), root / "other.parquet")
 
 
 # ---------------------------------------------------------------------------------------------------- manifests
@@ -171,16 +172,16 @@ def test_a_corrected_csv_differs_in_the_changed_cells_only(run, tmp_path, end):
     content = odd(run, end)
     run = with_manifest(run, content)
     decide(run, (1, "ann", "=shirt"), (4, "ann", "=bag"), (53, "ann", "exclude"), (0, "ann", "=bag"))
-    made = manifests.corrected(run)
+    made = manifests.corrected(applied(run))
     # shirt is first spelled bare (sample 2), bag bare (sample 0): so the manifest itself spells them.
     wanted = content.replace(b'001,"coat",', b"001,shirt,").replace(b"004,coat,", b"004,bag,")
     wanted = wanted[: wanted.index(b"053,")]
     assert made == wanted and made != content
-    out, record = manifests.write_manifest(run, tmp_path / "m.csv")
+    out, record = manifests.write_manifest(applied(run), tmp_path / "m.csv")
     assert out.read_bytes() == made and (record["relabelled"], record["excluded"], record["samples"]) == (2, 1, 53)
     assert outfile.read_record(out) == record
     again = open_dataset(shutil.copyfile(out, Path(run.manifest["dataset"]["root"]) / "m2.csv"), check=False)
-    assert again.samples["label"].tolist() == export.cleaned(run)["label"].tolist()
+    assert again.samples["label"].tolist() == export.cleaned(applied(run))["label"].tolist()
 
 
 def test_hostile_labels_are_spelled_as_the_manifest_spells_them(tmp_path):
@@ -188,7 +189,7 @@ def test_hostile_labels_are_spelled_as_the_manifest_spells_them(tmp_path):
     source = Path(run.manifest["dataset"]["source"])
     decide(run, *[(sample, "=ann", f"={label}") for sample, label in enumerate(NASTY)])
     before = read_csv(source)
-    manifests.write_manifest(run, tmp_path / "m.csv")
+    manifests.write_manifest(applied(run), tmp_path / "m.csv")
     after = read_csv(tmp_path / "m.csv")
     assert [row["label"] for row in after[:4]] == list(NASTY) and after[4:] == before[4:]
     assert [row["path"] for row in after] == [row["path"] for row in before]
@@ -196,7 +197,7 @@ def test_hostile_labels_are_spelled_as_the_manifest_spells_them(tmp_path):
 
 def test_without_decisions_the_copy_is_the_same_file(run):
     source = Path(run.manifest["dataset"]["source"])
-    assert manifests.corrected(run) == source.read_bytes()
+    assert manifests.corrected(applied(run)) == source.read_bytes()
 
 
 @pytest.mark.parametrize("kind", [pa.string(), pa.dictionary(pa.int32(), pa.string()), pa.int64(), pa.float64()])
@@ -211,13 +212,13 @@ def test_a_corrected_parquet_keeps_its_types_columns_and_order(run, tmp_path, ki
     run = with_manifest(run, (tmp_path / "odd.parquet").read_bytes(), "odd.parquet")
     new = run.classes[0]
     decide(run, (1, "ann", f"={new}"), (5, "ann", "exclude"))
-    out, _ = manifests.write_manifest(run, tmp_path / "m.parquet")
+    out, _ = manifests.write_manifest(applied(run), tmp_path / "m.parquet")
     again = pq.read_table(out)
     assert again.schema.equals(table.schema, check_metadata=True)
     cells = table.to_pylist()
     cells[1]["label"] = cells[0]["label"]
     assert again.to_pylist() == cells[:5] + cells[6:]
-    assert out.read_bytes() == manifests.corrected(run)
+    assert out.read_bytes() == manifests.corrected(applied(run))
 
 
 def test_a_manifest_that_is_not_the_audited_one_is_refused(run, tmp_path):
@@ -234,11 +235,11 @@ def test_a_manifest_that_is_not_the_audited_one_is_refused(run, tmp_path):
     ):
         source.write_text(broken)
         with pytest.raises(LossprintError, match=says) as error:
-            manifests.write_manifest(run, tmp_path / "m.csv")
+            manifests.write_manifest(applied(run), tmp_path / "m.csv")
         assert "\n" not in str(error.value)
     source.unlink()
     with pytest.raises(LossprintError, match="expected the run's manifest, found no such file"):
-        manifests.corrected(run)
+        manifests.corrected(applied(run))
     assert not (tmp_path / "m.csv").exists()
 
 
@@ -253,13 +254,13 @@ def test_manifests_are_not_written_over_the_dataset_or_for_folders(run, tmp_path
         (run.path / "m.csv", "a file outside the run folder"),
     ):
         with pytest.raises(LossprintError, match=f"expected {says}"):
-            manifests.write_manifest(run, out)
+            manifests.write_manifest(applied(run), out)
     assert digests(root) == before
-    manifests.write_manifest(run, root / "m.csv")
-    manifests.write_manifest(run, root / "m.csv")
+    manifests.write_manifest(applied(run), root / "m.csv")
+    manifests.write_manifest(applied(run), root / "m.csv")
     folder = make_run(tmp_path / "folder", kind="folder", train=3, held_out=1)
     with pytest.raises(LossprintError, match="a CSV or Parquet manifest, found a folder of class folders"):
-        manifests.corrected(folder)
+        manifests.corrected(applied(folder))
 
 
 # ---------------------------------------------------------------------------------------------------- other tools
@@ -267,7 +268,8 @@ def test_manifests_are_not_written_over_the_dataset_or_for_folders(run, tmp_path
 
 def test_cleanlabs_table_has_quality_flags_and_the_decided_label(run, tmp_path):
     decide(run, *SAID)
-    frame = export.cleanlab(run, apply="reviewer:ann")
+    decisions = applied(run, apply="reviewer:ann")
+    frame = export.cleanlab(decisions)
     assert tuple(frame) == export.CLEANLAB and len(frame) == 54
     assert frame.loc[frame["is_label_issue"], "sample"].tolist() == [1, 4]
     scores = run.scores().set_index("sample")["label_error"]
@@ -277,7 +279,8 @@ def test_cleanlabs_table_has_quality_flags_and_the_decided_label(run, tmp_path):
     by = frame.set_index("sample")
     assert by.loc[1, ["given_label", "predicted_label", "cleaned_label"]].tolist() == ["coat", "shirt", "shirt"]
     assert pd.isna(by.loc[5, "cleaned_label"]) and by.loc[2, "cleaned_label"] == by.loc[2, "given_label"]
-    out = export.write_table(run, frame, tmp_path / "c.csv", "reviewer:ann", "keep")
+    out = tmp_path / "c.csv"
+    pd.testing.assert_frame_equal(export.write_table(decisions, export.cleanlab, out), frame)
     row = read_csv(out)[1]
     assert row["is_label_issue"] == "True" and row["label_quality"] == str(quality[1]) and row["review"] == "1"
     assert outfile.read_record(out)["rule"] == "reviewer:ann"

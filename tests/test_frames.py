@@ -12,6 +12,7 @@ from helpers import at_home, make_run
 from videos import make_video_run
 
 from lossprint.audit import exchange, export, manifests, procedural, spans
+from lossprint.audit.applied import applied
 from lossprint.audit.cli import main
 from lossprint.audit.review import open_reviews
 from lossprint.audit.store import open_run
@@ -84,10 +85,10 @@ def test_an_accepted_move_puts_the_manifest_in_the_right_order(made, run):
     span, planted = span_of(run, truth, "moved")
     accept(run, span)
     source = truth.manifest.read_text().splitlines()
-    right = manifests.corrected(run).decode().splitlines()
+    right = manifests.corrected(applied(run)).decode().splitlines()
     assert right[0] == source[0] and len(right) == len(source)
     table = pd.read_csv(truth.manifest)
-    new = pd.read_csv(pd.io.common.BytesIO(manifests.corrected(run)))
+    new = pd.read_csv(pd.io.common.BytesIO(manifests.corrected(applied(run))))
     mine = new[new["sequence"] == planted["sequence"]]
     assert mine["frame"].is_monotonic_increasing and mine["frame"].tolist() == list(range(len(mine)))
     frames = truth.frames[truth.frames["sequence"] == planted["sequence"]].sort_values("true_frame")
@@ -95,15 +96,13 @@ def test_an_accepted_move_puts_the_manifest_in_the_right_order(made, run):
     assert mine["label"].tolist() == frames["true_label"].tolist()
     others = table["sequence"] != planted["sequence"]
     pd.testing.assert_frame_equal(new[others], table[others])
-    cleaned = export.cleaned(run)
+    cleaned = export.cleaned(applied(run))
     mine = cleaned[cleaned["sequence"] == planted["sequence"]]
     assert mine["path"].tolist() == frames["path"].tolist() and mine["frame"].is_monotonic_increasing
-    changed = export.changes(run)
+    changed = export.changes(applied(run))
     assert (changed["decision"] == "reorder").all() and len(changed) == span["frames"]
     assert (changed["old"] == changed["new"]).all() and (changed["old_frame"] != changed["new_frame"]).all()
-    assert export.tally(open_reviews(run).history(), run.samples().set_index("sample")["label"]).reordered == len(
-        changed
-    )
+    assert applied(run).tally(run.samples().set_index("sample")["label"]).reordered == len(changed)
 
 
 def test_a_parquet_manifest_is_put_in_order_too(made, run):
@@ -113,8 +112,8 @@ def test_a_parquet_manifest_is_put_in_order_too(made, run):
     table = pd.read_csv(truth.manifest)
     source = truth.manifest.with_suffix(".parquet")
     pq.write_table(pa.Table.from_pandas(table.assign(note=range(len(table)))), source)
-    found = pq.read_table(pa.BufferReader(manifests._corrected(source, export.applied(run)))).to_pandas()
-    csv = pd.read_csv(pd.io.common.BytesIO(manifests.corrected(run)))
+    found = pq.read_table(pa.BufferReader(manifests._corrected(source, applied(run).table))).to_pandas()
+    csv = pd.read_csv(pd.io.common.BytesIO(manifests.corrected(applied(run))))
     pd.testing.assert_frame_equal(found[list(csv)], csv)
     here = found["sequence"] == planted["sequence"]
     assert (found.loc[~here, "note"] == np.flatnonzero(~here)).all()
@@ -128,13 +127,13 @@ def test_accepted_labels_and_places_hold_side_by_side(made, run):
     sample = int(run.frames().query("sequence == @span.sequence and frame == @span.start")["sample"].iloc[0])
     reviews = open_reviews(run)
     reviews.add(finding=f"outlier:{sample}", sample=sample, decision="relabel", new_label="wash", reviewer="ann")
-    row = export.applied(run).set_index("sample").loc[sample]
+    row = applied(run).table.set_index("sample").loc[sample]
     assert row["label"] == "wash" and row["frame"] != row["given_frame"] and row["change"] == "relabelled"
     reviews.add(finding=f"outlier:{sample}", sample=sample, decision="exclude", reviewer="ann")
-    lines = manifests.corrected(run).decode().splitlines()
+    lines = manifests.corrected(applied(run)).decode().splitlines()
     assert len(lines) == len(truth.frames) and not any(row["path"] in line for line in lines)
     accept(run, span, "keep")
-    row = export.applied(run).set_index("sample").loc[sample]
+    row = applied(run).table.set_index("sample").loc[sample]
     assert row["frame"] == row["given_frame"] and row["change"] == "excluded"
 
 
@@ -143,7 +142,7 @@ def test_an_accepted_swap_and_a_relabel_with_other_ends(made, run):
     for error in ("swap", "phase", "window", "boundary"):
         span, planted = span_of(run, truth, error)
         accept(run, span, start=int(planted["start"]), end=int(planted["end"]))
-    table = pd.read_csv(pd.io.common.BytesIO(manifests.corrected(run)))
+    table = pd.read_csv(pd.io.common.BytesIO(manifests.corrected(applied(run))))
     still = truth.frames["error"] == "moved"
     pd.testing.assert_series_equal(table["label"], truth.frames["true_label"], check_names=False)
     assert (table["frame"] == truth.frames["frame"]).all() and still.any()
@@ -155,7 +154,7 @@ def test_segments_are_the_stretches_of_one_label_as_decided(made, run, tmp_path)
     truth = made[1]
     for error in ("swap", "moved"):
         accept(run, span_of(run, truth, error)[0])
-    found = export.segments(run)
+    found = export.segments(applied(run))
     assert list(found) == ["sequence", "start", "end", "label"]
     for error in ("swap", "moved"):
         name = truth.spans.loc[truth.spans["error"] == error, "sequence"].iloc[0]
@@ -168,16 +167,16 @@ def test_segments_are_the_stretches_of_one_label_as_decided(made, run, tmp_path)
     sample = int(run.frames()["sample"].iloc[3])
     open_reviews(run).add(finding="outlier:0", sample=sample, decision="exclude", reviewer="ann")
     name = run.frames()["sequence"].iloc[3]
-    first, second = (row for _, row in export.segments(run).query("sequence == @name").head(2).iterrows())
+    first, second = (row for _, row in export.segments(applied(run)).query("sequence == @name").head(2).iterrows())
     assert (first["end"], second["start"], first["label"]) == (2, 4, second["label"])
     out = tmp_path / "segments.csv"
     assert main(["export", "segments", str(run.path), "--out", str(out)]) == 0
-    pd.testing.assert_frame_equal(pd.read_csv(out), export.segments(run), check_dtype=False)
+    pd.testing.assert_frame_equal(pd.read_csv(out), export.segments(applied(run)), check_dtype=False)
 
 
 def test_a_dataset_without_videos_has_no_segments(tmp_path):
     with pytest.raises(LossprintError, match="expected video frames"):
-        export.segments(make_run(tmp_path))
+        export.segments(applied(make_run(tmp_path)))
 
 
 def test_orders_that_contradict_each_other_are_refused_in_one_line(made, run):
@@ -187,7 +186,7 @@ def test_orders_that_contradict_each_other_are_refused_in_one_line(made, run):
     new = {"new_frame": int(one["new_frame"]), "reviewer": "ann", "decision": "reorder"}
     open_reviews(run).add(finding=span["span"], sample=int(one["sample"]), **new)
     with pytest.raises(LossprintError, match=f"each frame of '{planted['sequence']}' once, found frame") as error:
-        export.applied(run)
+        export.cleaned(applied(run))
     assert "\n" not in str(error.value) and span["span"] in str(error.value)
 
 
@@ -208,13 +207,13 @@ def test_decisions_on_places_go_out_and_come_in_again(made, run, tmp_path):
     span, _ = span_of(run, made[1], "moved")
     accept(run, span)
     file = tmp_path / "changes.csv"
-    file.write_text(export.csv_text(export.changes(run)))
+    file.write_text(export.csv_text(export.changes(applied(run))))
     shutil.copytree(made[2], tmp_path / "other")
     other = at_home(tmp_path / "other")
     plan = exchange.import_file(other, file)
     assert plan.counts == {"reorder": span["frames"]}
     assert exchange.import_file(other, file).counts == {}
-    assert manifests.corrected(other) == manifests.corrected(run)
+    assert manifests.corrected(applied(other)) == manifests.corrected(applied(run))
 
 
 def test_a_damaged_timeline_is_told_and_a_run_without_one_is_as_before(run):

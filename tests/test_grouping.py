@@ -10,6 +10,7 @@ from helpers import make_run
 from lossprint.app import data, decide, grouping, keeping
 from lossprint.app.views import duplicates
 from lossprint.audit import find
+from lossprint.audit.applied import applied
 from lossprint.audit.export import changes
 from lossprint.audit.review import open_reviews
 from lossprint.audit.store import open_run
@@ -283,7 +284,7 @@ def test_a_decision_on_a_part_is_exported_on_its_samples_alone(run, monkeypatch)
     assert row.group == "near_duplicate:2 (2 of 3)"
     plan = keeping.plan(table, table.frame, np.array([0.1, 0.2]), loaded.samples, data.reviews(loaded).history())
     decide.store_all(loaded, plan.decisions)
-    changed = changes(open_run(run.path))
+    changed = changes(applied(open_run(run.path)))
     assert list(changed["decision"]) == ["exclude"] and changed["finding"].item() == row.group
     assert changed["path"].item() == loaded.samples.at[table.samples(row)[1], "path"]
     reviewed = decide.reviewed_groups(loaded)

@@ -9,6 +9,7 @@ import pytest
 from helpers import make_run
 
 from lossprint.audit import cli, export, loop, train
+from lossprint.audit.applied import applied
 from lossprint.audit.review import open_reviews
 from lossprint.audit.store import open_run
 from lossprint.audit.types import LossprintError
@@ -47,7 +48,7 @@ def decided(flipped, place, exclude: int = 0, held_out: bool = False):
         one = int(run.samples().query("split == 'val'")["sample"].iloc[0])
         rows.append({"finding": f"audit:{one}", "sample": one, "decision": "exclude", "reviewer": "ann"})
     open_reviews(run).add_all(rows)
-    export.write_cleaned(run, place / "cleaned.csv")
+    export.write_cleaned(applied(run), place / "cleaned.csv")
     return run, place / "cleaned.csv"
 
 
@@ -113,7 +114,7 @@ def test_without_excluded_samples_nothing_is_thinned_and_given_is_the_run_itself
     reviews.add(
         finding="audit:1", sample=int(run.trajectory().samples[0]), decision="relabel", new_label="bag", reviewer="a"
     )
-    if not len(export.changes(run)):
+    if not len(export.changes(applied(run))):
         reviews.add(
             finding="audit:1",
             sample=int(run.trajectory().samples[0]),
@@ -121,7 +122,7 @@ def test_without_excluded_samples_nothing_is_thinned_and_given_is_the_run_itself
             new_label="dress",
             reviewer="a",
         )
-    export.write_cleaned(run, tmp_path / "cleaned.parquet")
+    export.write_cleaned(applied(run), tmp_path / "cleaned.parquet")
     table = loop.compare(run, tmp_path / "cleaned.parquet", seeds=1, device="cpu", quiet=True)
     assert set(table["arm"]) == {"given", "cleaned"}
     given = table[(table["arm"] == "given") & (table["split"] == "val")].sort_values("sample")
@@ -132,8 +133,8 @@ def test_without_excluded_samples_nothing_is_thinned_and_given_is_the_run_itself
 
 def test_an_exported_folder_says_the_same(flipped, tmp_path):
     run, cleaned = decided(flipped, tmp_path, exclude=3)
-    export.write_cleaned(run, tmp_path / "tree")
-    export.write_cleaned(run, tmp_path / "cleaned.parquet")
+    export.write_cleaned(applied(run), tmp_path / "tree")
+    export.write_cleaned(applied(run), tmp_path / "cleaned.parquet")
     one = loop.read_cleaned(run, cleaned)
     assert one.changed("train") == (51, 3) and one.changed("val") == (0, 0)
     for other in ("tree", "tree/labels.csv", "cleaned.parquet"):

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from lossprint.audit import Recorder, exchange, export, manifests, outfile, sources
+from lossprint.audit.applied import applied
 from lossprint.audit.csvfile import csv_text, guard, unguard
 from lossprint.audit.review import open_reviews
 from lossprint.audit.store import Run
@@ -118,17 +119,17 @@ def test_decisions_that_were_exported_and_imported_are_the_same(nasty_run, tmp_p
                 comment=comment,
             )
         tasks, said = labelstudio.tasks_bytes(nasty_run, first), outcome(first)
-        cleaned = export.cleaned(nasty_run, first)
+        cleaned = export.cleaned(applied(nasty_run, first))
     with decided(nasty_run, place / "b") as second:
         made = exchange.plan(nasty_run, tasks, "tasks.json", None, second)
         second.add_all(made.decisions)
         assert outcome(second) == said
         assert not exchange.plan(nasty_run, tasks, "tasks.json", None, second).decisions
-        pd.testing.assert_frame_equal(export.cleaned(nasty_run, second)[COLUMNS], cleaned[COLUMNS])
+        pd.testing.assert_frame_equal(export.cleaned(applied(nasty_run, second))[COLUMNS], cleaned[COLUMNS])
     with decided(nasty_run, place / "c") as third:
         made = exchange.plan(nasty_run, csv_text(cleaned).encode(), "cleaned.csv", None, third)
         third.add_all(made.decisions)
-        kept = export.cleaned(nasty_run, third)[COLUMNS].merge(cleaned[["path"]])
+        kept = export.cleaned(applied(nasty_run, third))[COLUMNS].merge(cleaned[["path"]])
         pd.testing.assert_frame_equal(kept, cleaned[COLUMNS])
 
 
@@ -158,7 +159,7 @@ def test_a_corrected_manifest_differs_in_what_was_decided_alone(nasty_run, tmp_p
             elif decision == "exclude":
                 wanted[sample] = None
                 kept.add(finding=f"x:{sample}", sample=sample, decision="exclude", reviewer="a")
-        content = manifests.corrected(nasty_run, kept)
+        content = manifests.corrected(applied(nasty_run, kept))
     assert decisions or content == path.read_bytes()
     out = path.with_name("corrected.csv")
     out.write_bytes(content)

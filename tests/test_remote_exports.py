@@ -7,6 +7,7 @@ import pytest
 from helpers import make_run
 
 from lossprint.audit import coresets, datasets, export, manifests
+from lossprint.audit.applied import applied
 from lossprint.audit.review import open_reviews
 from lossprint.audit.store import open_run
 
@@ -34,8 +35,8 @@ def test_decisions_are_exported(made, machine, tmp_path):
     with open_reviews(made) as reviews:
         told = {"finding": "label_error:1", "sample": 1, "reviewer": "ann"}
         reviews.add(decision="relabel", new_label="shirt", **told)
-        export.write_cleaned(made, tmp_path / "tree")
-        out, record = manifests.write_manifest(made, tmp_path / "labels.csv")
+        export.write_cleaned(applied(made), tmp_path / "tree")
+        out, record = manifests.write_manifest(applied(made), tmp_path / "labels.csv")
     tree = pd.read_csv(tmp_path / "tree" / "labels.csv", dtype=str)
     assert len(tree) == len(given)
     for row in tree.itertuples():
@@ -47,10 +48,10 @@ def test_decisions_are_exported(made, machine, tmp_path):
 
 def test_a_coreset_as_a_manifest_opens_on_any_machine(made, machine, tmp_path):
     machine("exporter")
-    source = coresets.source_of(made, methods=("random",))
+    source = coresets.source_of(applied(made), methods=("random",))
     ask = coresets.Ask(method="random", fraction=0.5)
     frame = coresets.choose(source, ask)
-    coresets.write_manifest(made, frame, tmp_path / "half.csv", coresets.record_of(made, source, ask, frame))
+    coresets.write_manifest(source, frame, tmp_path / "half.csv", coresets.record_of(made, source, ask, frame))
     half = datasets.open_dataset(tmp_path / "half.csv")
     assert half.kind == "remote" and half.samples["path"].str.startswith("s3://exports/data/images/").all()
     assert (half.samples["split"] == "train").sum() == len(frame)

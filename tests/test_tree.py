@@ -10,6 +10,7 @@ from helpers import at_home, digests, make_run, read_csv
 from PIL import Image
 
 from lossprint.audit import export
+from lossprint.audit.applied import applied
 from lossprint.audit.datasets import open_dataset
 from lossprint.audit.review import open_reviews
 from lossprint.audit.store import Run
@@ -56,14 +57,14 @@ def test_the_folder_holds_each_image_under_its_decided_label(run, tmp_path):
     decide(run)
     root = Path(run.manifest["dataset"]["root"])
     before, told = digests(root), []
-    done = export.write_cleaned(run, tmp_path / "out", progress=lambda at, of: told.append((at, of)))
+    done = export.write_cleaned(applied(run), tmp_path / "out", progress=lambda at, of: told.append((at, of)))
     out = tmp_path / "out"
     assert done.manifest == out / "labels.csv" and done.changes == out / "changes.csv"
     assert told == [(i, 52) for i in range(1, 53)]
     assert sorted(os.listdir(out)) == ["changes.csv", "export.json", "labels.csv", "test", "train", "val"]
     rows = read_csv(done.manifest)
     assert list(rows[0])[:4] == ["path", "label", "split", "source"]
-    for row, kept in zip(rows, export.cleaned(run).itertuples()):
+    for row, kept in zip(rows, export.cleaned(applied(run)).itertuples()):
         assert (row["source"], row["label"], row["split"]) == (kept.path, kept.label, kept.split)
         assert row["path"].startswith(f"{row['split']}/{row['label']}/")
         assert (out / row["path"]).read_bytes() == (root / row["source"]).read_bytes()
@@ -75,13 +76,13 @@ def test_the_folder_holds_each_image_under_its_decided_label(run, tmp_path):
     for dataset in (open_dataset(out), open_dataset(out / "labels.csv")):
         said = dict(zip(dataset.samples["path"], dataset.samples["label"]))
         assert said == {row["path"]: row["label"] for row in rows}
-    export.write_cleaned(run, tmp_path / "again")
+    export.write_cleaned(applied(run), tmp_path / "again")
     assert digests(tmp_path / "again") == digests(out)
     assert not list(tmp_path.glob(".*"))
 
 
 def test_hard_links_where_asked_for(run, tmp_path):
-    done = export.write_cleaned(run, tmp_path / "out", link="hardlink")
+    done = export.write_cleaned(applied(run), tmp_path / "out", link="hardlink")
     row = read_csv(done.manifest)[0]
     assert os.path.samefile(tmp_path / "out" / row["path"], Path(run.manifest["dataset"]["root"]) / row["source"])
 
@@ -91,7 +92,7 @@ def test_labels_that_are_no_folder_names(tmp_path):
     open_reviews(run).add(
         finding="label_error:1", sample=1, decision="relabel", new_label="a/b", reviewer="=ann", comment=".."
     )
-    done = export.write_cleaned(run, tmp_path / "out")
+    done = export.write_cleaned(applied(run), tmp_path / "out")
     rows = read_csv(done.manifest)
     assert sorted({row["label"] for row in rows}) == sorted(NASTY)
     folders = {}
@@ -104,8 +105,8 @@ def test_labels_that_are_no_folder_names(tmp_path):
     again = open_dataset(done.manifest)
     assert sorted(again.classes) == sorted(NASTY) and len(again.samples) == len(rows)
     assert not (tmp_path / "b").exists() and sorted(os.listdir(tmp_path)) == ["made", "out"]
-    as_csv = export.write_cleaned(run, tmp_path / "made" / "data" / "c.csv")
-    assert open_dataset(as_csv.manifest).samples["label"].tolist() == export.cleaned(run)["label"].tolist()
+    as_csv = export.write_cleaned(applied(run), tmp_path / "made" / "data" / "c.csv")
+    assert open_dataset(as_csv.manifest).samples["label"].tolist() == export.cleaned(applied(run))["label"].tolist()
 
 
 def test_names_are_safe_short_and_never_shared():
@@ -152,22 +153,22 @@ def test_where_a_folder_may_not_be_made(tmp_path, kind):
         refused[root / "cleaned"] = "expected a folder outside the dataset's own"
     for out, says in refused.items():
         with pytest.raises(LossprintError, match=says) as error:
-            export.write_cleaned(run, out)
+            export.write_cleaned(applied(run), out)
         assert "\n" not in str(error.value)
     with pytest.raises(LossprintError, match="expected link to be one of copy, hardlink, found 'symlink'"):
-        export.write_cleaned(run, tmp_path / "out", link="symlink")
+        export.write_cleaned(applied(run), tmp_path / "out", link="symlink")
     assert digests(tmp_path) == before and not list(tmp_path.rglob("*.unfinished"))
     (tmp_path / "empty").mkdir()
-    assert export.write_cleaned(run, tmp_path / "empty").kept == 15
+    assert export.write_cleaned(applied(run), tmp_path / "empty").kept == 15
     if kind == "manifest":
-        export.write_cleaned(run, root / "cleaned")  # beside the images that the manifest lists
+        export.write_cleaned(applied(run), root / "cleaned")  # beside the images that the manifest lists
 
 
 def test_an_image_that_is_gone_leaves_nothing_half_written(run, tmp_path):
     root = Path(run.manifest["dataset"]["root"])
     (root / run.samples()["path"].iloc[40]).unlink()
     with pytest.raises(LossprintError, match=r"expected the image 'images/val_010.png' in .*, found none"):
-        export.write_cleaned(run, tmp_path / "out")
+        export.write_cleaned(applied(run), tmp_path / "out")
     assert sorted(os.listdir(tmp_path)) == ["home"]
 
 
@@ -177,15 +178,15 @@ def test_a_path_that_leads_out_of_the_dataset_is_not_copied(run, tmp_path):
     samples.loc[2, "path"] = "../../secret.png"
     run.write_samples(samples, run.unreadable())
     with pytest.raises(LossprintError, match=r"expected the image '../../secret.png' in"):
-        export.write_cleaned(run, tmp_path / "out")
+        export.write_cleaned(applied(run), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_a_run_without_images_has_no_folder_but_a_csv(made, tmp_path):
     run = at_home(shutil.copytree(made, tmp_path / "home"), kind="table", root=None, source=None)
     with pytest.raises(LossprintError, match="expected a run of a dataset with images, found one of kind 'table'"):
-        export.write_cleaned(run, tmp_path / "out")
-    assert export.write_cleaned(run, tmp_path / "out.csv").kept == 54
+        export.write_cleaned(applied(run), tmp_path / "out")
+    assert export.write_cleaned(applied(run), tmp_path / "out.csv").kept == 54
 
 
 def test_images_of_torchvision_become_png(tmp_path):
@@ -205,7 +206,7 @@ def test_images_of_torchvision_become_png(tmp_path):
     described = {"kind": "torchvision", "source": dataset.source, "root": str(dataset.root), "classes": dataset.classes}
     run = Run(run.path, {**run.manifest, "dataset": {**run.manifest["dataset"], **described}})
     run.write_samples(dataset.samples, dataset.unreadable)
-    done = export.write_cleaned(run, tmp_path.parent / f"{tmp_path.name}-out")
+    done = export.write_cleaned(applied(run), tmp_path.parent / f"{tmp_path.name}-out")
     rows = read_csv(done.manifest)
     assert len(rows) == 60
     for row in rows:

@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from lossprint.audit import cli, export, store, video
+from lossprint.audit import cli, store, video
+from lossprint.audit.applied import applied
 from lossprint.audit.datasets import open_dataset
 from lossprint.audit.segments import corrected_segments
 from lossprint.audit.types import LossprintError
@@ -326,7 +327,7 @@ def test_an_audit_of_videos(tmp_path, capsys):
 
     moved = store.open_run(out.rename(tmp_path / "moved"))
     assert Path(moved.manifest["dataset"]["source"]) == tmp_path / "moved" / "frames" / "labels.csv"
-    table = export.applied(moved)
+    table = applied(moved).table
     table.loc[(table["sequence"] == "q") & table["given_frame"].isin((8, 9)), ["label", "change"]] = "sew", "relabelled"
     found = corrected_segments(moved, table)
     assert [",".join(row) for row in found.itertuples(index=False)] == (

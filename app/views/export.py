@@ -1,6 +1,7 @@
 """Export: what changes when the decisions are applied, and where should it go?"""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import streamlit as st
 
 from lossprint.app import access, bring, data, decide, parts
 from lossprint.audit import export, labelstudio, manifests, outfile
+from lossprint.audit.applied import Applied, applied
 from lossprint.audit.resolve import RULES
 from lossprint.audit.turns import noun_of
 from lossprint.audit.types import LossprintError
@@ -28,44 +30,43 @@ def render(loaded: data.Loaded) -> None:
     parts.header(
         "Export", "What changes when the decisions are applied, and where should it go? The source stays as it is."
     )
-    reviews = data.reviews(loaded)
-    history = reviews.history()
-    options = _options(loaded, history[history["stands"]])
-    _cleaned(loaded, export.changes(loaded.run, reviews, **options), options)
-    _rest(loaded, options)
+    decisions = _options(loaded, applied(loaded.run, data.reviews(loaded)))
+    _cleaned(loaded, decisions)
+    _rest(loaded, decisions.rule)
     if access.may("owner"):
         bring.render(loaded)
 
 
-def _options(loaded: data.Loaded, standing: pd.DataFrame) -> dict[str, str]:
+def _options(loaded: data.Loaded, decisions: Applied) -> Applied:
     """Whose decisions are applied; asked only where that makes a difference."""
+    standing = decisions.history[decisions.history["stands"]]
     people = sorted(set(standing["reviewer"].astype(str)))
     asks_rule = len(people) > 1 or bool((standing["role"] == "adjudication").any())
     asks_unsure = bool((standing["decision"] == "unsure").any())
-    options = {"apply": "latest", "unsure": "keep"}
     if not (asks_rule or asks_unsure):
-        return options
+        return decisions
     with st.container(border=True, key="export-options"):
         left, right = st.columns([3, 2], gap="medium") if asks_rule and asks_unsure else (st.container(),) * 2
         if asks_unsure:  # drawn on the right, asked first: it changes what the rules change
             with right:
-                options["unsure"] = st.radio(
+                unsure = st.radio(
                     "Samples left as unsure",
                     list(UNSURE),
                     format_func=UNSURE.get,
                     key="unsure",
                     bind="query-params",
                 )
+            decisions = replace(decisions, unsure=unsure)
         if asks_rule:
             with left:
-                options["apply"] = _rule(loaded, standing, people, options["unsure"])
-    return options
+                decisions = replace(decisions, rule=_rule(loaded, decisions, people))
+    return decisions
 
 
-def _rule(loaded: data.Loaded, standing: pd.DataFrame, people: list[str], unsure: str) -> str:
+def _rule(loaded: data.Loaded, decisions: Applied, people: list[str]) -> str:
     def changes(rule: str) -> str:
-        found = export.tally(standing, loaded.samples["label"], apply=rule, unsure=unsure)
-        return f"changes {parts.plural(found.changed, 'sample')}"
+        tally = replace(decisions, rule=rule).tally(loaded.samples["label"])
+        return f"changes {parts.plural(tally.changed, 'sample')}"
 
     told = [
         f"{text[0].upper()}{text[1:]}" + (f": {changes(rule)}." if rule != "reviewer" else ".")
@@ -86,8 +87,9 @@ def _rule(loaded: data.Loaded, standing: pd.DataFrame, people: list[str], unsure
     return f"reviewer:{who}"
 
 
-def _cleaned(loaded: data.Loaded, changed: pd.DataFrame, options: dict[str, str]) -> None:
+def _cleaned(loaded: data.Loaded, decisions: Applied) -> None:
     st.subheader("Cleaned dataset", anchor=False)
+    changed = export.changes(decisions)
     excluded = int(changed["new"].eq("").sum())
     kept = len(loaded.samples) - excluded
     grid = st.grid(4, min_column_width=150, gap="small")
@@ -115,22 +117,21 @@ def _cleaned(loaded: data.Loaded, changed: pd.DataFrame, options: dict[str, str]
         parts.link("review", "Start the review", "rule")
     else:
         _changes(changed)
-    run, reviews = loaded.run, data.reviews(loaded)
-    cleaned = partial(export.cleaned, run, reviews, **options)
+    cleaned = partial(export.cleaned, decisions)
     with st.container(horizontal=True, gap="small"):
         _download("Cleaned labels (CSV)", "cleaned.csv", lambda: _csv(cleaned()), primary=True)
         if _manifest(loaded):
             name = f"corrected{_manifest(loaded).suffix.lower()}"
-            corrected = partial(manifests.corrected, run, reviews, **options)
+            corrected = partial(manifests.corrected, decisions)
             _download("Corrected manifest", name, corrected, help="Your own file: its columns, order and row format.")
         if data.videos(loaded) is not None:
-            stretches = partial(export.segments, run, reviews, **options)
+            stretches = partial(export.segments, decisions)
             told = "Sequence, start, end and label; of video files, your own file of segments, corrected."
             _download("Corrected segments (CSV)", "segments.csv", lambda: _csv(stretches()), help=told)
         _download("Changes only (CSV)", "changes.csv", lambda: _csv(changed))
     if loaded.noun == "image" and access.may("owner"):
-        _folder(loaded, kept, options)
-    _other_tools(loaded, cleaned, options)
+        _folder(loaded, kept, decisions)
+    _other_tools(loaded, cleaned, decisions)
 
 
 def _changes(changed: pd.DataFrame) -> None:
@@ -161,7 +162,7 @@ def _manifest(loaded: data.Loaded) -> Path | None:
         return None
 
 
-def _folder(loaded: data.Loaded, count: int, options: dict[str, str]) -> None:
+def _folder(loaded: data.Loaded, count: int, decisions: Applied) -> None:
     with st.expander("Write it as a folder of images on this machine", icon=":material/folder_copy:"):
         st.caption(
             "The images are copied to FOLDER/split/label/, with labels.csv, changes.csv and, with what was "
@@ -183,9 +184,9 @@ def _folder(loaded: data.Loaded, count: int, options: dict[str, str]) -> None:
                 bar.progress(min(1.0, done / of), text=f"Copied {done:,} of {of:,} images")
 
         place = Path(out.strip()).expanduser()
-        how = {"link": "hardlink" if linked else "copy", "progress": told, **options}
+        how = {"link": "hardlink" if linked else "copy", "progress": told}
         try:
-            made = export.write_cleaned(loaded.run, place, reviews=data.reviews(loaded), **how)
+            made = export.write_cleaned(decisions, place, **how)
         except LossprintError as error:
             bar.empty()
             st.error(parts.md(error), icon=":material/error:")
@@ -198,7 +199,7 @@ def _folder(loaded: data.Loaded, count: int, options: dict[str, str]) -> None:
         )
 
 
-def _other_tools(loaded: data.Loaded, cleaned: Callable[[], pd.DataFrame], options: dict[str, str]) -> None:
+def _other_tools(loaded: data.Loaded, cleaned: Callable[[], pd.DataFrame], decisions: Applied) -> None:
     run, reviews = loaded.run, data.reviews(loaded)
     with st.expander("Files for other tools", icon=":material/swap_horiz:"):
         if loaded.noun == "image":
@@ -208,10 +209,10 @@ def _other_tools(loaded: data.Loaded, cleaned: Callable[[], pd.DataFrame], optio
             "**Parquet** is the cleaned table for pandas, DuckDB or Spark; the **record** says what was applied."
         )
         with st.container(horizontal=True, gap="small"):
-            as_cleanlab = partial(export.cleanlab, run, reviews, **options)
+            as_cleanlab = partial(export.cleanlab, decisions)
             _download("cleanlab (CSV)", "cleanlab.csv", lambda: _csv(as_cleanlab()))
             _download("Cleaned labels (Parquet)", "cleaned.parquet", lambda: outfile.parquet_bytes(cleaned()))
-            _download("Record (JSON)", "cleaned.json", partial(_record, run, reviews, options))
+            _download("Record (JSON)", "cleaned.json", lambda: outfile.record_text(decisions.record).encode())
 
 
 def _label_studio(run, reviews) -> None:
@@ -227,12 +228,7 @@ def _label_studio(run, reviews) -> None:
         _download("Labeling interface (XML)", "label-studio.xml", lambda: interface().encode())
 
 
-def _record(run, reviews, options: dict[str, str]) -> bytes:
-    record = export.record_of(run, export.applied(run, reviews, **options), **options)
-    return outfile.record_text(record).encode()
-
-
-def _rest(loaded: data.Loaded, options: dict[str, str]) -> None:
+def _rest(loaded: data.Loaded, rule: str) -> None:
     left, middle, right = st.columns(3, gap="medium")
     with left, st.container(border=True, height="stretch"):
         st.markdown("#### Findings")
@@ -243,7 +239,7 @@ def _rest(loaded: data.Loaded, options: dict[str, str]) -> None:
     with middle, st.container(border=True, height="stretch"):
         st.markdown("#### Report")
         st.markdown("What was audited, found, decided by whom, and what is left: one page to read, print or file.")
-        _download("Report (HTML)", "report.html", partial(_report, loaded, options["apply"]))
+        _download("Report (HTML)", "report.html", partial(_report, loaded, rule))
     with right, st.container(border=True, height="stretch"):
         st.markdown("#### Coreset")
         st.markdown("A smaller training set, chosen by a method and a fraction that you can look at first.")

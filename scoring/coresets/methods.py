@@ -27,7 +27,7 @@ FEW = 0.2  # share of the samples up to which what is kept should cover the rest
 
 
 def recommended(share: float, embeddings: bool = True) -> str:
-    """The method that `recommended` comes to where that share of the samples is kept, see README "Coresets"."""
+    """The method that `recommended` comes to where that share of the samples is kept, see docs/coresets-measured.md."""
     return "facility_cleaned" if share < FEW and embeddings else "random_cleaned"
 
 
@@ -208,7 +208,7 @@ METHODS: dict[str, Method] = {
 FIRST = ("recommended", "random_cleaned", "forgetting_easy", "facility_cleaned", "ccs_cleaned", "easy_diverse")
 
 
-# What to choose when: drawn from README "Coresets" (CIFAR-10N and Fashion-MNIST, a small network, 200 to 1,000 steps).
+# What to choose when: drawn from docs/coresets-measured.md (CIFAR-10N and Fashion-MNIST, a small network, 200 to 1,000 steps).
 ADVICE: list[tuple[str, str, str]] = [
     (
         "In doubt",
