@@ -208,7 +208,7 @@ METHODS: dict[str, Method] = {
 FIRST = ("recommended", "random_cleaned", "forgetting_easy", "facility_cleaned", "ccs_cleaned", "easy_diverse")
 
 
-# What to choose when: drawn from docs/coresets-measured.md (CIFAR-10N and Fashion-MNIST, a small network, 200 to 1,000 steps).
+# What to choose when: drawn from docs/coresets-measured.md (a small network on two datasets, 200 to 1,000 steps).
 ADVICE: list[tuple[str, str, str]] = [
     (
         "In doubt",
