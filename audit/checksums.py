@@ -142,7 +142,7 @@ def _kept(run: Path) -> Listed:
 
 
 def _write(run: Path, files: Listed) -> None:
-    from lossprint.audit.atomic import write_text
+    from lossprint.audit.system.atomic import write_text
 
     lines = ",\n".join(f"  {json.dumps(name)}: {json.dumps(files[name])}" for name in sorted(files))
     write_text(run / LIST, f'{{\n "digest": "BLAKE2b, 16 bytes",\n "files": {{\n{lines}\n }}\n}}\n')

@@ -18,7 +18,6 @@ from lossprint.audit import (  # heavy modules are imported by their calls
     cli_report,
     cli_reviewers,
     cli_verify,
-    distributed,
 )
 from lossprint.audit.cli_arguments import (
     bring,
@@ -33,6 +32,7 @@ from lossprint.audit.cli_arguments import (
     written_run,
 )
 from lossprint.audit.remote import shown, spoken
+from lossprint.audit.system import processes
 from lossprint.audit.tasks import TASKS
 from lossprint.audit.types import LossprintError
 
@@ -71,7 +71,7 @@ class _Parser(argparse.ArgumentParser):
     """argparse, but wrong use is one line: what was wrong and where to look."""
 
     def error(self, message: str):
-        self.exit(2, f"lossprint: {message} (see {self.prog} --help)\n" if distributed.leading() else None)
+        self.exit(2, f"lossprint: {message} (see {self.prog} --help)\n" if processes.leading() else None)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -216,7 +216,7 @@ def _audit(options) -> int:
         raise LossprintError("expected a DATASET, or --from CLEANED, found neither (see lossprint audit --help)")
     from lossprint.audit.workflow import audit
 
-    with distributed.joined(options.device, _told) as world:
+    with processes.joined(options.device, _told) as world:
         run = audit(
             options.dataset,
             options.out,

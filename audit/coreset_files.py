@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from lossprint.audit import outfile
-from lossprint.audit.csvfile import unguard
 from lossprint.audit.sources import csv_rows
+from lossprint.audit.system.csvfile import unguard
 from lossprint.audit.types import LossprintError
 
 NEEDED = ("sample", "path", "label")

@@ -18,13 +18,13 @@ import pandas as pd
 
 from lossprint.audit import labelstudio
 from lossprint.audit.applied import LEFT_UNSURE
-from lossprint.audit.csvfile import unguard
 from lossprint.audit.images import EXTENSIONS
 from lossprint.audit.labelstudio import Said
 from lossprint.audit.queues import AUDIT
 from lossprint.audit.resolve import LABELLED, adjudications, outcome, votes
 from lossprint.audit.review import CHOICES, Reviews, open_reviews, run_key
 from lossprint.audit.store import Run
+from lossprint.audit.system.csvfile import unguard
 from lossprint.audit.types import KINDS, LossprintError, Review
 
 LABELS = ("new", "new_label", "cleaned_label", "corrected_label", "label")  # the first that a file has counts

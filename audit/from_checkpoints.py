@@ -17,8 +17,8 @@ from tqdm import tqdm
 
 from lossprint.audit import checkpoints as files
 from lossprint.audit import datasets, find, stages, store, workflow
-from lossprint.audit.atomic import writes
 from lossprint.audit.record import Recorder
+from lossprint.audit.system.atomic import writes
 from lossprint.audit.types import LossprintError, one_line
 
 DEFAULTS = {"curvature_checkpoints": 10, "val_fraction": 0.1, "seed": 0}

@@ -16,9 +16,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from lossprint.audit.atomic import alone
+from lossprint.audit.system.atomic import alone
+from lossprint.audit.system.urls import home
 from lossprint.audit.types import LossprintError
-from lossprint.audit.urls import home
 
 BYTES = 2 << 30
 LARGEST = 16  # a single file takes at most this part of the bound

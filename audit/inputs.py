@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from lossprint.audit.distributed import ALONE, World
+from lossprint.audit.system.processes import ALONE, World
 from lossprint.audit.types import LossprintError
 
 EVAL_BATCH = 64  # on a CPU a fifth faster than 256: the feature maps stay in the cache

@@ -25,8 +25,8 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from lossprint.audit import losses_csv
-from lossprint.audit.memory import free_memory
 from lossprint.audit.sources import SPLIT_NAMES
+from lossprint.audit.system.memory import free_memory
 from lossprint.audit.types import SPLITS, LossprintError, one_line
 
 LEAST = 3  # checkpoints: a correlation of loss differences needs two differences

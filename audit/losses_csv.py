@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
-from lossprint.audit.csvfile import unguard
+from lossprint.audit.system.csvfile import unguard
 from lossprint.audit.types import LossprintError, one_line
 
 ENDINGS = (".csv", ".csv.gz")

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from lossprint.audit.csvfile import write_csv
+from lossprint.audit.system.csvfile import write_csv
 from lossprint.audit.types import LossprintError
 from lossprint.scoring.sequences import bounds_of
 

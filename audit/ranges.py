@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from pyarrow.types import is_floating as floating
 
 from lossprint.audit import checked
-from lossprint.audit.atomic import atomic, needed, refuse_pipe
+from lossprint.audit.system.atomic import atomic, needed, refuse_pipe
 from lossprint.audit.tables import LOOKUP_ROWS, OPTIONAL
 from lossprint.audit.types import LossprintError, Trajectory
 

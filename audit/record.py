@@ -14,9 +14,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from lossprint.audit import arriving, atomic, distributed, store, tasks
+from lossprint.audit import arriving, store, tasks
 from lossprint.audit.described import check_same, check_samples, described
 from lossprint.audit.remote import place
+from lossprint.audit.system import atomic, processes
 from lossprint.audit.tables import OPTIONAL, PART
 from lossprint.audit.types import SPLITS, LossprintError
 from lossprint.scoring.trajectory import el2n_norms
@@ -72,7 +73,7 @@ class Recorder:
         if recording not in ("eval", "by-product", "imported"):
             raise LossprintError(f"expected recording to be 'eval' or 'by-product', found {recording!r}")
         tasks.check_task(task, label_names)
-        self.world = distributed.opened()
+        self.world = processes.opened()
         with self.world.agreed("a Recorder's samples"):
             table, said, unreadable = described(dataset, seed, task)
         if label_names is not None:

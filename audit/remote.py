@@ -21,9 +21,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from lossprint.audit.atomic import MIRRORS, atomic
+from lossprint.audit.system.atomic import MIRRORS, atomic
+from lossprint.audit.system.urls import (
+    STORES,
+    WORKERS,
+    Place,
+    Unreachable,
+    home,
+    is_url,
+    protocol_of,
+    relative,
+    version,
+)
 from lossprint.audit.types import LossprintError
-from lossprint.audit.urls import STORES, WORKERS, Place, Unreachable, home, is_url, protocol_of, relative, version
 
 RUN = "run.json"
 DECISIONS = "reviews.db"  # also reviews.db-wal and -shm

@@ -19,14 +19,14 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 from PIL import Image
 
-from lossprint.audit import urls
-from lossprint.audit.atomic import write_bytes
 from lossprint.audit.folders import CLUTTER, class_folders
 from lossprint.audit.image_cache import cache
 from lossprint.audit.images import EXTENSIONS, read_image, read_size
 from lossprint.audit.sources import Source, fingerprint, manifest_rows
+from lossprint.audit.system import urls
+from lossprint.audit.system.atomic import write_bytes
+from lossprint.audit.system.urls import WEB, WORKERS, Place
 from lossprint.audit.types import LossprintError
-from lossprint.audit.urls import WEB, WORKERS, Place
 
 KIND = "remote"
 TABLES = (".csv", ".parquet", ".pq")

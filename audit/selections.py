@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from lossprint.audit.atomic import alone, remove, write_frame, write_text
+from lossprint.audit.system.atomic import alone, remove, write_frame, write_text
 from lossprint.audit.types import LossprintError
 
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9 ._+-]{0,62}[A-Za-z0-9_+-])?")

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from lossprint.audit.sources import SPLIT_NAMES
+from lossprint.audit.system.urls import Place
 from lossprint.audit.types import LossprintError, one_line
-from lossprint.audit.urls import Place
 
 COMPRESSED = (".tar.gz", ".tgz")
 CLASS_FILES = ("classes.txt", "classnames.txt", "classes.json")

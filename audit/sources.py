@@ -19,10 +19,10 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from lossprint.audit.atomic import needed
-from lossprint.audit.csvfile import unguard
 from lossprint.audit.images import read_image, read_size
-from lossprint.audit.memory import free_memory
+from lossprint.audit.system.atomic import needed
+from lossprint.audit.system.csvfile import unguard
+from lossprint.audit.system.memory import free_memory
 from lossprint.audit.types import SPLITS, LossprintError, one_line
 
 SPLIT_NAMES = {name: name for name in SPLITS}

@@ -19,10 +19,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lossprint.audit import checked, checksums
-from lossprint.audit.atomic import names, needed, refuse_pipe, remove, sweep, write_frame, write_table, write_text
 from lossprint.audit.ranges import Between, RangeFiles, within, write_sorted
 from lossprint.audit.remote import place as place_of
 from lossprint.audit.selections import SelectionFiles
+from lossprint.audit.system.atomic import (
+    names,
+    needed,
+    refuse_pipe,
+    remove,
+    sweep,
+    write_frame,
+    write_table,
+    write_text,
+)
 from lossprint.audit.tables import (
     CURVATURE,
     FRAMES,

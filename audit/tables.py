@@ -6,7 +6,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lossprint.audit.atomic import refuse_pipe
+from lossprint.audit.system.atomic import refuse_pipe
 from lossprint.audit.types import KINDS, Finding
 
 PART = pa.schema([("sample", pa.int64()), ("loss", pa.float32()), ("margin", pa.float32()), ("predicted", pa.int32())])

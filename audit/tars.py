@@ -28,8 +28,8 @@ from PIL import Image
 from lossprint.audit.images import EXTENSIONS, read_image, read_size
 from lossprint.audit.shards import Shards, class_names, find, splits_of
 from lossprint.audit.sources import Source, fingerprint, tabulate
+from lossprint.audit.system.urls import WORKERS, is_url
 from lossprint.audit.types import LossprintError, one_line
-from lossprint.audit.urls import WORKERS, is_url
 
 IMAGES = frozenset(extension[1:] for extension in EXTENSIONS)
 CLASS_MEMBERS = ("cls", "class", "label")

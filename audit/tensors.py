@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lossprint.audit.atomic import names, needed, refuse_pipe, remove, write_bytes
+from lossprint.audit.system.atomic import names, needed, refuse_pipe, remove, write_bytes
 from lossprint.audit.types import LossprintError, one_line
 
 SEAL = "blake2b"  # in the metadata: the digest of the header without it, and of all that follows

@@ -24,8 +24,8 @@ from threading import Lock
 import numpy as np
 import pandas as pd
 
-from lossprint.audit.csvfile import unguard
 from lossprint.audit.sources import Source, fingerprint, split_of, tabulate
+from lossprint.audit.system.csvfile import unguard
 from lossprint.audit.tasks import ALL
 from lossprint.audit.turns import joined
 from lossprint.audit.types import LossprintError, one_line

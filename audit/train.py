@@ -21,14 +21,14 @@ from torch import nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from lossprint.audit import distributed
-from lossprint.audit.distributed import ALONE, World
 from lossprint.audit.folds import fold_of
 from lossprint.audit.inputs import Inputs, drawn_shifts
 from lossprint.audit.inputs import channel_statistics as channel_statistics
 from lossprint.audit.models import build_model, last_linear
 from lossprint.audit.recipe import Recipe
 from lossprint.audit.record import Recorder
+from lossprint.audit.system import processes
+from lossprint.audit.system.processes import ALONE, World
 from lossprint.audit.types import LossprintError, one_line
 
 STATISTICS_BATCH = 256
@@ -80,7 +80,7 @@ def train(
     that of the forward passes of training and recording; losses are computed in float32 from the logits. `compiled`
     uses torch.compile, or warns that it cannot. Raises LossprintError where training diverges.
     """
-    run, rows, world = recorder.run, inputs.rows("train") if rows is None else rows, distributed.world()
+    run, rows, world = recorder.run, inputs.rows("train") if rows is None else rows, processes.world()
     half, inputs = precision == "bfloat16", inputs.on(device)
     recipe = replace(recipe or Recipe(), epochs=epochs).for_size(len(rows))
     recipe = replace(recipe, half=recipe.half or half)
@@ -203,7 +203,7 @@ def train_members(
             name=f"{name.replace('=', ' ')}, {at + 1} of {len(todo)}",
             **options,
         )
-        if distributed.world().rank == 0:
+        if processes.world().rank == 0:
             member.run.drop_state()
 
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from lossprint.audit.atomic import write_text
-from lossprint.audit.csvfile import write_csv
 from lossprint.audit.sources import OF_FILES
 from lossprint.audit.store import Run
+from lossprint.audit.system.atomic import write_text
+from lossprint.audit.system.csvfile import write_csv
 from lossprint.audit.types import LossprintError
 
 LINKS = ("copy", "hardlink")

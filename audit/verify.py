@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lossprint.audit import checksums, store
-from lossprint.audit.atomic import needed, writing
 from lossprint.audit.store import WHOLE, Run
+from lossprint.audit.system.atomic import needed, writing
 from lossprint.audit.tensors import check_seal
 from lossprint.audit.types import LossprintError, one_line
 

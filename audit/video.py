@@ -27,10 +27,10 @@ from PIL import Image
 from tqdm import tqdm
 
 from lossprint.audit import store
-from lossprint.audit.atomic import write_bytes, write_text
-from lossprint.audit.csvfile import write_csv
 from lossprint.audit.segments import COPY, Segments, is_segments, ranges, read_segments, read_video
 from lossprint.audit.sources import DECODED
+from lossprint.audit.system.atomic import write_bytes, write_text
+from lossprint.audit.system.csvfile import write_csv
 from lossprint.audit.types import LossprintError, one_line
 
 EXTENSIONS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg")

@@ -21,8 +21,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from lossprint.audit.csvfile import unguard
 from lossprint.audit.store import Run, create_run, open_run
+from lossprint.audit.system.csvfile import unguard
 from lossprint.audit.tables import PAIRS
 from lossprint.audit.types import SCORES, Finding, LossprintError
 

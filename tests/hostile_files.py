@@ -21,8 +21,8 @@ from hostile_texts import CLASSES, FORMULAS, MARKUP, NAMES, formula, named, repo
 from PIL import Image
 
 from lossprint.audit import datasets, report, store
-from lossprint.audit.csvfile import csv_text
 from lossprint.audit.origins import open_reader, read_source
+from lossprint.audit.system.csvfile import csv_text
 
 # ------------------------------------------------------------------------------------------------ paths that lead out
 

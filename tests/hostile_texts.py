@@ -15,9 +15,9 @@ from hostile import Case, must_refuse
 from PIL import Image
 
 from lossprint.audit import cli, datasets, report, sources, store
-from lossprint.audit.csvfile import csv_text, unguard
 from lossprint.audit.images import reason
 from lossprint.audit.review import open_reviews
+from lossprint.audit.system.csvfile import csv_text, unguard
 
 # ------------------------------------------------------------------------------------------------ names
 

@@ -20,9 +20,10 @@ import torch
 from torch import distributed as dist
 from torch import nn
 
-from lossprint.audit import cli, distributed, store, train, workflow
+from lossprint.audit import cli, store, train, workflow
 from lossprint.audit.models import build_model
 from lossprint.audit.record import Recorder
+from lossprint.audit.system import processes
 from lossprint.audit.types import LossprintError
 
 TRAIN, VAL, CHECKPOINTS = 139, 24, 5
@@ -63,7 +64,7 @@ def own_loop(out: Path) -> None:
 
 def given_weights(out: Path) -> None:
     """Trajectories and curvature of networks that are the same whatever the number of processes."""
-    inputs, world = images(), distributed.world()
+    inputs, world = images(), processes.world()
     recorder = Recorder(out, table(inputs), asked=ASKED)
     torch.manual_seed(0)
     network = build_model("small", 4, 28)
@@ -155,7 +156,7 @@ def audit(kill: str, arguments: list[str]) -> int:
 def ended() -> int:
     """A command that has used an optimizer: the group's threads, which may abort a process that ends, are gone."""
     network = Plain()
-    with distributed.joined("cpu", lambda error: 1) as world:
+    with processes.joined("cpu", lambda error: 1) as world:
         torch.optim.SGD(network.parameters()).zero_grad()
         assert "torch.distributed.nn" in sys.modules
         assert world.total(1.0) == [world.size]

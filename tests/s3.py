@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lossprint.audit.atomic import MIRRORS
+from lossprint.audit.system.atomic import MIRRORS
 
 LINE = re.compile(r"(?P<verb>GET|HEAD|PUT|POST|DELETE) (?P<path>\S+) HTTP")
 
@@ -137,7 +137,7 @@ def broken(monkeypatch):
 
     Returns a list with how many will still fail.
     """
-    from lossprint.audit import urls
+    from lossprint.audit.system import urls
 
     before = urls.Place.connect
 
@@ -158,7 +158,7 @@ def forget() -> None:
     """Drop what fsspec and we keep of servers: the next use reads the environment anew."""
     from s3fs import S3FileSystem
 
-    from lossprint.audit import urls
+    from lossprint.audit.system import urls
 
     S3FileSystem.clear_instance_cache()
     urls._down.clear()

@@ -11,9 +11,9 @@ from helpers import digests, make_run, one_line, read_csv
 from lossprint.audit import coresets, outfile, store
 from lossprint.audit.applied import applied
 from lossprint.audit.coresets import Ask
-from lossprint.audit.csvfile import csv_text
 from lossprint.audit.datasets import open_dataset
 from lossprint.audit.review import open_reviews
+from lossprint.audit.system.csvfile import csv_text
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lossprint.audit.csvfile import csv_text, guard, unguard, write_csv
+from lossprint.audit.system.csvfile import csv_text, guard, unguard, write_csv
 from lossprint.audit.types import LossprintError
 
 

@@ -13,7 +13,7 @@ import ranks
 from conftest import cut_demo
 
 from lossprint.audit import Recorder, open_run, store
-from lossprint.audit.distributed import World
+from lossprint.audit.system.processes import World
 from lossprint.audit.types import LossprintError
 from lossprint.audit.workflow import audit
 from lossprint.scoring import trajectory

@@ -9,9 +9,9 @@ from helpers import at_home, digests, make_run, read_csv
 
 from lossprint.audit import coresets, export
 from lossprint.audit.applied import applied
-from lossprint.audit.csvfile import csv_text
 from lossprint.audit.datasets import open_dataset
 from lossprint.audit.review import open_reviews
+from lossprint.audit.system.csvfile import csv_text
 from lossprint.audit.tables import FINDINGS
 from lossprint.audit.types import LossprintError
 

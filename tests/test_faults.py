@@ -13,10 +13,11 @@ import pytest
 from conftest import cut_demo
 from helpers import BENCHMARKS, digests, make_run
 
-from lossprint.audit import atomic, review
+from lossprint.audit import review
 from lossprint.audit.cli import main
 from lossprint.audit.review import open_reviews
 from lossprint.audit.store import open_run
+from lossprint.audit.system import atomic
 from lossprint.audit.types import LossprintError
 from lossprint.audit.verify import verify
 
@@ -182,7 +183,7 @@ def test_a_read_only_folder_is_read_and_not_written(tmp_path):
 
 def held_by_another(folder: Path) -> subprocess.Popen:
     program = (
-        "import sys; from pathlib import Path; from lossprint.audit.atomic import writing\n"
+        "import sys; from pathlib import Path; from lossprint.audit.system.atomic import writing\n"
         "with writing(Path(sys.argv[1])):\n    print('in', flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", program, str(folder)]
@@ -229,7 +230,7 @@ def test_a_process_enters_what_it_is_in_already(tmp_path):
         with atomic.writing(tmp_path / "new", make=True):
             assert list(atomic.WRITERS) == [tmp_path / "new"]
         program = (
-            "import sys; from pathlib import Path; from lossprint.audit.atomic import writing\n"
+            "import sys; from pathlib import Path; from lossprint.audit.system.atomic import writing\n"
             "with writing(Path(sys.argv[1])): pass"
         )
         other = subprocess.run([sys.executable, "-c", program, str(tmp_path / "new")], capture_output=True, text=True)

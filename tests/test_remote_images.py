@@ -17,11 +17,12 @@ from dataset_files import message, picture
 from helpers import free_port
 from s3 import forget
 
-from lossprint.audit import datasets, remote_images, urls
-from lossprint.audit.atomic import alone
+from lossprint.audit import datasets, remote_images
 from lossprint.audit.described import described
 from lossprint.audit.image_cache import Cache
 from lossprint.audit.origins import open_reader
+from lossprint.audit.system import urls
+from lossprint.audit.system.atomic import alone
 from lossprint.audit.types import LossprintError
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")

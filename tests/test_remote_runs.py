@@ -15,13 +15,14 @@ import pytest
 from conftest import cut_demo
 from helpers import make_run, refusal
 
-from lossprint.audit import remote, urls
-from lossprint.audit.atomic import MIRRORS
+from lossprint.audit import remote
 from lossprint.audit.cli import main
 from lossprint.audit.record import Recorder
 from lossprint.audit.remote import NotUploaded
 from lossprint.audit.review import open_reviews
 from lossprint.audit.store import list_runs, open_run
+from lossprint.audit.system import urls
+from lossprint.audit.system.atomic import MIRRORS
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 NAMES = iter(f"run-{number}" for number in range(100))
@@ -383,12 +384,12 @@ def test_a_run_on_this_machine_costs_nothing_more(made, tmp_path):
     code = (
         "import sys; from lossprint.audit.store import open_run; "
         f"open_run({str(made)!r}).scores(); assert 'fsspec' not in sys.modules; "
-        "from lossprint.audit.atomic import MIRRORS; assert MIRRORS == []"
+        "from lossprint.audit.system.atomic import MIRRORS; assert MIRRORS == []"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
     MIRRORS.clear()
     began = time.perf_counter()
-    from lossprint.audit.atomic import needed
+    from lossprint.audit.system.atomic import needed
 
     for _ in range(100_000):
         needed(tmp_path)

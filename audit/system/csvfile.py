@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from lossprint.audit.atomic import atomic
+from lossprint.audit.system.atomic import atomic
 from lossprint.audit.types import LossprintError
 
 FORMULA = re.compile(r"'*(?:[\t\r\n]|[\s\0]*[=+\-@＝＋－＠])")

@@ -147,9 +147,9 @@ def writes(name: str):
             folder = str(inspect.signature(call).bind(*args, **more).arguments[name])
             if "://" in folder:  # the Recorder knows the folder on this machine
                 return call(*args, **more)
-            from lossprint.audit import distributed
+            from lossprint.audit.system import processes
 
-            world = distributed.world()
+            world = processes.world()
             with ExitStack() as stack:
                 with world.agreed(f"alone in {folder}"[:200]):
                     if world.rank == 0:
