@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from lossprint.audit.store import Run
+from lossprint.audit.runs.run import Run
 from lossprint.audit.types import SCORES
 from lossprint.scoring.labels import SUSPECT, checkpoint_weights
 

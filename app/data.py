@@ -19,8 +19,9 @@ import streamlit as st
 from PIL import Image
 
 from lossprint.app import access
-from lossprint.audit import coresets, store, turns
+from lossprint.audit import coresets, turns
 from lossprint.audit.applied import applied
+from lossprint.audit.runs import run as store
 from lossprint.audit.types import LossprintError, Trajectory
 from lossprint.scoring.coresets.methods import METHODS
 from lossprint.scoring.sequences import bounds_of

@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 import pyarrow.parquet as pq
 
 from lossprint.app import charts
-from lossprint.audit import checked
+from lossprint.audit.runs import checked
 from lossprint.audit.types import LossprintError, Trajectory, one_line
 from lossprint.scoring.trajectory import correlations
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import Timer
 
 from lossprint.app import login as logins
-from lossprint.audit.remote import place
+from lossprint.audit.runs.mirror import place
 from lossprint.audit.types import LossprintError
 
 MAIN = Path(__file__).with_name("main.py")

@@ -11,7 +11,7 @@ import pandas as pd
 
 from lossprint.audit.resolve import about_places, outcome, resolve
 from lossprint.audit.review import LABELLED, Reviews, open_reviews
-from lossprint.audit.store import Run, how_far, version
+from lossprint.audit.runs.run import Run, how_far, version
 from lossprint.audit.types import LossprintError
 
 UNSURE = ("keep", "drop")

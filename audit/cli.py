@@ -31,7 +31,7 @@ from lossprint.audit.cli_arguments import (
     seed,
     written_run,
 )
-from lossprint.audit.remote import shown, spoken
+from lossprint.audit.runs.mirror import shown, spoken
 from lossprint.audit.system import processes
 from lossprint.audit.tasks import TASKS
 from lossprint.audit.types import LossprintError
@@ -187,7 +187,7 @@ class _Version(argparse.Action):
     """Looked up only when it is asked for."""
 
     def __call__(self, parser, *_):
-        from lossprint.audit.store import version
+        from lossprint.audit.runs.run import version
 
         print(f"lossprint {version()}")
         parser.exit()
@@ -264,7 +264,7 @@ def _score(options) -> int:
 
 
 def _app(options) -> int:
-    from lossprint.audit.store import list_runs, open_run
+    from lossprint.audit.runs.run import list_runs, open_run
 
     if (options.run / "run.json").is_file():
         open_run(options.run)  # one that cannot be shown is refused here, not in the browser
@@ -295,7 +295,8 @@ def _serve(path: Path, options) -> int:
 
 
 def _export_findings(options) -> int:
-    from lossprint.audit import export, store
+    from lossprint.audit import export
+    from lossprint.audit.runs import run as store
 
     run = store.open_run(options.run)
     frame = export.findings(run)

@@ -88,10 +88,10 @@ def bring(options: argparse.Namespace) -> None:
     """Replace the runs at URLs by their folders on this machine, brought up to date. Raises LossprintError."""
     for name, value in list(vars(options).items()):
         if isinstance(value, RunURL):
-            from lossprint.audit import remote
+            from lossprint.audit.runs import mirror
 
-            folder = remote.working_copy(str(value), write=value.write)
+            folder = mirror.working_copy(str(value), write=value.write)
             setattr(options, name, folder)
-            where = remote.about_decisions(folder)
+            where = mirror.about_decisions(folder)
             if where and not value.write:
                 print(f"lossprint: {where}", file=sys.stderr)

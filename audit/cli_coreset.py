@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from lossprint.audit.cli_arguments import natural, positive, run_folder, seed, share, written_run
-from lossprint.audit.remote import shown
+from lossprint.audit.runs.mirror import shown
 from lossprint.audit.types import LossprintError
 from lossprint.scoring.coresets.methods import FIRST, METHODS
 
@@ -80,7 +80,8 @@ def _given(options, *names: str) -> dict:
 
 
 def _export(options) -> int:
-    from lossprint.audit import applied, coresets, outfile, store
+    from lossprint.audit import applied, coresets, outfile
+    from lossprint.audit.runs import run as store
 
     run = store.open_run(options.run)
     ask, like = _ask(options)
@@ -126,7 +127,8 @@ def _ask(options):
 
 
 def _evaluate(options) -> int:
-    from lossprint.audit import applied, coresets, evaluate, store
+    from lossprint.audit import applied, coresets, evaluate
+    from lossprint.audit.runs import run as store
 
     run = store.open_run(options.run)
     methods = options.methods

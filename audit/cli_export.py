@@ -50,7 +50,8 @@ def cleaned(options) -> int:
 
 def _decisions(options):
     """The decisions of the run as they stand now, by the options of `add_rule`: whatever is written follows from it."""
-    from lossprint.audit import applied, store
+    from lossprint.audit import applied
+    from lossprint.audit.runs import run as store
 
     return applied.applied(store.open_run(options.run), apply=options.apply, unsure=options.unsure)
 
@@ -94,7 +95,8 @@ def _cleanlab(options) -> int:
 
 
 def _labelstudio(options) -> int:
-    from lossprint.audit import labelstudio, store
+    from lossprint.audit import labelstudio
+    from lossprint.audit.runs import run as store
 
     prefix = labelstudio.LOCAL if options.prefix is None else options.prefix
     count, config = labelstudio.write_tasks(store.open_run(options.run), options.out, prefix=prefix)
@@ -103,7 +105,8 @@ def _labelstudio(options) -> int:
 
 
 def _import(options) -> int:
-    from lossprint.audit import exchange, store
+    from lossprint.audit import exchange
+    from lossprint.audit.runs import run as store
 
     print(f"stored: {exchange.import_file(store.open_run(options.run), options.file, options.reviewer)}")
     return 0

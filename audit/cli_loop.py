@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from lossprint.audit.remote import shown
+from lossprint.audit.runs.mirror import shown
 from lossprint.audit.types import LossprintError
 
 SEEDS = 3
@@ -29,7 +29,8 @@ def compare(options) -> int:
         raise LossprintError(
             f"expected no --{other[0].replace('_', '-')} with --from, found one: it is that of the run {options.out}"
         )
-    from lossprint.audit import loop, store, workflow
+    from lossprint.audit import loop, workflow
+    from lossprint.audit.runs import run as store
 
     run = store.open_run(options.out)
     source = run.manifest["dataset"].get("source")

@@ -17,7 +17,8 @@ def add(commands, command) -> None:
 
 
 def _report(options) -> int:
-    from lossprint.audit import report, store
+    from lossprint.audit import report
+    from lossprint.audit.runs import run as store
 
     out = report.write_report(store.open_run(options.run), options.out, rule=options.apply)
     print(f"report written to {out} ({out.stat().st_size / 1e6:.1f} MB)")

@@ -30,8 +30,9 @@ def add(reviews, command) -> None:
 
 
 def _assign(options) -> int:
-    from lossprint.audit import assigning, store
+    from lossprint.audit import assigning
     from lossprint.audit.review import open_reviews
+    from lossprint.audit.runs import run as store
 
     run = store.open_run(options.run)
     kept = open_reviews(run)
@@ -56,8 +57,9 @@ def _assign(options) -> int:
 
 
 def _status(options) -> int:
-    from lossprint.audit import assigning, resolve, store
+    from lossprint.audit import assigning, resolve
     from lossprint.audit.review import open_reviews
+    from lossprint.audit.runs import run as store
 
     run = store.open_run(options.run)
     kept = open_reviews(run)

@@ -21,8 +21,8 @@ def add(commands, command) -> None:
 def _verify(options) -> int:
     from tqdm import tqdm
 
-    from lossprint.audit.remote import shown
-    from lossprint.audit.verify import WRONG, verify
+    from lossprint.audit.runs.mirror import shown
+    from lossprint.audit.runs.verify import WRONG, verify
 
     hidden = options.quiet or not sys.stderr.isatty()
     with tqdm(unit="B", unit_scale=True, desc="verify", disable=hidden, leave=False) as bar:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from lossprint.audit import store, tasks
+from lossprint.audit import tasks
+from lossprint.audit.runs import run as store
 from lossprint.audit.sources import SPLIT_NAMES
 from lossprint.audit.types import SPLITS, LossprintError
 

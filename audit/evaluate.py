@@ -33,8 +33,8 @@ from lossprint.audit import coresets, trainings, workflow
 from lossprint.audit.applied import Applied, applied
 from lossprint.audit.coresets import Ask
 from lossprint.audit.evaluated import CELL, cells, text
+from lossprint.audit.runs.run import Run, open_run
 from lossprint.audit.sources import csv_rows
-from lossprint.audit.store import Run, open_run
 from lossprint.audit.system.csvfile import unguard
 from lossprint.audit.types import LossprintError
 from lossprint.scoring.coresets.methods import METHODS

@@ -23,7 +23,7 @@ from lossprint.audit.labelstudio import Said
 from lossprint.audit.queues import AUDIT
 from lossprint.audit.resolve import LABELLED, adjudications, outcome, votes
 from lossprint.audit.review import CHOICES, Reviews, open_reviews, run_key
-from lossprint.audit.store import Run
+from lossprint.audit.runs.run import Run
 from lossprint.audit.system.csvfile import unguard
 from lossprint.audit.types import KINDS, LossprintError, Review
 

@@ -13,12 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from lossprint.audit import checksums, engines, frames, planning, sharding
-from lossprint.audit.ranges import rows_writer
+from lossprint.audit import engines, frames, planning, sharding
+from lossprint.audit.runs import checksums
+from lossprint.audit.runs.ranges import rows_writer
+from lossprint.audit.runs.run import Run
+from lossprint.audit.runs.tables import LOOKUP_ROWS
 from lossprint.audit.sharding import Job, Shard
 from lossprint.audit.spans import mend
-from lossprint.audit.store import Run
-from lossprint.audit.tables import LOOKUP_ROWS
 from lossprint.audit.types import SPLITS, Finding
 from lossprint.scoring import labels as label_scores
 from lossprint.scoring import outliers, ranks

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from lossprint.audit.store import Run
+from lossprint.audit.runs.run import Run
 from lossprint.audit.types import SPLITS
 from lossprint.scoring import order, sequences
 

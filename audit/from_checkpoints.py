@@ -16,8 +16,9 @@ import numpy as np
 from tqdm import tqdm
 
 from lossprint.audit import checkpoints as files
-from lossprint.audit import datasets, find, stages, store, workflow
+from lossprint.audit import datasets, find, stages, workflow
 from lossprint.audit.record import Recorder
+from lossprint.audit.runs import run as store
 from lossprint.audit.system.atomic import writes
 from lossprint.audit.types import LossprintError, one_line
 

@@ -20,7 +20,7 @@ from lossprint.audit import outfile
 from lossprint.audit.datasets import text_reader
 from lossprint.audit.resolve import adjudications, votes
 from lossprint.audit.review import Reviews, open_reviews
-from lossprint.audit.store import Run, version
+from lossprint.audit.runs.run import Run, version
 from lossprint.audit.turns import noun_of
 from lossprint.audit.types import LossprintError
 

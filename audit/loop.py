@@ -27,7 +27,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from lossprint.audit.cleaned import Cleaned, read_cleaned
-from lossprint.audit.store import Run, open_run
+from lossprint.audit.runs.run import Run, open_run
 from lossprint.audit.types import LossprintError
 
 ARMS = ("given", "cleaned", "thinned")

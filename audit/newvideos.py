@@ -11,9 +11,10 @@ import pandas as pd
 import pyarrow as pa
 from tqdm import tqdm
 
-from lossprint.audit import datasets, find, models, sources, store, temporal, timeline, train, video
+from lossprint.audit import datasets, find, models, sources, temporal, timeline, train, video
 from lossprint.audit.record import Recorder
-from lossprint.audit.tables import PART
+from lossprint.audit.runs import run as store
+from lossprint.audit.runs.tables import PART
 from lossprint.audit.types import LossprintError
 from lossprint.scoring import sequences
 

@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lossprint.audit.store import Run
+from lossprint.audit.runs.run import Run
 from lossprint.audit.system.atomic import write_bytes
 from lossprint.audit.system.csvfile import csv_text, write_csv
 from lossprint.audit.tree import dataset_root

@@ -7,9 +7,9 @@ import numpy as np
 
 from lossprint.audit import sharding
 from lossprint.audit.engines import resident
+from lossprint.audit.runs.run import Run
+from lossprint.audit.runs.tables import LOOKUP_ROWS
 from lossprint.audit.sharding import Job, Shard, Training, errors_of, merged, opponents
-from lossprint.audit.store import Run
-from lossprint.audit.tables import LOOKUP_ROWS
 from lossprint.audit.types import LossprintError, Trajectory
 from lossprint.scoring import labels as label_scores
 from lossprint.scoring import ranks, trajectory

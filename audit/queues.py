@@ -7,7 +7,7 @@ among a few likely labels), `look` (ambiguous: look closer, with the evidence op
 import numpy as np
 import pandas as pd
 
-from lossprint.audit.store import Run
+from lossprint.audit.runs.run import Run
 from lossprint.scoring.labels import checkpoint_weights
 
 TIERS = ("verify", "correct", "look")

@@ -14,11 +14,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from lossprint.audit import arriving, store, tasks
+from lossprint.audit import arriving, tasks
 from lossprint.audit.described import check_same, check_samples, described
-from lossprint.audit.remote import place
+from lossprint.audit.runs import run as store
+from lossprint.audit.runs.mirror import place
+from lossprint.audit.runs.tables import OPTIONAL, PART
 from lossprint.audit.system import atomic, processes
-from lossprint.audit.tables import OPTIONAL, PART
 from lossprint.audit.types import SPLITS, LossprintError
 from lossprint.scoring.trajectory import el2n_norms
 

@@ -12,7 +12,7 @@ from lossprint.audit.report_parts import MONTHS, text
 from lossprint.audit.report_pictures import Pictures
 from lossprint.audit.report_style import style
 from lossprint.audit.review import Reviews, open_reviews
-from lossprint.audit.store import Run
+from lossprint.audit.runs.run import Run
 from lossprint.audit.tree import dataset_root
 from lossprint.audit.types import LossprintError
 

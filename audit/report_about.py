@@ -30,7 +30,7 @@ from lossprint.audit.report_parts import (
     table,
     text,
 )
-from lossprint.audit.store import version
+from lossprint.audit.runs.run import version
 from lossprint.audit.turns import worded
 from lossprint.audit.types import KINDS, SCORES
 

@@ -11,7 +11,7 @@ from lossprint.audit.applied import applied
 from lossprint.audit.queues import SPANS
 from lossprint.audit.resolve import RULES
 from lossprint.audit.review import Reviews
-from lossprint.audit.store import Run
+from lossprint.audit.runs.run import Run
 from lossprint.audit.turns import noun_of
 from lossprint.audit.types import SCORES, SPLITS
 

@@ -11,7 +11,7 @@ from PIL import Image
 from lossprint.audit import turns
 from lossprint.audit.datasets import image_reader, text_reader
 from lossprint.audit.report_parts import text
-from lossprint.audit.store import Run
+from lossprint.audit.runs.run import Run
 from lossprint.audit.turns import noun_of
 from lossprint.audit.types import LossprintError
 

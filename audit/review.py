@@ -18,7 +18,7 @@ from sqlalchemy.engine import Connection
 
 from lossprint.audit.database import ADDED, ASSIGNMENTS, CLAIMS, REVIEWS, Database
 from lossprint.audit.resolve import LABELLED, resolve
-from lossprint.audit.store import Run
+from lossprint.audit.runs.run import Run
 from lossprint.audit.types import DECISIONS, KINDS, LossprintError, Review
 
 COLUMNS = tuple(field.name for field in fields(Review))

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from lossprint.audit import datasets, store
+from lossprint.audit import datasets
+from lossprint.audit.runs import run as store
 from lossprint.audit.types import LossprintError
 from lossprint.scoring import duplicates
 from lossprint.scoring.near_texts import near_texts

@@ -15,7 +15,7 @@ import pandas as pd
 
 from lossprint.audit import strata
 from lossprint.audit.resolve import resolve
-from lossprint.audit.store import Run
+from lossprint.audit.runs.run import Run
 from lossprint.audit.strata import ENOUGH, WRONG, Asked, asked
 from lossprint.scoring.intervals import LEVEL, Interval, combined, count_left, next_errors, rate, to_halve
 

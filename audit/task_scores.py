@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from lossprint.audit.store import Run
+from lossprint.audit.runs.run import Run
 from lossprint.audit.tasks import given_sides, label_sets
 from lossprint.audit.types import LossprintError
 from lossprint.scoring import labels as label_scores

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from lossprint.audit import models, temporal, train
-from lossprint.audit.store import Run
+from lossprint.audit.runs.run import Run
 from lossprint.scoring import sequences
 
 

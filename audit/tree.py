@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from lossprint.audit.runs.run import Run
 from lossprint.audit.sources import OF_FILES
-from lossprint.audit.store import Run
 from lossprint.audit.system.atomic import write_text
 from lossprint.audit.system.csvfile import write_csv
 from lossprint.audit.types import LossprintError

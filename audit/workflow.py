@@ -13,10 +13,11 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from lossprint.audit import datasets, engines, find, origins, stages, store, video
+from lossprint.audit import datasets, engines, find, origins, stages, video
 from lossprint.audit.losses import read_losses
 from lossprint.audit.record import Recorder
-from lossprint.audit.remote import place
+from lossprint.audit.runs import run as store
+from lossprint.audit.runs.mirror import place
 from lossprint.audit.system import processes as distributed
 from lossprint.audit.system.atomic import writes
 from lossprint.audit.types import LossprintError

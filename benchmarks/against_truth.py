@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from lossprint.audit import open_run
-from lossprint.audit.store import Run
+from lossprint.audit.runs.run import Run
 
 
 def auroc(positive: np.ndarray, score: np.ndarray) -> float:

@@ -32,11 +32,12 @@ from PIL import Image
 from tqdm import tqdm
 
 from lossprint.assets.make_demo import read_idx
-from lossprint.audit import coresets, evaluate, find, store, train, workflow
+from lossprint.audit import coresets, evaluate, find, train, workflow
 from lossprint.audit.applied import applied
 from lossprint.audit.evaluated import ranked
 from lossprint.audit.inputs import Inputs
 from lossprint.audit.recipe import Recipe
+from lossprint.audit.runs import run as store
 from lossprint.scoring.coresets.coreset import Pool, select
 from lossprint.scoring.coresets.cover import facility_location
 from lossprint.scoring.coresets.gradients import LastLayer

@@ -29,8 +29,9 @@ import pandas as pd
 from PIL import Image
 
 from lossprint.assets.make_demo import CLASSES, read_idx
-from lossprint.audit import find, store
-from lossprint.audit.store import Run
+from lossprint.audit import find
+from lossprint.audit.runs import run as store
+from lossprint.audit.runs.run import Run
 
 DEMO = Path(__file__).resolve().parent.parent / "assets" / "demo"
 WRONG, HARD = 0.03, 0.07

@@ -23,7 +23,7 @@ import pandas as pd
 from lossprint.audit import export, loop
 from lossprint.audit.applied import applied
 from lossprint.audit.review import open_reviews
-from lossprint.audit.store import Run, open_run
+from lossprint.audit.runs.run import Run, open_run
 
 EXPERTS = ("right", "exclude", "control")
 

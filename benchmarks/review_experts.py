@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from lossprint.audit import queues
-from lossprint.audit.store import Run
+from lossprint.audit.runs.run import Run
 
 SHARES = (0.05, 0.1, 0.2, 0.3)  # of the training samples, reviewed
 KEEPS = 0.5  # an expert who errs on a wrong label keeps it, else puts another wrong one

@@ -17,7 +17,7 @@ import pandas as pd
 from review_experts import KEEPS, says, wrong_of  # beside this file
 
 from lossprint.audit import queues, stopping, strata
-from lossprint.audit.store import Run
+from lossprint.audit.runs.run import Run
 
 NEIGHBOURS = 101
 STEP = 20  # answers between the stopping points along the queue as it is

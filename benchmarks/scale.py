@@ -24,8 +24,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lossprint.audit import engines, find, planning
-from lossprint.audit.ranges import rows_writer
-from lossprint.audit.store import Run, create_run, open_run
+from lossprint.audit.runs.ranges import rows_writer
+from lossprint.audit.runs.run import Run, create_run, open_run
 
 BLOCK = 1 << 22  # samples made at once, which become one part file of a checkpoint
 VALIDATION = 50  # samples a class

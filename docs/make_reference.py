@@ -18,7 +18,7 @@ PYTHON = {
         {
             "lossprint.audit.record": ["Recorder"],
             "lossprint.audit.per_sample": None,
-            "lossprint.audit.store": ["open_run", "Run"],
+            "lossprint.audit.runs.run": ["open_run", "Run"],
             "lossprint.audit.types": ["Trajectory", "LossprintError"],
             "lossprint.audit.datasets": ["open_dataset", "load", "Dataset", "Loaded"],
         },
@@ -163,7 +163,7 @@ def _help(action: argparse.Action) -> str:
 
 
 def run_folder() -> str:
-    from lossprint.audit import tables
+    from lossprint.audit.runs import tables
     from lossprint.audit.types import SCORES
 
     schemas = {

@@ -15,7 +15,7 @@ import pytest
 from helpers import answering, free_port, make_run
 
 from lossprint.audit.review import open_reviews
-from lossprint.audit.store import Run, open_run
+from lossprint.audit.runs.run import Run, open_run
 from lossprint.audit.types import Finding
 
 FLAGS = [

@@ -21,9 +21,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from lossprint.audit.store import Run, create_run, open_run
+from lossprint.audit.runs.run import Run, create_run, open_run
+from lossprint.audit.runs.tables import PAIRS
 from lossprint.audit.system.csvfile import unguard
-from lossprint.audit.tables import PAIRS
 from lossprint.audit.types import SCORES, Finding, LossprintError
 
 CLASSES = ("bag", "coat", "shirt")

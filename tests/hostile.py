@@ -24,8 +24,9 @@ from fuzz_targets import assert_one_line, refused
 from helpers import Trap, make_run
 from PIL import Image
 
-from lossprint.audit import checkpoints, datasets, exchange, images, losses, store
+from lossprint.audit import checkpoints, datasets, exchange, images, losses
 from lossprint.audit.origins import read_source
+from lossprint.audit.runs import run as store
 from lossprint.audit.types import LossprintError
 
 Case = Callable[[Path], None]

@@ -20,9 +20,10 @@ import torch
 from torch import distributed as dist
 from torch import nn
 
-from lossprint.audit import cli, store, train, workflow
+from lossprint.audit import cli, train, workflow
 from lossprint.audit.models import build_model
 from lossprint.audit.record import Recorder
+from lossprint.audit.runs import run as store
 from lossprint.audit.system import processes
 from lossprint.audit.types import LossprintError
 

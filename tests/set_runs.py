@@ -10,7 +10,7 @@ from PIL import Image
 from lossprint.audit import cli
 from lossprint.audit.datasets import image_reader, open_dataset
 from lossprint.audit.review import open_reviews
-from lossprint.audit.store import Run, open_run
+from lossprint.audit.runs.run import Run, open_run
 
 
 def audited_by_command(name: str, out: Path) -> Run:

@@ -11,7 +11,7 @@ from test_app import assert_whole, open_page, said
 
 from lossprint.app import agreement, charts_classes
 from lossprint.audit.find import score_run
-from lossprint.audit.store import open_run
+from lossprint.audit.runs.run import open_run
 from lossprint.scoring import labels as label_scores
 from lossprint.scoring import trajectory
 

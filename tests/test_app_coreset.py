@@ -17,7 +17,7 @@ from lossprint.audit.applied import applied
 from lossprint.audit.coresets import Ask
 from lossprint.audit.export import csv_text
 from lossprint.audit.review import open_reviews
-from lossprint.audit.store import Run
+from lossprint.audit.runs.run import Run
 from lossprint.scoring.coresets import methods
 from lossprint.scoring.coresets.methods import METHODS
 

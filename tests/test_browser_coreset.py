@@ -17,7 +17,7 @@ from browser import (
 
 from lossprint.audit import coresets
 from lossprint.audit.applied import applied
-from lossprint.audit.store import open_run
+from lossprint.audit.runs.run import open_run
 
 pytestmark = MARKS
 

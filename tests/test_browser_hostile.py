@@ -15,7 +15,7 @@ from lossprint.audit import coresets
 from lossprint.audit.applied import applied
 from lossprint.audit.report import write_report
 from lossprint.audit.review import open_reviews
-from lossprint.audit.store import Run, open_run
+from lossprint.audit.runs.run import Run, open_run
 
 pytestmark = MARKS
 SCRIPT = "<script>window.__planted='script'</script>"

@@ -5,7 +5,7 @@ from conftest import cut_demo
 from helpers import free_port
 
 from lossprint.audit.review import open_reviews
-from lossprint.audit.store import open_run
+from lossprint.audit.runs.run import open_run
 from lossprint.audit.workflow import audit
 
 pytestmark = MARKS

@@ -9,8 +9,8 @@ from browser import (
 )
 
 from lossprint.audit.review import open_reviews
+from lossprint.audit.runs.run import open_run
 from lossprint.audit.stopping import asked
-from lossprint.audit.store import open_run
 
 pytestmark = MARKS
 

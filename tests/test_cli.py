@@ -14,7 +14,7 @@ from conftest import cut_demo
 from helpers import refused
 
 from lossprint.audit import cli
-from lossprint.audit.store import version
+from lossprint.audit.runs.run import version
 
 README = Path(__file__).parent.parent / "README.md"
 

@@ -8,11 +8,12 @@ import pytest
 from coreset_runs import at_home_on_disk, decide, lossprint
 from helpers import digests, make_run, one_line, read_csv
 
-from lossprint.audit import coresets, outfile, store
+from lossprint.audit import coresets, outfile
 from lossprint.audit.applied import applied
 from lossprint.audit.coresets import Ask
 from lossprint.audit.datasets import open_dataset
 from lossprint.audit.review import open_reviews
+from lossprint.audit.runs import run as store
 from lossprint.audit.system.csvfile import csv_text
 
 

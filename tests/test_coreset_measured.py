@@ -16,7 +16,7 @@ from lossprint.app import coreset, data
 from lossprint.audit import coresets
 from lossprint.audit.cli import main
 from lossprint.audit.coresets import Ask
-from lossprint.audit.store import Run
+from lossprint.audit.runs.run import Run
 from lossprint.audit.types import LossprintError
 from lossprint.scoring.coresets.methods import FIRST, METHODS
 

@@ -12,7 +12,8 @@ import pytest
 import ranks
 from conftest import cut_demo
 
-from lossprint.audit import Recorder, open_run, store
+from lossprint.audit import Recorder, open_run
+from lossprint.audit.runs import run as store
 from lossprint.audit.system.processes import World
 from lossprint.audit.types import LossprintError
 from lossprint.audit.workflow import audit

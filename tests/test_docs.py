@@ -16,7 +16,7 @@ from conftest import cut_demo
 from helpers import answering, environment, free_port
 
 from lossprint.audit import cli, open_run
-from lossprint.audit.store import STAGES
+from lossprint.audit.runs.run import STAGES
 from lossprint.audit.types import SCORES
 from lossprint.scoring.coresets.methods import ADVICE, METHODS
 

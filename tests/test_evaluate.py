@@ -13,11 +13,12 @@ import pytest
 from coreset_runs import at_home_on_disk, decide, lossprint
 from helpers import make_run, one_line
 
-from lossprint.audit import coresets, evaluate, models, store, train, trainings, workflow
+from lossprint.audit import coresets, evaluate, models, train, trainings, workflow
 from lossprint.audit.applied import applied
 from lossprint.audit.coresets import Ask
 from lossprint.audit.evaluate import SAME
 from lossprint.audit.review import open_reviews
+from lossprint.audit.runs import run as store
 from lossprint.audit.types import LossprintError
 from lossprint.scoring.coresets.gradients import LastLayer
 

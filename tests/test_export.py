@@ -11,8 +11,8 @@ from lossprint.audit import coresets, export
 from lossprint.audit.applied import applied
 from lossprint.audit.datasets import open_dataset
 from lossprint.audit.review import open_reviews
+from lossprint.audit.runs.tables import FINDINGS
 from lossprint.audit.system.csvfile import csv_text
-from lossprint.audit.tables import FINDINGS
 from lossprint.audit.types import LossprintError
 
 

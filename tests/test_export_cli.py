@@ -6,8 +6,9 @@ import shutil
 import pytest
 from helpers import at_home, make_run, read_csv
 
-from lossprint.audit import cli, cli_export, outfile, store
+from lossprint.audit import cli, cli_export, outfile
 from lossprint.audit.review import open_reviews
+from lossprint.audit.runs import run as store
 from lossprint.audit.types import LossprintError
 
 

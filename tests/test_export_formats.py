@@ -16,7 +16,7 @@ from lossprint.audit import export, labelstudio, manifests, outfile
 from lossprint.audit.applied import applied
 from lossprint.audit.datasets import open_dataset
 from lossprint.audit.review import open_reviews
-from lossprint.audit.store import Run, open_run
+from lossprint.audit.runs.run import Run, open_run
 from lossprint.audit.types import LossprintError
 
 NASTY = ("=1+1", 'a "b", c', "two\nlines", "<b>&amp;")

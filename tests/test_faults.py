@@ -16,10 +16,10 @@ from helpers import BENCHMARKS, digests, make_run
 from lossprint.audit import review
 from lossprint.audit.cli import main
 from lossprint.audit.review import open_reviews
-from lossprint.audit.store import open_run
+from lossprint.audit.runs.run import open_run
+from lossprint.audit.runs.verify import verify
 from lossprint.audit.system import atomic
 from lossprint.audit.types import LossprintError
-from lossprint.audit.verify import verify
 
 BENCHMARK = BENCHMARKS / "faults.py"
 LOSSPRINT = [sys.executable, "-m", "lossprint.audit.cli"]

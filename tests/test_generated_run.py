@@ -8,8 +8,8 @@ import pytest
 from helpers import benchmark
 
 from lossprint.audit.datasets import image_reader
-from lossprint.audit.store import open_run
-from lossprint.audit.tables import FINDINGS, PAIRS
+from lossprint.audit.runs.run import open_run
+from lossprint.audit.runs.tables import FINDINGS, PAIRS
 from lossprint.audit.types import SCORES
 
 

@@ -13,7 +13,7 @@ from lossprint.audit import find
 from lossprint.audit.applied import applied
 from lossprint.audit.export import changes
 from lossprint.audit.review import open_reviews
-from lossprint.audit.store import open_run
+from lossprint.audit.runs.run import open_run
 
 
 def planted(pairs: list[tuple], labels: list[str], splits: list[str] | None = None, categorical: bool = False):

@@ -43,7 +43,7 @@ def test_only_curvature_needs_torch_in_scoring():
 
 
 @pytest.mark.parametrize(
-    "module", ["lossprint.scoring.trajectory", "lossprint.audit.store", "lossprint.audit", "lossprint.app.data"]
+    "module", ["lossprint.scoring.trajectory", "lossprint.audit.runs.run", "lossprint.audit", "lossprint.app.data"]
 )
 def test_imports_without_torch(module):
     code = f"import sys, {module}; assert 'torch' not in sys.modules, 'torch was imported'"

@@ -10,7 +10,7 @@ from test_video import film
 
 from lossprint.audit import procedural, workflow
 from lossprint.audit.cli import main
-from lossprint.audit.store import open_run
+from lossprint.audit.runs.run import open_run
 
 
 @pytest.fixture(scope="module")

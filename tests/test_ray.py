@@ -11,7 +11,7 @@ import pytest
 from test_sharding import differences, nasty_run, scored
 
 from lossprint.audit import engines, sharding
-from lossprint.audit.store import Run
+from lossprint.audit.runs.run import Run
 from lossprint.audit.types import LossprintError
 
 ray = pytest.importorskip("ray")

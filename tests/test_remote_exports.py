@@ -9,7 +9,7 @@ from helpers import make_run
 from lossprint.audit import coresets, datasets, export, manifests
 from lossprint.audit.applied import applied
 from lossprint.audit.review import open_reviews
-from lossprint.audit.store import open_run
+from lossprint.audit.runs.run import open_run
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 

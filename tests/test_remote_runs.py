@@ -15,12 +15,12 @@ import pytest
 from conftest import cut_demo
 from helpers import make_run, refusal
 
-from lossprint.audit import remote
 from lossprint.audit.cli import main
 from lossprint.audit.record import Recorder
-from lossprint.audit.remote import NotUploaded
 from lossprint.audit.review import open_reviews
-from lossprint.audit.store import list_runs, open_run
+from lossprint.audit.runs import mirror
+from lossprint.audit.runs.mirror import NotUploaded
+from lossprint.audit.runs.run import list_runs, open_run
 from lossprint.audit.system import urls
 from lossprint.audit.system.atomic import MIRRORS
 
@@ -112,7 +112,7 @@ def test_a_killed_audit_goes_on_from_another_machine_to_the_same_bytes(s3, kille
     assert other["dataset"]["root"] == "s3://audits/data"
     assert mine["stages"] == other["stages"] and mine["dataset"]["classes"] == other["dataset"]["classes"]
     assert [name for name, there in files(second).items() if name.endswith("run.json")] == [
-        f"runs/{remote._digest('s3://audits/runs/one')}/one/run.json"
+        f"runs/{mirror._digest('s3://audits/runs/one')}/one/run.json"
     ]
     # the whole run, opened again: nothing is trained, nothing is written
     s3.asked.clear()
@@ -209,7 +209,7 @@ def test_what_is_removed_here_is_removed_there(s3, url, machine):
     run.write_selection("mine", "sample\n1\n", "{}")
     assert {"selections/mine.csv", "selections/mine.csv.json"} <= keys(s3, url)
     machine("other")
-    other = open_run(remote.place(url, write=True))
+    other = open_run(mirror.place(url, write=True))
     other.drop_selection("mine")
     other.drop_parts_after(3)
     left = keys(s3, url)
@@ -232,7 +232,7 @@ def test_what_could_not_be_uploaded_is_kept_named_and_uploaded_later(s3, url, ma
     assert main(["score", url]) == 0
     assert "find" in json.loads(s3.body("runs", f"{url.rpartition('/')[2]}/run.json"))["stages"]
     assert files(run.path)["scores.parquet"] == s3.body("runs", f"{url.rpartition('/')[2]}/scores.parquet")
-    assert remote.Mirror(urls.Place(url), run.path).pending(), "without its journal nothing is known to be there"
+    assert mirror.Mirror(urls.Place(url), run.path).pending(), "without its journal nothing is known to be there"
     assert not MIRRORS[-1].pending()
 
 
@@ -345,7 +345,7 @@ def test_what_is_no_run_is_refused_in_one_line(s3, url, made, machine, name, cap
 def test_a_new_run_is_not_written_among_other_files_nor_in_place_of_one_that_is_gone(s3, made, machine):
     machine("writer")
     assert "found other files at s3://runs/data, such as images" in refusal(
-        remote.working_copy, "s3://runs/data", write=True
+        mirror.working_copy, "s3://runs/data", write=True
     )
     name = next(NAMES)
     s3.upload(made, "runs", f"{name}/")
@@ -356,7 +356,7 @@ def test_a_new_run_is_not_written_among_other_files_nor_in_place_of_one_that_is_
     machine("writer")
     assert f"its copy is still in {folder}" in refusal(open_run, f"s3://runs/{name}")
     folder.rename(folder.with_name("moved"))
-    assert remote.working_copy(f"s3://runs/{name}", write=True) == folder
+    assert mirror.working_copy(f"s3://runs/{name}", write=True) == folder
     assert not list(folder.iterdir())
 
 
@@ -373,7 +373,7 @@ def test_runs_on_other_file_systems(made, machine, tmp_path):
         recorder.finish()
         assert recorder.run.path != there
     assert (there / "run.json").is_file() and not list(there.rglob("*.part"))
-    assert files(there) == files(remote.place(f"file://{there}"))
+    assert files(there) == files(mirror.place(f"file://{there}"))
     machine("reader")
     for base in (f"file://{there}", "memory://share/run"):
         assert open_run(base, need="record").recorded("train") == [1]
@@ -382,7 +382,7 @@ def test_runs_on_other_file_systems(made, machine, tmp_path):
 def test_a_run_on_this_machine_costs_nothing_more(made, tmp_path):
     """Without a run at a URL there are no mirrors to tell, and fsspec is not imported."""
     code = (
-        "import sys; from lossprint.audit.store import open_run; "
+        "import sys; from lossprint.audit.runs.run import open_run; "
         f"open_run({str(made)!r}).scores(); assert 'fsspec' not in sys.modules; "
         "from lossprint.audit.system.atomic import MIRRORS; assert MIRRORS == []"
     )

@@ -9,10 +9,11 @@ import pandas as pd
 import pytest
 from helpers import at_home, digests, make_run
 
-from lossprint.audit import cli, cli_report, loop, report, report_svg, store
+from lossprint.audit import cli, cli_report, loop, report, report_svg
 from lossprint.audit.report_parts import css_string, day, listed, percent, text
 from lossprint.audit.report_pictures import TINY, picture
 from lossprint.audit.review import open_reviews
+from lossprint.audit.runs import run as store
 from lossprint.audit.types import Finding, LossprintError
 from lossprint.scoring.intervals import Interval
 

@@ -6,7 +6,7 @@ from helpers import make_run
 
 from lossprint.app import asking, data, decide
 from lossprint.app.views import review
-from lossprint.audit.store import open_run
+from lossprint.audit.runs.run import open_run
 
 
 class Reviewer:

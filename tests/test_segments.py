@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lossprint.audit.runs.run import Run
 from lossprint.audit.segments import corrected_segments, is_segments, ranges, read_segments
-from lossprint.audit.store import Run
 from lossprint.audit.system.csvfile import write_csv
 from lossprint.audit.types import LossprintError
 

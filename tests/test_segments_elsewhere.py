@@ -14,7 +14,7 @@ from videos import make_video_run
 from lossprint.app import asking, data, detail, health, main, story, suggest
 from lossprint.audit import assigning, cli, queues, report, report_svg, span_counts, spans, workflow
 from lossprint.audit.review import open_reviews
-from lossprint.audit.store import open_run
+from lossprint.audit.runs.run import open_run
 from lossprint.audit.types import LossprintError
 
 

@@ -14,13 +14,14 @@ import pytest
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
-from lossprint.audit import checksums, find, tensors
+from lossprint.audit import find
 from lossprint.audit.cli import main
 from lossprint.audit.record import Recorder
 from lossprint.audit.review import open_reviews
-from lossprint.audit.store import open_run
+from lossprint.audit.runs import checksums, tensors
+from lossprint.audit.runs.run import open_run
+from lossprint.audit.runs.verify import verify
 from lossprint.audit.types import LossprintError
-from lossprint.audit.verify import verify
 
 PART = "trajectories/split=train/checkpoint=00002/rank-0.parquet"
 
@@ -234,7 +235,7 @@ def test_sealed_tensors(tmp_path):
 
 def test_a_damaged_training_state_is_refused(tmp_path):
     torch = pytest.importorskip("torch")
-    from lossprint.audit.store import Run
+    from lossprint.audit.runs.run import Run
 
     run = Run(tmp_path, {"stages": []})
     run.write_state(3, {"w": torch.arange(100.0)})

@@ -11,9 +11,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from lossprint.audit import cli, store, video
+from lossprint.audit import cli, video
 from lossprint.audit.applied import applied
 from lossprint.audit.datasets import open_dataset
+from lossprint.audit.runs import run as store
 from lossprint.audit.segments import corrected_segments
 from lossprint.audit.types import LossprintError
 

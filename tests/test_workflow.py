@@ -12,8 +12,8 @@ from helpers import plain_label_errors
 from PIL import Image
 
 from lossprint.audit import LossprintError, Recorder, open_run
-from lossprint.audit.store import STAGES
-from lossprint.audit.tables import FINDINGS, PAIRS
+from lossprint.audit.runs.run import STAGES
+from lossprint.audit.runs.tables import FINDINGS, PAIRS
 from lossprint.audit.workflow import audit, import_losses, score
 from lossprint.scoring import trajectory
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from lossprint.audit import workflow
 from lossprint.audit.record import Recorder
-from lossprint.audit.store import Run
+from lossprint.audit.runs.run import Run
 
 HOSTILE = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script> simmer the soup and season it well'
 TURNED = "stir the \u202esecond\u202c pot and taste the \x07sauce before you bake it"

@@ -11,7 +11,7 @@ from PIL import Image
 from lossprint.audit import find, procedural, temporal, timeline
 from lossprint.audit.datasets import open_dataset
 from lossprint.audit.record import Recorder
-from lossprint.audit.store import Run
+from lossprint.audit.runs.run import Run
 
 
 def make_video_run(folder: Path, sequences: int = 8, length: int = 110, seed: int = 3) -> tuple[Run, procedural.Truth]:

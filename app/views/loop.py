@@ -8,7 +8,7 @@ import streamlit as st
 
 from lossprint.app import charts_loop, data, decide, parts
 from lossprint.audit import loop
-from lossprint.audit.remote import shown
+from lossprint.audit.runs.mirror import shown
 
 HOW = """
 **Three versions of the training split** train the same network: the labels as *given*, as *cleaned* by the decisions,

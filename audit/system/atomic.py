@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lossprint.audit import checksums
+from lossprint.audit.runs import checksums
 from lossprint.audit.types import LossprintError
 
 # Folders that are kept at a URL as well, see `remote.Mirror`: each is told of every file that is finished, about to be

@@ -18,21 +18,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lossprint.audit import checked, checksums
-from lossprint.audit.ranges import Between, RangeFiles, within, write_sorted
-from lossprint.audit.remote import place as place_of
-from lossprint.audit.selections import SelectionFiles
-from lossprint.audit.system.atomic import (
-    names,
-    needed,
-    refuse_pipe,
-    remove,
-    sweep,
-    write_frame,
-    write_table,
-    write_text,
-)
-from lossprint.audit.tables import (
+from lossprint.audit.runs import checked, checksums
+from lossprint.audit.runs.mirror import place as place_of
+from lossprint.audit.runs.ranges import Between, RangeFiles, within, write_sorted
+from lossprint.audit.runs.selections import SelectionFiles
+from lossprint.audit.runs.tables import (
     CURVATURE,
     FRAMES,
     LOOKUP_ROWS,
@@ -43,7 +33,17 @@ from lossprint.audit.tables import (
     findings_table,
     read_part,
 )
-from lossprint.audit.tensors import TensorFiles
+from lossprint.audit.runs.tensors import TensorFiles
+from lossprint.audit.system.atomic import (
+    names,
+    needed,
+    refuse_pipe,
+    remove,
+    sweep,
+    write_frame,
+    write_table,
+    write_text,
+)
 from lossprint.audit.types import Finding, LossprintError, one_line
 
 FORMAT = 1

@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow.types import is_floating as floating
 
-from lossprint.audit import checked
+from lossprint.audit.runs import checked
+from lossprint.audit.runs.tables import LOOKUP_ROWS, OPTIONAL
 from lossprint.audit.system.atomic import atomic, needed, refuse_pipe
-from lossprint.audit.tables import LOOKUP_ROWS, OPTIONAL
 from lossprint.audit.types import LossprintError, Trajectory
 
 SURE = {"page_checksum_verification": True}  # a page that is not as it was written is refused

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.types as kinds
 
-from lossprint.audit.tables import FINDINGS, FRAMES, PAIRS, SPANS
+from lossprint.audit.runs.tables import FINDINGS, FRAMES, PAIRS, SPANS
 from lossprint.audit.types import SCORES
 
 DAMAGED = (pa.ArrowException, OSError, ValueError, LookupError, TypeError, OverflowError)  # what damaged Parquet raises

@@ -15,10 +15,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lossprint.audit import checksums, store
-from lossprint.audit.store import WHOLE, Run
+from lossprint.audit.runs import checksums
+from lossprint.audit.runs import run as store
+from lossprint.audit.runs.run import WHOLE, Run
+from lossprint.audit.runs.tensors import check_seal
 from lossprint.audit.system.atomic import needed, writing
-from lossprint.audit.tensors import check_seal
 from lossprint.audit.types import LossprintError, one_line
 
 WRONG = ("missing", "damaged", "unfinished")  # the other words, left over and note, are no fault of the run
