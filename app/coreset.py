@@ -406,7 +406,7 @@ def snippets(loaded: Loaded, frame: pd.DataFrame, ask: Ask, file: str) -> dict[s
     listed = {"torchvision": NUMBERS, "huggingface": NUMBERS, "webdataset": MEMBERS}.get(what, FILES)
     files = code([path] if listed is FILES else [], read, listed.format(**words))
     if loaded.noun == "text":
-        files = code(["from lossprint.audit.datasets import text_reader"], read, TEXTS.format(**words))
+        files = code(["from lossprint.audit.datasets.dataset import text_reader"], read, TEXTS.format(**words))
     weighted = WEIGHTED if ask.method == "grad_match" else EACH_ONCE
     with_torch = ["import torch", "from torch.utils.data import DataLoader, WeightedRandomSampler"]
     return {

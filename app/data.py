@@ -19,8 +19,9 @@ import streamlit as st
 from PIL import Image
 
 from lossprint.app import access
-from lossprint.audit import coresets, turns
+from lossprint.audit import coresets
 from lossprint.audit.applied import applied
+from lossprint.audit.datasets import turns
 from lossprint.audit.runs import run as store
 from lossprint.audit.types import LossprintError, Trajectory
 from lossprint.scoring.coresets.methods import METHODS
@@ -312,7 +313,7 @@ def _partners(path: str, stamp: int, sample: int) -> pd.DataFrame:
 
 @st.cache_resource(max_entries=4, show_spinner=False)
 def _reader(path: str, stamp: int) -> Callable[[str], Image.Image | str]:
-    from lossprint.audit.datasets import image_reader, text_reader
+    from lossprint.audit.datasets.dataset import image_reader, text_reader
 
     about = store.open_run(path).manifest["dataset"]
     if turns.noun_of(about) == "text":

@@ -11,7 +11,7 @@ import streamlit as st
 
 from lossprint.app import data
 from lossprint.app.gallery import Tile, reader
-from lossprint.audit import turns
+from lossprint.audit.datasets import turns
 
 CHART = {"displayModeBar": False, "scrollZoom": False, "doubleClick": "reset", "responsive": True}
 SPLITS = {"train": "training", "val": "validation", "test": "test"}

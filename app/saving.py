@@ -8,7 +8,7 @@ import streamlit as st
 from lossprint.app import access, coreset, data, parts
 from lossprint.audit import coresets, export, outfile
 from lossprint.audit.coresets import Ask
-from lossprint.audit.sources import OF_FILES
+from lossprint.audit.datasets.source import OF_FILES
 from lossprint.audit.types import LossprintError
 from lossprint.scoring.coresets.methods import METHODS
 

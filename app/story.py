@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from lossprint.audit.tasks import ALL
-from lossprint.audit.turns import worded
+from lossprint.audit.datasets.tasks import ALL
+from lossprint.audit.datasets.turns import worded
 from lossprint.audit.types import SCORES
 
 KIND = {

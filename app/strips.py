@@ -8,7 +8,7 @@ from lossprint.app import data, decide, detail, grouping, keeping, parts, story
 from lossprint.app.gallery import gallery
 from lossprint.app.grouping import Edges, Table
 from lossprint.app.keeping import Said
-from lossprint.audit.turns import SAME
+from lossprint.audit.datasets.turns import SAME
 
 MEMBERS = 24  # tiles a group
 IN_SIGHT = 4  # tiles that fit beside the buttons

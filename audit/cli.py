@@ -31,9 +31,9 @@ from lossprint.audit.cli_arguments import (
     seed,
     written_run,
 )
+from lossprint.audit.datasets.tasks import TASKS
 from lossprint.audit.runs.mirror import shown, spoken
 from lossprint.audit.system import processes
-from lossprint.audit.tasks import TASKS
 from lossprint.audit.types import LossprintError
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from lossprint.audit import outfile
-from lossprint.audit.sources import csv_rows
+from lossprint.audit.datasets.source import csv_rows
 from lossprint.audit.system.csvfile import unguard
 from lossprint.audit.types import LossprintError
 
@@ -83,7 +83,7 @@ def apply(path: str | Path, dataset: str | Path) -> Fit:
     Raises LossprintError, naming the first that is not. Splits are those that the dataset itself has: a validation
     split that an audit drew is not known here, so such samples count as training samples.
     """
-    from lossprint.audit.datasets import open_dataset
+    from lossprint.audit.datasets.dataset import open_dataset
 
     path = Path(path)
     frame, record = read(path)

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from lossprint.audit import tasks
+from lossprint.audit.datasets import tasks
+from lossprint.audit.datasets.source import SPLIT_NAMES
 from lossprint.audit.runs import run as store
-from lossprint.audit.sources import SPLIT_NAMES
 from lossprint.audit.types import SPLITS, LossprintError
 
 
@@ -14,7 +14,7 @@ def opened(dataset, seed: int, task: str):
     """A DATASET's name -> what it stands for, all of it read once; anything else as it is."""
     if not isinstance(dataset, str | Path):
         return dataset
-    from lossprint.audit.datasets import open_dataset
+    from lossprint.audit.datasets.dataset import open_dataset
 
     return open_dataset(str(dataset), seed=seed, task=task)
 

@@ -81,7 +81,7 @@ class Local:
 
     def memory(self) -> float:
         """Bytes that each process may take where nobody said: half of what is free."""
-        from lossprint.audit.datasets import free_memory
+        from lossprint.audit.datasets.dataset import free_memory
 
         return free_memory() / 2
 

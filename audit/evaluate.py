@@ -32,9 +32,9 @@ from tqdm import tqdm
 from lossprint.audit import coresets, trainings, workflow
 from lossprint.audit.applied import Applied, applied
 from lossprint.audit.coresets import Ask
+from lossprint.audit.datasets.source import csv_rows
 from lossprint.audit.evaluated import CELL, cells, text
 from lossprint.audit.runs.run import Run, open_run
-from lossprint.audit.sources import csv_rows
 from lossprint.audit.system.csvfile import unguard
 from lossprint.audit.types import LossprintError
 from lossprint.scoring.coresets.methods import METHODS

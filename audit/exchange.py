@@ -18,7 +18,7 @@ import pandas as pd
 
 from lossprint.audit import labelstudio
 from lossprint.audit.applied import LEFT_UNSURE
-from lossprint.audit.images import EXTENSIONS
+from lossprint.audit.datasets.images import EXTENSIONS
 from lossprint.audit.labelstudio import Said
 from lossprint.audit.queues import AUDIT
 from lossprint.audit.resolve import LABELLED, adjudications, outcome, votes

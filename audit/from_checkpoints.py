@@ -16,7 +16,8 @@ import numpy as np
 from tqdm import tqdm
 
 from lossprint.audit import checkpoints as files
-from lossprint.audit import datasets, find, stages, workflow
+from lossprint.audit import find, stages, workflow
+from lossprint.audit.datasets import dataset as datasets
 from lossprint.audit.record import Recorder
 from lossprint.audit.runs import run as store
 from lossprint.audit.system.atomic import writes

@@ -17,11 +17,11 @@ import numpy as np
 import pandas as pd
 
 from lossprint.audit import outfile
-from lossprint.audit.datasets import text_reader
+from lossprint.audit.datasets.dataset import text_reader
+from lossprint.audit.datasets.turns import noun_of
 from lossprint.audit.resolve import adjudications, votes
 from lossprint.audit.review import Reviews, open_reviews
 from lossprint.audit.runs.run import Run, version
-from lossprint.audit.turns import noun_of
 from lossprint.audit.types import LossprintError
 
 LOCAL = "/data/local-files/?d="  # where Label Studio serves files of its own machine, followed by a path

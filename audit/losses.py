@@ -25,7 +25,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from lossprint.audit import losses_csv
-from lossprint.audit.sources import SPLIT_NAMES
+from lossprint.audit.datasets.source import SPLIT_NAMES
 from lossprint.audit.system.memory import free_memory
 from lossprint.audit.types import SPLITS, LossprintError, one_line
 

@@ -13,7 +13,7 @@ import pandas as pd
 
 from lossprint.audit import outfile
 from lossprint.audit.applied import Applied, slots
-from lossprint.audit.remote_images import is_table, manifest_of
+from lossprint.audit.datasets.remote import is_table, manifest_of
 from lossprint.audit.runs.run import Run
 from lossprint.audit.system.csvfile import QUOTED, guard, unguard
 from lossprint.audit.types import LossprintError, one_line

@@ -11,7 +11,9 @@ import pandas as pd
 import pyarrow as pa
 from tqdm import tqdm
 
-from lossprint.audit import datasets, find, models, sources, temporal, timeline, train, video
+from lossprint.audit import find, models, temporal, timeline, train, video
+from lossprint.audit.datasets import dataset as datasets
+from lossprint.audit.datasets import source as sources
 from lossprint.audit.record import Recorder
 from lossprint.audit.runs import run as store
 from lossprint.audit.runs.tables import PART

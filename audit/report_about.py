@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lossprint.audit import span_counts
 from lossprint.audit.checkpoints import record_command
+from lossprint.audit.datasets.turns import worded
 from lossprint.audit.queues import SPANS
 from lossprint.audit.report_decided import outcome
 from lossprint.audit.report_facts import Facts, digest
@@ -31,7 +32,6 @@ from lossprint.audit.report_parts import (
     text,
 )
 from lossprint.audit.runs.run import version
-from lossprint.audit.turns import worded
 from lossprint.audit.types import KINDS, SCORES
 
 CLASSES = 60  # rows of the table of classes

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from lossprint.audit import report_spans, resolve
+from lossprint.audit.datasets.turns import worded
 from lossprint.audit.queues import SPANS
 from lossprint.audit.report_facts import ROWS, Facts
 from lossprint.audit.report_found import TEXTS
@@ -29,7 +30,6 @@ from lossprint.audit.report_parts import (
     text,
 )
 from lossprint.audit.report_pictures import Pictures
-from lossprint.audit.turns import worded
 from lossprint.scoring import reviewers as measures
 from lossprint.scoring.reviewers import Estimate
 

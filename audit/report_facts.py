@@ -8,11 +8,11 @@ import pandas as pd
 
 from lossprint.audit import assigning, span_counts, stopping
 from lossprint.audit.applied import applied
+from lossprint.audit.datasets.turns import noun_of
 from lossprint.audit.queues import SPANS
 from lossprint.audit.resolve import RULES
 from lossprint.audit.review import Reviews
 from lossprint.audit.runs.run import Run
-from lossprint.audit.turns import noun_of
 from lossprint.audit.types import SCORES, SPLITS
 
 WORST = 12  # findings of a kind that are shown with pictures

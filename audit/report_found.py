@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 
 from lossprint.audit import report_spans
+from lossprint.audit.datasets.turns import worded
 from lossprint.audit.queues import SPANS
 from lossprint.audit.report_facts import MEMBERS, Facts
 from lossprint.audit.report_parts import NBSP, SPLITS, name, p, path, plural, section, table, text
 from lossprint.audit.report_pictures import Pictures
 from lossprint.audit.report_svg import loss_print
-from lossprint.audit.turns import worded
 from lossprint.audit.types import KINDS
 
 # title, one of it, what it means

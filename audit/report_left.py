@@ -6,6 +6,7 @@ from dataclasses import replace
 import pandas as pd
 
 from lossprint.audit import loop, report_spans, stopping
+from lossprint.audit.datasets.turns import worded
 from lossprint.audit.report_facts import Facts
 from lossprint.audit.report_parts import (
     DASH,
@@ -23,7 +24,6 @@ from lossprint.audit.report_parts import (
 )
 from lossprint.audit.report_svg import accuracies, yield_curve
 from lossprint.audit.strata import ENOUGH
-from lossprint.audit.turns import worded
 from lossprint.scoring.intervals import Interval
 
 MOST = 12  # classes in the comparison

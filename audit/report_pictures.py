@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from lossprint.audit import turns
-from lossprint.audit.datasets import image_reader, text_reader
+from lossprint.audit.datasets import turns
+from lossprint.audit.datasets.dataset import image_reader, text_reader
+from lossprint.audit.datasets.turns import noun_of
 from lossprint.audit.report_parts import text
 from lossprint.audit.runs.run import Run
-from lossprint.audit.turns import noun_of
 from lossprint.audit.types import LossprintError
 
 TINY = 64  # px up to which an image is kept as it is, and enlarged with hard pixel edges

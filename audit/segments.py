@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from lossprint.audit.datasets.source import DECODED, csv_rows, of_segments, split_of
 from lossprint.audit.runs.run import Run
-from lossprint.audit.sources import DECODED, csv_rows, of_segments, split_of
 from lossprint.audit.system.csvfile import unguard
 from lossprint.audit.types import LossprintError
 

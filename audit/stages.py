@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from lossprint.audit import datasets
+from lossprint.audit.datasets import dataset as datasets
 from lossprint.audit.runs import run as store
 from lossprint.audit.types import LossprintError
 from lossprint.scoring import duplicates

@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
+from lossprint.audit.datasets.tasks import given_sides, label_sets
 from lossprint.audit.runs.run import Run
-from lossprint.audit.tasks import given_sides, label_sets
 from lossprint.audit.types import LossprintError
 from lossprint.scoring import labels as label_scores
 from lossprint.scoring import trajectory

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from lossprint.audit import datasets
+from lossprint.audit.datasets import dataset as datasets
 from lossprint.audit.inputs import Inputs
 from lossprint.audit.types import LossprintError, one_line
 

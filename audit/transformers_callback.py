@@ -15,10 +15,10 @@ import pandas as pd
 import torch
 
 from lossprint.audit import transformers_tables
+from lossprint.audit.datasets.tasks import TASKS
 from lossprint.audit.described import opened
 from lossprint.audit.plain_pass import TRIED, PlainPass, WithIds, undisturbed
 from lossprint.audit.record import Recorder
-from lossprint.audit.tasks import TASKS
 from lossprint.audit.transformers_losses import Form, detect
 from lossprint.audit.types import LossprintError
 

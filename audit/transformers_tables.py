@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from lossprint.audit.tasks import ALL, BETWEEN
+from lossprint.audit.datasets.tasks import ALL, BETWEEN
 from lossprint.audit.types import LossprintError
 
 COLUMNS = ("label", "labels", "label_ids")  # what Transformers' collators take for labels

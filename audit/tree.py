@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from lossprint.audit.datasets.source import OF_FILES
 from lossprint.audit.runs.run import Run
-from lossprint.audit.sources import OF_FILES
 from lossprint.audit.system.atomic import write_text
 from lossprint.audit.system.csvfile import write_csv
 from lossprint.audit.types import LossprintError
@@ -112,12 +112,12 @@ def _fetcher(run: Run, link: str) -> tuple[Callable[[str, Path], object], Callab
     """fetch(path, place), which puts the image of a path at a place, and the extension that it has there."""
     kind, root = run.manifest["dataset"]["kind"], dataset_root(run)
     if kind in DECODED:
-        from lossprint.audit.datasets import image_reader
+        from lossprint.audit.datasets.dataset import image_reader
 
         read = image_reader(run.manifest["dataset"]["source"])
         return lambda path, place: read(path).save(place, format="PNG"), lambda path: ".png"
     if kind == "remote":
-        from lossprint.audit.remote_images import images_of
+        from lossprint.audit.datasets.remote import images_of
 
         images = images_of(run.manifest["dataset"])
         return lambda path, place: place.write_bytes(images.content(path)), _extension

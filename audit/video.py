@@ -26,9 +26,9 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
+from lossprint.audit.datasets.source import DECODED
 from lossprint.audit.runs import run as store
 from lossprint.audit.segments import COPY, Segments, is_segments, ranges, read_segments, read_video
-from lossprint.audit.sources import DECODED
 from lossprint.audit.system.atomic import write_bytes, write_text
 from lossprint.audit.system.csvfile import write_csv
 from lossprint.audit.types import LossprintError, one_line

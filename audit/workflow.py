@@ -13,7 +13,9 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from lossprint.audit import datasets, engines, find, origins, stages, video
+from lossprint.audit import engines, find, stages, video
+from lossprint.audit.datasets import dataset as datasets
+from lossprint.audit.datasets import kinds
 from lossprint.audit.losses import read_losses
 from lossprint.audit.record import Recorder
 from lossprint.audit.runs import run as store
@@ -84,7 +86,7 @@ def audit(
         **video.asked(dataset, rate),
     }
     asked = _asked(Path(out), given, resume)
-    _refuse_texts(dataset, origins.is_texts(dataset))
+    _refuse_texts(dataset, kinds.is_texts(dataset))
     from lossprint.audit import models, train  # torch only once the cheap checks have passed
 
     models.check_model(asked["model"])
@@ -373,4 +375,4 @@ def settled(asked: dict, samples: pd.DataFrame) -> dict:
 
 def absolute(source: str | Path) -> str:
     """A DATASET as run.json names it."""
-    return origins.absolute(source)
+    return kinds.absolute(source)

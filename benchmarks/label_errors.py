@@ -69,7 +69,7 @@ def injected(folder: Path, images: int, kind: str, rate: float, seed: int) -> Se
 
 def opened(labels: Path, truth: Path) -> Set:
     """A manifest and its answers, the training and validation splits."""
-    from lossprint.audit import datasets
+    from lossprint.audit.datasets import dataset as datasets
 
     dataset = datasets.open_dataset(str(labels))
     side = int(np.median(datasets.image_sizes(dataset, at_most=100).max(axis=1)))

@@ -114,7 +114,8 @@ def out_of_sample(run: Run, folds: int, kept: Path) -> tuple[np.ndarray, np.ndar
 def _trained(run: Run, folds: int) -> tuple[np.ndarray, np.ndarray]:
     from label_errors import probabilities  # beside this file
 
-    from lossprint.audit import datasets, train
+    from lossprint.audit import train
+    from lossprint.audit.datasets import dataset as datasets
     from lossprint.audit.record import Recorder
 
     asked, size = run.manifest["asked"], run.manifest["facts"]["record"]["size"]

@@ -20,7 +20,7 @@ PYTHON = {
             "lossprint.audit.per_sample": None,
             "lossprint.audit.runs.run": ["open_run", "Run"],
             "lossprint.audit.types": ["Trajectory", "LossprintError"],
-            "lossprint.audit.datasets": ["open_dataset", "load", "Dataset", "Loaded"],
+            "lossprint.audit.datasets.dataset": ["open_dataset", "load", "Dataset", "Loaded"],
         },
     ),
     "scoring": (

@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from torch.utils.data import TensorDataset
 
-from lossprint.audit.datasets import load, open_dataset
+from lossprint.audit.datasets.dataset import load, open_dataset
 from lossprint.audit.workflow import score
 
 DEMO = str(importlib.resources.files("lossprint.assets") / "demo" / "labels.csv")

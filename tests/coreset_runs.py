@@ -3,7 +3,7 @@
 from helpers import at_home
 
 from lossprint.audit import cli
-from lossprint.audit.datasets import open_dataset
+from lossprint.audit.datasets.dataset import open_dataset
 from lossprint.audit.review import open_reviews
 
 

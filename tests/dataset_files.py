@@ -6,7 +6,7 @@ import tarfile
 from helpers import refusal
 from PIL import Image
 
-from lossprint.audit.datasets import Dataset, open_dataset
+from lossprint.audit.datasets.dataset import Dataset, open_dataset
 
 FOUR = "path,label\na.png,x\nb.png,x\nc.png,y\nd.png,y\n"
 

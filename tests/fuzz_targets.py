@@ -24,8 +24,10 @@ from dataset_files import png, tar
 from helpers import make_run
 from PIL import Image
 
-from lossprint.audit import checkpoints, datasets, exchange, images, losses, segments, sources, texts
-from lossprint.audit.origins import read_source
+from lossprint.audit import checkpoints, exchange, losses, segments
+from lossprint.audit.datasets import dataset, images, texts
+from lossprint.audit.datasets import source as sources
+from lossprint.audit.datasets.kinds import read_source
 from lossprint.audit.review import open_reviews
 from lossprint.audit.types import LossprintError
 
@@ -134,7 +136,7 @@ def _manifest(folder: Path, name: str, seeds: list[bytes], mutate) -> Check:
     def check(rng: Random) -> None:
         path.write_bytes(mutate(rng, rng.choice(seeds)))
         if not refused(lambda: sources.read_manifest(path)):
-            refused(lambda: datasets.open_dataset(path, check=False))
+            refused(lambda: dataset.open_dataset(path, check=False))
         texts.lists_texts(path)
         assert_only(folder, known)
 
@@ -281,7 +283,7 @@ def pictures(folder: Path) -> Check:
                 with_reason(lambda file=file: images.read_size(file))
                 with_reason(lambda file=file: upright(file))
         with warnings.catch_warnings(action="ignore"):
-            loaded = datasets.load(datasets.open_dataset(folder, check=False), 8, workers=1)
+            loaded = dataset.load(dataset.open_dataset(folder, check=False), 8, workers=1)
         assert len(loaded.pixels) == len(loaded.dataset.samples) == len(loaded.digests)
         assert len(loaded.dataset.samples) + len(loaded.dataset.unreadable) == 4 + at_once
         assert sum("good" in path for path in loaded.dataset.samples["path"]) == 4

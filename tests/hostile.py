@@ -24,8 +24,9 @@ from fuzz_targets import assert_one_line, refused
 from helpers import Trap, make_run
 from PIL import Image
 
-from lossprint.audit import checkpoints, datasets, exchange, images, losses
-from lossprint.audit.origins import read_source
+from lossprint.audit import checkpoints, exchange, losses
+from lossprint.audit.datasets import dataset, images
+from lossprint.audit.datasets.kinds import read_source
 from lossprint.audit.runs import run as store
 from lossprint.audit.types import LossprintError
 
@@ -93,7 +94,7 @@ def as_losses(path: Path) -> object:
 
 
 def as_dataset(path: Path) -> object:
-    return datasets.load(datasets.open_dataset(path, check=False), 8).dataset
+    return dataset.load(dataset.open_dataset(path, check=False), 8).dataset
 
 
 def as_image(path: Path) -> object:
@@ -185,7 +186,7 @@ def huge_image(data: bytes) -> Case:
             place.parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (8, 8), (at, 0, 0)).save(place)
         (folder / "data" / "a" / "huge.png").write_bytes(data)
-        found = datasets.load(datasets.open_dataset(folder / "data", check=False), 8).dataset
+        found = dataset.load(dataset.open_dataset(folder / "data", check=False), 8).dataset
         assert found.unreadable["path"].tolist() == ["a/huge.png"]
         assert_one_line(found.unreadable["reason"][0])
 

@@ -20,8 +20,9 @@ from hostile import BOMBS, PICKLES, Case, as_losses, limited_memory, must_refuse
 from hostile_texts import CLASSES, FORMULAS, MARKUP, NAMES, formula, named, reported
 from PIL import Image
 
-from lossprint.audit import datasets, report
-from lossprint.audit.origins import open_reader, read_source
+from lossprint.audit import report
+from lossprint.audit.datasets import dataset
+from lossprint.audit.datasets.kinds import open_reader, read_source
 from lossprint.audit.runs import run as store
 from lossprint.audit.system.csvfile import csv_text
 
@@ -44,8 +45,8 @@ def manifest_path(path: str) -> Case:
         named = path.replace("FOLDER", str(folder))
         rows = pd.DataFrame({"path": [named, *(f"a/{at}.png" for at in range(4))], "label": list("ababa")})
         known.write_text(csv_text(rows))
-        must_refuse(lambda: datasets.open_dataset(known, check=False))
-        must_refuse(lambda: datasets.image_reader(known)(named))
+        must_refuse(lambda: dataset.open_dataset(known, check=False))
+        must_refuse(lambda: dataset.image_reader(known)(named))
         about = {"images": [{"id": 1, "file_name": named}], "annotations": [{"image_id": 1, "category_id": 1}]}
         (folder / "data" / "coco.json").write_text(json.dumps(about | {"categories": [{"id": 1, "name": "x"}]}))
         must_refuse(lambda: read_source(str(folder / "data" / "coco.json")))
@@ -62,13 +63,13 @@ def linked(what: str) -> Case:
         target = {"file": place, "folder": folder, "device": Path("/dev/zero"), "up": Path("../..")}[what]
         (folder / "data" / "a" / "link.png").symlink_to(target)
         within = "a/link.png/secret.png" if what == "folder" else "a/link.png"
-        must_refuse(lambda: datasets.image_reader(folder / "data")(within))
+        must_refuse(lambda: dataset.image_reader(folder / "data")(within))
         with limited():
             rows = "path,label\n" + "".join(f"a/{at}.png,{'ab'[at % 2]}\n" for at in range(4)) + f"{within},a\n"
             (folder / "data" / "labels.csv").write_text(rows)
-            must_refuse(lambda: datasets.open_dataset(folder / "data" / "labels.csv", check=False))
+            must_refuse(lambda: dataset.open_dataset(folder / "data" / "labels.csv", check=False))
             (folder / "data" / "labels.csv").unlink()
-            must_refuse(lambda: datasets.open_dataset(folder / "data", check=False))
+            must_refuse(lambda: dataset.open_dataset(folder / "data", check=False))
 
     return case
 
@@ -121,7 +122,7 @@ def run_places(folder: Path) -> None:
     for at, path in enumerate((str(place), "../../secret.png", "/etc/passwd", "..\\..\\secret.png")):
         samples.loc[at, "path"] = path
     run.write_samples(samples, run.unreadable())
-    read = datasets.image_reader(run.manifest["dataset"]["source"])
+    read = dataset.image_reader(run.manifest["dataset"]["source"])
     for path in samples["path"][:4]:
         must_refuse(lambda path=path: read(path))
     assert report.report_bytes(run).count(b"data:image/") > 0
@@ -166,9 +167,9 @@ def pipe_in_dataset(folder: Path) -> None:
     for at in range(2):
         Image.new("RGB", (8, 8), (9, at, 0)).save(folder / "data" / "b" / f"{at}.png")
     with limited():
-        found = datasets.load(datasets.open_dataset(folder / "data", check=False), 8).dataset
+        found = dataset.load(dataset.open_dataset(folder / "data", check=False), 8).dataset
         assert found.unreadable["path"].tolist() == ["a/pipe.png"]
-        must_refuse(lambda: datasets.image_reader(folder / "data")("a/pipe.png"))
+        must_refuse(lambda: dataset.image_reader(folder / "data")("a/pipe.png"))
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from helpers import read_csv
 from PIL import Image
 
 from lossprint.audit import cli
-from lossprint.audit.datasets import image_reader, open_dataset
+from lossprint.audit.datasets.dataset import image_reader, open_dataset
 from lossprint.audit.review import open_reviews
 from lossprint.audit.runs.run import Run, open_run
 

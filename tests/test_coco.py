@@ -9,8 +9,8 @@ from helpers import refused
 from set_runs import audited_by_command, exports_as_decided
 
 from lossprint.audit import cli
-from lossprint.audit.datasets import decode, image_reader, open_dataset
-from lossprint.audit.origins import read_source
+from lossprint.audit.datasets.dataset import decode, image_reader, open_dataset
+from lossprint.audit.datasets.kinds import read_source
 from lossprint.audit.types import LossprintError
 
 CATEGORIES = [{"id": 7, "name": "cat"}, {"id": 3, "name": "dog", "supercategory": "animal"}]

@@ -11,7 +11,7 @@ from helpers import digests, make_run, one_line, read_csv
 from lossprint.audit import coresets, outfile
 from lossprint.audit.applied import applied
 from lossprint.audit.coresets import Ask
-from lossprint.audit.datasets import open_dataset
+from lossprint.audit.datasets.dataset import open_dataset
 from lossprint.audit.review import open_reviews
 from lossprint.audit.runs import run as store
 from lossprint.audit.system.csvfile import csv_text

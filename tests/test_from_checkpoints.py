@@ -193,7 +193,7 @@ def test_a_network_of_the_users_own(name, trained, again):
 
 
 def test_transformed_images_are_streamed_where_they_do_not_fit(trained, again, monkeypatch):
-    from lossprint.audit import datasets
+    from lossprint.audit.datasets import dataset as datasets
 
     own = {"size": None, "mean": None, "std": None, "model": "own_networks:pair"}
     held = again(**own)

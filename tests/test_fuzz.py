@@ -12,7 +12,8 @@ from fuzz_targets import READERS, TooLong, assert_one_line, attempt, limited, pi
 from helpers import benchmark, environment
 from mutation import mutated, mutated_json, odd_text
 
-from lossprint.audit import datasets, sources
+from lossprint.audit.datasets import dataset
+from lossprint.audit.datasets import source as sources
 from lossprint.audit.types import LossprintError
 
 TARGETS = {one.name: one for one in (*READERS, *PROGRAMS)}
@@ -54,7 +55,7 @@ def test_a_reader_that_breaks_is_seen(tmp_path, monkeypatch):
     with pytest.raises(AssertionError, match="without a word"):
         check(Random(1))
     check = pictures(tmp_path / "b")
-    monkeypatch.setattr(datasets, "reason", lambda error: "two\nlines")
+    monkeypatch.setattr(dataset, "reason", lambda error: "two\nlines")
     with pytest.raises(AssertionError, match="more than one line"):
         check(Random(3))
     with pytest.raises(TooLong), limited(0.05):

@@ -16,9 +16,9 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # before the library is imported: the tests 
 import datasets as library
 from datasets import ClassLabel, Features, Value
 
-from lossprint.audit import origins
-from lossprint.audit.datasets import decode, image_reader, open_dataset
-from lossprint.audit.origins import open_reader, read_source
+from lossprint.audit.datasets import kinds
+from lossprint.audit.datasets.dataset import decode, image_reader, open_dataset
+from lossprint.audit.datasets.kinds import open_reader, read_source
 from lossprint.audit.types import LossprintError
 
 library.disable_progress_bars()
@@ -127,8 +127,8 @@ def test_a_name_of_the_hub_is_handed_on(tmp_path, monkeypatch):
     source = read_source("hf:owner/the.name:revision=v1:config=plain_text")
     assert source.name == "hf:owner/the.name:revision=v1:config=plain_text" and len(source.rows) == 8
     assert asked == [("owner/the.name", "plain_text", {"revision": "v1", "trust_remote_code": False})]
-    assert origins.absolute("hf:owner/the.name:label=x") == "hf:owner/the.name:label=x"
-    assert origins.absolute("hf:there:label=x") == f"hf:{tmp_path}/there:label=x"
+    assert kinds.absolute("hf:owner/the.name:label=x") == "hf:owner/the.name:label=x"
+    assert kinds.absolute("hf:there:label=x") == f"hf:{tmp_path}/there:label=x"
 
 
 def test_class_folders_of_images(tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lossprint.audit.images import pixel_digest, read_image, read_size, reason, square, upright_rgb
+from lossprint.audit.datasets.images import pixel_digest, read_image, read_size, reason, square, upright_rgb
 
 GREY = np.array([[0, 50, 100], [150, 200, 250]], np.uint8)
 COLOUR = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [90, 120, 30]]], np.uint8)

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from lossprint.audit import procedural
-from lossprint.audit.datasets import open_dataset
+from lossprint.audit.datasets.dataset import open_dataset
 from lossprint.audit.types import LossprintError
 
 

@@ -14,8 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from lossprint.audit import Recorder, exchange, export, manifests, outfile, sources
+from lossprint.audit import Recorder, exchange, export, manifests, outfile
 from lossprint.audit.applied import applied
+from lossprint.audit.datasets import source as sources
 from lossprint.audit.review import open_reviews
 from lossprint.audit.runs.run import Run
 from lossprint.audit.system.csvfile import csv_text, guard, unguard

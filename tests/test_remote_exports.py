@@ -6,8 +6,9 @@ import pandas as pd
 import pytest
 from helpers import make_run
 
-from lossprint.audit import coresets, datasets, export, manifests
+from lossprint.audit import coresets, export, manifests
 from lossprint.audit.applied import applied
+from lossprint.audit.datasets import dataset
 from lossprint.audit.review import open_reviews
 from lossprint.audit.runs.run import open_run
 
@@ -52,6 +53,6 @@ def test_a_coreset_as_a_manifest_opens_on_any_machine(made, machine, tmp_path):
     ask = coresets.Ask(method="random", fraction=0.5)
     frame = coresets.choose(source, ask)
     coresets.write_manifest(source, frame, tmp_path / "half.csv", coresets.record_of(made, source, ask, frame))
-    half = datasets.open_dataset(tmp_path / "half.csv")
+    half = dataset.open_dataset(tmp_path / "half.csv")
     assert half.kind == "remote" and half.samples["path"].str.startswith("s3://exports/data/images/").all()
     assert (half.samples["split"] == "train").sum() == len(frame)

@@ -17,10 +17,11 @@ from dataset_files import message, picture
 from helpers import free_port
 from s3 import forget
 
-from lossprint.audit import datasets, remote_images
+from lossprint.audit.datasets import dataset as datasets
+from lossprint.audit.datasets import remote
+from lossprint.audit.datasets.cache import Cache
+from lossprint.audit.datasets.kinds import open_reader
 from lossprint.audit.described import described
-from lossprint.audit.image_cache import Cache
-from lossprint.audit.origins import open_reader
 from lossprint.audit.system import urls
 from lossprint.audit.system.atomic import alone
 from lossprint.audit.types import LossprintError
@@ -370,5 +371,5 @@ def test_a_run_json_tells_where_the_images_are(s3, demo):
     about = json.loads(json.dumps(described(dataset, 0, "classes")[1]))
     assert (about["source"], about["root"]) == ("s3://images/demo/labels.csv", "s3://images/demo")
     path = dataset.samples["path"][0]
-    assert remote_images.images_of(about).content(path) == (demo.parent / path).read_bytes()
-    assert remote_images.manifest_of(about["source"]).read_bytes() == demo.read_bytes()
+    assert remote.images_of(about).content(path) == (demo.parent / path).read_bytes()
+    assert remote.manifest_of(about["source"]).read_bytes() == demo.read_bytes()

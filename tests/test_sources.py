@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from dataset_files import FOUR, by_path, folder, manifest, message, picture
 
-from lossprint.audit.datasets import open_dataset
+from lossprint.audit.datasets.dataset import open_dataset
 from lossprint.audit.system.csvfile import write_csv
 
 # ------------------------------------------------------------------------------------------------- class folders

@@ -14,9 +14,9 @@ from dataset_files import by_path, folder, message, png, tar
 from helpers import refused
 from set_runs import audited_by_command, exports_as_decided, snippets_of
 
-from lossprint.audit.datasets import decode, image_reader, open_dataset
-from lossprint.audit.origins import open_reader, read_source
-from lossprint.audit.shards import expand
+from lossprint.audit.datasets.dataset import decode, image_reader, open_dataset
+from lossprint.audit.datasets.kinds import open_reader, read_source
+from lossprint.audit.datasets.shards import expand
 from lossprint.audit.types import LossprintError
 
 

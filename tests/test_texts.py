@@ -13,7 +13,10 @@ import text_runs
 from test_app import NAMES, assert_whole, open_page, said
 
 from lossprint.app import shapes
-from lossprint.audit import cli, datasets, origins, texts, turns, workflow
+from lossprint.audit import cli, workflow
+from lossprint.audit.datasets import dataset as datasets
+from lossprint.audit.datasets import kinds as origins
+from lossprint.audit.datasets import texts, turns
 from lossprint.audit.record import Recorder
 from lossprint.audit.types import LossprintError
 from lossprint.scoring import near_texts

@@ -9,8 +9,8 @@ import torchvision
 from dataset_files import message
 from PIL import Image
 
-from lossprint.audit.datasets import decode, image_reader, image_sizes, open_dataset
-from lossprint.audit.torchvision_sets import TORCHVISION, _class_names, _targets
+from lossprint.audit.datasets.dataset import decode, image_reader, image_sizes, open_dataset
+from lossprint.audit.datasets.torchvision import TORCHVISION, _class_names, _targets
 from lossprint.audit.types import LossprintError
 
 

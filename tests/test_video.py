@@ -13,7 +13,7 @@ from PIL import Image
 
 from lossprint.audit import cli, video
 from lossprint.audit.applied import applied
-from lossprint.audit.datasets import open_dataset
+from lossprint.audit.datasets.dataset import open_dataset
 from lossprint.audit.runs import run as store
 from lossprint.audit.segments import corrected_segments
 from lossprint.audit.types import LossprintError
@@ -116,7 +116,7 @@ def test_frames_in_no_segment_are_left_out_and_said(films, tmp_path):
 
 
 def open_dataset_notes(run: Path) -> str:
-    from lossprint.audit.sources import read_manifest
+    from lossprint.audit.datasets.source import read_manifest
 
     return "; ".join(read_manifest(run / "frames" / "labels.csv").notes)
 

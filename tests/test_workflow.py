@@ -176,7 +176,7 @@ def groups(findings, kind):
 
 def test_streamed_images_give_the_same_run(tmp_path, monkeypatch):
     """A dataset that does not fit into memory is decoded as it goes: same losses, scores and duplicates."""
-    from lossprint.audit import datasets
+    from lossprint.audit.datasets import dataset as datasets
 
     manifest = cut_demo(tmp_path / "data", 40, 5)
     wishes = {"epochs": 2, "curvature_checkpoints": 1, "quiet": True}

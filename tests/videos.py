@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from lossprint.audit import find, procedural, temporal, timeline
-from lossprint.audit.datasets import open_dataset
+from lossprint.audit.datasets.dataset import open_dataset
 from lossprint.audit.record import Recorder
 from lossprint.audit.runs.run import Run
 

@@ -11,8 +11,8 @@ import streamlit as st
 from lossprint.app import access, bring, data, decide, parts
 from lossprint.audit import export, labelstudio, manifests, outfile
 from lossprint.audit.applied import Applied, applied
+from lossprint.audit.datasets.turns import noun_of
 from lossprint.audit.resolve import RULES
-from lossprint.audit.turns import noun_of
 from lossprint.audit.types import LossprintError
 
 PREVIEW = 200

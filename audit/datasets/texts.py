@@ -24,10 +24,10 @@ from threading import Lock
 import numpy as np
 import pandas as pd
 
-from lossprint.audit.sources import Source, fingerprint, split_of, tabulate
+from lossprint.audit.datasets.source import Source, fingerprint, split_of, tabulate
+from lossprint.audit.datasets.tasks import ALL
+from lossprint.audit.datasets.turns import joined
 from lossprint.audit.system.csvfile import unguard
-from lossprint.audit.tasks import ALL
-from lossprint.audit.turns import joined
 from lossprint.audit.types import LossprintError, one_line
 
 FORMS = (("messages",), ("prompt", "response"), ("instruction", "output"), ("text",))

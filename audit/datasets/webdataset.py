@@ -25,9 +25,9 @@ from threading import Lock
 
 from PIL import Image
 
-from lossprint.audit.images import EXTENSIONS, read_image, read_size
-from lossprint.audit.shards import Shards, class_names, find, splits_of
-from lossprint.audit.sources import Source, fingerprint, tabulate
+from lossprint.audit.datasets.images import EXTENSIONS, read_image, read_size
+from lossprint.audit.datasets.shards import Shards, class_names, find, splits_of
+from lossprint.audit.datasets.source import Source, fingerprint, tabulate
 from lossprint.audit.system.urls import WORKERS, is_url
 from lossprint.audit.types import LossprintError, one_line
 

@@ -19,10 +19,10 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 from PIL import Image
 
-from lossprint.audit.folders import CLUTTER, class_folders
-from lossprint.audit.image_cache import cache
-from lossprint.audit.images import EXTENSIONS, read_image, read_size
-from lossprint.audit.sources import Source, fingerprint, manifest_rows
+from lossprint.audit.datasets.cache import cache
+from lossprint.audit.datasets.folders import CLUTTER, class_folders
+from lossprint.audit.datasets.images import EXTENSIONS, read_image, read_size
+from lossprint.audit.datasets.source import Source, fingerprint, manifest_rows
 from lossprint.audit.system import urls
 from lossprint.audit.system.atomic import write_bytes
 from lossprint.audit.system.urls import WEB, WORKERS, Place

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from lossprint.audit.sources import SPLIT_NAMES
+from lossprint.audit.datasets.source import SPLIT_NAMES
 from lossprint.audit.system.urls import Place
 from lossprint.audit.types import LossprintError, one_line
 

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from lossprint.audit.images import read_image, read_size
+from lossprint.audit.datasets.images import read_image, read_size
 from lossprint.audit.system.atomic import needed
 from lossprint.audit.system.csvfile import unguard
 from lossprint.audit.system.memory import free_memory
@@ -168,7 +168,7 @@ def read_manifest(path: Path) -> Source:
     """A CSV or Parquet manifest: path, label, perhaps split, sequence, frame; paths are relative to it, or URLs."""
     rows, places, notes = manifest_rows(path)
     if rows["path"].str.contains("://", regex=False).any():
-        from lossprint.audit.remote_images import of_urls
+        from lossprint.audit.datasets.remote import of_urls
 
         return of_urls(path, rows, places, notes)
     return of_files("manifest", path, path.parent, rows, places, notes)

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from lossprint.audit.images import upright_rgb
-from lossprint.audit.sources import Source, fingerprint, tabulate
+from lossprint.audit.datasets.images import upright_rgb
+from lossprint.audit.datasets.source import Source, fingerprint, tabulate
 from lossprint.audit.types import SPLITS, LossprintError
 
 _BY_FLAG = {"train": {"train": True}, "test": {"train": False}}

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from lossprint.audit.folders import read_folder
-from lossprint.audit.sources import MANIFESTS, SPLIT_NAMES, Source, locate, read_file_inside, read_manifest
+from lossprint.audit.datasets.folders import read_folder
+from lossprint.audit.datasets.source import MANIFESTS, SPLIT_NAMES, Source, locate, read_file_inside, read_manifest
 
 TARS = (".tar", ".tar.gz", ".tgz")
 
@@ -32,30 +32,30 @@ def read_source(name: str | Path) -> Source:
     """List the samples of a DATASET. Raises LossprintError where there is none."""
     name = str(name)
     if name.startswith("torchvision:"):
-        from lossprint.audit.torchvision_sets import read_torchvision
+        from lossprint.audit.datasets.torchvision import read_torchvision
 
         return read_torchvision(name)
     if name.startswith("hf:"):
-        from lossprint.audit.huggingface_sets import read_huggingface
+        from lossprint.audit.datasets.huggingface import read_huggingface
 
         return read_huggingface(name)
     if _tars(name):
-        from lossprint.audit.tars import read_tars
+        from lossprint.audit.datasets.webdataset import read_tars
 
         return read_tars(name)
     if "://" in name:
-        from lossprint.audit.remote_images import read_remote
+        from lossprint.audit.datasets.remote import read_remote
 
         return read_remote(name)
     path = locate(name)
     if path.is_dir():
         return read_folder(path)
     if path.suffix.lower() == ".json":
-        from lossprint.audit.coco import read_coco
+        from lossprint.audit.datasets.coco import read_coco
 
         return read_coco(path)
     if _texts(path):
-        from lossprint.audit.texts import read_texts
+        from lossprint.audit.datasets.texts import read_texts
 
         return read_texts(path)
     return read_manifest(path)
@@ -65,7 +65,7 @@ def absolute(name: str | Path) -> str:
     """A DATASET's name that means the same from any folder. Nothing is opened."""
     name = str(name)
     if name.startswith("hf:"):
-        from lossprint.audit.huggingface_sets import absolute as of_huggingface
+        from lossprint.audit.datasets.huggingface import absolute as of_huggingface
 
         return of_huggingface(name)
     return name if name.startswith("torchvision:") or "://" in name else str(Path(name).expanduser().absolute())
@@ -75,15 +75,15 @@ def open_reader(name: str | Path) -> Reader:
     """How to read one sample of a DATASET, without listing it where that can be done without."""
     name = str(name)
     if name.startswith("hf:"):
-        from lossprint.audit.huggingface_sets import open_huggingface
+        from lossprint.audit.datasets.huggingface import open_huggingface
 
         return Reader(*open_huggingface(name))
     if _tars(name):
-        from lossprint.audit.tars import open_tars
+        from lossprint.audit.datasets.webdataset import open_tars
 
         return Reader(*open_tars(name))
     if "://" in name:
-        from lossprint.audit.remote_images import open_remote
+        from lossprint.audit.datasets.remote import open_remote
 
         return Reader(name, open_remote(name))
     if name.startswith("torchvision:"):
@@ -95,7 +95,7 @@ def open_reader(name: str | Path) -> Reader:
         return Reader(source.name, None, source.text)
     root = place if place.is_dir() else place.parent
     if place.suffix.lower() == ".json":
-        from lossprint.audit.coco import root_of
+        from lossprint.audit.datasets.coco import root_of
 
         root = root_of(place)
     if place.suffix.lower() in MANIFESTS:  # its paths may be URLs
@@ -104,7 +104,7 @@ def open_reader(name: str | Path) -> Reader:
 
 
 def _read_url(path: str) -> Image.Image:
-    from lossprint.audit.remote_images import read_url
+    from lossprint.audit.datasets.remote import read_url
 
     return read_url(path)
 
@@ -137,6 +137,6 @@ def _texts(path: Path) -> bool:
     """Whether a file lists texts: JSON Lines, or a table with a column of texts and none of paths."""
     if path.suffix.lower() == ".jsonl":
         return True
-    from lossprint.audit.texts import lists_texts
+    from lossprint.audit.datasets.texts import lists_texts
 
     return lists_texts(path)

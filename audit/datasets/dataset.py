@@ -26,12 +26,12 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from lossprint.audit.images import pixel_digest, reason, square
-from lossprint.audit.origins import open_reader, read_source
-from lossprint.audit.sources import OF_FILES, Source, read_file_inside
+from lossprint.audit.datasets.images import pixel_digest, reason, square
+from lossprint.audit.datasets.kinds import open_reader, read_source
+from lossprint.audit.datasets.source import OF_FILES, Source, read_file_inside
+from lossprint.audit.datasets.tasks import ALL
 from lossprint.audit.system.memory import free_memory
 from lossprint.audit.system.urls import Unreachable
-from lossprint.audit.tasks import ALL
 from lossprint.audit.types import LossprintError
 
 __all__ = [

@@ -24,10 +24,10 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from lossprint.audit import texts
-from lossprint.audit.images import read_image, read_size
-from lossprint.audit.sources import SPLIT_NAMES, Source, fingerprint, inside, tabulate
-from lossprint.audit.tasks import ALL
+from lossprint.audit.datasets import texts
+from lossprint.audit.datasets.images import read_image, read_size
+from lossprint.audit.datasets.source import SPLIT_NAMES, Source, fingerprint, inside, tabulate
+from lossprint.audit.datasets.tasks import ALL
 from lossprint.audit.types import SPLITS, LossprintError, one_line
 
 KEYS = ("config", "revision", "image", "label", "text", *SPLITS)

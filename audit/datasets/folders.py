@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from lossprint.audit.images import EXTENSIONS
-from lossprint.audit.sources import MANIFESTS, SPLIT_NAMES, Source, of_files, tabulate
+from lossprint.audit.datasets.images import EXTENSIONS
+from lossprint.audit.datasets.source import MANIFESTS, SPLIT_NAMES, Source, of_files, tabulate
 from lossprint.audit.types import LossprintError
 
 CLUTTER = {"thumbs.db", "desktop.ini"}

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lossprint.audit.sources import SPLIT_NAMES, Source, of_files, split_of, tabulate
+from lossprint.audit.datasets.source import SPLIT_NAMES, Source, of_files, split_of, tabulate
 from lossprint.audit.types import SPLITS, LossprintError, one_line
 
 TRAIN = re.compile(r"(?<![a-z])train(ing)?(?![a-z])", re.IGNORECASE)

@@ -1,0 +1,1 @@
+"""Every kind of dataset, read into samples with stable ids. It imports system and types."""
