@@ -18,7 +18,7 @@ from tqdm import tqdm
 from lossprint.audit import checkpoints as files
 from lossprint.audit import find, stages, workflow
 from lossprint.audit.datasets import dataset as datasets
-from lossprint.audit.record import Recorder
+from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.runs import run as store
 from lossprint.audit.system.atomic import writes
 from lossprint.audit.types import LossprintError, one_line

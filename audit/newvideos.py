@@ -14,7 +14,7 @@ from tqdm import tqdm
 from lossprint.audit import find, models, temporal, timeline, train, video
 from lossprint.audit.datasets import dataset as datasets
 from lossprint.audit.datasets import source as sources
-from lossprint.audit.record import Recorder
+from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.runs import run as store
 from lossprint.audit.runs.tables import PART
 from lossprint.audit.types import LossprintError

@@ -26,7 +26,7 @@ from lossprint.audit.inputs import Inputs, drawn_shifts
 from lossprint.audit.inputs import channel_statistics as channel_statistics
 from lossprint.audit.models import build_model, last_linear
 from lossprint.audit.recipe import Recipe
-from lossprint.audit.record import Recorder
+from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.system import processes
 from lossprint.audit.system.processes import ALONE, World
 from lossprint.audit.types import LossprintError, one_line

@@ -16,8 +16,8 @@ from tqdm import tqdm
 from lossprint.audit import engines, find, stages, video
 from lossprint.audit.datasets import dataset as datasets
 from lossprint.audit.datasets import kinds
-from lossprint.audit.losses import read_losses
-from lossprint.audit.record import Recorder
+from lossprint.audit.recording.imported import read_losses
+from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.runs import run as store
 from lossprint.audit.runs.mirror import place
 from lossprint.audit.system import processes as distributed

@@ -40,7 +40,7 @@ def loop(data: Path, run: Path) -> None:
     """A Recorder in a loop of one's own; the losses of an epoch are drawn by its number."""
     import numpy as np
 
-    from lossprint.audit.record import Recorder
+    from lossprint.audit.recording.recorder import Recorder
 
     recorder = Recorder(run, data, resume=(run / "run.json").exists())
     ids = np.concatenate([recorder.ids("train"), recorder.ids("val")])

@@ -29,7 +29,7 @@ from torch.nn import functional as F
 from lossprint.audit import train
 from lossprint.audit.inputs import eval_batch
 from lossprint.audit.models import build_model
-from lossprint.audit.record import Recorder
+from lossprint.audit.recording.recorder import Recorder
 from lossprint.scoring import curvature
 
 SHIFT = 2  # px

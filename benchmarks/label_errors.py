@@ -90,7 +90,7 @@ def one(name: str, seed: int, options: argparse.Namespace) -> dict:
 
     torch.set_num_threads(1)
     from lossprint.audit import sharding, train
-    from lossprint.audit.record import Recorder
+    from lossprint.audit.recording.recorder import Recorder
     from lossprint.scoring import curvature, trajectory
 
     data = made(name, seed, options)

@@ -33,7 +33,7 @@ from torch.nn import functional as F
 from lossprint.assets.make_demo import read_idx
 from lossprint.audit import find, train, workflow
 from lossprint.audit.models import build_model
-from lossprint.audit.record import Recorder
+from lossprint.audit.recording.recorder import Recorder
 from lossprint.scoring import curvature
 
 SIGNS = {

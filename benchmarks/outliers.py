@@ -149,7 +149,7 @@ def measured(pools: dict[str, Pool], mixture: Mixture, images: int, epochs: int,
     "half_" before the name, of the middle one; curvature and input_gradient (N,), last; thumbs (N, 16, 16) grey.
     """
     from lossprint.audit import train
-    from lossprint.audit.record import Recorder
+    from lossprint.audit.recording.recorder import Recorder
     from lossprint.scoring import curvature
 
     inputs, kind = mix(pools, mixture, images, seed)

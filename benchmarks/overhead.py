@@ -37,7 +37,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from lossprint.audit import Recorder
 from lossprint.audit.models import build_model
-from lossprint.audit.plain_pass import WithIds
+from lossprint.audit.recording.plain_pass import WithIds
 
 KINDS = ("without", "by-product", "eval")
 EPOCHS = 3
@@ -96,7 +96,7 @@ def plain(small: bool) -> Callable[[str, Path], None]:
 def in_lightning(small: bool) -> Callable[[str, Path], None]:
     import lightning
 
-    from lossprint.audit.lightning_callback import LossprintCallback
+    from lossprint.audit.recording.lightning import LossprintCallback
 
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     counts = (128, 32) if small else (2048, 256)
@@ -145,7 +145,7 @@ def in_transformers(small: bool, language: bool) -> Callable[[str, Path], None]:
     import datasets
     import transformers
 
-    from lossprint.audit.transformers_callback import LossprintCallback
+    from lossprint.audit.recording.transformers import LossprintCallback
 
     transformers.logging.set_verbosity_error()
     (train, val), tokens = ((64, 16), 16) if small else ((768, 96), 64)

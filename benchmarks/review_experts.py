@@ -116,7 +116,7 @@ def _trained(run: Run, folds: int) -> tuple[np.ndarray, np.ndarray]:
 
     from lossprint.audit import train
     from lossprint.audit.datasets import dataset as datasets
-    from lossprint.audit.record import Recorder
+    from lossprint.audit.recording.recorder import Recorder
 
     asked, size = run.manifest["asked"], run.manifest["facts"]["record"]["size"]
     dataset = datasets.open_dataset(asked["dataset"], asked["val_fraction"], asked["seed"])

@@ -273,7 +273,7 @@ def training(small: bool) -> list[tuple]:
 
     from lossprint.audit import train
     from lossprint.audit.models import build_model
-    from lossprint.audit.record import Recorder
+    from lossprint.audit.recording.recorder import Recorder
 
     class NoBar:
         def update(self, _):

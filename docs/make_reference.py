@@ -16,8 +16,8 @@ PYTHON = {
     "recording": (
         "Recording and reading a run",
         {
-            "lossprint.audit.record": ["Recorder"],
-            "lossprint.audit.per_sample": None,
+            "lossprint.audit.recording.recorder": ["Recorder"],
+            "lossprint.audit.recording.per_sample": None,
             "lossprint.audit.runs.run": ["open_run", "Run"],
             "lossprint.audit.types": ["Trajectory", "LossprintError"],
             "lossprint.audit.datasets.dataset": ["open_dataset", "load", "Dataset", "Loaded"],

@@ -1,6 +1,6 @@
 """The recorder in Hugging Face's Trainer, instruction tuning of a language model: one callback.
 
-    from lossprint.audit.transformers_callback import LossprintCallback
+    from lossprint.audit.recording.transformers import LossprintCallback
     trainer = Trainer(model, arguments, train_dataset=train, eval_dataset=val, data_collator=collator)
     trainer.add_callback(LossprintCallback("runs/mine", "data/instructions.jsonl", trainer=trainer))
 
@@ -21,7 +21,7 @@ from huggingface_text_classification import word_tokenizer
 from suspects import print_suspects
 from transformers import DataCollatorForSeq2Seq, GPT2Config, GPT2LMHeadModel, Trainer, TrainingArguments, set_seed
 
-from lossprint.audit.transformers_callback import LossprintCallback
+from lossprint.audit.recording.transformers import LossprintCallback
 
 WORDS = "hot cold big small light dark old new open closed early late high low wet dry near far full empty"
 PROMPTS = ("what is the opposite of {}", "name the opposite of {} please", "{} : its opposite")

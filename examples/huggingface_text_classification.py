@@ -1,6 +1,6 @@
 """The recorder in Hugging Face's Trainer, classification of texts: one callback.
 
-    from lossprint.audit.transformers_callback import LossprintCallback
+    from lossprint.audit.recording.transformers import LossprintCallback
     trainer = Trainer(model, arguments, train_dataset=train, eval_dataset=val)
     trainer.add_callback(LossprintCallback("runs/mine", trainer=trainer))
 
@@ -28,7 +28,7 @@ from transformers import (
     set_seed,
 )
 
-from lossprint.audit.transformers_callback import LossprintCallback
+from lossprint.audit.recording.transformers import LossprintCallback
 
 TOPICS = {
     "cooking": "onion butter oven flour salt simmer plate taste recipe garlic",

@@ -1,6 +1,6 @@
 """The recorder in Lightning: one callback. Images of the embedded demo, a small convolutional network.
 
-    from lossprint.audit.lightning_callback import LossprintCallback
+    from lossprint.audit.recording.lightning import LossprintCallback
     callback = LossprintCallback("runs/mine", "data/labels.csv")
     trainer = Trainer(callbacks=[callback])
 
@@ -20,7 +20,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from lossprint.audit.lightning_callback import LossprintCallback, WithIds
+from lossprint.audit.recording.lightning import LossprintCallback, WithIds
 
 
 class Images(L.LightningModule):

@@ -20,7 +20,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from lossprint.audit import Recorder
-from lossprint.audit.per_sample import label_losses
+from lossprint.audit.recording.per_sample import label_losses
 
 NAMES = ["bright", "round", "striped", "large"]
 

@@ -24,10 +24,11 @@ from dataset_files import png, tar
 from helpers import make_run
 from PIL import Image
 
-from lossprint.audit import checkpoints, exchange, losses, segments
+from lossprint.audit import checkpoints, exchange, segments
 from lossprint.audit.datasets import dataset, images, texts
 from lossprint.audit.datasets import source as sources
 from lossprint.audit.datasets.kinds import read_source
+from lossprint.audit.recording import imported
 from lossprint.audit.review import open_reviews
 from lossprint.audit.types import LossprintError
 
@@ -337,7 +338,7 @@ def imported_losses(folder: Path) -> Check:
         path.write_bytes(content)
 
         def read() -> None:
-            for split, _, table in losses.read_losses(path, samples, run.classes):
+            for split, _, table in imported.read_losses(path, samples, run.classes):
                 assert list(table["sample"]) == list(ids[split]) and np.isfinite(table["loss"]).all()
 
         try:

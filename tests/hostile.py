@@ -24,9 +24,10 @@ from fuzz_targets import assert_one_line, refused
 from helpers import Trap, make_run
 from PIL import Image
 
-from lossprint.audit import checkpoints, exchange, losses
+from lossprint.audit import checkpoints, exchange
 from lossprint.audit.datasets import dataset, images
 from lossprint.audit.datasets.kinds import read_source
+from lossprint.audit.recording import imported
 from lossprint.audit.runs import run as store
 from lossprint.audit.types import LossprintError
 
@@ -90,7 +91,7 @@ def planted(name: str, make, use: Callable[[Path], object]) -> Case:
 
 def as_losses(path: Path) -> object:
     run = make_run(path.parent / "made", train=2, held_out=2)
-    return losses.read_losses(path, run.samples(), run.classes)
+    return imported.read_losses(path, run.samples(), run.classes)
 
 
 def as_dataset(path: Path) -> object:

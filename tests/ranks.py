@@ -22,7 +22,7 @@ from torch import nn
 
 from lossprint.audit import cli, train, workflow
 from lossprint.audit.models import build_model
-from lossprint.audit.record import Recorder
+from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.runs import run as store
 from lossprint.audit.system import processes
 from lossprint.audit.types import LossprintError

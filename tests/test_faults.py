@@ -117,7 +117,7 @@ def test_a_full_disk_stops_with_one_line_and_loses_nothing(small_disk):
 def test_recording_stops_on_a_full_disk_and_goes_on(small_disk):
     import numpy as np
 
-    from lossprint.audit.record import Recorder
+    from lossprint.audit.recording.recorder import Recorder
 
     run = make_run(small_disk, done=False).path
     table = open_run(run, need=None).samples()[["sample", "path", "label", "split"]]

@@ -17,7 +17,7 @@ from torch import nn
 
 from lossprint.audit import inputs as inputs_of
 from lossprint.audit import train
-from lossprint.audit.record import Recorder
+from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.system.processes import World
 from lossprint.audit.types import LossprintError
 from lossprint.audit.workflow import audit

@@ -12,11 +12,11 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from lossprint.audit import LossprintError, open_run
-from lossprint.audit.plain_pass import WithIds, differ, undisturbed
+from lossprint.audit.recording.plain_pass import WithIds, differ, undisturbed
 
 lightning = pytest.importorskip("lightning.pytorch")
 
-from lossprint.audit import lightning_callback  # noqa: E402
+from lossprint.audit.recording import lightning as lightning_callback  # noqa: E402
 
 
 class Module(lightning.LightningModule):

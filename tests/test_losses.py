@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from helpers import make_run
 
-from lossprint.audit.losses import read_losses
+from lossprint.audit.recording.imported import read_losses
 from lossprint.audit.types import LossprintError
 
 CLASSES = ["bag", "coat", "shirt"]

@@ -21,7 +21,7 @@ from lossprint.audit.datasets import dataset as datasets
 from lossprint.audit.datasets import remote
 from lossprint.audit.datasets.cache import Cache
 from lossprint.audit.datasets.kinds import open_reader
-from lossprint.audit.described import described
+from lossprint.audit.recording.samples import described
 from lossprint.audit.system import urls
 from lossprint.audit.system.atomic import alone
 from lossprint.audit.types import LossprintError

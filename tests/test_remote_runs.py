@@ -16,7 +16,7 @@ from conftest import cut_demo
 from helpers import make_run, refusal
 
 from lossprint.audit.cli import main
-from lossprint.audit.record import Recorder
+from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.review import open_reviews
 from lossprint.audit.runs import mirror
 from lossprint.audit.runs.mirror import NotUploaded

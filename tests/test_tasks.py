@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from lossprint.audit import LossprintError, Recorder, arriving, open_run
+from lossprint.audit import LossprintError, Recorder, open_run
 from lossprint.audit.datasets import tasks
-from lossprint.audit.per_sample import label_losses, of_task, squared_errors, token_losses
+from lossprint.audit.recording import arriving
+from lossprint.audit.recording.per_sample import label_losses, of_task, squared_errors, token_losses
 from lossprint.audit.workflow import score
 
 NAMES = ["blue", "large", "round"]

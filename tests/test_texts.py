@@ -17,7 +17,7 @@ from lossprint.audit import cli, workflow
 from lossprint.audit.datasets import dataset as datasets
 from lossprint.audit.datasets import kinds as origins
 from lossprint.audit.datasets import texts, turns
-from lossprint.audit.record import Recorder
+from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.types import LossprintError
 from lossprint.scoring import near_texts
 

@@ -9,7 +9,7 @@ import pytest
 import text_runs
 
 from lossprint.audit import exchange, labelstudio, workflow
-from lossprint.audit.record import Recorder
+from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.report import report_bytes
 from lossprint.audit.review import open_reviews
 from lossprint.audit.types import LossprintError

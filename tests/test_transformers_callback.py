@@ -9,11 +9,11 @@ from callback_data import NAMES, TABLE, M, N, states
 from torch.nn import functional as F
 
 from lossprint.audit import LossprintError, open_run
-from lossprint.audit.plain_pass import differ
+from lossprint.audit.recording.plain_pass import differ
 
 transformers = pytest.importorskip("transformers")
 
-from lossprint.audit import transformers_callback  # noqa: E402
+from lossprint.audit.recording import transformers as transformers_callback  # noqa: E402
 
 VOCABULARY = 20
 SIZE = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from lossprint.audit import workflow
-from lossprint.audit.record import Recorder
+from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.runs.run import Run
 
 HOSTILE = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script> simmer the soup and season it well'

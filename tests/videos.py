@@ -10,7 +10,7 @@ from PIL import Image
 
 from lossprint.audit import find, procedural, temporal, timeline
 from lossprint.audit.datasets.dataset import open_dataset
-from lossprint.audit.record import Recorder
+from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.runs.run import Run
 
 

@@ -1,6 +1,6 @@
 """The recorder as a callback of Hugging Face's Trainer (the package `transformers`).
 
-from lossprint.audit.transformers_callback import LossprintCallback
+from lossprint.audit.recording.transformers import LossprintCallback
 trainer = Trainer(model, arguments, train_dataset=train, eval_dataset=val)
 trainer.add_callback(LossprintCallback("runs/mine", trainer=trainer))
 """
@@ -14,12 +14,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from lossprint.audit import transformers_tables
 from lossprint.audit.datasets.tasks import TASKS
-from lossprint.audit.described import opened
-from lossprint.audit.plain_pass import TRIED, PlainPass, WithIds, undisturbed
-from lossprint.audit.record import Recorder
-from lossprint.audit.transformers_losses import Form, detect
+from lossprint.audit.recording import transformers_tables
+from lossprint.audit.recording.plain_pass import TRIED, PlainPass, WithIds, undisturbed
+from lossprint.audit.recording.recorder import Recorder
+from lossprint.audit.recording.samples import opened
+from lossprint.audit.recording.transformers_losses import Form, detect
 from lossprint.audit.types import LossprintError
 
 try:

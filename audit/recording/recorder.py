@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from lossprint.audit import arriving
 from lossprint.audit.datasets import tasks
-from lossprint.audit.described import check_same, check_samples, described
+from lossprint.audit.recording import arriving
+from lossprint.audit.recording.samples import check_same, check_samples, described
 from lossprint.audit.runs import run as store
 from lossprint.audit.runs.mirror import place
 from lossprint.audit.runs.tables import OPTIONAL, PART

@@ -1,6 +1,6 @@
 """The recorder as a callback of Lightning's Trainer (the package `lightning`, or `pytorch_lightning`).
 
-from lossprint.audit.lightning_callback import LossprintCallback
+from lossprint.audit.recording.lightning import LossprintCallback
 trainer = Trainer(callbacks=[LossprintCallback("runs/mine", "data/labels.csv")])
 """
 
@@ -11,10 +11,10 @@ from pathlib import Path
 
 import torch
 
-from lossprint.audit.described import described, opened
-from lossprint.audit.per_sample import of_task
-from lossprint.audit.plain_pass import PlainPass, WithIds, plain_pass, undisturbed
-from lossprint.audit.record import Recorder
+from lossprint.audit.recording.per_sample import of_task
+from lossprint.audit.recording.plain_pass import PlainPass, WithIds, plain_pass, undisturbed
+from lossprint.audit.recording.recorder import Recorder
+from lossprint.audit.recording.samples import described, opened
 from lossprint.audit.types import LossprintError
 
 try:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from lossprint.audit import per_sample
+from lossprint.audit.recording import per_sample
 from lossprint.audit.types import LossprintError
 
 NEAR = 0.02  # of the model's own loss: bfloat16 has three digits

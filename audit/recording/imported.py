@@ -24,8 +24,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from lossprint.audit import losses_csv
 from lossprint.audit.datasets.source import SPLIT_NAMES
+from lossprint.audit.recording import imported_csv
 from lossprint.audit.system.memory import free_memory
 from lossprint.audit.types import SPLITS, LossprintError, one_line
 
@@ -66,9 +66,9 @@ def read_losses(
         raise LossprintError(f"expected losses in an .npz, Parquet or CSV file, found nothing at {path}")
     if path.is_dir() or path.suffix.lower() in (".parquet", ".pq"):
         checkpoints, splits = _from_table(_load_parquet(path), path, samples, classes)
-    elif path.name.lower().endswith(losses_csv.ENDINGS):
-        _check_columns(losses_csv.header(path), path)
-        table = losses_csv.read_csv_table(path, COLUMNS, classes)
+    elif path.name.lower().endswith(imported_csv.ENDINGS):
+        _check_columns(imported_csv.header(path), path)
+        table = imported_csv.read_csv_table(path, COLUMNS, classes)
         checkpoints, splits = _from_table(table, path, samples, classes)
     elif path.suffix.lower() == ".npz":
         checkpoints, splits = _from_npz(path, samples, classes)
