@@ -9,7 +9,8 @@ import pandas as pd
 from lossprint.app import data, keeping, parts
 from lossprint.app.gallery.question import Choice, Shown
 from lossprint.app.sequences import claim, own_ends
-from lossprint.audit import assigning, queues, spans, strata
+from lossprint.audit import spans
+from lossprint.audit.review import assigning, queues, strata
 
 BLIND = {"Both labels": "", "Given label hidden": "given", "Suggestion hidden": "suggestion"}  # as the URL has them
 QUEUES = {
@@ -62,7 +63,7 @@ def audit(loaded: data.Loaded) -> pd.DataFrame:
 
 
 def strata_of(loaded: data.Loaded) -> strata.Asked:
-    """The queue of label errors and the rest, with the random order of each; see audit/strata.py."""
+    """The queue of label errors and the rest, with the random order of each; see audit/review/strata.py."""
     train = loaded.samples.index[(loaded.samples["split"] == "train").to_numpy(bool)].to_numpy()
     return strata.asked(loaded.findings, train, int(loaded.run.manifest.get("seed") or 0))
 

@@ -427,7 +427,7 @@ def _decided(loaded: Loaded) -> tuple:
 
 @st.cache_resource(max_entries=8, show_spinner=False)
 def _reviews(path: str, url: str):
-    from lossprint.audit.review import open_reviews
+    from lossprint.audit.review.reviews import open_reviews
 
     return open_reviews(store.open_run(path))
 

@@ -10,7 +10,7 @@ import streamlit as st
 
 from lossprint.app import access, data, parts
 from lossprint.audit import exchange
-from lossprint.audit.resolve import LABELLED, resolve
+from lossprint.audit.review.resolve import LABELLED, resolve
 from lossprint.audit.types import LossprintError, Review
 
 SAID = {

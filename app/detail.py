@@ -7,8 +7,8 @@ import streamlit as st
 from lossprint.app import charts, data, decide, guard, parts, sequences, story
 from lossprint.app.gallery import gallery, reader, viewer
 from lossprint.app.later import later
-from lossprint.audit import queues
 from lossprint.audit.datasets.turns import SAME
+from lossprint.audit.review import queues
 from lossprint.audit.types import SCORES, Review
 
 LARGE = 1600  # pixels

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from lossprint.audit.queues import SPANS
+from lossprint.audit.review.queues import SPANS
 from lossprint.audit.types import SPLITS
 from lossprint.scoring.labels import SUSPECT
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lossprint.app.grouping import EXACT, NEAR, Table, column, flat, locate
-from lossprint.audit.review import LABELLED
+from lossprint.audit.review.reviews import LABELLED
 
 POLICIES = {"loss": "Lowest loss", "central": "Most central", "largest": "Largest image"}
 PART = re.compile(rf"^{NEAR}:\d+ \((\d+) of \d+\)$")

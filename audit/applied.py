@@ -9,8 +9,8 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from lossprint.audit.resolve import about_places, outcome, resolve
-from lossprint.audit.review import LABELLED, Reviews, open_reviews
+from lossprint.audit.review.resolve import about_places, outcome, resolve
+from lossprint.audit.review.reviews import LABELLED, Reviews, open_reviews
 from lossprint.audit.runs.run import Run, how_far, version
 from lossprint.audit.types import LossprintError
 

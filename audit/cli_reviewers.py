@@ -30,8 +30,8 @@ def add(reviews, command) -> None:
 
 
 def _assign(options) -> int:
-    from lossprint.audit import assigning
-    from lossprint.audit.review import open_reviews
+    from lossprint.audit.review import assigning
+    from lossprint.audit.review.reviews import open_reviews
     from lossprint.audit.runs import run as store
 
     run = store.open_run(options.run)
@@ -57,8 +57,8 @@ def _assign(options) -> int:
 
 
 def _status(options) -> int:
-    from lossprint.audit import assigning, resolve
-    from lossprint.audit.review import open_reviews
+    from lossprint.audit.review import assigning, resolve
+    from lossprint.audit.review.reviews import open_reviews
     from lossprint.audit.runs import run as store
 
     run = store.open_run(options.run)

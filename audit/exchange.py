@@ -20,9 +20,9 @@ from lossprint.audit import labelstudio
 from lossprint.audit.applied import LEFT_UNSURE
 from lossprint.audit.datasets.images import EXTENSIONS
 from lossprint.audit.labelstudio import Said
-from lossprint.audit.queues import AUDIT
-from lossprint.audit.resolve import LABELLED, adjudications, outcome, votes
-from lossprint.audit.review import CHOICES, Reviews, open_reviews, run_key
+from lossprint.audit.review.queues import AUDIT
+from lossprint.audit.review.resolve import LABELLED, adjudications, outcome, votes
+from lossprint.audit.review.reviews import CHOICES, Reviews, open_reviews, run_key
 from lossprint.audit.runs.run import Run
 from lossprint.audit.system.csvfile import unguard
 from lossprint.audit.types import KINDS, LossprintError, Review

@@ -19,8 +19,8 @@ import pandas as pd
 from lossprint.audit import outfile
 from lossprint.audit.datasets.dataset import text_reader
 from lossprint.audit.datasets.turns import noun_of
-from lossprint.audit.resolve import adjudications, votes
-from lossprint.audit.review import Reviews, open_reviews
+from lossprint.audit.review.resolve import adjudications, votes
+from lossprint.audit.review.reviews import Reviews, open_reviews
 from lossprint.audit.runs.run import Run, version
 from lossprint.audit.types import LossprintError
 

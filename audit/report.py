@@ -11,7 +11,7 @@ from lossprint.audit.report_facts import ROWS, Facts
 from lossprint.audit.report_parts import MONTHS, text
 from lossprint.audit.report_pictures import Pictures
 from lossprint.audit.report_style import style
-from lossprint.audit.review import Reviews, open_reviews
+from lossprint.audit.review.reviews import Reviews, open_reviews
 from lossprint.audit.runs.run import Run
 from lossprint.audit.tree import dataset_root
 from lossprint.audit.types import LossprintError

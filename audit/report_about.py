@@ -4,10 +4,8 @@ import math
 import shlex
 from pathlib import Path
 
-from lossprint.audit import span_counts
 from lossprint.audit.checkpoints import record_command
 from lossprint.audit.datasets.turns import worded
-from lossprint.audit.queues import SPANS
 from lossprint.audit.report_decided import outcome
 from lossprint.audit.report_facts import Facts, digest
 from lossprint.audit.report_found import MANY, TEXTS, looked_for
@@ -31,6 +29,8 @@ from lossprint.audit.report_parts import (
     table,
     text,
 )
+from lossprint.audit.review import span_counts
+from lossprint.audit.review.queues import SPANS
 from lossprint.audit.runs.run import version
 from lossprint.audit.types import KINDS, SCORES
 

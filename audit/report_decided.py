@@ -5,9 +5,8 @@ import math
 import numpy as np
 import pandas as pd
 
-from lossprint.audit import report_spans, resolve
+from lossprint.audit import report_spans
 from lossprint.audit.datasets.turns import worded
-from lossprint.audit.queues import SPANS
 from lossprint.audit.report_facts import ROWS, Facts
 from lossprint.audit.report_found import TEXTS
 from lossprint.audit.report_parts import (
@@ -30,6 +29,8 @@ from lossprint.audit.report_parts import (
     text,
 )
 from lossprint.audit.report_pictures import Pictures
+from lossprint.audit.review import resolve
+from lossprint.audit.review.queues import SPANS
 from lossprint.scoring import reviewers as measures
 from lossprint.scoring.reviewers import Estimate
 

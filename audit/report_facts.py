@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from lossprint.audit import assigning, span_counts, stopping
 from lossprint.audit.applied import applied
 from lossprint.audit.datasets.turns import noun_of
-from lossprint.audit.queues import SPANS
-from lossprint.audit.resolve import RULES
-from lossprint.audit.review import Reviews
+from lossprint.audit.review import assigning, span_counts, stopping
+from lossprint.audit.review.queues import SPANS
+from lossprint.audit.review.resolve import RULES
+from lossprint.audit.review.reviews import Reviews
 from lossprint.audit.runs.run import Run
 from lossprint.audit.types import SCORES, SPLITS
 

@@ -7,11 +7,11 @@ import pandas as pd
 
 from lossprint.audit import report_spans
 from lossprint.audit.datasets.turns import worded
-from lossprint.audit.queues import SPANS
 from lossprint.audit.report_facts import MEMBERS, Facts
 from lossprint.audit.report_parts import NBSP, SPLITS, name, p, path, plural, section, table, text
 from lossprint.audit.report_pictures import Pictures
 from lossprint.audit.report_svg import loss_print
+from lossprint.audit.review.queues import SPANS
 from lossprint.audit.types import KINDS
 
 # title, one of it, what it means

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from lossprint.audit import loop, report_spans, stopping
+from lossprint.audit import loop, report_spans
 from lossprint.audit.datasets.turns import worded
 from lossprint.audit.report_facts import Facts
 from lossprint.audit.report_parts import (
@@ -23,7 +23,8 @@ from lossprint.audit.report_parts import (
     text,
 )
 from lossprint.audit.report_svg import accuracies, yield_curve
-from lossprint.audit.strata import ENOUGH
+from lossprint.audit.review import stopping
+from lossprint.audit.review.strata import ENOUGH
 from lossprint.scoring.intervals import Interval
 
 MOST = 12  # classes in the comparison

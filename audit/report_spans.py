@@ -3,11 +3,11 @@
 import numpy as np
 import pandas as pd
 
-from lossprint.audit import span_counts
 from lossprint.audit.report_facts import ROWS, WORST, Facts
 from lossprint.audit.report_parts import DASH, NBSP, bullets, moment, name, p, percent, plural, prose, table, text
 from lossprint.audit.report_pictures import Pictures
 from lossprint.audit.report_svg import place_in_video
+from lossprint.audit.review import span_counts
 
 STRIP = 8  # frames of a segment that are shown
 HOW = {"relabel": "Wrong label", "swap": "Labels exchanged", "move": "Blocks moved"}

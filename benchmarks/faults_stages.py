@@ -76,7 +76,7 @@ def export(run: Path, out: Path) -> None:
 
 def decide(run: Path, url: str | None, folder: Path) -> None:
     """Decide on one sample after the other; the number of each decision goes to a file once it is acknowledged."""
-    from lossprint.audit.review import open_reviews
+    from lossprint.audit.review.reviews import open_reviews
     from lossprint.audit.runs.run import open_run
 
     opened = open_run(run)
@@ -99,7 +99,7 @@ def acknowledged(folder: Path) -> list[tuple[int, str]]:
 
 def stored(run: Path, url: str | None, folder: Path) -> None:
     """Write down what the database holds of this folder's decisions."""
-    from lossprint.audit.review import open_reviews
+    from lossprint.audit.review.reviews import open_reviews
     from lossprint.audit.runs.run import open_run
 
     with open_reviews(open_run(run), url) as reviews:

@@ -22,7 +22,7 @@ import pandas as pd
 
 from lossprint.audit import export, loop
 from lossprint.audit.applied import applied
-from lossprint.audit.review import open_reviews
+from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs.run import Run, open_run
 
 EXPERTS = ("right", "exclude", "control")

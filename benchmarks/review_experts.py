@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lossprint.audit import queues
+from lossprint.audit.review import queues
 from lossprint.audit.runs.run import Run
 
 SHARES = (0.05, 0.1, 0.2, 0.3)  # of the training samples, reviewed

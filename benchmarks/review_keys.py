@@ -19,7 +19,7 @@ EMPTY = dashboard.EMPTY.replace("on_click=more)", 'on_click=more, shortcut="M")'
 def keys(options) -> None:
     """Print a line a tier of questions, and that as many decisions are stored."""
     from lossprint.audit import open_run
-    from lossprint.audit.review import open_reviews
+    from lossprint.audit.review.reviews import open_reviews
 
     with tempfile.TemporaryDirectory() as folder:
         run = copied(options.run, folder)

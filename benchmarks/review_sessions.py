@@ -280,7 +280,7 @@ def copied(run: Path, folder: str) -> Path:
 def sessions(options) -> None:
     """Print what each reviewer was told and what is in the store; exit 1 where something went wrong."""
     from lossprint.audit import open_run
-    from lossprint.audit.review import open_reviews
+    from lossprint.audit.review.reviews import open_reviews
 
     wrong = False
     for kind in options.database:

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from review_experts import KEEPS, says, wrong_of  # beside this file
 
-from lossprint.audit import queues, stopping, strata
+from lossprint.audit.review import queues, stopping, strata
 from lossprint.audit.runs.run import Run
 
 NEIGHBOURS = 101

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from helpers import answering, free_port, make_run
 
-from lossprint.audit.review import open_reviews
+from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs.run import Run, open_run
 from lossprint.audit.types import Finding
 

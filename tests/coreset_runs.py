@@ -4,7 +4,7 @@ from helpers import at_home
 
 from lossprint.audit import cli
 from lossprint.audit.datasets.dataset import open_dataset
-from lossprint.audit.review import open_reviews
+from lossprint.audit.review.reviews import open_reviews
 
 
 def at_home_on_disk(folder):

@@ -29,7 +29,7 @@ from lossprint.audit.datasets import dataset, images, texts
 from lossprint.audit.datasets import source as sources
 from lossprint.audit.datasets.kinds import read_source
 from lossprint.audit.recording import imported
-from lossprint.audit.review import open_reviews
+from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.types import LossprintError
 
 LIMIT = 5.0  # seconds that one input may take

@@ -5,11 +5,11 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-from lossprint.audit.review import open_reviews
+from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs.run import open_run
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["lossprint.audit.review", "alembic.command", "psycopg", "helpers", "postgres"])
+CONTEXT.set_forkserver_preload(["lossprint.audit.review.reviews", "alembic.command", "psycopg", "helpers", "postgres"])
 
 
 def at_once(run, url: str | None, act, names: list[str]) -> list:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from lossprint.audit import cli
 from lossprint.audit.datasets.dataset import image_reader, open_dataset
-from lossprint.audit.review import open_reviews
+from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs.run import Run, open_run
 
 

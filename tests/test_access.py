@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from lossprint.app import access
 from lossprint.audit.applied import applied
-from lossprint.audit.review import Reviews, open_reviews
+from lossprint.audit.review.reviews import Reviews, open_reviews
 from lossprint.audit.runs.run import open_run
 from lossprint.audit.types import LossprintError
 

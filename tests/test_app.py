@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 
 from lossprint.app import data, decide, detail, keeping, main, parts, story, suggest
 from lossprint.app.views import duplicates
-from lossprint.audit.review import open_reviews
+from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.types import SCORES, LossprintError
 
 NAMES = [page[0] for page in main.PAGES]

@@ -16,7 +16,7 @@ from lossprint.audit import coresets
 from lossprint.audit.applied import applied
 from lossprint.audit.coresets import Ask
 from lossprint.audit.export import csv_text
-from lossprint.audit.review import open_reviews
+from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs.run import Run
 from lossprint.scoring.coresets import methods
 from lossprint.scoring.coresets.methods import METHODS

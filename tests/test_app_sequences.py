@@ -10,8 +10,8 @@ from videos import make_video_run
 from lossprint.app import data
 from lossprint.app import sequences as view
 from lossprint.audit import spans
-from lossprint.audit.resolve import resolve
-from lossprint.audit.review import open_reviews
+from lossprint.audit.review.resolve import resolve
+from lossprint.audit.review.reviews import open_reviews
 
 
 @pytest.fixture(scope="module")

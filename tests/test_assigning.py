@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 from helpers import make_run
 
-from lossprint.audit import assigning, cli, cli_arguments, cli_reviewers, queues
-from lossprint.audit.review import open_reviews
+from lossprint.audit import cli, cli_arguments, cli_reviewers
+from lossprint.audit.review import assigning, queues
+from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.types import LossprintError
 
 

@@ -26,7 +26,7 @@ from browser import (
     watched,
 )
 
-from lossprint.audit.review import open_reviews
+from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs.run import open_run
 
 pytestmark = MARKS

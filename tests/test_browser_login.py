@@ -9,7 +9,7 @@ from browser import MARKS, eventually, flag_many, idle
 from helpers import digests, free_port, make_run
 from oidc import ROLES, Cookies, Raw, app, provider, registered, write_secrets
 
-from lossprint.audit.review import open_reviews
+from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs.run import open_run
 
 # The provider is behind on what its own library calls deprecated.

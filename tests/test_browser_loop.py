@@ -10,7 +10,7 @@ from browser import (
 )
 
 from lossprint.audit import loop
-from lossprint.audit.review import open_reviews
+from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs.run import open_run
 
 pytestmark = MARKS

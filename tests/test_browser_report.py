@@ -13,7 +13,7 @@ from browser import (
 from helpers import make_run
 
 from lossprint.audit.report import write_report
-from lossprint.audit.review import open_reviews
+from lossprint.audit.review.reviews import open_reviews
 
 pytestmark = MARKS
 LONG = "a-very-long-name-without-any-place-to-break-it-" * 2

@@ -4,7 +4,7 @@ from browser import MARKS, eventually, idle, serving, visit, watched
 from conftest import cut_demo
 from helpers import free_port
 
-from lossprint.audit.review import open_reviews
+from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs.run import open_run
 from lossprint.audit.workflow import audit
 

@@ -10,7 +10,7 @@ from browser import MARKS, check_access, eventually, idle, serving, visit, watch
 from helpers import free_port
 from videos import make_video_run
 
-from lossprint.audit.review import open_reviews
+from lossprint.audit.review.reviews import open_reviews
 
 pytestmark = MARKS
 

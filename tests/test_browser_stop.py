@@ -8,9 +8,9 @@ from browser import (
     visit,
 )
 
-from lossprint.audit.review import open_reviews
+from lossprint.audit.review.reviews import open_reviews
+from lossprint.audit.review.stopping import asked
 from lossprint.audit.runs.run import open_run
-from lossprint.audit.stopping import asked
 
 pytestmark = MARKS
 

@@ -8,7 +8,7 @@ import text_runs
 from browser import MARKS, address, caption, check_access, download, eventually, idle, serving, visit, watched
 from helpers import free_port
 
-from lossprint.audit.review import open_reviews
+from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs.run import open_run
 
 pytestmark = MARKS

@@ -12,7 +12,7 @@ from lossprint.audit import coresets, outfile
 from lossprint.audit.applied import applied
 from lossprint.audit.coresets import Ask
 from lossprint.audit.datasets.dataset import open_dataset
-from lossprint.audit.review import open_reviews
+from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs import run as store
 from lossprint.audit.system.csvfile import csv_text
 

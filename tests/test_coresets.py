@@ -13,7 +13,7 @@ from lossprint.audit import coresets
 from lossprint.audit.applied import applied
 from lossprint.audit.coresets import Ask
 from lossprint.audit.outfile import read_record
-from lossprint.audit.review import open_reviews
+from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs import run as store
 from lossprint.scoring.coresets.methods import METHODS
 

@@ -17,7 +17,7 @@ from lossprint.audit import coresets, evaluate, models, train, trainings, workfl
 from lossprint.audit.applied import applied
 from lossprint.audit.coresets import Ask
 from lossprint.audit.evaluate import SAME
-from lossprint.audit.review import open_reviews
+from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs import run as store
 from lossprint.audit.types import LossprintError
 from lossprint.scoring.coresets.gradients import LastLayer

@@ -10,8 +10,8 @@ from helpers import at_home, make_run
 
 from lossprint.audit import exchange, export, labelstudio
 from lossprint.audit.applied import applied
-from lossprint.audit.resolve import resolve, votes
-from lossprint.audit.review import open_reviews
+from lossprint.audit.review.resolve import resolve, votes
+from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.types import LossprintError
 
 NASTY = ("=1+1", 'a "b", c', "two\nlines", "exclude")

@@ -10,7 +10,7 @@ from helpers import at_home, digests, make_run, read_csv
 from lossprint.audit import coresets, export
 from lossprint.audit.applied import applied
 from lossprint.audit.datasets.dataset import open_dataset
-from lossprint.audit.review import open_reviews
+from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs.tables import FINDINGS
 from lossprint.audit.system.csvfile import csv_text
 from lossprint.audit.types import LossprintError

@@ -15,7 +15,7 @@ from helpers import at_home, digests, make_run, read_csv
 from lossprint.audit import export, labelstudio, manifests, outfile
 from lossprint.audit.applied import applied
 from lossprint.audit.datasets.dataset import open_dataset
-from lossprint.audit.review import open_reviews
+from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs.run import Run, open_run
 from lossprint.audit.types import LossprintError
 

@@ -13,9 +13,9 @@ import pytest
 from conftest import cut_demo
 from helpers import BENCHMARKS, digests, make_run
 
-from lossprint.audit import review
 from lossprint.audit.cli import main
-from lossprint.audit.review import open_reviews
+from lossprint.audit.review import reviews as review
+from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs.run import open_run
 from lossprint.audit.runs.verify import verify
 from lossprint.audit.system import atomic

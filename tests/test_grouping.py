@@ -12,7 +12,7 @@ from lossprint.app.views import duplicates
 from lossprint.audit import find
 from lossprint.audit.applied import applied
 from lossprint.audit.export import changes
-from lossprint.audit.review import open_reviews
+from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs.run import open_run
 
 

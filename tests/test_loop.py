@@ -10,7 +10,7 @@ from helpers import make_run
 
 from lossprint.audit import cli, export, loop, train
 from lossprint.audit.applied import applied
-from lossprint.audit.review import open_reviews
+from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs.run import open_run
 from lossprint.audit.types import LossprintError
 

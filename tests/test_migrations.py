@@ -11,8 +11,8 @@ from helpers import make_run
 from processes import at_once
 from sqlalchemy import text
 
-from lossprint.audit.database import HEAD, VERSION_TABLE, Database
-from lossprint.audit.review import open_reviews, run_key
+from lossprint.audit.review.database import HEAD, VERSION_TABLE, Database
+from lossprint.audit.review.reviews import open_reviews, run_key
 from lossprint.audit.runs.run import open_run
 from lossprint.audit.types import LossprintError
 
@@ -63,7 +63,7 @@ def test_the_newest_version_is_the_one_that_is_expected():
     from alembic.config import Config
     from alembic.script import ScriptDirectory
 
-    import lossprint.audit.database as module
+    import lossprint.audit.review.database as module
 
     config = Config()
     config.set_main_option("script_location", str(Path(module.__file__).parent / "migrations"))
@@ -120,7 +120,7 @@ def test_threads_of_one_process_create_their_databases_at_once(made, tmp_path):
 
 AT_HEAD = """
 import sys
-from lossprint.audit.review import open_reviews
+from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs.run import open_run
 reviews = open_reviews(open_run(sys.argv[1]))
 reviews.add(finding="outlier:5", sample=5, decision="keep", reviewer="ann")
@@ -138,7 +138,7 @@ def test_alembic_is_loaded_only_where_the_schema_has_to_change(made, tmp_path):
 KILLED = """
 import os, signal, sys
 from alembic.operations import Operations
-from lossprint.audit.review import open_reviews
+from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs.run import open_run
 create = Operations.create_table
 def stop(self, name, *columns, **more):

@@ -17,7 +17,7 @@ from PIL import Image
 from lossprint.audit import Recorder, exchange, export, manifests, outfile
 from lossprint.audit.applied import applied
 from lossprint.audit.datasets import source as sources
-from lossprint.audit.review import open_reviews
+from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs.run import Run
 from lossprint.audit.system.csvfile import csv_text, guard, unguard
 from lossprint.scoring import duplicates, labels, outliers, trajectory

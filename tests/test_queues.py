@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from helpers import make_run
 
-from lossprint.audit import queues
+from lossprint.audit.review import queues
 
 
 def findings(*rows) -> pd.DataFrame:

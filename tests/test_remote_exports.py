@@ -9,7 +9,7 @@ from helpers import make_run
 from lossprint.audit import coresets, export, manifests
 from lossprint.audit.applied import applied
 from lossprint.audit.datasets import dataset
-from lossprint.audit.review import open_reviews
+from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs.run import open_run
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -17,7 +17,7 @@ from helpers import make_run, refusal
 
 from lossprint.audit.cli import main
 from lossprint.audit.recording.recorder import Recorder
-from lossprint.audit.review import open_reviews
+from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs import mirror
 from lossprint.audit.runs.mirror import NotUploaded
 from lossprint.audit.runs.run import list_runs, open_run

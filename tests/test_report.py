@@ -12,7 +12,7 @@ from helpers import at_home, digests, make_run
 from lossprint.audit import cli, cli_report, loop, report, report_svg
 from lossprint.audit.report_parts import css_string, day, listed, percent, text
 from lossprint.audit.report_pictures import TINY, picture
-from lossprint.audit.review import open_reviews
+from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs import run as store
 from lossprint.audit.types import Finding, LossprintError
 from lossprint.scoring.intervals import Interval
@@ -167,7 +167,7 @@ def test_agreement_and_what_is_open(decided):
 def test_the_random_checks_give_the_errors_left(run):
     of = report.report_facts.gather(run, open_reviews(run))
     assert of.stop.rest_left is None
-    from lossprint.audit.strata import asked
+    from lossprint.audit.review.strata import asked
 
     train = of.samples.index[of.samples["split"] == "train"].to_numpy()
     rest = asked(of.findings, train, 0).rest

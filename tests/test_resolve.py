@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from helpers import make_run
 
-from lossprint.audit.resolve import RULES, adjudications, disagreements, outcome, resolve, votes
-from lossprint.audit.review import open_reviews
+from lossprint.audit.review.resolve import RULES, adjudications, disagreements, outcome, resolve, votes
+from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.types import LossprintError
 
 GIVEN = {0: "bag", 1: "coat", 2: "shirt", 3: "bag", 4: "coat"}

@@ -55,7 +55,7 @@ def run(tmp_path, monkeypatch):
 
 
 def stored(run):
-    from lossprint.audit.review import open_reviews
+    from lossprint.audit.review.reviews import open_reviews
 
     return open_reviews(open_run(run.path)).history()
 

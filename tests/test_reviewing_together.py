@@ -13,8 +13,8 @@ from postgres import PASSWORD, free_port, new_database
 from processes import at_once
 from sqlalchemy import text
 
-from lossprint.audit import database as module
-from lossprint.audit.review import Conflict, open_reviews
+from lossprint.audit.review import database as module
+from lossprint.audit.review.reviews import Conflict, open_reviews
 from lossprint.audit.runs.run import open_run
 from lossprint.audit.types import LossprintError
 
@@ -161,7 +161,7 @@ def test_of_eight_processes_that_answer_the_same_question_one_wins_and_seven_are
 
 WRITER = """
 import sys
-from lossprint.audit.review import open_reviews
+from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs.run import open_run
 reviews = open_reviews(open_run(sys.argv[1]))
 for at in range(100_000):

@@ -12,8 +12,9 @@ from test_report import Page
 from videos import make_video_run
 
 from lossprint.app import asking, data, detail, health, main, story, suggest
-from lossprint.audit import assigning, cli, queues, report, report_svg, span_counts, spans, workflow
-from lossprint.audit.review import open_reviews
+from lossprint.audit import cli, report, report_svg, spans, workflow
+from lossprint.audit.review import assigning, queues, span_counts
+from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs.run import open_run
 from lossprint.audit.types import LossprintError
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from lossprint.audit import span_counts
-from lossprint.audit.review import COLUMNS
+from lossprint.audit.review import span_counts
+from lossprint.audit.review.reviews import COLUMNS
 
 SPANS = pd.DataFrame(
     [

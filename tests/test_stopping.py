@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from helpers import make_run
 
-from lossprint.audit.review import open_reviews
-from lossprint.audit.stopping import Stopping, asked, findings_in_words, of_run, sentences, so_far, stopping
+from lossprint.audit.review.reviews import open_reviews
+from lossprint.audit.review.stopping import Stopping, asked, findings_in_words, of_run, sentences, so_far, stopping
 from lossprint.scoring.intervals import Interval, count_left
 
 TRAIN = np.arange(1000)

@@ -11,7 +11,7 @@ import text_runs
 from lossprint.audit import exchange, labelstudio, workflow
 from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.report import report_bytes
-from lossprint.audit.review import open_reviews
+from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.types import LossprintError
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from lossprint.audit import export
 from lossprint.audit.applied import applied
 from lossprint.audit.datasets.dataset import open_dataset
-from lossprint.audit.review import open_reviews
+from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs.run import Run
 from lossprint.audit.tree import LONGEST, folder_names, safe_name
 from lossprint.audit.types import LossprintError

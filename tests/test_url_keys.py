@@ -13,7 +13,7 @@ from browser import flag_many, serving
 from helpers import free_port, make_run
 
 from lossprint.app.main import PAGES
-from lossprint.audit.review import open_reviews
+from lossprint.audit.review.reviews import open_reviews
 
 SHARED = {"sample"}  # the sample that is looked at, on purpose
 

@@ -17,7 +17,7 @@ from safetensors.numpy import load_file, save
 from lossprint.audit import find
 from lossprint.audit.cli import main
 from lossprint.audit.recording.recorder import Recorder
-from lossprint.audit.review import open_reviews
+from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs import checksums, tensors
 from lossprint.audit.runs.run import open_run
 from lossprint.audit.runs.verify import verify

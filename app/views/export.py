@@ -12,7 +12,7 @@ from lossprint.app import access, bring, data, decide, parts
 from lossprint.audit import export, labelstudio, manifests, outfile
 from lossprint.audit.applied import Applied, applied
 from lossprint.audit.datasets.turns import noun_of
-from lossprint.audit.resolve import RULES
+from lossprint.audit.review.resolve import RULES
 from lossprint.audit.types import LossprintError
 
 PREVIEW = 200

@@ -11,7 +11,7 @@ from lossprint.app.gallery import gallery
 from lossprint.app.later import later
 from lossprint.app.views import help as help_page
 from lossprint.app.views.duplicates import groups
-from lossprint.audit import span_counts
+from lossprint.audit.review import span_counts
 from lossprint.audit.types import SCORES
 
 CARDS = (

@@ -9,8 +9,8 @@ import streamlit as st
 from lossprint.app import asking, data, decide, detail, guard, identity, parts
 from lossprint.app.gallery.question import Question, question
 from lossprint.app.strips import losses
-from lossprint.audit import queues
-from lossprint.audit.review import Conflict
+from lossprint.audit.review import queues
+from lossprint.audit.review.reviews import Conflict
 from lossprint.audit.types import LossprintError, Review
 
 TRIES = 25  # questions that others hold, before it is said that nothing is free

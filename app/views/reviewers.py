@@ -5,7 +5,7 @@ import pandas as pd
 import streamlit as st
 
 from lossprint.app import access, charts_reviewers, data, decide, differing, parts
-from lossprint.audit import assigning
+from lossprint.audit.review import assigning
 from lossprint.audit.types import LossprintError
 
 QUEUES = {  # as the page says them: name in assigning.QUEUES

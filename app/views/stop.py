@@ -8,8 +8,8 @@ import pandas as pd
 import streamlit as st
 
 from lossprint.app import asking, charts_stop, data, parts
-from lossprint.audit import queues, span_counts, stopping
-from lossprint.audit.strata import ENOUGH
+from lossprint.audit.review import queues, span_counts, stopping
+from lossprint.audit.review.strata import ENOUGH
 
 AUDIT = {"queue": "Random audit"}
 RULES = {

@@ -16,8 +16,8 @@ from sqlalchemy import delete, exists, func, insert, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
-from lossprint.audit.database import ADDED, ASSIGNMENTS, CLAIMS, REVIEWS, Database
-from lossprint.audit.resolve import LABELLED, resolve
+from lossprint.audit.review.database import ADDED, ASSIGNMENTS, CLAIMS, REVIEWS, Database
+from lossprint.audit.review.resolve import LABELLED, resolve
 from lossprint.audit.runs.run import Run
 from lossprint.audit.types import DECISIONS, KINDS, LossprintError, Review
 

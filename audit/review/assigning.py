@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from lossprint.audit import queues, resolve
+from lossprint.audit.review import queues, resolve
 from lossprint.audit.types import LossprintError
 from lossprint.scoring import reviewers as measures
 from lossprint.scoring.reviewers import Estimate

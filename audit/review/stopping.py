@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from lossprint.audit import strata
-from lossprint.audit.resolve import resolve
+from lossprint.audit.review import strata
+from lossprint.audit.review.resolve import resolve
+from lossprint.audit.review.strata import ENOUGH, WRONG, Asked, asked
 from lossprint.audit.runs.run import Run
-from lossprint.audit.strata import ENOUGH, WRONG, Asked, asked
 from lossprint.scoring.intervals import LEVEL, Interval, combined, count_left, next_errors, rate, to_halve
 
 AHEAD = 100  # questions that a projection is about

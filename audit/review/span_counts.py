@@ -6,9 +6,9 @@ A stretch is one question, whatever it has of frames: its decisions are a row a 
 import numpy as np
 import pandas as pd
 
-from lossprint.audit.queues import SPANS
-from lossprint.audit.resolve import resolve
-from lossprint.audit.strata import WRONG
+from lossprint.audit.review.queues import SPANS
+from lossprint.audit.review.resolve import resolve
+from lossprint.audit.review.strata import WRONG
 from lossprint.scoring.intervals import LEVEL, Interval, rate
 
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from lossprint.audit import queues
+from lossprint.audit.review import queues
 from lossprint.audit.types import KINDS
 from lossprint.scoring.intervals import Interval, count_left, rate
 

@@ -1,8 +1,8 @@
-"""How Alembic runs the versions: on the connection, and in the transaction, that audit/database.py hands over."""
+"""How Alembic runs the versions: on the connection, and in the transaction, that review/database.py hands over."""
 
 from alembic import context
 
-from lossprint.audit.database import VERSION_TABLE
+from lossprint.audit.review.database import VERSION_TABLE
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -1,0 +1,3 @@
+"""Experts' decisions in SQL: who reviews what, what they decided, when to stop. It imports runs and what lies
+below it.
+"""
