@@ -238,7 +238,7 @@ def _last_layer(
     size = run.manifest["facts"].get("record", {}).get("size")
     if "model" not in asked or not saved or size is None:
         return None
-    from lossprint.audit import models, train
+    from lossprint.audit.training import models, train
 
     network = models.build_model(asked["model"], len(run.classes), int(size))
     train.load_weights(network, run.read_checkpoint(saved[-1]))

@@ -29,13 +29,14 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from lossprint.audit import coresets, trainings, workflow
+from lossprint.audit import coresets, workflow
 from lossprint.audit.applied import Applied, applied
 from lossprint.audit.coresets import Ask
 from lossprint.audit.datasets.source import csv_rows
 from lossprint.audit.evaluated import CELL, cells, text
 from lossprint.audit.runs.run import Run, open_run
 from lossprint.audit.system.csvfile import unguard
+from lossprint.audit.training import side_by_side
 from lossprint.audit.types import LossprintError
 from lossprint.scoring.coresets.methods import METHODS
 
@@ -83,7 +84,10 @@ def evaluate(
     """
     run = run if isinstance(run, Run) else open_run(run)
     asked = _asked(run, model)
-    from lossprint.audit import models, train  # torch only once the cheap checks have passed
+    from lossprint.audit.training import (
+        models,  # torch only once the cheap checks have passed
+        train,
+    )
 
     models.check_model(asked["model"])
     device = train.pick_device(device)
@@ -108,12 +112,12 @@ def evaluate(
     _write_overlap(run, subsets, table.shared)
     todo = {key: (rows, one.seed) for key, rows, one in zip(keys, rows_of, subsets) if key not in table.trained}
     if todo:
-        jobs = jobs or (1 if device == "cuda" else trainings.cores())
-        plan = trainings.Plan(inputs, recipe, asked["model"], steps, device, precision, run.classes)
+        jobs = jobs or (1 if device == "cuda" else side_by_side.cores())
+        plan = side_by_side.Plan(inputs, recipe, asked["model"], steps, device, precision, run.classes)
         style = {"unit": "step", "desc": "evaluate", "disable": quiet, **train.bar_style()}
         with (
             tqdm(total=len(todo) * steps, **style) as bar,
-            closing(trainings.trained(plan, todo, jobs, bar)) as done,
+            closing(side_by_side.trained(plan, todo, jobs, bar)) as done,
         ):
             for at, (key, rows) in enumerate(done):
                 table.trained[key] = rows.assign(**about, key=key)
@@ -178,7 +182,7 @@ def _wrong(samples: pd.DataFrame, classes: list[str], truth: str | Path) -> np.n
 
 def _subsets(decisions, methods, fractions, seeds, options, samples, wrong, quiet) -> list[_Subset]:
     """All subsets that are asked for; those of a method without chance are the same for all seeds."""
-    from lossprint.audit import train
+    from lossprint.audit.training import train
 
     methods, fractions = list(dict.fromkeys(methods)), [float(one) for one in dict.fromkeys(fractions)]
     if not (methods and fractions and seeds):

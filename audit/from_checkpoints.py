@@ -15,12 +15,13 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from lossprint.audit import checkpoints as files
-from lossprint.audit import find, stages, workflow
+from lossprint.audit import find, workflow
 from lossprint.audit.datasets import dataset as datasets
 from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.runs import run as store
 from lossprint.audit.system.atomic import writes
+from lossprint.audit.training import checkpoints as files
+from lossprint.audit.training import stages
 from lossprint.audit.types import LossprintError, one_line
 
 DEFAULTS = {"curvature_checkpoints": 10, "val_fraction": 0.1, "seed": 0}
@@ -112,7 +113,7 @@ class _Recording:
     """One call of `record`, once it is known what is asked."""
 
     def __init__(self, saved, model: str, asked: dict, out: Path, device: str, resume: bool, quiet: bool):
-        from lossprint.audit import networks, train
+        from lossprint.audit.training import networks, train
 
         self.saved, self.model, self.asked, self.out = saved, model, asked, out
         self.resume, self.quiet = resume, quiet
@@ -158,8 +159,8 @@ class _Recording:
 
     def _built(self, dataset: datasets.Dataset):
         """The network and the side in pixels of its images, None where it has a transform of its own."""
-        from lossprint.audit import networks
-        from lossprint.audit.models import proxy_size
+        from lossprint.audit.training import networks
+        from lossprint.audit.training.models import proxy_size
 
         sides = datasets.image_sizes(dataset, at_most=1000)
         side = int(np.median(sides.max(axis=1))) if len(sides) else 28
@@ -176,8 +177,8 @@ class _Recording:
 
     def _inputs(self, dataset: datasets.Dataset, network, size: int | None, order: list[str]):
         """The dataset without what cannot be read, and its images as the network takes them."""
-        from lossprint.audit.inputs import channel_statistics
-        from lossprint.audit.transformed import Given, Made
+        from lossprint.audit.training.inputs import channel_statistics
+        from lossprint.audit.training.transformed import Given, Made
 
         side = size or stages.THUMB  # through a transform images go anew; these are for near duplicates
         loaded = stages.decoded(dataset, side, self.quiet)
@@ -231,7 +232,7 @@ class _Recording:
 
     def _load(self, network, one: files.Saved) -> None:
         """Put a checkpoint's weights into the user's module, or into the one within `Logits`."""
-        from lossprint.audit.networks import Logits
+        from lossprint.audit.training.networks import Logits
 
         network = network.module if isinstance(network, Logits) else network
         network.load_state_dict(self._weights(network, one))
@@ -239,7 +240,7 @@ class _Recording:
     def _tried_out(self, network, inputs) -> tuple:
         """The network as one that gives logits, the accuracy of the weights in it on some training images, whether it
         embeds, and notes. Raises LossprintError where it cannot do what is asked of it."""
-        from lossprint.audit import networks, train
+        from lossprint.audit.training import networks, train
 
         rows = inputs.rows("train")
         rows = rows[np.linspace(0, len(rows) - 1, min(TRIED, len(rows))).astype(np.int64)]
@@ -279,14 +280,14 @@ class _Recording:
     # Stages ---------------------------------------------------------------------------------------------------
 
     def _bar(self, total: int, name: str):
-        from lossprint.audit import train
+        from lossprint.audit.training import train
 
         return tqdm(total=total, unit="img", desc=name, disable=self.quiet, **train.bar_style())
 
     def _record(self, recorder: Recorder, module, inputs, todo: list[files.Saved], accuracy: float) -> store.Run:
         import torch
 
-        from lossprint.audit import train
+        from lossprint.audit.training import train
 
         torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
         began = time.perf_counter()
@@ -333,7 +334,7 @@ class _Recording:
 
     def _embed(self, run: store.Run, module, inputs, loaded: datasets.Loaded, embeds: bool) -> store.Run:
         """The last checkpoint's embedding of every sample, if the network has one, and the duplicates."""
-        from lossprint.audit import train
+        from lossprint.audit.training import train
 
         began, vectors = time.perf_counter(), None
         if embeds:

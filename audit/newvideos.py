@@ -11,12 +11,13 @@ import pandas as pd
 import pyarrow as pa
 from tqdm import tqdm
 
-from lossprint.audit import find, models, temporal, timeline, train, video
+from lossprint.audit import find, temporal, timeline, video
 from lossprint.audit.datasets import dataset as datasets
 from lossprint.audit.datasets import source as sources
 from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.runs import run as store
 from lossprint.audit.runs.tables import PART
+from lossprint.audit.training import models, train
 from lossprint.audit.types import LossprintError
 from lossprint.scoring import sequences
 

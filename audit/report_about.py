@@ -4,7 +4,6 @@ import math
 import shlex
 from pathlib import Path
 
-from lossprint.audit.checkpoints import record_command
 from lossprint.audit.datasets.turns import worded
 from lossprint.audit.report_decided import outcome
 from lossprint.audit.report_facts import Facts, digest
@@ -32,6 +31,7 @@ from lossprint.audit.report_parts import (
 from lossprint.audit.review import span_counts
 from lossprint.audit.review.queues import SPANS
 from lossprint.audit.runs.run import version
+from lossprint.audit.training.checkpoints import record_command
 from lossprint.audit.types import KINDS, SCORES
 
 CLASSES = 60  # rows of the table of classes

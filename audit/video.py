@@ -210,7 +210,7 @@ def _upright(frame, ratio: Fraction | None) -> Image.Image:
 
 def _decode_all(found: Segments, videos: list[Video], folder: Path, rate: Fraction, quiet: bool) -> None:
     """Decode what is not decoded yet, then write the tables; labels.csv last."""
-    from lossprint.audit.train import bar_style
+    from lossprint.audit.training.train import bar_style
 
     about = {"lossprint": store.version(), "source": str(found.path), "rate": float(rate), "side": SIDE}
     about |= {"unit": found.unit, "inclusive": found.inclusive, "notes": []}

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from lossprint.audit import engines, find, stages, video
+from lossprint.audit import engines, find, video
 from lossprint.audit.datasets import dataset as datasets
 from lossprint.audit.datasets import kinds
 from lossprint.audit.recording.imported import read_losses
@@ -22,6 +22,7 @@ from lossprint.audit.runs import run as store
 from lossprint.audit.runs.mirror import place
 from lossprint.audit.system import processes as distributed
 from lossprint.audit.system.atomic import writes
+from lossprint.audit.training import stages
 from lossprint.audit.types import LossprintError
 
 DEFAULTS = {
@@ -87,7 +88,10 @@ def audit(
     }
     asked = _asked(Path(out), given, resume)
     _refuse_texts(dataset, kinds.is_texts(dataset))
-    from lossprint.audit import models, train  # torch only once the cheap checks have passed
+    from lossprint.audit.training import (
+        models,  # torch only once the cheap checks have passed
+        train,
+    )
 
     models.check_model(asked["model"])
     device = train.pick_device(device)
@@ -218,7 +222,7 @@ def _look_for_duplicates(run: store.Run) -> None:
 
 def _measure_curvature(run: store.Run, inputs, asked: dict, device: str, quiet: bool) -> store.Run:
     """Curvature of the training samples at K checkpoints spread over training, one file each and process."""
-    from lossprint.audit import models, train
+    from lossprint.audit.training import models, train
 
     began, epochs = time.perf_counter(), asked["epochs"]
     checkpoints = stages.spread(range(1, epochs + 1), asked["curvature_checkpoints"])
@@ -250,7 +254,7 @@ def _counted(batches, bar, processes: int):
 
 def _embed(run: store.Run, inputs, loaded: datasets.Loaded, asked: dict, device: str, quiet: bool) -> store.Run:
     """The last checkpoint's embedding of every sample, the duplicates among them, and videos looked at over time."""
-    from lossprint.audit import models, train
+    from lossprint.audit.training import models, train
 
     began = time.perf_counter()
     network = models.build_model(asked["model"], inputs.classes, inputs.size).to(device)
@@ -275,7 +279,7 @@ def load(asked: dict, quiet: bool) -> tuple[datasets.Loaded, int]:
     dataset = datasets.open_dataset(asked["dataset"], asked["val_fraction"], asked["seed"], check=False, task=task)
     if dataset.media == "text":
         return datasets.load(dataset), 0
-    from lossprint.audit.models import proxy_size
+    from lossprint.audit.training.models import proxy_size
 
     sides = datasets.image_sizes(dataset, at_most=1000)
     size = proxy_size(asked["model"], int(np.median(sides.max(axis=1)))) if len(sides) else 28
@@ -307,7 +311,7 @@ def inputs_of(loaded: datasets.Loaded, size: int):
 
 
 def _inputs(loaded: datasets.Loaded, size: int, labels: np.ndarray, split: np.ndarray, classes: list[str], sequence):
-    from lossprint.audit import train
+    from lossprint.audit.training import train
 
     ids = loaded.dataset.samples["sample"].to_numpy(np.int64)
     pixels = loaded.pixels if loaded.pixels is not None else datasets.ImageStream(loaded.dataset, size)

@@ -32,12 +32,13 @@ from PIL import Image
 from tqdm import tqdm
 
 from lossprint.assets.make_demo import read_idx
-from lossprint.audit import coresets, evaluate, find, train, workflow
+from lossprint.audit import coresets, evaluate, find, workflow
 from lossprint.audit.applied import applied
 from lossprint.audit.evaluated import ranked
-from lossprint.audit.inputs import Inputs
-from lossprint.audit.recipe import Recipe
 from lossprint.audit.runs import run as store
+from lossprint.audit.training import train
+from lossprint.audit.training.inputs import Inputs
+from lossprint.audit.training.recipe import Recipe
 from lossprint.scoring.coresets.coreset import Pool, select
 from lossprint.scoring.coresets.cover import facility_location
 from lossprint.scoring.coresets.gradients import LastLayer

@@ -49,7 +49,8 @@ NAMES = {
 
 def ours(folder: Path, run: str | None):
     """What `lossprint audit` writes to duplicates.parquet, with the run's embedding or none."""
-    from lossprint.audit import open_run, stages, workflow
+    from lossprint.audit import open_run, workflow
+    from lossprint.audit.training import stages
     from lossprint.scoring import duplicates
 
     vectors = None

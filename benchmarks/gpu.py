@@ -26,10 +26,10 @@ import speed
 import torch
 from torch.nn import functional as F
 
-from lossprint.audit import train
-from lossprint.audit.inputs import eval_batch
-from lossprint.audit.models import build_model
 from lossprint.audit.recording.recorder import Recorder
+from lossprint.audit.training import train
+from lossprint.audit.training.inputs import eval_batch
+from lossprint.audit.training.models import build_model
 from lossprint.scoring import curvature
 
 SHIFT = 2  # px

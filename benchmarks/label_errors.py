@@ -89,8 +89,9 @@ def one(name: str, seed: int, options: argparse.Namespace) -> dict:
     import torch
 
     torch.set_num_threads(1)
-    from lossprint.audit import sharding, train
+    from lossprint.audit import sharding
     from lossprint.audit.recording.recorder import Recorder
+    from lossprint.audit.training import train
     from lossprint.scoring import curvature, trajectory
 
     data = made(name, seed, options)

@@ -31,9 +31,10 @@ from scipy.stats import spearmanr
 from torch.nn import functional as F
 
 from lossprint.assets.make_demo import read_idx
-from lossprint.audit import find, train, workflow
-from lossprint.audit.models import build_model
+from lossprint.audit import find, workflow
 from lossprint.audit.recording.recorder import Recorder
+from lossprint.audit.training import train
+from lossprint.audit.training.models import build_model
 from lossprint.scoring import curvature
 
 SIGNS = {

@@ -103,7 +103,7 @@ def mix(pools: dict[str, Pool], mixture: Mixture, images: int, seed: int):
     Kind -1 is clean, others index KINDS: a third from the other dataset, a third from two classes that are left out of
     the base, a third broken. Validation images are clean.
     """
-    from lossprint.audit import train
+    from lossprint.audit.training import train
 
     random = np.random.default_rng(seed)
     base, other = pools[mixture.base], pools["cifar" if mixture.base == "fashion" else "fashion"]
@@ -148,8 +148,8 @@ def measured(pools: dict[str, Pool], mixture: Mixture, images: int, epochs: int,
     kind and labels (N,); losses and margins (E, N); features (N, D) and logits (N, C) of the last checkpoint and, with
     "half_" before the name, of the middle one; curvature and input_gradient (N,), last; thumbs (N, 16, 16) grey.
     """
-    from lossprint.audit import train
     from lossprint.audit.recording.recorder import Recorder
+    from lossprint.audit.training import train
     from lossprint.scoring import curvature
 
     inputs, kind = mix(pools, mixture, images, seed)

@@ -36,8 +36,8 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from lossprint.audit import Recorder
-from lossprint.audit.models import build_model
 from lossprint.audit.recording.plain_pass import WithIds
+from lossprint.audit.training.models import build_model
 
 KINDS = ("without", "by-product", "eval")
 EPOCHS = 3

@@ -114,9 +114,9 @@ def out_of_sample(run: Run, folds: int, kept: Path) -> tuple[np.ndarray, np.ndar
 def _trained(run: Run, folds: int) -> tuple[np.ndarray, np.ndarray]:
     from label_errors import probabilities  # beside this file
 
-    from lossprint.audit import train
     from lossprint.audit.datasets import dataset as datasets
     from lossprint.audit.recording.recorder import Recorder
+    from lossprint.audit.training import train
 
     asked, size = run.manifest["asked"], run.manifest["facts"]["record"]["size"]
     dataset = datasets.open_dataset(asked["dataset"], asked["val_fraction"], asked["seed"])

@@ -194,7 +194,7 @@ def published_curvature(network, images, labels, signs: Callable[[int], object],
 def curvature(small: bool) -> list[tuple]:
     import torch
 
-    from lossprint.audit.models import build_model
+    from lossprint.audit.training.models import build_model
     from lossprint.scoring.curvature import measure, rademacher
 
     batch, draws, h = (32, 2, 1e-3) if small else (256, 10, 1e-3)
@@ -227,7 +227,7 @@ def synthetic_inputs(train_count: int, val_count: int, seed: int):
     """Random images of 32 px and labels of 10 classes, as the audit's `train.Inputs`, and as a table for a Recorder."""
     import pandas as pd
 
-    from lossprint.audit import train
+    from lossprint.audit.training import train
 
     n, random = train_count + val_count, np.random.default_rng(seed)
     inputs = train.Inputs(
@@ -271,9 +271,9 @@ def own_loop(network, optimizer, inputs, rows, recorder=None) -> tuple[float, fl
 def training(small: bool) -> list[tuple]:
     import torch
 
-    from lossprint.audit import train
-    from lossprint.audit.models import build_model
     from lossprint.audit.recording.recorder import Recorder
+    from lossprint.audit.training import train
+    from lossprint.audit.training.models import build_model
 
     class NoBar:
         def update(self, _):

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from lossprint.audit.models import Small
+from lossprint.audit.training.models import Small
 
 MEAN, STD = 0.0, 1.0  # of the images, set in the copy
 NUMBER = 3

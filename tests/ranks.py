@@ -20,11 +20,12 @@ import torch
 from torch import distributed as dist
 from torch import nn
 
-from lossprint.audit import cli, train, workflow
-from lossprint.audit.models import build_model
+from lossprint.audit import cli, workflow
 from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.runs import run as store
 from lossprint.audit.system import processes
+from lossprint.audit.training import train
+from lossprint.audit.training.models import build_model
 from lossprint.audit.types import LossprintError
 
 TRAIN, VAL, CHECKPOINTS = 139, 24, 5

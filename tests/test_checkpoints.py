@@ -10,9 +10,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from lossprint.audit import LossprintError, cli
-from lossprint.audit.checkpoints import find_checkpoints, fitted, read_weights
-from lossprint.audit.models import Small
-from lossprint.audit.networks import giving_logits
+from lossprint.audit.training.checkpoints import find_checkpoints, fitted, read_weights
+from lossprint.audit.training.models import Small
+from lossprint.audit.training.networks import giving_logits
 
 # ------------------------------------------------------------------------------------------------- which files
 
@@ -107,7 +107,7 @@ def spoilt(state: dict, folder: Path) -> dict[str, tuple[Path, str]]:
         "more.pt": ({**state, "aux.weight": torch.ones(1)}, "1 that it does not have, such as aux.weight"),
         "list.pt": ([torch.ones(1)], "found list"),
         "nothing.pt": ({"epoch": 3}, "no tensors by name"),
-        "module.pt": (Small(3), "found Python objects (lossprint.audit.models.Small)"),
+        "module.pt": (Small(3), "found Python objects (lossprint.audit.training.models.Small)"),
     }
 
 

@@ -13,12 +13,13 @@ import pytest
 from coreset_runs import at_home_on_disk, decide, lossprint
 from helpers import make_run, one_line
 
-from lossprint.audit import coresets, evaluate, models, train, trainings, workflow
+from lossprint.audit import coresets, evaluate, workflow
 from lossprint.audit.applied import applied
 from lossprint.audit.coresets import Ask
 from lossprint.audit.evaluate import SAME
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs import run as store
+from lossprint.audit.training import models, side_by_side, train
 from lossprint.audit.types import LossprintError
 from lossprint.scoring.coresets.gradients import LastLayer
 
@@ -250,7 +251,7 @@ def test_in_processes_it_comes_to_the_same_and_survives_a_lost_one_and_a_stop(ru
     options = QUICK | {"jobs": 2, "seeds": 2, "steps": 20}
     alone = store.open_run(shutil.copytree(run.path, tmp_path / "alone"))
     with monkeypatch.context() as patch:  # as many threads as each of two processes gets
-        patch.setattr(trainings, "_in_processes", lambda plan, todo, jobs, threads, bar: _by_one(plan, todo, bar))
+        patch.setattr(side_by_side, "_in_processes", lambda plan, todo, jobs, threads, bar: _by_one(plan, todo, bar))
         expected = evaluate.evaluate(alone, ["random", "cld"], [0.5], **options)
     bars = []
 
@@ -292,7 +293,7 @@ def test_in_processes_it_comes_to_the_same_and_survives_a_lost_one_and_a_stop(ru
 
 def _by_one(plan, todo, bar):
     for key, (rows, seed) in todo.items():
-        yield key, trainings.one(plan, rows, seed, bar)
+        yield key, side_by_side.one(plan, rows, seed, bar)
 
 
 def test_the_bar_counts_all_steps(run, monkeypatch):

@@ -20,9 +20,9 @@ from helpers import refusal
 from safetensors.torch import load_file, save_file
 
 from lossprint.audit import LossprintError, cli, open_run
-from lossprint.audit.checkpoints import record_command
 from lossprint.audit.from_checkpoints import record
 from lossprint.audit.runs.run import STAGES
+from lossprint.audit.training.checkpoints import record_command
 from lossprint.audit.workflow import audit, score
 
 MODULES = Path(__file__).parent / "networks_of_users.py"

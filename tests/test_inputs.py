@@ -15,10 +15,10 @@ from conftest import cut_demo
 from helpers import BENCHMARKS
 from torch import nn
 
-from lossprint.audit import inputs as inputs_of
-from lossprint.audit import train
 from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.system.processes import World
+from lossprint.audit.training import inputs as inputs_of
+from lossprint.audit.training import train
 from lossprint.audit.types import LossprintError
 from lossprint.audit.workflow import audit
 

@@ -8,10 +8,11 @@ import pandas as pd
 import pytest
 from helpers import make_run
 
-from lossprint.audit import cli, export, loop, train
+from lossprint.audit import cli, export, loop
 from lossprint.audit.applied import applied
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs.run import open_run
+from lossprint.audit.training import train
 from lossprint.audit.types import LossprintError
 
 

@@ -343,7 +343,7 @@ def test_a_killed_audit_goes_on(tmp_path, monkeypatch):
     for name in "pqr":
         film(data / f"{name}.mp4", 40)
     path = segments(data, "".join(f"{name},0,1,cut\n{name},1,2,sew\n" for name in "pqr"))
-    from lossprint.audit import train
+    from lossprint.audit.training import train
 
     command = ["audit", str(path), "--out", str(out), "--rate", "8", "--epochs", "1", "--curvature-checkpoints", "0"]
     command += ["--folds", "0", "--quiet", "--device", "cpu"]

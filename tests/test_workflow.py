@@ -363,8 +363,9 @@ def test_seeds_and_folds_rank_label_errors_and_resume_to_the_same_bytes(tmp_path
 
 def _state_of(run, folder):
     """The file from which a run goes on after its last epoch, which a finished run has removed."""
-    from lossprint.audit import train, workflow
+    from lossprint.audit import workflow
     from lossprint.audit.recording.recorder import Recorder
+    from lossprint.audit.training import train
 
     loaded, size = workflow.load(run.manifest["asked"], True)
     recorder = Recorder(folder / "again", loaded.dataset, seed=0)

@@ -404,7 +404,7 @@ def how_far(run: Run) -> str:
         return f"the import was cut off; delete {run.path} and import again"
     done = len(set(run.recorded("train")) & set(run.recorded("val")))
     if "checkpoints" in asked:
-        from lossprint.audit.checkpoints import record_command
+        from lossprint.audit.training.checkpoints import record_command
 
         command = record_command(asked, run.path, resume=True)
         return f"{done} of {len(asked.get('files') or ())} checkpoints recorded; continue it with: {command}"

@@ -65,7 +65,7 @@ def trained(plan: Plan, todo: Todo, jobs: int, bar: tqdm) -> Iterator[tuple[str,
 
 def one(plan: Plan, rows: np.ndarray, seed: int, bar) -> pd.DataFrame:
     """Train on the rows; for each class of what is held out split, label, right, of, and the seconds of it all."""
-    from lossprint.audit import train
+    from lossprint.audit.training import train
 
     inputs, began = plan.inputs, time.perf_counter()
     how = {"model": plan.model, "recipe": plan.recipe, "steps": plan.steps, "seed": seed, "device": plan.device}

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lossprint.audit.inputs import Inputs
+from lossprint.audit.training.inputs import Inputs
 from lossprint.audit.types import LossprintError
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from lossprint.audit.models import build_model, check_model, last_linear
+from lossprint.audit.training.models import build_model, check_model, last_linear
 from lossprint.audit.types import LossprintError, one_line
 
 CLASS_COUNTS = ("num_classes", "n_classes", "classes", "num_labels")  # parameters that take the number of classes

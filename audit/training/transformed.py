@@ -10,7 +10,7 @@ import torch
 from tqdm import tqdm
 
 from lossprint.audit.datasets import dataset as datasets
-from lossprint.audit.inputs import Inputs
+from lossprint.audit.training.inputs import Inputs
 from lossprint.audit.types import LossprintError, one_line
 
 AHEAD = 2  # batches that are transformed while the network works on one

@@ -21,14 +21,14 @@ from torch import nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from lossprint.audit.folds import fold_of
-from lossprint.audit.inputs import Inputs, drawn_shifts
-from lossprint.audit.inputs import channel_statistics as channel_statistics
-from lossprint.audit.models import build_model, last_linear
-from lossprint.audit.recipe import Recipe
 from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.system import processes
 from lossprint.audit.system.processes import ALONE, World
+from lossprint.audit.training.folds import fold_of
+from lossprint.audit.training.inputs import Inputs, drawn_shifts
+from lossprint.audit.training.inputs import channel_statistics as channel_statistics
+from lossprint.audit.training.models import build_model, last_linear
+from lossprint.audit.training.recipe import Recipe
 from lossprint.audit.types import LossprintError, one_line
 
 STATISTICS_BATCH = 256
