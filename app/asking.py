@@ -9,8 +9,8 @@ import pandas as pd
 from lossprint.app import data, keeping, parts
 from lossprint.app.gallery.question import Choice, Shown
 from lossprint.app.sequences import claim, own_ends
-from lossprint.audit import spans
 from lossprint.audit.review import assigning, queues, strata
+from lossprint.audit.video import spans
 
 BLIND = {"Both labels": "", "Given label hidden": "given", "Suggestion hidden": "suggestion"}  # as the URL has them
 QUEUES = {

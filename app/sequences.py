@@ -7,7 +7,7 @@ import pandas as pd
 
 from lossprint.app import data
 from lossprint.app.gallery.timeline import Block, Row
-from lossprint.audit import spans
+from lossprint.audit.video import spans
 
 BINS = 1200  # points of the severity that is drawn: more than a screen has pixels for
 PICTURES = 80  # of a video that the pointer runs along

@@ -118,7 +118,7 @@ def segments(decisions: Applied) -> pd.DataFrame:
     if "sequence" not in table or table["sequence"].isna().all() or table["frame"].isna().all():
         raise LossprintError(f"expected video frames with sequence and frame in {run.path}, found none")
     if of_video_files(run):
-        from lossprint.audit.segments import corrected_segments
+        from lossprint.audit.video.segments import corrected_segments
 
         return corrected_segments(run, table)
     rows = table[table["frame"].notna() & table["sequence"].notna()].sort_values(["sequence", "frame"])

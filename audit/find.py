@@ -13,14 +13,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from lossprint.audit import engines, frames, planning, sharding
+from lossprint.audit import engines, planning, sharding
 from lossprint.audit.runs import checksums
 from lossprint.audit.runs.ranges import rows_writer
 from lossprint.audit.runs.run import Run
 from lossprint.audit.runs.tables import LOOKUP_ROWS
 from lossprint.audit.sharding import Job, Shard
-from lossprint.audit.spans import mend
 from lossprint.audit.types import SPLITS, Finding
+from lossprint.audit.video import frames
+from lossprint.audit.video.spans import mend
 from lossprint.scoring import labels as label_scores
 from lossprint.scoring import outliers, ranks
 from lossprint.scoring.duplicates import Pairs, groups

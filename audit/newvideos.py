@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 from tqdm import tqdm
 
-from lossprint.audit import find, temporal, timeline, video
+from lossprint.audit import find
 from lossprint.audit.datasets import dataset as datasets
 from lossprint.audit.datasets import source as sources
 from lossprint.audit.recording.recorder import Recorder
@@ -19,6 +19,7 @@ from lossprint.audit.runs import run as store
 from lossprint.audit.runs.tables import PART
 from lossprint.audit.training import models, train
 from lossprint.audit.types import LossprintError
+from lossprint.audit.video import decode, temporal, timeline
 from lossprint.scoring import sequences
 
 
@@ -38,7 +39,7 @@ def score_new(path: str | Path, manifest: str, out: str | Path, device: str = "a
         )
     if (Path(out) / "run.json").exists():
         raise LossprintError(f"expected a new folder for the run, found a run at {out}: choose another --out")
-    dataset = _opened(video.prepared(manifest, out, run.manifest["asked"].get("rate"), quiet), run.classes)
+    dataset = _opened(decode.prepared(manifest, out, run.manifest["asked"].get("rate"), quiet), run.classes)
     device, facts = train.pick_device(device), run.manifest["facts"]["record"]
     samples, size = dataset.samples, int(facts["size"])
     pixels = np.stack([datasets.square(_read(dataset, one), size) for one in samples["path"]])

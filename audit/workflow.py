@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from lossprint.audit import engines, find, video
+from lossprint.audit import engines, find
 from lossprint.audit.datasets import dataset as datasets
 from lossprint.audit.datasets import kinds
 from lossprint.audit.recording.imported import read_losses
@@ -24,6 +24,7 @@ from lossprint.audit.system import processes as distributed
 from lossprint.audit.system.atomic import writes
 from lossprint.audit.training import stages
 from lossprint.audit.types import LossprintError
+from lossprint.audit.video import decode
 
 DEFAULTS = {
     "model": "small",
@@ -84,7 +85,7 @@ def audit(
         "seeds": seeds,
         "folds": folds,
         "precision": None if precision == "auto" else precision,
-        **video.asked(dataset, rate),
+        **decode.asked(dataset, rate),
     }
     asked = _asked(Path(out), given, resume)
     _refuse_texts(dataset, kinds.is_texts(dataset))
@@ -101,7 +102,7 @@ def audit(
             return run
     else:
         asked["precision"] = train.pick_precision(precision, device)
-    source = world.in_turn("videos", lambda: video.prepared(asked["dataset"], out, asked.get("rate"), quiet))
+    source = world.in_turn("videos", lambda: decode.prepared(asked["dataset"], out, asked.get("rate"), quiet))
     loaded, size = load({**asked, "dataset": source}, quiet)
     _refuse_texts(dataset, loaded.dataset.media == "text")
     asked = settled(asked, loaded.dataset.samples)
@@ -264,7 +265,7 @@ def _embed(run: store.Run, inputs, loaded: datasets.Loaded, asked: dict, device:
     stages.write_duplicates(run, loaded, vectors)
     frame = loaded.dataset.samples["frame"]
     if inputs.sequence is not None and asked["folds"] and frame[inputs.sequence != ""].notna().all():
-        from lossprint.audit import timeline
+        from lossprint.audit.video import timeline
 
         timeline.write(run, inputs, frame.fillna(-1).to_numpy(np.int64), stages.thumbs(loaded), asked, device, quiet)
     return run.finish("embed", seconds=round(time.perf_counter() - began, 2), dimensions=vectors.shape[1])

@@ -18,8 +18,9 @@ import pandas as pd
 from cleanlab.rank import get_label_quality_scores
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from lossprint.audit import procedural, timeline, workflow
+from lossprint.audit import procedural, workflow
 from lossprint.audit.training import train
+from lossprint.audit.video import timeline
 from lossprint.scoring import sequences
 
 WIDTH = 9  # frames of the moving mean

@@ -24,7 +24,7 @@ from dataset_files import png, tar
 from helpers import make_run
 from PIL import Image
 
-from lossprint.audit import exchange, segments
+from lossprint.audit import exchange
 from lossprint.audit.datasets import dataset, images, texts
 from lossprint.audit.datasets import source as sources
 from lossprint.audit.datasets.kinds import read_source
@@ -32,6 +32,7 @@ from lossprint.audit.recording import imported
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.training import checkpoints
 from lossprint.audit.types import LossprintError
+from lossprint.audit.video import segments
 
 LIMIT = 5.0  # seconds that one input may take
 Check = Callable[[Random], int | None]  # tries one input, or returns how many it was

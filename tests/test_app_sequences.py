@@ -9,9 +9,9 @@ from videos import make_video_run
 
 from lossprint.app import data
 from lossprint.app import sequences as view
-from lossprint.audit import spans
 from lossprint.audit.review.resolve import resolve
 from lossprint.audit.review.reviews import open_reviews
+from lossprint.audit.video import spans
 
 
 @pytest.fixture(scope="module")

@@ -11,13 +11,14 @@ import pytest
 from helpers import at_home, make_run
 from videos import make_video_run
 
-from lossprint.audit import exchange, export, manifests, procedural, spans
+from lossprint.audit import exchange, export, manifests, procedural
 from lossprint.audit.applied import applied
 from lossprint.audit.cli import main
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs.run import open_run
 from lossprint.audit.runs.tables import FRAMES, SPANS
 from lossprint.audit.types import LossprintError
+from lossprint.audit.video import spans
 
 
 @pytest.fixture(scope="module")

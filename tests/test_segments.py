@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from lossprint.audit.runs.run import Run
-from lossprint.audit.segments import corrected_segments, is_segments, ranges, read_segments
 from lossprint.audit.system.csvfile import write_csv
 from lossprint.audit.types import LossprintError
+from lossprint.audit.video.segments import corrected_segments, is_segments, ranges, read_segments
 
 
 def written(folder: Path, text: str) -> Path:

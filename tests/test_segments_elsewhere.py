@@ -12,11 +12,12 @@ from test_report import Page
 from videos import make_video_run
 
 from lossprint.app import asking, data, detail, health, main, story, suggest
-from lossprint.audit import cli, report, report_svg, spans, workflow
+from lossprint.audit import cli, report, report_svg, workflow
 from lossprint.audit.review import assigning, queues, span_counts
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs.run import open_run
 from lossprint.audit.types import LossprintError
+from lossprint.audit.video import spans
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,8 @@
 import pandas as pd
 import pytest
 
-from lossprint.audit import spans
 from lossprint.audit.types import LossprintError
+from lossprint.audit.video import spans
 
 FRAMES = pd.DataFrame(
     {

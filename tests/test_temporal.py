@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lossprint.audit import temporal, timeline
+from lossprint.audit.video import temporal, timeline
 from lossprint.scoring.sequences import styleless
 
 

@@ -11,12 +11,13 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from lossprint.audit import cli, video
+from lossprint.audit import cli
 from lossprint.audit.applied import applied
 from lossprint.audit.datasets.dataset import open_dataset
 from lossprint.audit.runs import run as store
-from lossprint.audit.segments import corrected_segments
 from lossprint.audit.types import LossprintError
+from lossprint.audit.video import decode
+from lossprint.audit.video.segments import corrected_segments
 
 av = pytest.importorskip("av")
 
@@ -64,7 +65,7 @@ ROWS = "a,0,1.5,cut\na,1.5,3,sew\nb,0:00,0:02,sew\nb,0:02,0:03,cut\n"
 
 
 def decoded(path: Path, out: Path, rate: float | None = None) -> pd.DataFrame:
-    manifest = Path(video.prepared(str(path), out, rate, quiet=True))
+    manifest = Path(decode.prepared(str(path), out, rate, quiet=True))
     assert manifest == out / "frames" / "labels.csv"
     table = pd.read_csv(manifest)
     table["shown"] = [number(out / "frames" / one) for one in table["path"]]
@@ -73,7 +74,7 @@ def decoded(path: Path, out: Path, rate: float | None = None) -> pd.DataFrame:
 
 def message(path: Path, out: Path, rate: float | None = None) -> str:
     with pytest.raises(LossprintError) as caught:
-        video.prepared(str(path), out, rate, quiet=True)
+        decode.prepared(str(path), out, rate, quiet=True)
     assert "\n" not in str(caught.value)
     assert not (out / "frames" / "labels.csv").exists()
     return str(caught.value)
@@ -182,7 +183,7 @@ def test_decoding_twice_gives_the_same_bytes(films, tmp_path):
 
 def test_what_is_decoded_whole_is_not_decoded_again(films, tmp_path, monkeypatch):
     path, out = segments(films, ROWS), tmp_path / "run"
-    done, sample = [], video._sample
+    done, sample = [], decode._sample
 
     def killed(found, one, *rest):
         if len(done) == 1:
@@ -190,12 +191,12 @@ def test_what_is_decoded_whole_is_not_decoded_again(films, tmp_path, monkeypatch
         done.append(one.sequence)
         return sample(found, one, *rest)
 
-    monkeypatch.setattr(video, "_sample", killed)
+    monkeypatch.setattr(decode, "_sample", killed)
     with pytest.raises(KeyboardInterrupt):
-        video.prepared(str(path), out, 4, quiet=True)
+        decode.prepared(str(path), out, 4, quiet=True)
     assert sorted(file.name for file in (out / "frames" / "images").iterdir()) == ["a"]
     monkeypatch.setattr(
-        video, "_sample", lambda found, one, *rest: (done.append(one.sequence), sample(found, one, *rest))[1]
+        decode, "_sample", lambda found, one, *rest: (done.append(one.sequence), sample(found, one, *rest))[1]
     )
     first = decoded(path, out, 4)
     assert done == ["a", "b"]
@@ -295,9 +296,9 @@ def test_segments_are_no_manifest_of_images(films):
 
 def test_a_rate_is_of_videos(tmp_path):
     with pytest.raises(LossprintError, match="--rate only with segments"):
-        video.asked(str(tmp_path), 2)
+        decode.asked(str(tmp_path), 2)
     with pytest.raises(LossprintError, match="found 0"):
-        video.asked(str(tmp_path), 0)
+        decode.asked(str(tmp_path), 0)
 
 
 # ------------------------------------------------------------------------------------------------------ end to end

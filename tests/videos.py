@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from lossprint.audit import find, procedural, temporal, timeline
+from lossprint.audit import find, procedural
 from lossprint.audit.datasets.dataset import open_dataset
 from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.runs.run import Run
+from lossprint.audit.video import temporal, timeline
 
 
 def make_video_run(folder: Path, sequences: int = 8, length: int = 110, seed: int = 3) -> tuple[Run, procedural.Truth]:

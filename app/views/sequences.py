@@ -8,8 +8,8 @@ from lossprint.app import charts, data, decide, detail, guard, parts
 from lossprint.app import sequences as view
 from lossprint.app.gallery.gallery import gallery
 from lossprint.app.gallery.timeline import timeline
-from lossprint.audit import spans
 from lossprint.audit.types import LossprintError
+from lossprint.audit.video import spans
 from lossprint.scoring.labels import SUSPECT
 
 CHOSEN, ENDS, LOOKED, AGAIN, REVEAL = "seq-span", "seq-ends", "seq-looked", "_seq-again", "seq-reveal"

@@ -13,9 +13,9 @@ from PIL import Image
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from lossprint.audit import temporal
 from lossprint.audit.runs.run import Run
 from lossprint.audit.training import models, train
+from lossprint.audit.video import temporal
 from lossprint.scoring import sequences
 
 

@@ -28,10 +28,10 @@ from tqdm import tqdm
 
 from lossprint.audit.datasets.source import DECODED
 from lossprint.audit.runs import run as store
-from lossprint.audit.segments import COPY, Segments, is_segments, ranges, read_segments, read_video
 from lossprint.audit.system.atomic import write_bytes, write_text
 from lossprint.audit.system.csvfile import write_csv
 from lossprint.audit.types import LossprintError, one_line
+from lossprint.audit.video.segments import COPY, Segments, is_segments, ranges, read_segments, read_video
 
 EXTENSIONS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg")
 # What FFmpeg may take a file for, and that it may open nothing else: a playlist named .mp4 could name any file or host.

@@ -1,0 +1,1 @@
+"""Videos: decoding, segments, spans and their timeline. It imports training and what lies below it."""
