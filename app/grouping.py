@@ -157,7 +157,7 @@ def regrouped(base: Table, loaded, pairs: Edges, least: float) -> Table:
         {
             "group": [f"{NEAR}:{low} ({k} of {n})" for low, k, n in zip(smallest[new], size[new], of[new])],
             "kind": NEAR,
-            # As in audit/find.py: conflicting labels weigh most, then a leak between splits, then plain repetition.
+            # As in audit/findings/find.py: conflicting labels weigh most, then a leak between splits, then repetition.
             "severity": (least_alike * np.where(conflict, 1.0, np.where(leak, 0.75, 0.5)))[new],
             "conflict": conflict[new],
             "leak": leak[new],

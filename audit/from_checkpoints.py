@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from lossprint.audit import find, workflow
+from lossprint.audit import workflow
 from lossprint.audit.datasets import dataset as datasets
+from lossprint.audit.findings import find
 from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.runs import run as store
 from lossprint.audit.system.atomic import writes

@@ -11,9 +11,9 @@ import pandas as pd
 import pyarrow as pa
 from tqdm import tqdm
 
-from lossprint.audit import find
 from lossprint.audit.datasets import dataset as datasets
 from lossprint.audit.datasets import source as sources
+from lossprint.audit.findings import find
 from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.runs import run as store
 from lossprint.audit.runs.tables import PART

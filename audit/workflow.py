@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from lossprint.audit import engines, find
 from lossprint.audit.datasets import dataset as datasets
 from lossprint.audit.datasets import kinds
+from lossprint.audit.findings import engines, find
 from lossprint.audit.recording.imported import read_losses
 from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.runs import run as store

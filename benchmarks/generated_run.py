@@ -29,7 +29,7 @@ import pandas as pd
 from PIL import Image
 
 from lossprint.assets.make_demo import CLASSES, read_idx
-from lossprint.audit import find
+from lossprint.audit.findings import find
 from lossprint.audit.runs import run as store
 from lossprint.audit.runs.run import Run
 

@@ -89,7 +89,7 @@ def one(name: str, seed: int, options: argparse.Namespace) -> dict:
     import torch
 
     torch.set_num_threads(1)
-    from lossprint.audit import sharding
+    from lossprint.audit.findings import sharding
     from lossprint.audit.recording.recorder import Recorder
     from lossprint.audit.training import train
     from lossprint.scoring import curvature, trajectory

@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from lossprint.audit import engines, find, planning
+from lossprint.audit.findings import engines, find, planning
 from lossprint.audit.runs.ranges import rows_writer
 from lossprint.audit.runs.run import Run, create_run, open_run
 

@@ -321,7 +321,7 @@ def plain_label_errors(sources: list[tuple], classes: int) -> tuple:
 
     sources: the trajectories (train, val) of one training or of several with other seeds.
     """
-    from lossprint.audit.sharding import errors_of, margins_of
+    from lossprint.audit.findings.sharding import errors_of, margins_of
     from lossprint.scoring import labels
 
     train, val = ([pair[side] for pair in sources] for side in (0, 1))

@@ -10,7 +10,7 @@ from helpers import make_run
 from test_app import assert_whole, open_page, said
 
 from lossprint.app import agreement, charts_classes
-from lossprint.audit.find import score_run
+from lossprint.audit.findings.find import score_run
 from lossprint.audit.runs.run import open_run
 from lossprint.scoring import labels as label_scores
 from lossprint.scoring import trajectory

@@ -16,7 +16,7 @@ from browser import (
 )
 from helpers import make_run
 
-from lossprint.audit import find
+from lossprint.audit.findings import find
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs.run import open_run
 

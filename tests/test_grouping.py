@@ -9,15 +9,16 @@ from helpers import make_run
 
 from lossprint.app import data, decide, grouping, keeping
 from lossprint.app.views import duplicates
-from lossprint.audit import find
 from lossprint.audit.applied import applied
 from lossprint.audit.export import changes
+from lossprint.audit.findings import find
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs.run import open_run
 
 
 def planted(pairs: list[tuple], labels: list[str], splits: list[str] | None = None, categorical: bool = False):
-    """What a loaded run holds, with the findings that audit/find.py makes of these pairs (sample, partner, similarity).
+    """What a loaded run holds, with the findings that findings/find.py makes of these pairs
+    (sample, partner, similarity).
 
     A similarity of 1 is an exact pair.
     """

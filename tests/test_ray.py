@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from test_sharding import differences, nasty_run, scored
 
-from lossprint.audit import engines, sharding
+from lossprint.audit.findings import engines, sharding
 from lossprint.audit.runs.run import Run
 from lossprint.audit.types import LossprintError
 
@@ -84,7 +84,7 @@ def test_a_fault_of_a_worker_is_one_line(cluster, tmp_path, monkeypatch):
 SLOW = """
 import sys, time
 from lossprint.audit import cli, planning, sharding
-from lossprint.audit.sharding import Shard
+from lossprint.audit.findings.sharding import Shard
 
 def measure(job, shard):
     time.sleep(60)

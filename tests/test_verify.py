@@ -14,8 +14,8 @@ import pytest
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
-from lossprint.audit import find
 from lossprint.audit.cli import main
+from lossprint.audit.findings import find
 from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs import checksums, tensors

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from lossprint.audit import find, procedural
+from lossprint.audit import procedural
 from lossprint.audit.datasets.dataset import open_dataset
+from lossprint.audit.findings import find
 from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.runs.run import Run
 from lossprint.audit.video import temporal, timeline

@@ -13,12 +13,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from lossprint.audit import engines, planning, sharding
+from lossprint.audit.findings import engines, planning, sharding
+from lossprint.audit.findings.sharding import Job, Shard
 from lossprint.audit.runs import checksums
 from lossprint.audit.runs.ranges import rows_writer
 from lossprint.audit.runs.run import Run
 from lossprint.audit.runs.tables import LOOKUP_ROWS
-from lossprint.audit.sharding import Job, Shard
 from lossprint.audit.types import SPLITS, Finding
 from lossprint.audit.video import frames
 from lossprint.audit.video.spans import mend
@@ -60,7 +60,7 @@ def score_run(run: Run, engine=None, memory: float | None = None, quiet: bool = 
         job = replace(job, held=None)
         _write(run, job, shards, excess, thresholds, outlying)
     if run.task != "classes":
-        from lossprint.audit.task_scores import mend_scores
+        from lossprint.audit.findings.task_scores import mend_scores
 
         mend_scores(run)
     counts = np.bincount(basis.val.labels, minlength=job.classes)

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from lossprint.audit import sharding
-from lossprint.audit.engines import resident
+from lossprint.audit.findings import sharding
+from lossprint.audit.findings.engines import resident
+from lossprint.audit.findings.sharding import Job, Shard, Training, errors_of, merged, opponents
 from lossprint.audit.runs.run import Run
 from lossprint.audit.runs.tables import LOOKUP_ROWS
-from lossprint.audit.sharding import Job, Shard, Training, errors_of, merged, opponents
 from lossprint.audit.types import LossprintError, Trajectory
 from lossprint.scoring import labels as label_scores
 from lossprint.scoring import ranks, trajectory

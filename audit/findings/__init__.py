@@ -1,0 +1,1 @@
+"""A recorded run becomes scores, and scores become findings. It imports video and what lies below it."""
