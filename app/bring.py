@@ -4,7 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from lossprint.app import access, data, decide, login, parts
-from lossprint.audit import exchange
+from lossprint.audit.export import exchange
 from lossprint.audit.types import LossprintError
 
 SHOWN = 50

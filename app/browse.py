@@ -5,8 +5,8 @@ import streamlit as st
 
 from lossprint.app import access, charts, data, decide, detail, guard, parts
 from lossprint.app.gallery import gallery
-from lossprint.audit import export
 from lossprint.audit.datasets.tasks import ALL as ALL_SAMPLES
+from lossprint.audit.export import export
 from lossprint.audit.runs.tables import FINDINGS
 
 PER_PAGE = (24, 60, 120)

@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 
 from lossprint.app.data import Loaded
-from lossprint.audit import outfile
 from lossprint.audit.coreset_files import untouched
 from lossprint.audit.coresets import Ask, ask_of
 from lossprint.audit.evaluated import CELL, by_seed, cells, ranked
+from lossprint.audit.export import outfile
 from lossprint.audit.runs.mirror import shown
 from lossprint.audit.system.csvfile import FORMULA
 from lossprint.audit.types import SCORES, LossprintError

@@ -20,8 +20,8 @@ from PIL import Image
 
 from lossprint.app import access
 from lossprint.audit import coresets
-from lossprint.audit.applied import applied
 from lossprint.audit.datasets import turns
+from lossprint.audit.export.applied import applied
 from lossprint.audit.runs import run as store
 from lossprint.audit.types import LossprintError, Trajectory
 from lossprint.scoring.coresets.methods import METHODS

@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from lossprint.app import access, data, parts
-from lossprint.audit import exchange
+from lossprint.audit.export import exchange
 from lossprint.audit.review.resolve import LABELLED, resolve
 from lossprint.audit.types import LossprintError, Review
 

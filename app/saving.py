@@ -6,9 +6,10 @@ import pandas as pd
 import streamlit as st
 
 from lossprint.app import access, coreset, data, parts
-from lossprint.audit import coresets, export, outfile
+from lossprint.audit import coresets
 from lossprint.audit.coresets import Ask
 from lossprint.audit.datasets.source import OF_FILES
+from lossprint.audit.export import export, outfile
 from lossprint.audit.types import LossprintError
 from lossprint.scoring.coresets.methods import METHODS
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lossprint.audit.outfile import PARQUET, read_record
+from lossprint.audit.export.outfile import PARQUET, read_record
 from lossprint.audit.runs.run import Run
 from lossprint.audit.system.csvfile import unguard
 from lossprint.audit.types import LossprintError, one_line

@@ -295,7 +295,7 @@ def _serve(path: Path, options) -> int:
 
 
 def _export_findings(options) -> int:
-    from lossprint.audit import export
+    from lossprint.audit.export import export
     from lossprint.audit.runs import run as store
 
     run = store.open_run(options.run)

@@ -80,7 +80,8 @@ def _given(options, *names: str) -> dict:
 
 
 def _export(options) -> int:
-    from lossprint.audit import applied, coresets, outfile
+    from lossprint.audit import coresets
+    from lossprint.audit.export import applied, outfile
     from lossprint.audit.runs import run as store
 
     run = store.open_run(options.run)
@@ -109,7 +110,8 @@ def _export(options) -> int:
 
 def _ask(options):
     """What is asked for, in words or by the record of an earlier coreset; that record or None."""
-    from lossprint.audit import coresets, outfile
+    from lossprint.audit import coresets
+    from lossprint.audit.export import outfile
 
     names = ("method", "fraction", "number", "per_class", "seed", *CONSTRAINTS)
     given = _given(options, *names)
@@ -127,7 +129,8 @@ def _ask(options):
 
 
 def _evaluate(options) -> int:
-    from lossprint.audit import applied, coresets, evaluate
+    from lossprint.audit import coresets, evaluate
+    from lossprint.audit.export import applied
     from lossprint.audit.runs import run as store
 
     run = store.open_run(options.run)

@@ -42,7 +42,7 @@ def add_import(reviews, command) -> None:
 
 def cleaned(options) -> int:
     """`export cleaned`, with the options of `add_rule`."""
-    from lossprint.audit import export
+    from lossprint.audit.export import export
 
     print(export.write_cleaned(_decisions(options), options.out, link=options.link))
     return 0
@@ -50,14 +50,14 @@ def cleaned(options) -> int:
 
 def _decisions(options):
     """The decisions of the run as they stand now, by the options of `add_rule`: whatever is written follows from it."""
-    from lossprint.audit import applied
+    from lossprint.audit.export import applied
     from lossprint.audit.runs import run as store
 
     return applied.applied(store.open_run(options.run), apply=options.apply, unsure=options.unsure)
 
 
 def _manifest(options) -> int:
-    from lossprint.audit import manifests
+    from lossprint.audit.export import manifests
 
     out, record = manifests.write_manifest(_decisions(options), options.out)
     moved = f"{record['reordered']:,} frames put elsewhere, " if record.get("reordered") else ""
@@ -67,7 +67,7 @@ def _manifest(options) -> int:
 
 
 def _segments(options) -> int:
-    from lossprint.audit import export
+    from lossprint.audit.export import export
 
     count, order = export.write_segments(_decisions(options), options.out)
     print(f"{count:,} segments written to {options.out}")
@@ -77,7 +77,7 @@ def _segments(options) -> int:
 
 
 def _changes(options) -> int:
-    from lossprint.audit import export
+    from lossprint.audit.export import export
 
     frame = export.write_table(_decisions(options), export.changes, options.out)
     print(f"{len(frame):,} changes written to {options.out}")
@@ -85,7 +85,7 @@ def _changes(options) -> int:
 
 
 def _cleanlab(options) -> int:
-    from lossprint.audit import export
+    from lossprint.audit.export import export
 
     frame = export.write_table(_decisions(options), export.cleanlab, options.out)
     print(
@@ -95,7 +95,7 @@ def _cleanlab(options) -> int:
 
 
 def _labelstudio(options) -> int:
-    from lossprint.audit import labelstudio
+    from lossprint.audit.export import labelstudio
     from lossprint.audit.runs import run as store
 
     prefix = labelstudio.LOCAL if options.prefix is None else options.prefix
@@ -105,7 +105,7 @@ def _labelstudio(options) -> int:
 
 
 def _import(options) -> int:
-    from lossprint.audit import exchange
+    from lossprint.audit.export import exchange
     from lossprint.audit.runs import run as store
 
     print(f"stored: {exchange.import_file(store.open_run(options.run), options.file, options.reviewer)}")

@@ -12,16 +12,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lossprint.audit import outfile
-from lossprint.audit.applied import Applied, applied, run_in_record
 from lossprint.audit.coreset_files import Fit, apply, digest, part, read, untouched
 from lossprint.audit.datasets.source import OF_FILES
 from lossprint.audit.evaluated import cells, ranked
+from lossprint.audit.export import outfile
+from lossprint.audit.export.applied import Applied, applied, run_in_record
+from lossprint.audit.export.tree import dataset_root
 from lossprint.audit.review.resolve import resolve
 from lossprint.audit.review.strata import relevant
 from lossprint.audit.runs.run import Run, version
 from lossprint.audit.system.csvfile import csv_text
-from lossprint.audit.tree import dataset_root
 from lossprint.audit.types import LossprintError, Selection, one_line
 from lossprint.scoring.coresets.coreset import Pool, lacks, select
 from lossprint.scoring.coresets.gradients import LastLayer

@@ -30,10 +30,10 @@ import pandas as pd
 from tqdm import tqdm
 
 from lossprint.audit import coresets, workflow
-from lossprint.audit.applied import Applied, applied
 from lossprint.audit.coresets import Ask
 from lossprint.audit.datasets.source import csv_rows
 from lossprint.audit.evaluated import CELL, cells, text
+from lossprint.audit.export.applied import Applied, applied
 from lossprint.audit.runs.run import Run, open_run
 from lossprint.audit.system.csvfile import unguard
 from lossprint.audit.training import side_by_side

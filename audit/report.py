@@ -6,14 +6,15 @@ the same bytes, and its date is that of the last decision, or of the run where t
 
 from pathlib import Path
 
-from lossprint.audit import outfile, report_about, report_decided, report_facts, report_found, report_left, report_spans
+from lossprint.audit import report_about, report_decided, report_facts, report_found, report_left, report_spans
+from lossprint.audit.export import outfile
+from lossprint.audit.export.tree import dataset_root
 from lossprint.audit.report_facts import ROWS, Facts
 from lossprint.audit.report_parts import MONTHS, text
 from lossprint.audit.report_pictures import Pictures
 from lossprint.audit.report_style import style
 from lossprint.audit.review.reviews import Reviews, open_reviews
 from lossprint.audit.runs.run import Run
-from lossprint.audit.tree import dataset_root
 from lossprint.audit.types import LossprintError
 
 MARK = '<!doctype html>\n<html lang="en">\n<!-- lossprint report -->\n'  # how each report starts

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from lossprint.audit.applied import applied
 from lossprint.audit.datasets.turns import noun_of
+from lossprint.audit.export.applied import applied
 from lossprint.audit.review import assigning, span_counts, stopping
 from lossprint.audit.review.queues import SPANS
 from lossprint.audit.review.resolve import RULES

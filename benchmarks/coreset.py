@@ -33,8 +33,8 @@ from tqdm import tqdm
 
 from lossprint.assets.make_demo import read_idx
 from lossprint.audit import coresets, evaluate, workflow
-from lossprint.audit.applied import applied
 from lossprint.audit.evaluated import ranked
+from lossprint.audit.export.applied import applied
 from lossprint.audit.findings import find
 from lossprint.audit.runs import run as store
 from lossprint.audit.training import train

@@ -20,8 +20,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lossprint.audit import export, loop
-from lossprint.audit.applied import applied
+from lossprint.audit import loop
+from lossprint.audit.export import export
+from lossprint.audit.export.applied import applied
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs.run import Run, open_run
 

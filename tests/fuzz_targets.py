@@ -24,10 +24,10 @@ from dataset_files import png, tar
 from helpers import make_run
 from PIL import Image
 
-from lossprint.audit import exchange
 from lossprint.audit.datasets import dataset, images, texts
 from lossprint.audit.datasets import source as sources
 from lossprint.audit.datasets.kinds import read_source
+from lossprint.audit.export import exchange
 from lossprint.audit.recording import imported
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.training import checkpoints

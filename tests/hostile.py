@@ -24,9 +24,9 @@ from fuzz_targets import assert_one_line, refused
 from helpers import Trap, make_run
 from PIL import Image
 
-from lossprint.audit import exchange
 from lossprint.audit.datasets import dataset, images
 from lossprint.audit.datasets.kinds import read_source
+from lossprint.audit.export import exchange
 from lossprint.audit.recording import imported
 from lossprint.audit.runs import run as store
 from lossprint.audit.training import checkpoints

@@ -9,7 +9,7 @@ from helpers import digests, make_run
 from streamlit.testing.v1 import AppTest
 
 from lossprint.app import access
-from lossprint.audit.applied import applied
+from lossprint.audit.export.applied import applied
 from lossprint.audit.review.reviews import Reviews, open_reviews
 from lossprint.audit.runs.run import open_run
 from lossprint.audit.types import LossprintError

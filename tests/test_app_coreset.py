@@ -13,9 +13,9 @@ from streamlit.testing.v1 import AppTest
 
 from lossprint.app import charts_coreset, coreset, data
 from lossprint.audit import coresets
-from lossprint.audit.applied import applied
 from lossprint.audit.coresets import Ask
-from lossprint.audit.export import csv_text
+from lossprint.audit.export.applied import applied
+from lossprint.audit.export.export import csv_text
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs.run import Run
 from lossprint.scoring.coresets import methods

@@ -16,7 +16,7 @@ from browser import (
 )
 
 from lossprint.audit import coresets
-from lossprint.audit.applied import applied
+from lossprint.audit.export.applied import applied
 from lossprint.audit.runs.run import open_run
 
 pytestmark = MARKS

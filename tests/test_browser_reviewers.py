@@ -11,8 +11,8 @@ from browser import (
     watched,
 )
 
-from lossprint.audit import export
-from lossprint.audit.applied import applied
+from lossprint.audit.export import export
+from lossprint.audit.export.applied import applied
 from lossprint.audit.review import resolve
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs.run import open_run

@@ -8,10 +8,11 @@ import pytest
 from coreset_runs import at_home_on_disk, decide, lossprint
 from helpers import digests, make_run, one_line, read_csv
 
-from lossprint.audit import coresets, outfile
-from lossprint.audit.applied import applied
+from lossprint.audit import coresets
 from lossprint.audit.coresets import Ask
 from lossprint.audit.datasets.dataset import open_dataset
+from lossprint.audit.export import outfile
+from lossprint.audit.export.applied import applied
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs import run as store
 from lossprint.audit.system.csvfile import csv_text

@@ -10,9 +10,9 @@ from coreset_runs import at_home_on_disk, decide, lossprint
 from helpers import digests, make_run, one_line, read_csv
 
 from lossprint.audit import coresets
-from lossprint.audit.applied import applied
 from lossprint.audit.coresets import Ask
-from lossprint.audit.outfile import read_record
+from lossprint.audit.export.applied import applied
+from lossprint.audit.export.outfile import read_record
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs import run as store
 from lossprint.scoring.coresets.methods import METHODS

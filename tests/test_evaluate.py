@@ -14,9 +14,9 @@ from coreset_runs import at_home_on_disk, decide, lossprint
 from helpers import make_run, one_line
 
 from lossprint.audit import coresets, evaluate, workflow
-from lossprint.audit.applied import applied
 from lossprint.audit.coresets import Ask
 from lossprint.audit.evaluate import SAME
+from lossprint.audit.export.applied import applied
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs import run as store
 from lossprint.audit.training import models, side_by_side, train

@@ -8,8 +8,8 @@ import shutil
 import pytest
 from helpers import at_home, make_run
 
-from lossprint.audit import exchange, export, labelstudio
-from lossprint.audit.applied import applied
+from lossprint.audit.export import exchange, export, labelstudio
+from lossprint.audit.export.applied import applied
 from lossprint.audit.review.resolve import resolve, votes
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.types import LossprintError

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from helpers import at_home, digests, make_run, read_csv
 
-from lossprint.audit import coresets, export
-from lossprint.audit.applied import applied
+from lossprint.audit import coresets
 from lossprint.audit.datasets.dataset import open_dataset
+from lossprint.audit.export import export
+from lossprint.audit.export.applied import applied
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs.tables import FINDINGS
 from lossprint.audit.system.csvfile import csv_text

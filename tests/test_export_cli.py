@@ -6,7 +6,8 @@ import shutil
 import pytest
 from helpers import at_home, make_run, read_csv
 
-from lossprint.audit import cli, cli_export, outfile
+from lossprint.audit import cli, cli_export
+from lossprint.audit.export import outfile
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs import run as store
 from lossprint.audit.types import LossprintError

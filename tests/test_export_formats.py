@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 from helpers import at_home, digests, make_run, read_csv
 
-from lossprint.audit import export, labelstudio, manifests, outfile
-from lossprint.audit.applied import applied
 from lossprint.audit.datasets.dataset import open_dataset
+from lossprint.audit.export import export, labelstudio, manifests, outfile
+from lossprint.audit.export.applied import applied
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs.run import Run, open_run
 from lossprint.audit.types import LossprintError

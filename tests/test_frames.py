@@ -11,9 +11,10 @@ import pytest
 from helpers import at_home, make_run
 from videos import make_video_run
 
-from lossprint.audit import exchange, export, manifests, procedural
-from lossprint.audit.applied import applied
+from lossprint.audit import procedural
 from lossprint.audit.cli import main
+from lossprint.audit.export import exchange, export, manifests
+from lossprint.audit.export.applied import applied
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs.run import open_run
 from lossprint.audit.runs.tables import FRAMES, SPANS

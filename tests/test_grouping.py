@@ -9,8 +9,8 @@ from helpers import make_run
 
 from lossprint.app import data, decide, grouping, keeping
 from lossprint.app.views import duplicates
-from lossprint.audit.applied import applied
-from lossprint.audit.export import changes
+from lossprint.audit.export.applied import applied
+from lossprint.audit.export.export import changes
 from lossprint.audit.findings import find
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs.run import open_run

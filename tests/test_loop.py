@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 from helpers import make_run
 
-from lossprint.audit import cli, export, loop
-from lossprint.audit.applied import applied
+from lossprint.audit import cli, loop
+from lossprint.audit.export import export
+from lossprint.audit.export.applied import applied
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs.run import open_run
 from lossprint.audit.training import train

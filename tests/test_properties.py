@@ -14,9 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from lossprint.audit import Recorder, exchange, export, manifests, outfile
-from lossprint.audit.applied import applied
+from lossprint.audit import Recorder
 from lossprint.audit.datasets import source as sources
+from lossprint.audit.export import exchange, export, manifests, outfile
+from lossprint.audit.export.applied import applied
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs.run import Run
 from lossprint.audit.system.csvfile import csv_text, guard, unguard
@@ -103,7 +104,7 @@ one_decision = st.tuples(
 @given(st.lists(one_decision, min_size=1, max_size=6, unique_by=lambda one: (one[0], one[3])))
 def test_decisions_that_were_exported_and_imported_are_the_same(nasty_run, tmp_path_factory, decisions):
     """Through Label Studio's JSON, and the last word of each sample through the CSV of the cleaned dataset."""
-    from lossprint.audit import labelstudio
+    from lossprint.audit.export import labelstudio
 
     samples, place = nasty_run.samples().set_index("sample"), tmp_path_factory.mktemp("reviews")
     with decided(nasty_run, place / "a") as first:

@@ -6,9 +6,10 @@ import pandas as pd
 import pytest
 from helpers import make_run
 
-from lossprint.audit import coresets, export, manifests
-from lossprint.audit.applied import applied
+from lossprint.audit import coresets
 from lossprint.audit.datasets import dataset
+from lossprint.audit.export import export, manifests
+from lossprint.audit.export.applied import applied
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs.run import open_run
 

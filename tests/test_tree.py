@@ -9,12 +9,12 @@ import pytest
 from helpers import at_home, digests, make_run, read_csv
 from PIL import Image
 
-from lossprint.audit import export
-from lossprint.audit.applied import applied
 from lossprint.audit.datasets.dataset import open_dataset
+from lossprint.audit.export import export
+from lossprint.audit.export.applied import applied
+from lossprint.audit.export.tree import LONGEST, folder_names, safe_name
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs.run import Run
-from lossprint.audit.tree import LONGEST, folder_names, safe_name
 from lossprint.audit.types import LossprintError
 
 NASTY = (

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from lossprint.audit import cli
-from lossprint.audit.applied import applied
 from lossprint.audit.datasets.dataset import open_dataset
+from lossprint.audit.export.applied import applied
 from lossprint.audit.runs import run as store
 from lossprint.audit.types import LossprintError
 from lossprint.audit.video import decode

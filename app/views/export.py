@@ -9,9 +9,9 @@ import pandas as pd
 import streamlit as st
 
 from lossprint.app import access, bring, data, decide, parts
-from lossprint.audit import export, labelstudio, manifests, outfile
-from lossprint.audit.applied import Applied, applied
 from lossprint.audit.datasets.turns import noun_of
+from lossprint.audit.export import export, labelstudio, manifests, outfile
+from lossprint.audit.export.applied import Applied, applied
 from lossprint.audit.review.resolve import RULES
 from lossprint.audit.types import LossprintError
 

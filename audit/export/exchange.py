@@ -16,10 +16,10 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pandas as pd
 
-from lossprint.audit import labelstudio
-from lossprint.audit.applied import LEFT_UNSURE
 from lossprint.audit.datasets.images import EXTENSIONS
-from lossprint.audit.labelstudio import Said
+from lossprint.audit.export import labelstudio
+from lossprint.audit.export.applied import LEFT_UNSURE
+from lossprint.audit.export.labelstudio import Said
 from lossprint.audit.review.queues import AUDIT
 from lossprint.audit.review.resolve import LABELLED, adjudications, outcome, votes
 from lossprint.audit.review.reviews import CHOICES, Reviews, open_reviews, run_key

@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lossprint.audit import outfile
-from lossprint.audit.applied import Applied, elsewhere, need_whole, slots
 from lossprint.audit.datasets.source import DECODED
-from lossprint.audit.outfile import PARQUET, save
+from lossprint.audit.export import outfile
+from lossprint.audit.export.applied import Applied, elsewhere, need_whole, slots
+from lossprint.audit.export.outfile import PARQUET, save
+from lossprint.audit.export.tree import write_tree
 from lossprint.audit.runs.run import Run
 from lossprint.audit.runs.tables import FINDINGS
 from lossprint.audit.system.csvfile import csv_text, write_csv
-from lossprint.audit.tree import write_tree
 from lossprint.audit.types import LossprintError
 
 __all__ = ["changes", "cleaned", "cleanlab", "csv_text", "findings", "save", "write_cleaned"]

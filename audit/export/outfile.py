@@ -12,10 +12,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lossprint.audit.export.tree import dataset_root
 from lossprint.audit.runs.run import Run
 from lossprint.audit.system.atomic import write_bytes
 from lossprint.audit.system.csvfile import csv_text, write_csv
-from lossprint.audit.tree import dataset_root
 from lossprint.audit.types import LossprintError
 
 PARQUET = (".parquet", ".pq")

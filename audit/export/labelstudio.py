@@ -16,9 +16,9 @@ from xml.sax.saxutils import quoteattr
 import numpy as np
 import pandas as pd
 
-from lossprint.audit import outfile
 from lossprint.audit.datasets.dataset import text_reader
 from lossprint.audit.datasets.turns import noun_of
+from lossprint.audit.export import outfile
 from lossprint.audit.review.resolve import adjudications, votes
 from lossprint.audit.review.reviews import Reviews, open_reviews
 from lossprint.audit.runs.run import Run, version

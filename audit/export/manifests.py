@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from lossprint.audit import outfile
-from lossprint.audit.applied import Applied, slots
 from lossprint.audit.datasets.remote import is_table, manifest_of
+from lossprint.audit.export import outfile
+from lossprint.audit.export.applied import Applied, slots
 from lossprint.audit.runs.run import Run
 from lossprint.audit.system.csvfile import QUOTED, guard, unguard
 from lossprint.audit.types import LossprintError, one_line
