@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from lossprint.app.data import Loaded
-from lossprint.audit.coreset_files import untouched
-from lossprint.audit.coresets import Ask, ask_of
-from lossprint.audit.evaluated import CELL, by_seed, cells, ranked
+from lossprint.audit.coresets.coreset import Ask, ask_of
+from lossprint.audit.coresets.evaluated import CELL, by_seed, cells, ranked
+from lossprint.audit.coresets.files import untouched
 from lossprint.audit.export import outfile
 from lossprint.audit.runs.mirror import shown
 from lossprint.audit.system.csvfile import FORMULA
@@ -390,7 +390,7 @@ def snippets(loaded: Loaded, frame: pd.DataFrame, ask: Ask, file: str) -> dict[s
     elif what == "huggingface":
         words["name"] = str(about.get("source"))
     start, read = ("import csv", READ) if not guarded(frame) else ("", READ_GUARDED)
-    ours = "" if start else "from lossprint.audit.coresets import read"
+    ours = "" if start else "from lossprint.audit.coresets.coreset import read"
     read, paths = read.format(**words), PATHS[what].format(**words)
     if loaded.noun == "text":
         paths = TEXT_PATHS

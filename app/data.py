@@ -19,7 +19,7 @@ import streamlit as st
 from PIL import Image
 
 from lossprint.app import access
-from lossprint.audit import coresets
+from lossprint.audit.coresets import coreset as coresets
 from lossprint.audit.datasets import turns
 from lossprint.audit.export.applied import applied
 from lossprint.audit.runs import run as store

@@ -6,8 +6,8 @@ import pandas as pd
 import streamlit as st
 
 from lossprint.app import access, coreset, data, parts
-from lossprint.audit import coresets
-from lossprint.audit.coresets import Ask
+from lossprint.audit.coresets import coreset as coresets
+from lossprint.audit.coresets.coreset import Ask
 from lossprint.audit.datasets.source import OF_FILES
 from lossprint.audit.export import export, outfile
 from lossprint.audit.types import LossprintError

@@ -80,7 +80,7 @@ def _given(options, *names: str) -> dict:
 
 
 def _export(options) -> int:
-    from lossprint.audit import coresets
+    from lossprint.audit.coresets import coreset as coresets
     from lossprint.audit.export import applied, outfile
     from lossprint.audit.runs import run as store
 
@@ -110,7 +110,7 @@ def _export(options) -> int:
 
 def _ask(options):
     """What is asked for, in words or by the record of an earlier coreset; that record or None."""
-    from lossprint.audit import coresets
+    from lossprint.audit.coresets import coreset as coresets
     from lossprint.audit.export import outfile
 
     names = ("method", "fraction", "number", "per_class", "seed", *CONSTRAINTS)
@@ -129,7 +129,8 @@ def _ask(options):
 
 
 def _evaluate(options) -> int:
-    from lossprint.audit import coresets, evaluate
+    from lossprint.audit.coresets import coreset as coresets
+    from lossprint.audit.coresets import evaluate
     from lossprint.audit.export import applied
     from lossprint.audit.runs import run as store
 
@@ -146,7 +147,7 @@ def _evaluate(options) -> int:
 
 
 def _apply(options) -> int:
-    from lossprint.audit import coresets
+    from lossprint.audit.coresets import coreset as coresets
 
     fit = coresets.apply(options.coreset, options.dataset)
     counts = fit.samples["label"].value_counts()

@@ -29,7 +29,8 @@ def compare(options) -> int:
         raise LossprintError(
             f"expected no --{other[0].replace('_', '-')} with --from, found one: it is that of the run {options.out}"
         )
-    from lossprint.audit import loop, workflow
+    from lossprint.audit import workflow
+    from lossprint.audit.comparison import compare as loop
     from lossprint.audit.runs import run as store
 
     run = store.open_run(options.out)

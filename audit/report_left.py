@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pandas as pd
 
-from lossprint.audit import loop, report_spans
+from lossprint.audit import report_spans
+from lossprint.audit.comparison import compare as loop
 from lossprint.audit.datasets.turns import worded
 from lossprint.audit.report_facts import Facts
 from lossprint.audit.report_parts import (

@@ -32,8 +32,10 @@ from PIL import Image
 from tqdm import tqdm
 
 from lossprint.assets.make_demo import read_idx
-from lossprint.audit import coresets, evaluate, workflow
-from lossprint.audit.evaluated import ranked
+from lossprint.audit import workflow
+from lossprint.audit.coresets import coreset as coresets
+from lossprint.audit.coresets import evaluate
+from lossprint.audit.coresets.evaluated import ranked
 from lossprint.audit.export.applied import applied
 from lossprint.audit.findings import find
 from lossprint.audit.runs import run as store

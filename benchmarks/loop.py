@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lossprint.audit import loop
+from lossprint.audit.comparison import compare as loop
 from lossprint.audit.export import export
 from lossprint.audit.export.applied import applied
 from lossprint.audit.review.reviews import open_reviews

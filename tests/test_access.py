@@ -297,7 +297,7 @@ def test_every_button_does_only_what_the_role_allows(as_, run, monkeypatch, role
     monkeypatch.delenv(access.LOGIN)
     with open_reviews(run) as kept:
         kept.add_all([row("ann", 10), row("bob", 10) | {"decision": "exclude"}])
-    from lossprint.audit import coresets
+    from lossprint.audit.coresets import coreset as coresets
 
     source = coresets.source_of(applied(run, open_reviews(run)), ("random",))
     ask = coresets.Ask("random", fraction=0.5)

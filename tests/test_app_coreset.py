@@ -12,8 +12,8 @@ from helpers import make_run
 from streamlit.testing.v1 import AppTest
 
 from lossprint.app import charts_coreset, coreset, data
-from lossprint.audit import coresets
-from lossprint.audit.coresets import Ask
+from lossprint.audit.coresets import coreset as coresets
+from lossprint.audit.coresets.coreset import Ask
 from lossprint.audit.export.applied import applied
 from lossprint.audit.export.export import csv_text
 from lossprint.audit.review.reviews import open_reviews

@@ -15,7 +15,7 @@ from browser import (
     visit,
 )
 
-from lossprint.audit import coresets
+from lossprint.audit.coresets import coreset as coresets
 from lossprint.audit.export.applied import applied
 from lossprint.audit.runs.run import open_run
 

@@ -11,7 +11,7 @@ from browser import MARKS, come_into_view, eventually, flag_many, follow, idle, 
 from helpers import free_port, make_run
 
 from lossprint.app.main import PAGES
-from lossprint.audit import coresets
+from lossprint.audit.coresets import coreset as coresets
 from lossprint.audit.export.applied import applied
 from lossprint.audit.report import write_report
 from lossprint.audit.review.reviews import open_reviews

@@ -9,7 +9,7 @@ from browser import (
     visit,
 )
 
-from lossprint.audit import loop
+from lossprint.audit.comparison import compare as loop
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs.run import open_run
 

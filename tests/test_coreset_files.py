@@ -8,8 +8,8 @@ import pytest
 from coreset_runs import at_home_on_disk, decide, lossprint
 from helpers import digests, make_run, one_line, read_csv
 
-from lossprint.audit import coresets
-from lossprint.audit.coresets import Ask
+from lossprint.audit.coresets import coreset as coresets
+from lossprint.audit.coresets.coreset import Ask
 from lossprint.audit.datasets.dataset import open_dataset
 from lossprint.audit.export import outfile
 from lossprint.audit.export.applied import applied

@@ -13,9 +13,9 @@ from helpers import make_run
 from streamlit.testing.v1 import AppTest
 
 from lossprint.app import coreset, data
-from lossprint.audit import coresets
 from lossprint.audit.cli import main
-from lossprint.audit.coresets import Ask
+from lossprint.audit.coresets import coreset as coresets
+from lossprint.audit.coresets.coreset import Ask
 from lossprint.audit.runs.run import Run
 from lossprint.audit.types import LossprintError
 from lossprint.scoring.coresets.methods import FIRST, METHODS

@@ -9,8 +9,8 @@ import pytest
 from coreset_runs import at_home_on_disk, decide, lossprint
 from helpers import digests, make_run, one_line, read_csv
 
-from lossprint.audit import coresets
-from lossprint.audit.coresets import Ask
+from lossprint.audit.coresets import coreset as coresets
+from lossprint.audit.coresets.coreset import Ask
 from lossprint.audit.export.applied import applied
 from lossprint.audit.export.outfile import read_record
 from lossprint.audit.review.reviews import open_reviews

@@ -13,9 +13,11 @@ import pytest
 from coreset_runs import at_home_on_disk, decide, lossprint
 from helpers import make_run, one_line
 
-from lossprint.audit import coresets, evaluate, workflow
-from lossprint.audit.coresets import Ask
-from lossprint.audit.evaluate import SAME
+from lossprint.audit import workflow
+from lossprint.audit.coresets import coreset as coresets
+from lossprint.audit.coresets import evaluate
+from lossprint.audit.coresets.coreset import Ask
+from lossprint.audit.coresets.evaluate import SAME
 from lossprint.audit.export.applied import applied
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs import run as store

@@ -5,7 +5,8 @@ import torch
 from coreset_runs import at_home_on_disk
 from helpers import make_run
 
-from lossprint.audit import coresets, evaluate
+from lossprint.audit.coresets import coreset as coresets
+from lossprint.audit.coresets import evaluate
 from lossprint.audit.training import train
 from lossprint.audit.types import LossprintError
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lossprint.audit import evaluated
+from lossprint.audit.coresets import evaluated
 
 
 def planted() -> pd.DataFrame:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from helpers import at_home, digests, make_run, read_csv
 
-from lossprint.audit import coresets
+from lossprint.audit.coresets import coreset as coresets
 from lossprint.audit.datasets.dataset import open_dataset
 from lossprint.audit.export import export
 from lossprint.audit.export.applied import applied

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 from helpers import make_run
 
-from lossprint.audit import cli, loop
+from lossprint.audit import cli
+from lossprint.audit.comparison import compare as loop
 from lossprint.audit.export import export
 from lossprint.audit.export.applied import applied
 from lossprint.audit.review.reviews import open_reviews

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from helpers import make_run
 
-from lossprint.audit import coresets
+from lossprint.audit.coresets import coreset as coresets
 from lossprint.audit.datasets import dataset
 from lossprint.audit.export import export, manifests
 from lossprint.audit.export.applied import applied

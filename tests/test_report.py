@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 from helpers import at_home, digests, make_run
 
-from lossprint.audit import cli, cli_report, loop, report, report_svg
+from lossprint.audit import cli, cli_report, report, report_svg
+from lossprint.audit.comparison import compare as loop
 from lossprint.audit.report_parts import css_string, day, listed, percent, text
 from lossprint.audit.report_pictures import TINY, picture
 from lossprint.audit.review.reviews import open_reviews

@@ -394,7 +394,7 @@ def test_the_coreset_page_s_code_reads_the_texts(labelled, tmp_path, monkeypatch
     from types import SimpleNamespace
 
     from lossprint.app import coreset, data
-    from lossprint.audit import coresets
+    from lossprint.audit.coresets import coreset as coresets
     from lossprint.audit.export import export
 
     run = labelled[2]

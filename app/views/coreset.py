@@ -9,7 +9,7 @@ import streamlit as st
 
 from lossprint.app import charts, charts_coreset, coreset, data, decide, detail, parts, saving
 from lossprint.app.gallery import gallery
-from lossprint.audit.coresets import Ask
+from lossprint.audit.coresets.coreset import Ask
 from lossprint.audit.types import LossprintError
 from lossprint.scoring.coresets.methods import METHODS
 

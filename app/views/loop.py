@@ -7,7 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from lossprint.app import charts_loop, data, decide, parts
-from lossprint.audit import loop
+from lossprint.audit.comparison import compare as loop
 from lossprint.audit.runs.mirror import shown
 
 HOW = """

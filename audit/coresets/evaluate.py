@@ -29,10 +29,11 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from lossprint.audit import coresets, workflow
-from lossprint.audit.coresets import Ask
+from lossprint.audit import workflow
+from lossprint.audit.coresets import coreset as coresets
+from lossprint.audit.coresets.coreset import Ask
+from lossprint.audit.coresets.evaluated import CELL, cells, text
 from lossprint.audit.datasets.source import csv_rows
-from lossprint.audit.evaluated import CELL, cells, text
 from lossprint.audit.export.applied import Applied, applied
 from lossprint.audit.runs.run import Run, open_run
 from lossprint.audit.system.csvfile import unguard

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lossprint.audit.coreset_files import Fit, apply, digest, part, read, untouched
+from lossprint.audit.coresets.evaluated import cells, ranked
+from lossprint.audit.coresets.files import Fit, apply, digest, part, read, untouched
 from lossprint.audit.datasets.source import OF_FILES
-from lossprint.audit.evaluated import cells, ranked
 from lossprint.audit.export import outfile
 from lossprint.audit.export.applied import Applied, applied, run_in_record
 from lossprint.audit.export.tree import dataset_root

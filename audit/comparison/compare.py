@@ -26,7 +26,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from lossprint.audit.cleaned import Cleaned, read_cleaned
+from lossprint.audit.comparison.cleaned import Cleaned, read_cleaned
 from lossprint.audit.runs.run import Run, open_run
 from lossprint.audit.types import LossprintError
 
