@@ -202,7 +202,7 @@ def _demo(options) -> int:
         refused = subprocess.run([*_server_command(out, options), "--check"]).returncode
         if refused:
             return refused
-    from lossprint.audit.workflow import audit_demo, audit_video_demo
+    from lossprint.audit.workflow.audit import audit_demo, audit_video_demo
 
     run = (audit_video_demo if options.video else audit_demo)(out)
     print(_summary(run))
@@ -214,7 +214,7 @@ def _audit(options) -> int:
         return cli_loop.compare(options)
     if options.dataset is None:
         raise LossprintError("expected a DATASET, or --from CLEANED, found neither (see lossprint audit --help)")
-    from lossprint.audit.workflow import audit
+    from lossprint.audit.workflow.audit import audit
 
     with processes.joined(options.device, _told) as world:
         run = audit(
@@ -240,7 +240,7 @@ def _audit(options) -> int:
 
 
 def _import(options) -> int:
-    from lossprint.audit.workflow import import_losses
+    from lossprint.audit.workflow.audit import import_losses
 
     run = import_losses(options.losses, options.dataset, options.out, quiet=options.quiet, task=options.task)
     print(_summary(run))
@@ -249,14 +249,14 @@ def _import(options) -> int:
 
 def _score(options) -> int:
     if options.new is not None:
-        from lossprint.audit.newvideos import score_new
+        from lossprint.audit.workflow.newvideos import score_new
 
         out = options.out or options.run / "new" / Path(options.new).stem
         print(_summary(score_new(options.run, options.new, out, options.device, options.quiet)))
         return 0
     if options.out is not None:
         raise LossprintError("expected --out only beside --new MANIFEST: a run is scored where it is")
-    from lossprint.audit.workflow import score
+    from lossprint.audit.workflow.audit import score
 
     memory = None if options.memory is None else options.memory * 1e9
     print(_summary(score(options.run, options.engine, memory, options.workers, options.quiet)))

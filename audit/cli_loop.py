@@ -29,9 +29,9 @@ def compare(options) -> int:
         raise LossprintError(
             f"expected no --{other[0].replace('_', '-')} with --from, found one: it is that of the run {options.out}"
         )
-    from lossprint.audit import workflow
     from lossprint.audit.comparison import compare as loop
     from lossprint.audit.runs import run as store
+    from lossprint.audit.workflow import audit as workflow
 
     run = store.open_run(options.out)
     source = run.manifest["dataset"].get("source")

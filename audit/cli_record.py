@@ -75,7 +75,7 @@ def _positive_channels(text: str) -> tuple[float, ...]:
 
 
 def _record(options) -> int:
-    from lossprint.audit.from_checkpoints import record
+    from lossprint.audit.workflow.from_checkpoints import record
 
     run = record(
         options.checkpoints,

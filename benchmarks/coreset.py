@@ -32,7 +32,6 @@ from PIL import Image
 from tqdm import tqdm
 
 from lossprint.assets.make_demo import read_idx
-from lossprint.audit import workflow
 from lossprint.audit.coresets import coreset as coresets
 from lossprint.audit.coresets import evaluate
 from lossprint.audit.coresets.evaluated import ranked
@@ -42,6 +41,7 @@ from lossprint.audit.runs import run as store
 from lossprint.audit.training import train
 from lossprint.audit.training.inputs import Inputs
 from lossprint.audit.training.recipe import Recipe
+from lossprint.audit.workflow import audit as workflow
 from lossprint.scoring.coresets.coreset import Pool, select
 from lossprint.scoring.coresets.cover import facility_location
 from lossprint.scoring.coresets.gradients import LastLayer

@@ -126,7 +126,7 @@ def report(measured: Measured, found: list[Setting]) -> list[str]:
 
 
 def main() -> None:
-    from lossprint.audit import workflow
+    from lossprint.audit.workflow import audit as workflow
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset")

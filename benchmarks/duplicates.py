@@ -49,8 +49,9 @@ NAMES = {
 
 def ours(folder: Path, run: str | None):
     """What `lossprint audit` writes to duplicates.parquet, with the run's embedding or none."""
-    from lossprint.audit import open_run, workflow
+    from lossprint.audit import open_run
     from lossprint.audit.training import stages
+    from lossprint.audit.workflow import audit as workflow
     from lossprint.scoring import duplicates
 
     vectors = None

@@ -31,11 +31,11 @@ from scipy.stats import spearmanr
 from torch.nn import functional as F
 
 from lossprint.assets.make_demo import read_idx
-from lossprint.audit import workflow
 from lossprint.audit.findings import find
 from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.training import train
 from lossprint.audit.training.models import build_model
+from lossprint.audit.workflow import audit as workflow
 from lossprint.scoring import curvature
 
 SIGNS = {

@@ -1,4 +1,4 @@
-"""How well are planted errors in videos found, by kind? Made-up videos (audit/procedural.py), several seeds.
+"""How well are planted errors in videos found, by kind? Made-up videos (audit/workflow/procedural.py), several seeds.
 
     python benchmarks/sequences.py --seeds 0 1 2
 
@@ -18,9 +18,10 @@ import pandas as pd
 from cleanlab.rank import get_label_quality_scores
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from lossprint.audit import procedural, workflow
 from lossprint.audit.training import train
 from lossprint.audit.video import timeline
+from lossprint.audit.workflow import audit as workflow
+from lossprint.audit.workflow import procedural
 from lossprint.scoring import sequences
 
 WIDTH = 9  # frames of the moving mean

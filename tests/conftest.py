@@ -42,7 +42,7 @@ def small_dataset(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def audited(small_dataset, tmp_path_factory) -> Path:
     """The run folder of a real audit of `small_dataset` with 6 epochs; not to be changed: copy it first."""
-    from lossprint.audit.workflow import audit
+    from lossprint.audit.workflow.audit import audit
 
     out = tmp_path_factory.mktemp("audited") / "run"
     audit(str(small_dataset), out, epochs=6, curvature_checkpoints=2, quiet=True)

@@ -231,9 +231,10 @@ def _nothing_heavy(run: store.Run):
     """Training and serving replaced by a run that is there, sockets by a refusal."""
     import socket
 
-    from lossprint.audit import from_checkpoints, workflow
     from lossprint.audit.comparison import compare as loop
     from lossprint.audit.coresets import evaluate
+    from lossprint.audit.workflow import audit as workflow
+    from lossprint.audit.workflow import from_checkpoints
 
     def refuse(*_, **__):
         raise OSError("no network here")

@@ -20,13 +20,14 @@ import torch
 from torch import distributed as dist
 from torch import nn
 
-from lossprint.audit import cli, workflow
+from lossprint.audit import cli
 from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.runs import run as store
 from lossprint.audit.system import processes
 from lossprint.audit.training import train
 from lossprint.audit.training.models import build_model
 from lossprint.audit.types import LossprintError
+from lossprint.audit.workflow import audit as workflow
 
 TRAIN, VAL, CHECKPOINTS = 139, 24, 5
 ASKED = {"model": "small", "epochs": CHECKPOINTS, "seed": 5, "curvature_checkpoints": 2}

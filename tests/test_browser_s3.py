@@ -6,7 +6,7 @@ from helpers import free_port
 
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs.run import open_run
-from lossprint.audit.workflow import audit
+from lossprint.audit.workflow.audit import audit
 
 pytestmark = MARKS
 URL = "s3://shown/runs/first"

@@ -16,7 +16,7 @@ from lossprint.audit import Recorder, open_run
 from lossprint.audit.runs import run as store
 from lossprint.audit.system.processes import World
 from lossprint.audit.types import LossprintError
-from lossprint.audit.workflow import audit
+from lossprint.audit.workflow.audit import audit
 from lossprint.scoring import trajectory
 
 

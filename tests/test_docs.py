@@ -33,7 +33,7 @@ def demo(tmp_path_factory) -> Path:
     """A run of the demo dataset in few epochs: what `lossprint demo` finds there, it uses as it is."""
     from importlib.resources import files
 
-    from lossprint.audit.workflow import audit
+    from lossprint.audit.workflow.audit import audit
 
     out = tmp_path_factory.mktemp("docs") / "runs" / "demo"
     source = files("lossprint.assets") / "demo" / "labels.csv"

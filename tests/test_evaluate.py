@@ -13,7 +13,6 @@ import pytest
 from coreset_runs import at_home_on_disk, decide, lossprint
 from helpers import make_run, one_line
 
-from lossprint.audit import workflow
 from lossprint.audit.coresets import coreset as coresets
 from lossprint.audit.coresets import evaluate
 from lossprint.audit.coresets.coreset import Ask
@@ -23,6 +22,7 @@ from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs import run as store
 from lossprint.audit.training import models, side_by_side, train
 from lossprint.audit.types import LossprintError
+from lossprint.audit.workflow import audit as workflow
 from lossprint.scoring.coresets.gradients import LastLayer
 
 STEPS = 6

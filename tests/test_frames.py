@@ -11,7 +11,6 @@ import pytest
 from helpers import at_home, make_run
 from videos import make_video_run
 
-from lossprint.audit import procedural
 from lossprint.audit.cli import main
 from lossprint.audit.export import exchange, export, manifests
 from lossprint.audit.export.applied import applied
@@ -20,6 +19,7 @@ from lossprint.audit.runs.run import open_run
 from lossprint.audit.runs.tables import FRAMES, SPANS
 from lossprint.audit.types import LossprintError
 from lossprint.audit.video import spans
+from lossprint.audit.workflow import procedural
 
 
 @pytest.fixture(scope="module")

@@ -20,10 +20,10 @@ from helpers import refusal
 from safetensors.torch import load_file, save_file
 
 from lossprint.audit import LossprintError, cli, open_run
-from lossprint.audit.from_checkpoints import record
 from lossprint.audit.runs.run import STAGES
 from lossprint.audit.training.checkpoints import record_command
-from lossprint.audit.workflow import audit, score
+from lossprint.audit.workflow.audit import audit, score
+from lossprint.audit.workflow.from_checkpoints import record
 
 MODULES = Path(__file__).parent / "networks_of_users.py"
 CLASSES = ["bag", "dress", "sandal"]

@@ -20,7 +20,7 @@ from lossprint.audit.system.processes import World
 from lossprint.audit.training import inputs as inputs_of
 from lossprint.audit.training import train
 from lossprint.audit.types import LossprintError
-from lossprint.audit.workflow import audit
+from lossprint.audit.workflow.audit import audit
 
 
 class Stream(torch.utils.data.Dataset):

@@ -67,7 +67,7 @@ def test_it_runs_outside_the_checkout(wheel, tmp_path):
 import sys
 sys.path.insert(0, {str(site)!r})
 sys.meta_path = [finder for finder in sys.meta_path if "__editable__" not in repr(finder)]
-import lossprint.audit.workflow as workflow, lossprint.app.serve
+import lossprint.audit.workflow.audit as workflow, lossprint.app.serve
 assert workflow.__file__.startswith({str(site)!r}), workflow.__file__
 workflow.DEFAULTS |= {{"epochs": 1, "curvature_checkpoints": 0}}
 run = workflow.audit_demo("run", quiet=True)

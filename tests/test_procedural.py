@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from lossprint.audit import procedural
 from lossprint.audit.datasets.dataset import open_dataset
 from lossprint.audit.types import LossprintError
+from lossprint.audit.workflow import procedural
 
 
 @pytest.fixture(scope="module")

@@ -63,7 +63,7 @@ def files(folder: Path) -> dict[str, bytes]:
 def killed(s3, tmp_path_factory):
     """An audit of images in a bucket into a bucket, killed when its first checkpoint was there; the same undisturbed
     on this machine."""
-    from lossprint.audit.workflow import audit
+    from lossprint.audit.workflow.audit import audit
 
     place = tmp_path_factory.mktemp("audits")
     labels = cut_demo(place / "demo", 14, 4)

@@ -12,12 +12,13 @@ from test_report import Page
 from videos import make_video_run
 
 from lossprint.app import asking, data, detail, health, main, story, suggest
-from lossprint.audit import cli, report, report_svg, workflow
+from lossprint.audit import cli, report, report_svg
 from lossprint.audit.review import assigning, queues, span_counts
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs.run import open_run
 from lossprint.audit.types import LossprintError
 from lossprint.audit.video import spans
+from lossprint.audit.workflow import audit as workflow
 
 
 @pytest.fixture(scope="module")
@@ -239,7 +240,7 @@ def test_a_video_demo_that_fails_leaves_no_half_made_videos(tmp_path, monkeypatc
         (tmp_path / "nothing").mkdir()
         raise LossprintError("expected more, found less")
 
-    monkeypatch.setattr("lossprint.audit.procedural.film", stop)
+    monkeypatch.setattr("lossprint.audit.workflow.procedural.film", stop)
     with pytest.raises(LossprintError):
         workflow.audit_video_demo(tmp_path / "run", quiet=True, sequences=2, length=40, epochs=1)
     assert [one.name for one in tmp_path.iterdir()] == ["nothing"]

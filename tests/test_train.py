@@ -212,7 +212,7 @@ def test_sizes():
 
 
 def test_diverged_training_is_one_line(tmp_path, monkeypatch):
-    from lossprint.audit.workflow import audit
+    from lossprint.audit.workflow.audit import audit
 
     monkeypatch.setattr(train.Recipe, "rate_at", lambda *_: 1e12)
     dataset = cut_demo(tmp_path / "data", 20, 3)
@@ -245,7 +245,7 @@ def test_no_batch_is_left_with_a_few_images():
 
 
 def test_a_network_without_an_embedding_is_refused_before_training(tmp_path):
-    from lossprint.audit.workflow import audit
+    from lossprint.audit.workflow.audit import audit
 
     dataset = cut_demo(tmp_path / "data", 20, 3)
     with pytest.raises(LossprintError, match="linear layer"):

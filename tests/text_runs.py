@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lossprint.audit import workflow
 from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.runs.run import Run
+from lossprint.audit.workflow import audit as workflow
 
 HOSTILE = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script> simmer the soup and season it well'
 TURNED = "stir the \u202esecond\u202c pot and taste the \x07sauce before you bake it"

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from lossprint.audit import procedural
 from lossprint.audit.datasets.dataset import open_dataset
 from lossprint.audit.findings import find
 from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.runs.run import Run
 from lossprint.audit.video import temporal, timeline
+from lossprint.audit.workflow import procedural
 
 
 def make_video_run(folder: Path, sequences: int = 8, length: int = 110, seed: int = 3) -> tuple[Run, procedural.Truth]:

@@ -72,8 +72,8 @@ def compare(
     """
     run = run if isinstance(run, Run) else open_run(run)
     data = read_cleaned(run, cleaned)
-    from lossprint.audit import workflow  # torch only once the cheap checks have passed
     from lossprint.audit.training import models, train
+    from lossprint.audit.workflow import audit as workflow  # torch only once the cheap checks have passed
 
     asked = {**workflow.DEFAULTS, "dataset": run.manifest["dataset"].get("source")}
     asked |= {name: value for name, value in run.manifest["asked"].items() if name in asked and name != "dataset"}

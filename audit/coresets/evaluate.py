@@ -29,7 +29,6 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from lossprint.audit import workflow
 from lossprint.audit.coresets import coreset as coresets
 from lossprint.audit.coresets.coreset import Ask
 from lossprint.audit.coresets.evaluated import CELL, cells, text
@@ -39,6 +38,7 @@ from lossprint.audit.runs.run import Run, open_run
 from lossprint.audit.system.csvfile import unguard
 from lossprint.audit.training import side_by_side
 from lossprint.audit.types import LossprintError
+from lossprint.audit.workflow import audit as workflow
 from lossprint.scoring.coresets.methods import METHODS
 
 __all__ = ["cells", "evaluate", "text"]

@@ -150,7 +150,7 @@ def audit_video_demo(
 
     `sequences` videos of about `length` frames each, and their manifest, are made in OUT-frames, beside the run.
     """
-    from lossprint.audit.procedural import make_videos
+    from lossprint.audit.workflow.procedural import make_videos
 
     out = Path(out)
     videos = out.absolute().with_name(f"{out.absolute().name}-frames")

@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from lossprint.audit import workflow
 from lossprint.audit.datasets import dataset as datasets
 from lossprint.audit.findings import find
 from lossprint.audit.recording.recorder import Recorder
@@ -24,6 +23,7 @@ from lossprint.audit.system.atomic import writes
 from lossprint.audit.training import checkpoints as files
 from lossprint.audit.training import stages
 from lossprint.audit.types import LossprintError, one_line
+from lossprint.audit.workflow import audit as workflow
 
 DEFAULTS = {"curvature_checkpoints": 10, "val_fraction": 0.1, "seed": 0}
 LARGEST = 224  # px, side of images that a network of the user's own gets, unless --size says otherwise
