@@ -17,7 +17,7 @@ def add(commands, command) -> None:
 
 
 def _report(options) -> int:
-    from lossprint.audit import report
+    from lossprint.audit.report import page as report
     from lossprint.audit.runs import run as store
 
     out = report.write_report(store.open_run(options.run), options.out, rule=options.apply)

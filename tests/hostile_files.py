@@ -20,9 +20,9 @@ from hostile import BOMBS, PICKLES, Case, as_losses, limited_memory, must_refuse
 from hostile_texts import CLASSES, FORMULAS, MARKUP, NAMES, formula, named, reported
 from PIL import Image
 
-from lossprint.audit import report
 from lossprint.audit.datasets import dataset
 from lossprint.audit.datasets.kinds import open_reader, read_source
+from lossprint.audit.report import page as report
 from lossprint.audit.runs import run as store
 from lossprint.audit.system.csvfile import csv_text
 

@@ -14,10 +14,11 @@ from helpers import make_run
 from hostile import Case, must_refuse
 from PIL import Image
 
-from lossprint.audit import cli, report
+from lossprint.audit import cli
 from lossprint.audit.datasets import dataset as datasets
 from lossprint.audit.datasets import source as sources
 from lossprint.audit.datasets.images import reason
+from lossprint.audit.report import page as report
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs import run as store
 from lossprint.audit.system.csvfile import csv_text, unguard

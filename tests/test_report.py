@@ -9,10 +9,12 @@ import pandas as pd
 import pytest
 from helpers import at_home, digests, make_run
 
-from lossprint.audit import cli, cli_report, report, report_svg
+from lossprint.audit import cli, cli_report
 from lossprint.audit.comparison import compare as loop
-from lossprint.audit.report_parts import css_string, day, listed, percent, text
-from lossprint.audit.report_pictures import TINY, picture
+from lossprint.audit.report import page as report
+from lossprint.audit.report import svg
+from lossprint.audit.report.html import css_string, day, listed, percent, text
+from lossprint.audit.report.pictures import TINY, picture
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs import run as store
 from lossprint.audit.types import Finding, LossprintError
@@ -405,15 +407,15 @@ def test_text_and_numbers():
 
 def test_drawings_break_at_gaps_and_stay_in_their_frame():
     losses = np.array([2.0, np.nan, 1.0, 9.0])
-    drawn = report_svg.loss_print(losses, np.array([1.0, 0.5, 0.25, 0.1]), 4.0, "<cat>")
+    drawn = svg.loss_print(losses, np.array([1.0, 0.5, 0.25, 0.1]), 4.0, "<cat>")
     line = re.search(r'class="line" d="([^"]+)"', drawn).group(1)
     assert line.count("M") == 2 and "&lt;cat&gt; ends at 0.1" in drawn and "loss 2.0 at first, 9.0 at last" in drawn
     assert min(float(one.split()[1]) for one in re.findall(r"[\d.]+ [\d.]+", line)) >= 0
-    assert report_svg.loss_print(np.full(3, np.nan), None, 1.0, "x") == ""
-    curve = report_svg.yield_curve(np.arange(1, 5001), np.arange(1, 5001) // 2, 100, Interval(40.0, 20.0, 60.0))
+    assert svg.loss_print(np.full(3, np.nan), None, 1.0, "x") == ""
+    curve = svg.yield_curve(np.arange(1, 5001), np.arange(1, 5001) // 2, 100, Interval(40.0, 20.0, 60.0))
     assert "2,500 errors found in 5,000 reviewed suggestions; the next 100 are expected to hold about 40" in curve
     assert len(curve) < 12_000
-    assert report_svg.ticks(0, 187, 5) == [0, 50, 100, 150] and report_svg.ticks(0.2, 0.9, 4) == [0.2, 0.4, 0.6, 0.8]
+    assert svg.ticks(0, 187, 5) == [0, 50, 100, 150] and svg.ticks(0.2, 0.9, 4) == [0.2, 0.4, 0.6, 0.8]
 
 
 def test_large_pictures_are_made_small():
@@ -427,11 +429,11 @@ def test_large_pictures_are_made_small():
 def test_pictures_are_made_small_once_the_report_is_full(run, monkeypatch):
     from PIL import Image
 
-    from lossprint.audit import report_pictures
+    from lossprint.audit.report import pictures
 
     Image.effect_noise((300, 200), 80).save(run.path.parent / "data" / "noise.jpg")
-    monkeypatch.setattr(report_pictures, "BUDGET", 100_000)
-    made = report_pictures.Pictures(run, dict.fromkeys(range(40), "noise.jpg"), list(range(40)), [1, 2])
+    monkeypatch.setattr(pictures, "BUDGET", 100_000)
+    made = pictures.Pictures(run, dict.fromkeys(range(40), "noise.jpg"), list(range(40)), [1, 2])
     sizes = [len(made.cards[one].uri) for one in range(40)]
     assert sizes[0] > 10_000 and sizes[-1] < 8_000 and sorted(sizes, reverse=True) == sizes
     assert set(made.small) == {1, 2} and made.small[1] == made.cards[39]

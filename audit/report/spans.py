@@ -3,10 +3,10 @@
 import numpy as np
 import pandas as pd
 
-from lossprint.audit.report_facts import ROWS, WORST, Facts
-from lossprint.audit.report_parts import DASH, NBSP, bullets, moment, name, p, percent, plural, prose, table, text
-from lossprint.audit.report_pictures import Pictures
-from lossprint.audit.report_svg import place_in_video
+from lossprint.audit.report.facts import ROWS, WORST, Facts
+from lossprint.audit.report.html import DASH, NBSP, bullets, moment, name, p, percent, plural, prose, table, text
+from lossprint.audit.report.pictures import Pictures
+from lossprint.audit.report.svg import place_in_video
 from lossprint.audit.review import span_counts
 
 STRIP = 8  # frames of a segment that are shown

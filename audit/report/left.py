@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pandas as pd
 
-from lossprint.audit import report_spans
 from lossprint.audit.comparison import compare as loop
 from lossprint.audit.datasets.turns import worded
-from lossprint.audit.report_facts import Facts
-from lossprint.audit.report_parts import (
+from lossprint.audit.report import spans
+from lossprint.audit.report.facts import Facts
+from lossprint.audit.report.html import (
     DASH,
     NBSP,
     bullets,
@@ -23,7 +23,7 @@ from lossprint.audit.report_parts import (
     table,
     text,
 )
-from lossprint.audit.report_svg import accuracies, yield_curve
+from lossprint.audit.report.svg import accuracies, yield_curve
 from lossprint.audit.review import stopping
 from lossprint.audit.review.strata import ENOUGH
 from lossprint.scoring.intervals import Interval
@@ -48,7 +48,7 @@ def left(of: Facts) -> str:
             + "The 90 % intervals are made so that nine in ten of them hold the true value; they take the reviewers at "
             "their word."
         ),
-        report_spans.left(of),
+        spans.left(of),
         "<h3>Frames that nothing flagged</h3>" if of.only_frames else "",
         bullets(said),
         "" if of.only_frames and not stop.audited else _strata(of),

@@ -5,11 +5,11 @@ import math
 import numpy as np
 import pandas as pd
 
-from lossprint.audit import report_spans
 from lossprint.audit.datasets.turns import worded
-from lossprint.audit.report_facts import ROWS, Facts
-from lossprint.audit.report_found import TEXTS
-from lossprint.audit.report_parts import (
+from lossprint.audit.report import spans
+from lossprint.audit.report.facts import ROWS, Facts
+from lossprint.audit.report.found import TEXTS
+from lossprint.audit.report.html import (
     DASH,
     NBSP,
     SPLITS,
@@ -28,7 +28,7 @@ from lossprint.audit.report_parts import (
     table,
     text,
 )
-from lossprint.audit.report_pictures import Pictures
+from lossprint.audit.report.pictures import Pictures
 from lossprint.audit.review import resolve
 from lossprint.audit.review.queues import SPANS
 from lossprint.scoring import reviewers as measures
@@ -252,7 +252,7 @@ def _named(pairs: pd.DataFrame) -> pd.DataFrame:
 def every_change(of: Facts, pictures: Pictures, export: str) -> str:
     """The section that lists the changes: old, new, who, when, why. `export` is the command that writes all of them."""
     title, total = "Every change", len(of.changed)
-    segments, alone = report_spans.changes(of), of.changed[~of.by_segment]
+    segments, alone = spans.changes(of), of.changed[~of.by_segment]
     if not total:
         said = (
             f"No label is changed and no {of.noun} left out by the decisions."

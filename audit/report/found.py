@@ -5,12 +5,12 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from lossprint.audit import report_spans
 from lossprint.audit.datasets.turns import worded
-from lossprint.audit.report_facts import MEMBERS, Facts
-from lossprint.audit.report_parts import NBSP, SPLITS, name, p, path, plural, section, table, text
-from lossprint.audit.report_pictures import Pictures
-from lossprint.audit.report_svg import loss_print
+from lossprint.audit.report import spans
+from lossprint.audit.report.facts import MEMBERS, Facts
+from lossprint.audit.report.html import NBSP, SPLITS, name, p, path, plural, section, table, text
+from lossprint.audit.report.pictures import Pictures
+from lossprint.audit.report.svg import loss_print
 from lossprint.audit.review.queues import SPANS
 from lossprint.audit.types import KINDS
 
@@ -34,13 +34,13 @@ TEXTS = {
         "Almost the same image, such as shifted, mirrored, resized or compressed, is in the dataset more than once.",
     ),
     "sequence_label": (
-        report_spans.TITLES["sequence_label"],
+        spans.TITLES["sequence_label"],
         "mislabeled segment",
         "Stretches of a video in which another label was ahead of the given one, by a model over time that was trained "
         "on the other videos only.",
     ),
     "sequence_order": (
-        report_spans.TITLES["sequence_order"],
+        spans.TITLES["sequence_order"],
         "segment out of order",
         "Two neighbouring blocks of a video that have each other’s labels, or stand in each other’s place: exchanged, "
         "the order of phases is one that other videos have, and the pictures go on where they meet.",
@@ -73,8 +73,8 @@ def found(of: Facts, pictures: Pictures) -> str:
         parts.append(p(gone, kind="note"))
     for kind in kinds:
         if kind in SPANS:
-            shown = len(report_spans.worst(of, kind))
-            parts.append(_heading(of, kind, shown) + report_spans.segments(of, pictures, kind))
+            shown = len(spans.worst(of, kind))
+            parts.append(_heading(of, kind, shown) + spans.segments(of, pictures, kind))
             continue
         draw = _singles if kind in ("label_error", "outlier") else _groups
         parts.append(draw(of, pictures, kind))

@@ -6,13 +6,13 @@ the same bytes, and its date is that of the last decision, or of the run where t
 
 from pathlib import Path
 
-from lossprint.audit import report_about, report_decided, report_facts, report_found, report_left, report_spans
 from lossprint.audit.export import outfile
 from lossprint.audit.export.tree import dataset_root
-from lossprint.audit.report_facts import ROWS, Facts
-from lossprint.audit.report_parts import MONTHS, text
-from lossprint.audit.report_pictures import Pictures
-from lossprint.audit.report_style import style
+from lossprint.audit.report import about, decided, facts, found, left, spans
+from lossprint.audit.report.facts import ROWS, Facts
+from lossprint.audit.report.html import MONTHS, text
+from lossprint.audit.report.pictures import Pictures
+from lossprint.audit.report.style import style
 from lossprint.audit.review.reviews import Reviews, open_reviews
 from lossprint.audit.runs.run import Run
 from lossprint.audit.types import LossprintError
@@ -48,7 +48,7 @@ def write_report(run: Run, out: str | Path, *, rule: str = "latest", reviews: Re
 
 def report_bytes(run: Run, *, rule: str = "latest", reviews: Reviews | None = None) -> bytes:
     """The report of a run, as `write_report` writes it."""
-    of = report_facts.gather(run, reviews or open_reviews(run), rule)
+    of = facts.gather(run, reviews or open_reviews(run), rule)
     return _page(of, _pictures(of)).encode("utf-8")
 
 
@@ -68,33 +68,33 @@ def refuse(run: Run, out: Path) -> None:
 def _pictures(of: Facts) -> Pictures:
     cards = of.worst[of.worst["kind"].isin(("label_error", "outlier"))]["sample"].tolist()
     groups = of.worst[~of.worst["kind"].isin(("label_error", "outlier"))]
-    cards += groups.groupby(["kind", "rank"], observed=True).head(report_facts.MEMBERS)["sample"].tolist()
-    cards += report_spans.pictured(of)
+    cards += groups.groupby(["kind", "rank"], observed=True).head(facts.MEMBERS)["sample"].tolist()
+    cards += spans.pictured(of)
     small = of.changed.index[~of.by_segment][:ROWS].tolist()
     known = of.samples.loc[sorted({*cards, *small}), "path"].astype(object)
     return Pictures(of.run, {int(sample): str(path) for sample, path in known.items()}, cards, small)
 
 
 def _page(of: Facts, pictures: Pictures) -> str:
-    cleaned = report_about.export_command(of, "cleaned", "cleaned.csv")
-    changes = report_about.export_command(of, "changes", "changes.csv")
-    title = f"Audit report: {report_about.dataset_name(of)}"
+    cleaned = about.export_command(of, "cleaned", "cleaned.csv")
+    changes = about.export_command(of, "changes", "changes.csv")
+    title = f"Audit report: {about.dataset_name(of)}"
     links = "".join(f'<li><a href="#{key}">{words}</a></li>' for key, words in CONTENTS.items())
     body = [
-        f"<header>{report_about.head(of)}</header>",
+        f"<header>{about.head(of)}</header>",
         "<main>",
-        report_about.summary(of),
+        about.summary(of),
         f'<nav aria-label="Contents"><ol>{links}</ol></nav>',
-        report_about.audited(of),
-        report_about.how(of),
-        report_found.found(of, pictures),
-        report_decided.decided(of),
-        report_decided.agreement(of),
-        report_left.left(of),
-        report_left.comparison(of, cleaned, report_about.compare_command(of)),
-        report_about.limits(of),
-        report_about.reproduce(of),
-        report_decided.every_change(of, pictures, changes),
+        about.audited(of),
+        about.how(of),
+        found.found(of, pictures),
+        decided.decided(of),
+        decided.agreement(of),
+        left.left(of),
+        left.comparison(of, cleaned, about.compare_command(of)),
+        about.limits(of),
+        about.reproduce(of),
+        decided.every_change(of, pictures, changes),
         "</main>",
         "<footer>Made with Lossprint. This file is complete in itself: it loads nothing and runs nothing.</footer>",
     ]

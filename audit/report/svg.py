@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lossprint.audit.report_parts import NBSP, text
+from lossprint.audit.report.html import NBSP, text
 from lossprint.scoring.intervals import Interval
 
 POINTS = 240  # of a long curve that many are drawn

@@ -5,11 +5,10 @@ import shlex
 from pathlib import Path
 
 from lossprint.audit.datasets.turns import worded
-from lossprint.audit.report_decided import outcome
-from lossprint.audit.report_facts import Facts, digest
-from lossprint.audit.report_found import MANY, TEXTS, looked_for
-from lossprint.audit.report_left import span
-from lossprint.audit.report_parts import (
+from lossprint.audit.report.decided import outcome
+from lossprint.audit.report.facts import Facts, digest
+from lossprint.audit.report.found import MANY, TEXTS, looked_for
+from lossprint.audit.report.html import (
     NBSP,
     SPLITS,
     bullets,
@@ -28,6 +27,7 @@ from lossprint.audit.report_parts import (
     table,
     text,
 )
+from lossprint.audit.report.left import span
 from lossprint.audit.review import span_counts
 from lossprint.audit.review.queues import SPANS
 from lossprint.audit.runs.run import version

@@ -11,7 +11,7 @@ from PIL import Image
 from lossprint.audit.datasets import turns
 from lossprint.audit.datasets.dataset import image_reader, text_reader
 from lossprint.audit.datasets.turns import noun_of
-from lossprint.audit.report_parts import text
+from lossprint.audit.report.html import text
 from lossprint.audit.runs.run import Run
 from lossprint.audit.types import LossprintError
 

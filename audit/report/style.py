@@ -3,7 +3,7 @@
 The colours are those of the dashboard (Okabe and Ito's). Nothing is fetched: system fonts only.
 """
 
-from lossprint.audit.report_parts import css_string
+from lossprint.audit.report.html import css_string
 
 
 def style(title: str, date: str) -> str:
