@@ -308,7 +308,7 @@ def load_everything() -> None:
     import torch._dynamo
     import torchvision
 
-    from lossprint.audit import cli  # noqa: F401
+    from lossprint.audit.cli import main as cli  # noqa: F401
     from lossprint.audit.training import models
     from lossprint.scoring import curvature  # noqa: F401
 

@@ -19,7 +19,7 @@ EXPORTS = {
 
 
 def lossprint(*arguments) -> None:
-    from lossprint.audit.cli import main
+    from lossprint.audit.cli.main import main
 
     status = main([str(one) for one in arguments])
     if status:

@@ -114,7 +114,7 @@ def scores() -> str:
 
 
 def command_line() -> str:
-    from lossprint.audit.cli import build_parser
+    from lossprint.audit.cli.main import build_parser
 
     text = [
         "# Command line",

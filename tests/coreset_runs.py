@@ -2,7 +2,7 @@
 
 from helpers import at_home
 
-from lossprint.audit import cli
+from lossprint.audit.cli import main as cli
 from lossprint.audit.datasets.dataset import open_dataset
 from lossprint.audit.review.reviews import open_reviews
 

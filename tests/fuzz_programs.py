@@ -21,7 +21,7 @@ from streamlit.testing.v1 import AppTest
 
 from lossprint.app import access
 from lossprint.app import main as main_of_app
-from lossprint.audit import cli
+from lossprint.audit.cli import main as cli
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs import run as store
 from lossprint.audit.types import DECISIONS, KINDS, SCORES

@@ -200,7 +200,7 @@ class Trap:
 
 def refused(capsys, *arguments) -> str:
     """The one line with which a command refuses, in this process: it is as the program's, and faster."""
-    from lossprint.audit import cli
+    from lossprint.audit.cli import main as cli
 
     capsys.readouterr()
     try:

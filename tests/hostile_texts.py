@@ -14,7 +14,7 @@ from helpers import make_run
 from hostile import Case, must_refuse
 from PIL import Image
 
-from lossprint.audit import cli
+from lossprint.audit.cli import main as cli
 from lossprint.audit.datasets import dataset as datasets
 from lossprint.audit.datasets import source as sources
 from lossprint.audit.datasets.images import reason

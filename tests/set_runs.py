@@ -7,7 +7,7 @@ import numpy as np
 from helpers import read_csv
 from PIL import Image
 
-from lossprint.audit import cli
+from lossprint.audit.cli import main as cli
 from lossprint.audit.datasets.dataset import image_reader, open_dataset
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs.run import Run, open_run

@@ -10,7 +10,9 @@ import pandas as pd
 import pytest
 from helpers import make_run
 
-from lossprint.audit import cli, cli_arguments, cli_reviewers
+from lossprint.audit.cli import arguments as cli_arguments
+from lossprint.audit.cli import main as cli
+from lossprint.audit.cli import reviews as cli_reviewers
 from lossprint.audit.review import assigning, queues
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.types import LossprintError

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from helpers import make_run, refused
 
-from lossprint.audit import cli
+from lossprint.audit.cli import main as cli
 from lossprint.audit.runs import run as store
 from lossprint.audit.types import LossprintError
 

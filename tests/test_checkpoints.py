@@ -9,7 +9,8 @@ from helpers import Trap
 from safetensors.torch import save_file
 from torch import nn
 
-from lossprint.audit import LossprintError, cli
+from lossprint.audit import LossprintError
+from lossprint.audit.cli import main as cli
 from lossprint.audit.training.checkpoints import find_checkpoints, fitted, read_weights
 from lossprint.audit.training.models import Small
 from lossprint.audit.training.networks import giving_logits

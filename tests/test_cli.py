@@ -13,7 +13,7 @@ import pytest
 from conftest import cut_demo
 from helpers import refused
 
-from lossprint.audit import cli
+from lossprint.audit.cli import main as cli
 from lossprint.audit.runs.run import version
 
 README = Path(__file__).parent.parent / "README.md"

@@ -8,7 +8,7 @@ from dataset_files import by_path, message, picture
 from helpers import refused
 from set_runs import audited_by_command, exports_as_decided
 
-from lossprint.audit import cli
+from lossprint.audit.cli import main as cli
 from lossprint.audit.datasets.dataset import decode, image_reader, open_dataset
 from lossprint.audit.datasets.kinds import read_source
 from lossprint.audit.types import LossprintError

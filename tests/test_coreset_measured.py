@@ -13,7 +13,7 @@ from helpers import make_run
 from streamlit.testing.v1 import AppTest
 
 from lossprint.app import coreset, data
-from lossprint.audit.cli import main
+from lossprint.audit.cli.main import main
 from lossprint.audit.coresets import coreset as coresets
 from lossprint.audit.coresets.coreset import Ask
 from lossprint.audit.runs.run import Run

@@ -15,7 +15,8 @@ import pytest
 from conftest import cut_demo
 from helpers import answering, environment, free_port
 
-from lossprint.audit import cli, open_run
+from lossprint.audit import open_run
+from lossprint.audit.cli import main as cli
 from lossprint.audit.runs.run import STAGES
 from lossprint.audit.types import SCORES
 from lossprint.scoring.coresets.methods import ADVICE, METHODS

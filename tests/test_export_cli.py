@@ -6,7 +6,8 @@ import shutil
 import pytest
 from helpers import at_home, make_run, read_csv
 
-from lossprint.audit import cli, cli_export
+from lossprint.audit.cli import export as cli_export
+from lossprint.audit.cli import main as cli
 from lossprint.audit.export import outfile
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs import run as store

@@ -13,7 +13,7 @@ import pytest
 from conftest import cut_demo
 from helpers import BENCHMARKS, digests, make_run
 
-from lossprint.audit.cli import main
+from lossprint.audit.cli.main import main
 from lossprint.audit.review import reviews as review
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs.run import open_run
@@ -247,7 +247,7 @@ def test_two_exports_to_one_name_leave_one_of_them_whole(tmp_path):
         wanted.add(out.read_bytes())
     assert len(wanted) == 2
     program = (
-        "import sys; from lossprint.audit.cli import main\n"
+        "import sys; from lossprint.audit.cli.main import main\n"
         "for _ in range(15): main(['export', 'cleanlab', sys.argv[1], '--out', sys.argv[2]])"
     )
     both = [subprocess.Popen([sys.executable, "-c", program, str(run), str(out)], stdout=-3) for run in (one, two)]

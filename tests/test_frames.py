@@ -11,7 +11,7 @@ import pytest
 from helpers import at_home, make_run
 from videos import make_video_run
 
-from lossprint.audit.cli import main
+from lossprint.audit.cli.main import main
 from lossprint.audit.export import exchange, export, manifests
 from lossprint.audit.export.applied import applied
 from lossprint.audit.review.reviews import open_reviews

@@ -19,7 +19,8 @@ from conftest import cut_demo
 from helpers import refusal
 from safetensors.torch import load_file, save_file
 
-from lossprint.audit import LossprintError, cli, open_run
+from lossprint.audit import LossprintError, open_run
+from lossprint.audit.cli import main as cli
 from lossprint.audit.runs.run import STAGES
 from lossprint.audit.training.checkpoints import record_command
 from lossprint.audit.workflow.audit import audit, score

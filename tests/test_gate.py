@@ -8,7 +8,7 @@ import pytest
 from helpers import make_run
 
 from lossprint.app import access, gate, login, serve
-from lossprint.audit import cli
+from lossprint.audit.cli import main as cli
 from lossprint.audit.types import LossprintError
 
 AUTH = {

@@ -211,7 +211,7 @@ def test_no_process_connects_to_or_looks_up_another_machine(small_dataset, tmp_p
     }
     settled_otherwise(tmp_path / "srv")
     code = f"""
-    from lossprint.audit.cli import main
+    from lossprint.audit.cli.main import main
     run, out = {str(run)!r}, {str(tmp_path)!r}
     for one in (
         ["audit", {str(small_dataset)!r}, "--out", run, "--epochs", "1", "--curvature-checkpoints", "1", "--quiet"],

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from helpers import make_run
 
-from lossprint.audit import cli
+from lossprint.audit.cli import main as cli
 from lossprint.audit.comparison import compare as loop
 from lossprint.audit.export import export
 from lossprint.audit.export.applied import applied

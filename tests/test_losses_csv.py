@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from test_losses import CLASSES, TRAIN, VAL, assert_planted, dataset, loss, read_rows, rows
 
-from lossprint.audit import cli, open_run
+from lossprint.audit import open_run
+from lossprint.audit.cli import main as cli
 from lossprint.audit.recording.imported import read_losses
 from lossprint.audit.system.csvfile import write_csv
 from lossprint.audit.types import LossprintError

@@ -15,7 +15,7 @@ import pytest
 from conftest import cut_demo
 from helpers import make_run, refusal
 
-from lossprint.audit.cli import main
+from lossprint.audit.cli.main import main
 from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs import mirror

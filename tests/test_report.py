@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 from helpers import at_home, digests, make_run
 
-from lossprint.audit import cli, cli_report
+from lossprint.audit.cli import main as cli
+from lossprint.audit.cli import report as cli_report
 from lossprint.audit.comparison import compare as loop
 from lossprint.audit.report import page as report
 from lossprint.audit.report import svg

@@ -12,7 +12,7 @@ from test_report import Page
 from videos import make_video_run
 
 from lossprint.app import asking, data, detail, health, main, story, suggest
-from lossprint.audit import cli
+from lossprint.audit.cli import main as cli
 from lossprint.audit.report import page as report
 from lossprint.audit.report import svg
 from lossprint.audit.review import assigning, queues, span_counts

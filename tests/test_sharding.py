@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from helpers import plain_label_errors
 
-from lossprint.audit.cli import main
+from lossprint.audit.cli.main import main
 from lossprint.audit.findings import engines, find, planning, sharding
 from lossprint.audit.findings.sharding import Shard
 from lossprint.audit.runs.ranges import rows_writer

@@ -13,7 +13,7 @@ import text_runs
 from test_app import NAMES, assert_whole, open_page, said
 
 from lossprint.app import shapes
-from lossprint.audit import cli
+from lossprint.audit.cli import main as cli
 from lossprint.audit.datasets import dataset as datasets
 from lossprint.audit.datasets import kinds as origins
 from lossprint.audit.datasets import texts, turns

@@ -14,7 +14,7 @@ import torch
 from conftest import cut_demo
 from helpers import refused
 
-from lossprint.audit import cli
+from lossprint.audit.cli import main as cli
 from lossprint.audit.training import inputs as inputs_of
 from lossprint.audit.training import train
 from lossprint.audit.training.models import Small, build_model, check_model, last_linear, proxy_size

@@ -14,7 +14,7 @@ import pytest
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
-from lossprint.audit.cli import main
+from lossprint.audit.cli.main import main
 from lossprint.audit.findings import find
 from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.review.reviews import open_reviews
@@ -251,5 +251,6 @@ def test_a_damaged_training_state_is_refused(tmp_path):
 def test_verify_needs_a_run_and_no_torch(made, tmp_path, capsys):
     assert main(["verify", str(tmp_path)]) == 2
     assert "run.json" in capsys.readouterr().err
-    program = "import sys; from lossprint.audit.cli import main\nsys.exit(main(sys.argv[1:]) or 'torch' in sys.modules)"
+    program = "import sys\nfrom lossprint.audit.cli.main import main\n"
+    program += "sys.exit(main(sys.argv[1:]) or 'torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program, "verify", str(made)], capture_output=True).returncode == 0

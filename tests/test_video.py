@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from lossprint.audit import cli
+from lossprint.audit.cli import main as cli
 from lossprint.audit.datasets.dataset import open_dataset
 from lossprint.audit.export.applied import applied
 from lossprint.audit.runs import run as store

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from lossprint.audit.cli_arguments import run_folder
-from lossprint.audit.cli_export import RULE
+from lossprint.audit.cli.arguments import run_folder
+from lossprint.audit.cli.export import RULE
 
 
 def add(commands, command) -> None:

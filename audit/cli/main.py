@@ -10,16 +10,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from lossprint.audit import (  # heavy modules are imported by their calls
-    cli_coreset,
-    cli_export,
-    cli_loop,
-    cli_record,
-    cli_report,
-    cli_reviewers,
-    cli_verify,
-)
-from lossprint.audit.cli_arguments import (
+from lossprint.audit.cli import compare as cli_loop
+from lossprint.audit.cli import coreset as cli_coreset  # heavy modules are imported by their calls
+from lossprint.audit.cli import export as cli_export
+from lossprint.audit.cli import record as cli_record
+from lossprint.audit.cli import report as cli_report
+from lossprint.audit.cli import reviews as cli_reviewers
+from lossprint.audit.cli import verify
+from lossprint.audit.cli.arguments import (
     bring,
     folds,
     fraction,
@@ -148,7 +146,7 @@ def build_parser() -> argparse.ArgumentParser:
     coresets = commands.add_parser("coreset", help="compare coresets by training on them; check that one fits")
     cli_coreset.add(coresets.add_subparsers(required=True, metavar="WHAT", parser_class=_Parser), _command)
     cli_report.add(commands, _command)
-    cli_verify.add(commands, _command)
+    verify.add(commands, _command)
     reviews = commands.add_parser("reviews", help="share the review out, see how far it is, bring decisions in")
     kinds = reviews.add_subparsers(required=True, metavar="WHAT", parser_class=_Parser)
     cli_reviewers.add(kinds, _command)

@@ -2,7 +2,7 @@
 
 import sys
 
-from lossprint.audit.cli_arguments import run_folder
+from lossprint.audit.cli.arguments import run_folder
 
 ABOUT = (
     "say what of a run is whole, missing or damaged; exit status 0 where it is whole, 2 where anything is missing, "

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from lossprint.audit.cli_arguments import run_folder
+from lossprint.audit.cli.arguments import run_folder
 
 RULE = "whose decisions hold: latest (the default), majority, settled, adjudicated or reviewer:NAME"
 

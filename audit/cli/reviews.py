@@ -2,7 +2,7 @@
 
 import sys
 
-from lossprint.audit.cli_arguments import positive, run_folder, seed, share
+from lossprint.audit.cli.arguments import positive, run_folder, seed, share
 from lossprint.audit.types import LossprintError
 
 QUEUES = ("labels", "duplicates", "outliers", "video", "all")  # those of assigning.QUEUES, which is imported late

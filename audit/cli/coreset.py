@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from lossprint.audit.cli_arguments import natural, positive, run_folder, seed, share, written_run
+from lossprint.audit.cli.arguments import natural, positive, run_folder, seed, share, written_run
 from lossprint.audit.runs.mirror import shown
 from lossprint.audit.types import LossprintError
 from lossprint.scoring.coresets.methods import FIRST, METHODS

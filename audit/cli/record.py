@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from lossprint.audit.cli_arguments import fraction, natural, positive, written_run
+from lossprint.audit.cli.arguments import fraction, natural, positive, written_run
 
 TEXT = (
     "The network at each checkpoint looks at every image; weights are loaded, nothing in a checkpoint is run. "
