@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from lossprint.app import data, keeping, parts
-from lossprint.app.gallery.question import Choice, Shown
+from lossprint.app.elements.question import Choice, Shown
 from lossprint.app.sequences import claim, own_ends
 from lossprint.audit.review import assigning, queues, strata
 from lossprint.audit.video import spans

@@ -3,7 +3,8 @@
 import pandas as pd
 import streamlit as st
 
-from lossprint.app import access, data, decide, login, parts
+from lossprint.app import data, decide, parts
+from lossprint.app.access import login, roles
 from lossprint.audit.export import exchange
 from lossprint.audit.types import LossprintError
 
@@ -53,7 +54,7 @@ def _forget() -> None:
 
 def _plan(loaded: data.Loaded, file, who: str) -> exchange.Plan | str:
     """What the file says, worked out again only when it, the reviewer or the decisions have changed."""
-    access.require("owner", "to bring in decisions")
+    roles.require("owner", "to bring in decisions")
     reviews = data.reviews(loaded)
     history = reviews.history()
     mark = (loaded.run.path, file.file_id, who, len(history))

@@ -3,8 +3,10 @@
 import pandas as pd
 import streamlit as st
 
-from lossprint.app import access, charts, data, decide, detail, guard, parts
-from lossprint.app.gallery import gallery
+from lossprint.app import data, decide, detail, guard, parts
+from lossprint.app.access import roles
+from lossprint.app.charts import base as charts
+from lossprint.app.elements import gallery
 from lossprint.audit.datasets.tasks import ALL as ALL_SAMPLES
 from lossprint.audit.export import export
 from lossprint.audit.runs.tables import FINDINGS
@@ -190,7 +192,7 @@ def _download(shown: pd.DataFrame, kind: str, prefix: str) -> None:
             "How many, from the top", 1, len(shown), min(len(shown), 20), key=f"{prefix}export-{len(shown)}"
         )
         columns = [name for name in (*FINDINGS, *SORTS, "triage") if name in shown]
-        access.download(
+        roles.download(
             f"Download {parts.plural(int(most), 'row')} (CSV)",
             lambda: export.csv_text(shown.head(int(most))[list(dict.fromkeys(columns))]).encode("utf-8"),
             f"{kind}-first-{int(most)}.csv",

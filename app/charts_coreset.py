@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from lossprint.app.charts import base_figure, palette, text, tint
+from lossprint.app.charts.base import base_figure, palette, text, tint
 
 SYMBOLS = ("square", "diamond", "triangle-up", "triangle-down", "cross", "x", "pentagon", "star", "hexagon", "bowtie")
 WIDTH = 0.72  # of a fraction's column that its marks take up

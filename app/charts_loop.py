@@ -3,7 +3,7 @@
 import pandas as pd
 import plotly.graph_objects as go
 
-from lossprint.app.charts import base_figure, palette, text, tint
+from lossprint.app.charts.base import base_figure, palette, text, tint
 
 ARMS = {"given": "given", "cleaned": "cleaned", "thinned": "randomly<br>thinned"}
 MOST = 24  # classes that are drawn

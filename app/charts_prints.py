@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from lossprint.app.charts import base_figure, palette, tint
+from lossprint.app.charts.base import base_figure, palette, tint
 from lossprint.app.shapes import Blocks
 
 # From dark blue to yellow through grey, evenly in lightness, as cividis: it reads the same with any kind of

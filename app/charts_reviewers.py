@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from lossprint.app.charts import base_figure, palette, text, tint
+from lossprint.app.charts.base import base_figure, palette, text, tint
 
 CELL = 62  # pixels
 LONGEST = 14  # characters of a name beside a cell

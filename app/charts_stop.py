@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from lossprint.app.charts import base_figure, palette, tint
+from lossprint.app.charts.base import base_figure, palette, tint
 from lossprint.scoring.intervals import Interval
 
 POINTS = 600  # of a long curve that many are drawn

@@ -18,7 +18,7 @@ import pyarrow as pa
 import streamlit as st
 from PIL import Image
 
-from lossprint.app import access
+from lossprint.app.access import roles
 from lossprint.audit.coresets import coreset as coresets
 from lossprint.audit.datasets import turns
 from lossprint.audit.export.applied import applied
@@ -434,4 +434,4 @@ def _reviews(path: str, url: str):
 
 def reviews(loaded: Loaded):
     """The store of the run's decisions, guarded. Reads are never cached: another session may have decided."""
-    return access.Guarded(_reviews(str(loaded.run.path), loaded.run.reviews_url))
+    return roles.Guarded(_reviews(str(loaded.run.path), loaded.run.reviews_url))

@@ -8,7 +8,8 @@ from threading import Lock
 import pandas as pd
 import streamlit as st
 
-from lossprint.app import access, data, parts
+from lossprint.app import data, parts
+from lossprint.app.access import roles
 from lossprint.audit.export import exchange
 from lossprint.audit.review.resolve import LABELLED, resolve
 from lossprint.audit.types import LossprintError, Review
@@ -47,7 +48,7 @@ def default_reviewer(loaded: data.Loaded | None = None) -> str:
 
 def reviewer() -> str:
     """The name that decisions are stored under: the signed-in user's address, else what the sidebar says."""
-    return access.visitor().email or (st.session_state.get("reviewer") or "").strip() or default_reviewer()
+    return roles.visitor().email or (st.session_state.get("reviewer") or "").strip() or default_reviewer()
 
 
 # ---------------------------------------------------------------------------------------------- reading

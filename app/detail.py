@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from lossprint.app import charts, data, decide, guard, parts, sequences, story
-from lossprint.app.gallery import gallery, reader, viewer
+from lossprint.app import data, decide, guard, parts, sequences, story
+from lossprint.app.charts import base as charts
+from lossprint.app.elements import gallery, reader, viewer
 from lossprint.app.later import later
 from lossprint.audit.datasets.turns import SAME
 from lossprint.audit.review import queues

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from lossprint.app import asking, data, decide, parts, story
-from lossprint.app.gallery.question import Choice
+from lossprint.app.elements.question import Choice
 from lossprint.audit.review import queues, resolve
 
 FEW = 9  # outcomes with a key of their own

@@ -7,7 +7,8 @@ from functools import wraps
 
 import streamlit as st
 
-from lossprint.app import access, parts
+from lossprint.app import parts
+from lossprint.app.access import roles
 from lossprint.audit.types import LossprintError
 
 log = logging.getLogger("lossprint.app")
@@ -26,7 +27,7 @@ logging.getLogger("streamlit.runtime.backend_operation_handler").addFilter(_down
 
 def still_in() -> None:
     """Within what is drawn without main.py: draw the whole page anew, which asks for a login, where that has ended."""
-    if access.visitor().role is None:
+    if roles.visitor().role is None:
         st.rerun()
 
 

@@ -7,7 +7,8 @@ from urllib.parse import unquote
 
 import streamlit as st
 
-from lossprint.app import access, parts
+from lossprint.app import parts
+from lossprint.app.access import roles
 
 COOKIE = "lossprint_reviewer"
 LONGEST = 60
@@ -16,7 +17,7 @@ NAMED = "_named"  # whether somebody typed or picked the name in this session
 
 def signed_in() -> str | None:
     """The address of the user who signed in, where the server asks for a login. Not the name: two may share one."""
-    return access.visitor().email or None
+    return roles.visitor().email or None
 
 
 def remembered() -> str | None:

@@ -9,7 +9,8 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from lossprint.app import access, data, decide, detail, guard, identity, parts, signin
+from lossprint.app import data, decide, detail, guard, identity, parts, signin
+from lossprint.app.access import roles
 from lossprint.audit.types import LossprintError
 
 RUNS = "LOSSPRINT_RUNS"
@@ -75,7 +76,7 @@ def main(start: str = "overview") -> None:
             signin.draw()
         return
     signin.banner()
-    if access.asked():
+    if roles.asked():
         with st.sidebar:
             signin.user()
     st.session_state["_told_missing"] = False
@@ -165,7 +166,7 @@ def _list_broken(broken: list[data.Listed]) -> None:
 
 def _reviewer(loaded: data.Loaded) -> None:
     """Who decides: the signed-in user where there is a login, else a name that is typed once and remembered."""
-    if access.asked():
+    if roles.asked():
         st.session_state["reviewer"] = identity.signed_in()
         return
     if not (st.session_state.get("reviewer") or "").strip():

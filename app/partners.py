@@ -12,7 +12,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import pyarrow.parquet as pq
 
-from lossprint.app import charts
+from lossprint.app.charts import base as charts
 from lossprint.audit.runs import checked
 from lossprint.audit.types import LossprintError, Trajectory, one_line
 from lossprint.scoring.trajectory import correlations

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from lossprint.app import data
-from lossprint.app.gallery import Tile, reader
+from lossprint.app.elements import Tile, reader
 from lossprint.audit.datasets import turns
 
 CHART = {"displayModeBar": False, "scrollZoom": False, "doubleClick": "reset", "responsive": True}

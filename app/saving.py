@@ -5,7 +5,8 @@ from collections.abc import Callable
 import pandas as pd
 import streamlit as st
 
-from lossprint.app import access, coreset, data, parts
+from lossprint.app import coreset, data, parts
+from lossprint.app.access import roles
 from lossprint.audit.coresets import coreset as coresets
 from lossprint.audit.coresets.coreset import Ask
 from lossprint.audit.datasets.source import OF_FILES
@@ -43,7 +44,7 @@ def files(loaded: data.Loaded, ask: Ask, percent: int, chosen: data.Coreset) -> 
             icon=":material/save:",
             on_click=_save,
             args=(loaded, ask, key),
-            disabled=not access.may("owner"),
+            disabled=not roles.may("owner"),
             help="One of this name was saved before." if there else "Keeps it in the run folder, with its record.",
         )
 
@@ -54,7 +55,7 @@ def _csv(frame: pd.DataFrame) -> bytes:
 
 def _download(label: str, content: Callable[[], bytes], name: str, key: str, **options) -> None:
     kind = "application/json" if name.endswith(".json") else "text/csv"
-    access.download(label, content, name, kind, key=key, on_click="ignore", icon=":material/download:", **options)
+    roles.download(label, content, name, kind, key=key, on_click="ignore", icon=":material/download:", **options)
 
 
 def in_code(loaded: data.Loaded, ask: Ask, percent: int, chosen: data.Coreset) -> None:
@@ -77,7 +78,7 @@ def in_code(loaded: data.Loaded, ask: Ask, percent: int, chosen: data.Coreset) -
 
 def _save(loaded: data.Loaded, ask: Ask, key: str) -> None:
     try:
-        access.require("owner", "to save a selection")
+        roles.require("owner", "to save a selection")
         chosen = data.coreset(loaded, ask)  # in the cache
         made = coresets.keep(loaded.run, chosen.source, ask, str(st.session_state.get(key) or ""), chosen.frame)
     except (LossprintError, OSError) as error:
@@ -160,7 +161,7 @@ def _open(ask: Ask, percent: int) -> None:
 def _drop(loaded: data.Loaded, name: str) -> None:
     path = loaded.run.selection_path(name)
     try:
-        access.require("owner", "to delete a selection")
+        roles.require("owner", "to delete a selection")
         texts = [one.read_bytes().decode("utf-8") for one in (path, outfile.record_path(path)) if one.exists()]
         loaded.run.drop_selection(name)
     except (LossprintError, OSError) as error:
@@ -175,7 +176,7 @@ def _put_back(loaded: data.Loaded) -> None:
     if gone is None:  # a second click
         return
     try:
-        access.require("owner", "to save a selection")
+        roles.require("owner", "to save a selection")
         loaded.run.write_selection(*gone[1:])
     except (LossprintError, OSError) as error:
         st.session_state["_error"] = f"{parts.md(gone[1])} was not put back: {parts.md(error)}"

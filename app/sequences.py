@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from lossprint.app import data
-from lossprint.app.gallery.timeline import Block, Row
+from lossprint.app.elements.timeline import Block, Row
 from lossprint.audit.video import spans
 
 BINS = 1200  # points of the severity that is drawn: more than a screen has pixels for

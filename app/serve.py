@@ -9,7 +9,7 @@ import webbrowser
 from pathlib import Path
 from threading import Timer
 
-from lossprint.app import login as logins
+from lossprint.app.access import login as logins
 from lossprint.audit.runs.mirror import place
 from lossprint.audit.types import LossprintError
 
@@ -38,7 +38,7 @@ def serve(
     import streamlit as st
     from starlette.middleware import Middleware
 
-    from lossprint.app import gate, quiet
+    from lossprint.app.access import gate, quiet
 
     quiet.install()
     shown = "localhost" if host in ("127.0.0.1", "0.0.0.0", "::", "") else host

@@ -4,7 +4,8 @@ import os
 
 import streamlit as st
 
-from lossprint.app import access, decide, parts
+from lossprint.app import decide, parts
+from lossprint.app.access import roles
 
 INSECURE = "LOSSPRINT_INSECURE"  # the address, where a server that others can reach asks for no login
 FAILED = {
@@ -22,25 +23,25 @@ MAY = {
 
 def shut() -> bool:
     """Whether whoever is there sees the sign-in page and nothing else."""
-    return access.visitor().role is None or _misplaced()
+    return roles.visitor().role is None or _misplaced()
 
 
 def _misplaced() -> bool:
     """A login that Streamlit knows of and this server does not: it was started without `lossprint app`."""
-    return not access.asked() and "is_logged_in" in access.claims()
+    return not roles.asked() and "is_logged_in" in roles.claims()
 
 
 def draw() -> None:
     """The sign-in page: what is missing, and one button."""
-    one = access.visitor()
+    one = roles.visitor()
     _, middle, _ = st.columns([1, 2, 1])
     with middle, st.container(border=True, gap="small"):
         st.title("Lossprint", anchor=False)
         decide.tell()
         if _misplaced():
             st.error("A login is configured, and this server does not ask for it: start it with `lossprint app`.")
-        elif one.why in (access.SIGNED_OUT, access.EXPIRED):
-            if one.why == access.EXPIRED:
+        elif one.why in (roles.SIGNED_OUT, roles.EXPIRED):
+            if one.why == roles.EXPIRED:
                 st.warning(
                     "Your login has expired. Sign in again; what was not stored meanwhile can be done again.",
                     icon=":material/schedule:",
@@ -55,7 +56,7 @@ def draw() -> None:
                 st.button(text, key=f"sign-in-{provider}", type="primary", on_click=st.login, args=args)
         else:
             why = f"**{parts.md(one.email or one.name)}** has no role here. Ask an owner of this server for one."
-            if one.why == access.UNVERIFIED:
+            if one.why == roles.UNVERIFIED:
                 why = f"The address **{parts.md(one.email)}** is not verified by your login provider. Verify it first."
             st.warning(why, icon=":material/block:")
             st.button("Sign out", key="sign-out", on_click=out)
@@ -70,14 +71,14 @@ def _providers() -> list[str]:
 
 def user() -> None:
     """In the sidebar: who is signed in, as what, and the way out."""
-    one = access.visitor()
+    one = roles.visitor()
     st.markdown(f":material/person: **{parts.md(one.name)}**", help=parts.md(one.email))
     st.caption(f"{one.role.capitalize()}. {MAY[one.role]}")
     st.button("Sign out", key="sign-out", icon=":material/logout:", on_click=out)
 
 
 def out() -> None:
-    access.forget()
+    roles.forget()
     st.logout()
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 import streamlit as st
 
 from lossprint.app import data, decide, detail, grouping, keeping, parts, story
-from lossprint.app.gallery import gallery
+from lossprint.app.elements import gallery
 from lossprint.app.grouping import Edges, Table
 from lossprint.app.keeping import Said
 from lossprint.audit.datasets.turns import SAME

@@ -19,8 +19,8 @@ from fuzz_targets import LIMIT, Check, Target, assert_one_line, assert_only, lim
 from helpers import environment, make_run
 from streamlit.testing.v1 import AppTest
 
-from lossprint.app import access
 from lossprint.app import main as main_of_app
+from lossprint.app.access import roles as access
 from lossprint.audit.cli import main as cli
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs import run as store

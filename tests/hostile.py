@@ -132,9 +132,9 @@ def in_run(name: str) -> Callable[[Path], object]:
 
 
 def as_roles(path: Path) -> object:
-    from lossprint.app import access
+    from lossprint.app.access import roles
 
-    return access.read_roles(path)
+    return roles.read_roles(path)
 
 
 PICKLES: dict[str, Case] = {}

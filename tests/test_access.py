@@ -8,7 +8,7 @@ from browser import flag_many
 from helpers import digests, make_run
 from streamlit.testing.v1 import AppTest
 
-from lossprint.app import access
+from lossprint.app.access import roles
 from lossprint.audit.export.applied import applied
 from lossprint.audit.review.reviews import Reviews, open_reviews
 from lossprint.audit.runs.run import open_run
@@ -36,11 +36,11 @@ def as_(monkeypatch, tmp_path):
     """Ask for a login, with the roles file above; call it with claims to be that user from then on."""
     file = tmp_path / "roles.toml"
     file.write_text(ROLES)
-    monkeypatch.setenv(access.LOGIN, "1")
-    monkeypatch.setenv(access.FILE, str(file))
+    monkeypatch.setenv(roles.LOGIN, "1")
+    monkeypatch.setenv(roles.FILE, str(file))
 
     def be(claims: dict) -> None:
-        monkeypatch.setattr(access, "claims", lambda: claims)
+        monkeypatch.setattr(roles, "claims", lambda: claims)
 
     be({"is_logged_in": False})
     be.file = file
@@ -55,7 +55,7 @@ def test_an_address_beats_its_domain_which_beats_the_default(tmp_path):
     table.write_text("email,role\nAnn@Lab.example,owner\n*@lab.example,viewer\nout@lab.example,none\n")
     (tmp_path / "roles.toml").write_text('default = "viewer"\n' + ROLES.replace('default = "none"', ""))
     for file, stranger in (("roles.csv", None), ("roles.toml", "viewer")):
-        found = access.read_roles(tmp_path / file)
+        found = roles.read_roles(tmp_path / file)
         assert [found.role(f"{name}@lab.example") for name in ("ann", "other", "out")] == ["owner", "viewer", None]
         assert found.role("ann@lab.example.evil.example") == found.role("eve@notlab.example") == stranger
 
@@ -81,7 +81,7 @@ def test_a_roles_file_that_is_wrong_is_one_line(tmp_path, name, text, told):
     if text is not None:
         (tmp_path / name).write_text(text)
     with pytest.raises(LossprintError) as error:
-        access.read_roles(tmp_path / name)
+        roles.read_roles(tmp_path / name)
     assert told in str(error.value) and "\n" not in str(error.value)
 
 
@@ -92,68 +92,68 @@ def test_a_roles_file_that_is_wrong_is_one_line(tmp_path, name, text, told):
         (said("ANN@lab.EXAMPLE "), "owner", ""),
         (said("rob@lab.example", email_verified=True), "reviewer", ""),
         (said("vic@lab.example", email_verified="true"), "viewer", ""),
-        (said("ann@lab.example", email_verified=False), None, access.UNVERIFIED),
-        (said("ann@lab.example", email_verified="false"), None, access.UNVERIFIED),
-        (said("ann@lab.example", email_verified=None), None, access.UNVERIFIED),
-        (said("ann@lab.example", exp=time.time() - 1), None, access.EXPIRED),
-        (said("ann@lab.example", exp=None), None, access.EXPIRED),
-        (said("ann@lab.example", exp="later"), None, access.EXPIRED),
-        (said("ann@lab.example", exp=True), None, access.EXPIRED),
-        (said("ann@lab.example", is_logged_in=False), None, access.SIGNED_OUT),
-        (said("ann@lab.example", is_logged_in="yes"), None, access.SIGNED_OUT),
-        ({}, None, access.SIGNED_OUT),
-        (said("out@lab.example"), None, access.UNKNOWN),
-        (said("eve@elsewhere.example"), None, access.UNKNOWN),
-        (said("eve@elsewhere.example@lab.example x"), None, access.UNKNOWN),
-        (said("x@y\n*@lab.example"), None, access.UNKNOWN),
-        (said(None, name="ann@lab.example", preferred_username="ann@lab.example"), None, access.UNKNOWN),
-        (said(["ann@lab.example"]), None, access.UNKNOWN),
+        (said("ann@lab.example", email_verified=False), None, roles.UNVERIFIED),
+        (said("ann@lab.example", email_verified="false"), None, roles.UNVERIFIED),
+        (said("ann@lab.example", email_verified=None), None, roles.UNVERIFIED),
+        (said("ann@lab.example", exp=time.time() - 1), None, roles.EXPIRED),
+        (said("ann@lab.example", exp=None), None, roles.EXPIRED),
+        (said("ann@lab.example", exp="later"), None, roles.EXPIRED),
+        (said("ann@lab.example", exp=True), None, roles.EXPIRED),
+        (said("ann@lab.example", is_logged_in=False), None, roles.SIGNED_OUT),
+        (said("ann@lab.example", is_logged_in="yes"), None, roles.SIGNED_OUT),
+        ({}, None, roles.SIGNED_OUT),
+        (said("out@lab.example"), None, roles.UNKNOWN),
+        (said("eve@elsewhere.example"), None, roles.UNKNOWN),
+        (said("eve@elsewhere.example@lab.example x"), None, roles.UNKNOWN),
+        (said("x@y\n*@lab.example"), None, roles.UNKNOWN),
+        (said(None, name="ann@lab.example", preferred_username="ann@lab.example"), None, roles.UNKNOWN),
+        (said(["ann@lab.example"]), None, roles.UNKNOWN),
     ],
 )
 def test_claims_make_a_role_or_nobody(as_, claims, role, why):
     as_(claims)
-    assert (access.visitor().role, access.visitor().why) == (role, why)
-    assert access.visitor(claims) == access.visitor()
-    for one in access.ROLES:
-        allowed = role is not None and access.ROLES.index(role) >= access.ROLES.index(one)
-        assert access.may(one) == allowed
+    assert (roles.visitor().role, roles.visitor().why) == (role, why)
+    assert roles.visitor(claims) == roles.visitor()
+    for one in roles.ROLES:
+        allowed = role is not None and roles.ROLES.index(role) >= roles.ROLES.index(one)
+        assert roles.may(one) == allowed
         if not allowed:
-            with pytest.raises(access.Refused) as error:
-                access.require(one, "to do this")
+            with pytest.raises(roles.Refused) as error:
+                roles.require(one, "to do this")
             assert "\n" not in str(error.value)
 
 
 def test_roles_count_as_the_file_says_them_now_and_nobody_has_one_without_it(as_):
     as_(said("rob@lab.example"))
-    assert access.may("reviewer")
+    assert roles.may("reviewer")
     as_.file.write_text(ROLES.replace('"reviewer"', '"viewer"'))
-    assert not access.may("reviewer") and access.may("viewer")
+    assert not roles.may("reviewer") and roles.may("viewer")
     as_.file.write_text("broken")
-    assert not access.may("viewer")
+    assert not roles.may("viewer")
     as_.file.unlink()
-    assert not access.may("viewer")
+    assert not roles.may("viewer")
 
 
 def test_a_login_may_last_longer_than_its_token_and_ends_with_signing_out(as_):
     one = said("ann@lab.example", iat=time.time() - 3600, exp=time.time() - 3000)
     as_(one)
-    assert access.visitor().why == access.EXPIRED
+    assert roles.visitor().why == roles.EXPIRED
     as_.file.write_text("hours = 2\n" + ROLES)
-    assert access.may("owner")
+    assert roles.may("owner")
     as_.file.write_text("hours = 0.5\n" + ROLES)
-    assert access.visitor().why == access.EXPIRED
+    assert roles.visitor().why == roles.EXPIRED
     as_.file.write_text(ROLES)
     first = said("ann@lab.example")
     as_(first)
-    access.forget()
-    assert access.visitor().why == access.SIGNED_OUT == access.visitor(dict(first)).why, "its cookie, kept elsewhere"
+    roles.forget()
+    assert roles.visitor().why == roles.SIGNED_OUT == roles.visitor(dict(first)).why, "its cookie, kept elsewhere"
     as_(said("ann@lab.example", nonce="another login"))
-    assert access.may("owner")
+    assert roles.may("owner")
 
 
 def test_without_a_login_whoever_is_there_is_the_owner(monkeypatch):
-    monkeypatch.delenv(access.LOGIN, raising=False)
-    assert access.visitor() == access.OWNER and access.may("owner") and access.visitor().email == ""
+    monkeypatch.delenv(roles.LOGIN, raising=False)
+    assert roles.visitor() == roles.OWNER and roles.may("owner") and roles.visitor().email == ""
 
 
 # ---------------------------------------------------------------------------------------------- decisions
@@ -190,22 +190,22 @@ def attempts(kept, who: str) -> dict:
     }
 
 
-@pytest.mark.parametrize("role", [None, *access.ROLES])
+@pytest.mark.parametrize("role", [None, *roles.ROLES])
 def test_the_decisions_are_guarded_and_nothing_else_of_them_can_be_called(as_, run, role):
     as_(said(BY[role]) if role else said("eve@elsewhere.example"))
     with open_reviews(run) as inner:
-        kept = access.Guarded(inner)
+        kept = roles.Guarded(inner)
         for (what, least), attempt in attempts(kept, BY[role or "viewer"]).items():
             before = digests(run.path)
-            if role is not None and least in access.ROLES and access.visitor().may(least):
+            if role is not None and least in roles.ROLES and roles.visitor().may(least):
                 attempt()
                 continue
-            with pytest.raises(access.Refused):
+            with pytest.raises(roles.Refused):
                 attempt()
             assert digests(run.path) == before, what
         public = {name for name in dir(Reviews) if not name.startswith("_")} | set(vars(inner))
-        guarded = {name for name in vars(access.Guarded) if not name.startswith("_")}
-        for name in public - access.READ - guarded:
+        guarded = {name for name in vars(roles.Guarded) if not name.startswith("_")}
+        for name in public - roles.READ - guarded:
             with pytest.raises(AttributeError):
                 getattr(kept, name)
         assert {"add", "add_all", "undo", "undo_ids", "assign", "claim"} == guarded
@@ -219,23 +219,23 @@ def test_a_file_is_for_the_owner_who_had_it_made(as_, monkeypatch):
         st, "download_button", lambda label, made, name, kind, **options: drawn.update({name: (made, options)})
     )
     as_(said(BY["owner"]))
-    access.download("Take", lambda: "a,b\n", "a.csv", key="k")
+    roles.download("Take", lambda: "a,b\n", "a.csv", key="k")
     made, options = drawn["a.csv"]
     assert not options.get("disabled")
-    monkeypatch.setattr(access, "claims", dict)  # it is made in a thread of its own, where nobody is signed in
+    monkeypatch.setattr(roles, "claims", dict)  # it is made in a thread of its own, where nobody is signed in
     assert made() == b"a,b\n"
-    ann, other = access.visitor(said(BY["owner"])), access.visitor(said(BY["reviewer"]))
-    assert access.handed_out(b"a,b\n", ann)
-    assert not access.handed_out(b"a,b\n", other) and not access.handed_out(b"a,c\n", ann)
+    ann, other = roles.visitor(said(BY["owner"])), roles.visitor(said(BY["reviewer"]))
+    assert roles.handed_out(b"a,b\n", ann)
+    assert not roles.handed_out(b"a,b\n", other) and not roles.handed_out(b"a,c\n", ann)
     as_.file.write_text(ROLES.replace('"owner"', '"viewer"'))
-    with pytest.raises(access.Refused):
+    with pytest.raises(roles.Refused):
         made()  # no owner any more
-    assert not access.handed_out(b"a,b\n", access.visitor(said(BY["owner"])))
+    assert not roles.handed_out(b"a,b\n", roles.visitor(said(BY["owner"])))
     as_(said(BY["reviewer"]))
-    access.download("Take", lambda: pytest.fail("it was made"), "b.csv", key="k")
+    roles.download("Take", lambda: pytest.fail("it was made"), "b.csv", key="k")
     made, options = drawn["b.csv"]
     assert options["disabled"]
-    with pytest.raises(access.Refused):
+    with pytest.raises(roles.Refused):
         made()
 
 
@@ -256,10 +256,10 @@ def words(app: AppTest) -> str:
 
 
 SHUT = {
-    access.SIGNED_OUT: {"is_logged_in": False},
-    access.EXPIRED: said("ann@lab.example", exp=1),
-    access.UNVERIFIED: said("ann@lab.example", email_verified=False),
-    access.UNKNOWN: said("eve@elsewhere.example"),
+    roles.SIGNED_OUT: {"is_logged_in": False},
+    roles.EXPIRED: said("ann@lab.example", exp=1),
+    roles.UNVERIFIED: said("ann@lab.example", email_verified=False),
+    roles.UNKNOWN: said("eve@elsewhere.example"),
 }
 
 
@@ -268,12 +268,12 @@ def test_nobody_sees_anything_who_may_not_enter(as_, run, monkeypatch, why):
     as_(SHUT[why])
     monkeypatch.setattr("lossprint.app.data.list_runs", lambda *_: pytest.fail("the runs were looked at"))
     monkeypatch.setattr("lossprint.app.data.load", lambda *_: pytest.fail("a run was read"))
-    for name in ["overview", "labels", "sample", "review", "export"] if why == access.SIGNED_OUT else ["labels"]:
+    for name in ["overview", "labels", "sample", "review", "export"] if why == roles.SIGNED_OUT else ["labels"]:
         app = open_page(name, run.path, monkeypatch, open="10", sample="10")
         assert not app.exception and not app.sidebar
         assert [one.value for one in app.title] == ["Lossprint"]
         assert [one.label for one in app.button] == (
-            ["Sign in"] if why in (access.SIGNED_OUT, access.EXPIRED) else ["Sign out"]
+            ["Sign in"] if why in (roles.SIGNED_OUT, roles.EXPIRED) else ["Sign out"]
         )
         for hidden in (run.path.name + "**", "coat", "90", "label_error", "data:image"):
             assert hidden not in words(app), (name, hidden)
@@ -294,7 +294,7 @@ def press_all(app: AppTest) -> int:
 
 @pytest.mark.parametrize("role", ["viewer", "reviewer", "owner"])
 def test_every_button_does_only_what_the_role_allows(as_, run, monkeypatch, role):
-    monkeypatch.delenv(access.LOGIN)
+    monkeypatch.delenv(roles.LOGIN)
     with open_reviews(run) as kept:
         kept.add_all([row("ann", 10), row("bob", 10) | {"decision": "exclude"}])
     from lossprint.audit.coresets import coreset as coresets
@@ -302,7 +302,7 @@ def test_every_button_does_only_what_the_role_allows(as_, run, monkeypatch, role
     source = coresets.source_of(applied(run, open_reviews(run)), ("random",))
     ask = coresets.Ask("random", fraction=0.5)
     coresets.keep(run, source, ask, "mine", coresets.choose(source, ask))
-    monkeypatch.setenv(access.LOGIN, "1")
+    monkeypatch.setenv(roles.LOGIN, "1")
     as_(said(BY[role]))
     before, pressed = digests(run.path), 0
     # The pages with buttons of Streamlit that write; questions and galleries are tried in test_browser_login.py.

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lossprint.app import charts
+from lossprint.app.charts import base as charts
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 

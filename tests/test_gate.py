@@ -7,7 +7,8 @@ import sys
 import pytest
 from helpers import make_run
 
-from lossprint.app import access, gate, login, serve
+from lossprint.app import serve
+from lossprint.app.access import gate, login, roles
 from lossprint.audit.cli import main as cli
 from lossprint.audit.types import LossprintError
 
@@ -121,13 +122,13 @@ def test_what_is_refused_before_the_start(tmp_path, monkeypatch):
         with pytest.raises(LossprintError, match="expected a login for a server that others can reach"):
             serve.settle("run", host, None, None, False)
     assert serve.settle("run", "0.0.0.0", None, None, True) is None
-    assert serve.os.environ["LOSSPRINT_INSECURE"] == "0.0.0.0" and not access.asked()
+    assert serve.os.environ["LOSSPRINT_INSECURE"] == "0.0.0.0" and not roles.asked()
     write_auth(tmp_path)
     with pytest.raises(LossprintError, match="expected --roles FILE beside the login"):
         serve.settle("run", "0.0.0.0", None, None, False)
     (tmp_path / "roles.toml").write_text(ROLES)
     assert serve.settle("run", "0.0.0.0", "roles.toml", None, False).auth["client_id"] == "i"
-    assert access.asked() and not serve.os.environ["LOSSPRINT_INSECURE"]
+    assert roles.asked() and not serve.os.environ["LOSSPRINT_INSECURE"]
     with pytest.raises(LossprintError, match="expected --secrets or --insecure, found both"):
         serve.settle("run", "0.0.0.0", "roles.toml", tmp_path / ".streamlit" / "secrets.toml", True)
     found = login.find(None, tmp_path / "run")
@@ -235,6 +236,6 @@ def test_every_answer_has_its_headers_and_cookies_are_for_https_where_that_is_us
 )
 @pytest.mark.parametrize("cookie", ["", "_streamlit_user=forged", '_streamlit_user="e30.x.y"; a', "\xff=\xff;;="])
 def test_closed_routes_need_a_signed_cookie(monkeypatch, path, cookie):
-    monkeypatch.setenv(access.LOGIN, "1")
+    monkeypatch.setenv(roles.LOGIN, "1")
     assert ask(HERE, host="localhost", path=path, cookie=cookie) == 403
     assert ask(HERE, host="localhost", path="/labels", cookie=cookie) == 200

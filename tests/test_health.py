@@ -8,7 +8,8 @@ from helpers import make_run
 from streamlit.testing.v1 import AppTest
 from test_app import assert_whole, open_page, said
 
-from lossprint.app import charts_classes, data, health
+from lossprint.app import data, health
+from lossprint.app.charts import classes
 from lossprint.app.views import help as help_page
 from lossprint.audit.types import SCORES
 
@@ -129,7 +130,7 @@ def test_picks_are_the_extremes_of_the_class():
 
 def test_figures_hold_hostile_names_as_text():
     hostile = '<img src=x onerror="window.hacked=1">'
-    figure = charts_classes.partners(pd.Series({hostile: 3}), pd.Series({"b": 1}), label=hostile, dark=False)
+    figure = classes.partners(pd.Series({hostile: 3}), pd.Series({"b": 1}), label=hostile, dark=False)
     assert "<img" not in figure.to_json()
     assert len(figure.data) == 2 and sorted(figure.data[1].x) == [0, 3]
 

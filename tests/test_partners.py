@@ -9,7 +9,8 @@ import streamlit as st
 from helpers import make_run
 from streamlit.testing.v1 import AppTest
 
-from lossprint.app import charts, partners
+from lossprint.app import partners
+from lossprint.app.charts import base as charts
 from lossprint.audit.types import LossprintError, Trajectory
 
 

@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from lossprint.app import charts, charts_prints, shapes
+from lossprint.app import charts_prints, shapes
+from lossprint.app.charts import base as charts
 from lossprint.app.shapes import AGAIN, EARLY, LATE, NEVER, UNTOLD
 from lossprint.audit.types import Trajectory
 

@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from lossprint.app import agreement, charts_classes, data, decide, detail, main, parts
+from lossprint.app import agreement, data, decide, detail, main, parts
 from lossprint.app.agreement import Agreement
-from lossprint.app.gallery import gallery
+from lossprint.app.charts import classes
+from lossprint.app.elements import gallery
 from lossprint.app.views.help import about
 from lossprint.audit.types import SCORES, LossprintError
 from lossprint.scoring.labels import SUSPECT
@@ -312,21 +313,21 @@ def _charts(table: pd.DataFrame, found: Agreement, names: tuple[str, str]) -> No
     with grid.cell():
         st.markdown("**Do they order samples alike?**")
         parts.chart(
-            charts_classes.correlations(table, dark=dark, chosen=found.score),
+            classes.correlations(table, dark=dark, chosen=found.score),
             "Rank correlation of each score between the two trainings",
             "compare-scores",
         )
     with grid.cell():
         st.markdown("**How far down the list do they agree?**")
         parts.chart(
-            charts_classes.top_agreement(found, dark=dark),
+            classes.top_agreement(found, dark=dark),
             "Share of the most suspect samples that both trainings name",
             "compare-top",
         )
     with grid.cell():
         st.markdown("**Where does each put a sample?**")
         parts.chart(
-            charts_classes.rank_density(found, names=names, dark=dark),
+            classes.rank_density(found, names=names, dark=dark),
             "Density of samples by their place in either training, most suspect at the lower left",
             "compare-places",
         )

@@ -7,7 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from lossprint.app import asking, data, decide, detail, differing, guard, parts
-from lossprint.app.gallery.question import Question, question
+from lossprint.app.elements.question import Question, question
 from lossprint.audit.review import queues, resolve
 from lossprint.audit.review.reviews import Conflict
 from lossprint.audit.types import LossprintError, Review

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from lossprint.app import browse, charts, data, decide, detail, grouping, guard, keeping, parts, strips
+from lossprint.app import browse, data, decide, detail, grouping, guard, keeping, parts, strips
+from lossprint.app.charts import base as charts
 from lossprint.app.grouping import Table
 from lossprint.app.keeping import POLICIES, Plan
 from lossprint.app.strips import BEST

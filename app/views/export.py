@@ -8,7 +8,8 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from lossprint.app import access, bring, data, decide, parts
+from lossprint.app import bring, data, decide, parts
+from lossprint.app.access import roles
 from lossprint.audit.datasets.turns import noun_of
 from lossprint.audit.export import export, labelstudio, manifests, outfile
 from lossprint.audit.export.applied import Applied, applied
@@ -33,7 +34,7 @@ def render(loaded: data.Loaded) -> None:
     decisions = _options(loaded, applied(loaded.run, data.reviews(loaded)))
     _cleaned(loaded, decisions)
     _rest(loaded, decisions.rule)
-    if access.may("owner"):
+    if roles.may("owner"):
         bring.render(loaded)
 
 
@@ -129,7 +130,7 @@ def _cleaned(loaded: data.Loaded, decisions: Applied) -> None:
             told = "Sequence, start, end and label; of video files, your own file of segments, corrected."
             _download("Corrected segments (CSV)", "segments.csv", lambda: _csv(stretches()), help=told)
         _download("Changes only (CSV)", "changes.csv", lambda: _csv(changed))
-    if loaded.noun == "image" and access.may("owner"):
+    if loaded.noun == "image" and roles.may("owner"):
         _folder(loaded, kept, decisions)
     _other_tools(loaded, cleaned, decisions)
 
@@ -176,7 +177,7 @@ def _folder(loaded: data.Loaded, count: int, decisions: Applied) -> None:
         )
         if not st.button("Write the folder", key="export-write", icon=":material/save:", disabled=not out.strip()):
             return
-        access.require("owner", "to export")
+        roles.require("owner", "to export")
         bar = st.progress(0.0, text="Copying images …")
 
         def told(done: int, of: int) -> None:
@@ -261,7 +262,7 @@ def _download(
 ) -> None:
     """A download button; the file is made when it is clicked."""
     kinds = {".csv": "text/csv", ".json": "application/json", ".xml": "application/xml", ".html": "text/html"}
-    access.download(
+    roles.download(
         label,
         content,
         name,

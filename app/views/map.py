@@ -6,8 +6,9 @@ from dataclasses import replace
 import numpy as np
 import streamlit as st
 
-from lossprint.app import charts, charts_map, data, decide, detail, guard, parts, triage, zones
-from lossprint.app.gallery import gallery
+from lossprint.app import charts_map, data, decide, detail, guard, parts, triage, zones
+from lossprint.app.charts import base as charts
+from lossprint.app.elements import gallery
 from lossprint.audit.types import SCORES
 
 ALL = "All"

@@ -6,8 +6,9 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from lossprint.app import charts, data, decide, detail, parts, story, suggest
-from lossprint.app.gallery import gallery
+from lossprint.app import data, decide, detail, parts, story, suggest
+from lossprint.app.charts import base as charts
+from lossprint.app.elements import gallery
 from lossprint.app.later import later
 from lossprint.app.views import help as help_page
 from lossprint.app.views.duplicates import groups

@@ -9,7 +9,7 @@ import streamlit as st
 
 from lossprint.app import charts_prints, data, decide, detail, parts, shapes
 from lossprint.app.browse import PER_PAGE
-from lossprint.app.gallery import gallery
+from lossprint.app.elements import gallery
 from lossprint.app.shapes import SHAPES, said
 from lossprint.audit.types import SCORES, Trajectory
 

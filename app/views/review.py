@@ -7,7 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from lossprint.app import asking, data, decide, detail, guard, identity, parts
-from lossprint.app.gallery.question import Question, question
+from lossprint.app.elements.question import Question, question
 from lossprint.app.strips import losses
 from lossprint.audit.review import queues
 from lossprint.audit.review.reviews import Conflict

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from lossprint.app import access, charts_reviewers, data, decide, differing, parts
+from lossprint.app import charts_reviewers, data, decide, differing, parts
+from lossprint.app.access import roles
 from lossprint.audit.review import assigning
 from lossprint.audit.types import LossprintError
 
@@ -302,7 +303,7 @@ def _share_out(loaded: data.Loaded, history: pd.DataFrame, assignments: pd.DataF
             type="primary",
             on_click=_store,
             args=(loaded, which, names, how),
-            disabled=not access.may("owner"),
+            disabled=not roles.may("owner"),
         )
 
 

@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from lossprint.app import charts, data, decide, detail, guard, parts
+from lossprint.app import data, decide, detail, guard, parts
 from lossprint.app import sequences as view
-from lossprint.app.gallery.gallery import gallery
-from lossprint.app.gallery.timeline import timeline
+from lossprint.app.charts import base as charts
+from lossprint.app.elements.gallery import gallery
+from lossprint.app.elements.timeline import timeline
 from lossprint.audit.types import LossprintError
 from lossprint.audit.video import spans
 from lossprint.scoring.labels import SUSPECT

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from lossprint.app.gallery.gallery import part
+from lossprint.app.elements.gallery import part
 
 _READER = st.components.v2.component(
     "lossprint_reader",

@@ -7,7 +7,7 @@ import json
 import re
 from urllib.parse import parse_qs, urlsplit
 
-from lossprint.app import access
+from lossprint.app.access import roles
 
 # Nothing is fetched from, sent to or shown in another site, whatever a page were made to contain.
 POLICY = "; ".join(
@@ -50,7 +50,7 @@ class Gate:
             await _refuse(scope, send, why)
         elif scope["type"] == "websocket":
             await self.app(scope, receive, send)
-        elif path.startswith("/media/") and access.asked():
+        elif path.startswith("/media/") and roles.asked():
             await self._media(scope, receive, send, _visitor(headers))
         else:
             await self.app(scope, receive, self._dressed(scope, path, send))
@@ -63,7 +63,7 @@ class Gate:
         changes = scope["type"] == "websocket" or scope["method"] not in SAFE
         if changes and from_page is not None and from_page != self.origin and urlsplit(from_page).netloc != host:
             return "a page of another site may not do this"
-        if not access.asked() or path in OPEN or not path.startswith(CLOSED):
+        if not roles.asked() or path in OPEN or not path.startswith(CLOSED):
             return None
         one = _visitor(headers)
         if one.role is None:
@@ -100,7 +100,7 @@ class Gate:
         secure = name == b"set-cookie" and (self.origin or "").startswith("https:") and b"secure" not in value.lower()
         return value + b"; Secure" if secure else value
 
-    async def _media(self, scope, receive, send, one: access.Visitor) -> None:
+    async def _media(self, scope, receive, send, one: roles.Visitor) -> None:
         """A file in Streamlit's memory, if it was made for this user: looked at whole before any of it is sent."""
         scope = {**scope, "headers": [pair for pair in scope["headers"] if pair[0].lower() != b"range"]}
         start, body = {}, []
@@ -114,7 +114,7 @@ class Gate:
         asked = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
         await self.app(asked, receive, keep)
         content = b"".join(body)
-        if start.get("status") != 200 or not access.handed_out(content, one):
+        if start.get("status") != 200 or not roles.handed_out(content, one):
             await _refuse(scope, send, "there is no such file for you")
             return
         headers = [*start["headers"], (b"cache-control", b"no-store")]
@@ -138,7 +138,7 @@ def _name(host: str) -> str:
     return found[1].lower().rstrip(".") if found else ""
 
 
-def _visitor(headers: dict) -> access.Visitor:
+def _visitor(headers: dict) -> roles.Visitor:
     """Who the signed cookie of a request says it is; nobody where anything about it is wrong."""
     from starlette.requests import cookie_parser
     from streamlit.auth_util import get_cookie_with_chunks, get_signing_secret
@@ -155,7 +155,7 @@ def _visitor(headers: dict) -> access.Visitor:
         said = json.loads(found) if found else {}
     except (ValueError, TypeError, KeyError):
         said = {}
-    return access.visitor(said if isinstance(said, dict) else {})
+    return roles.visitor(said if isinstance(said, dict) else {})
 
 
 def _failed(scope, path: str, message: dict) -> str | None:

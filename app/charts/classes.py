@@ -5,7 +5,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from lossprint.app.agreement import Agreement
-from lossprint.app.charts import base_figure, palette, text, tint
+from lossprint.app.charts.base import base_figure, palette, text, tint
 
 LONGEST = 18  # characters of a class name beside a bar
 

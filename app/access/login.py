@@ -100,7 +100,7 @@ def check(host: str, login: Login | None, roles: str | None, insecure: bool) -> 
         raise LossprintError(
             f"expected --roles FILE beside the login of {login.file}, found none: it says who may enter, as what"
         )
-    from lossprint.app.access import read_roles
+    from lossprint.app.access.roles import read_roles
 
     read_roles(roles)
     from importlib.util import find_spec

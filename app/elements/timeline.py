@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 
 import streamlit as st
 
-from lossprint.app.gallery.gallery import part
+from lossprint.app.elements.gallery import part
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from lossprint.app.gallery.gallery import part
+from lossprint.app.elements.gallery import part
 
 _HTML = """
 <div class="stage" tabindex="0" role="group" aria-label="Image: plus and minus zoom, arrows move, 0 fits"><img></div>

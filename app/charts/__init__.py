@@ -1,0 +1,1 @@
+"""Tables become Plotly figures. It imports no Streamlit and nothing of app."""
