@@ -3,8 +3,9 @@
 import pandas as pd
 import streamlit as st
 
-from lossprint.app import data, decide, parts
+from lossprint.app import data
 from lossprint.app.access import login, roles
+from lossprint.app.shared import decide, parts
 from lossprint.audit.export import exchange
 from lossprint.audit.types import LossprintError
 

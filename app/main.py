@@ -9,8 +9,9 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from lossprint.app import data, decide, detail, guard, identity, parts, signin
+from lossprint.app import data, signin
 from lossprint.app.access import roles
+from lossprint.app.shared import decide, detail, guard, identity, parts
 from lossprint.audit.types import LossprintError
 
 RUNS = "LOSSPRINT_RUNS"

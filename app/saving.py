@@ -5,8 +5,9 @@ from collections.abc import Callable
 import pandas as pd
 import streamlit as st
 
-from lossprint.app import coreset, data, parts
+from lossprint.app import coreset, data
 from lossprint.app.access import roles
+from lossprint.app.shared import parts
 from lossprint.audit.coresets import coreset as coresets
 from lossprint.audit.coresets.coreset import Ask
 from lossprint.audit.datasets.source import OF_FILES

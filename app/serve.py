@@ -92,7 +92,7 @@ def _steady_memory() -> None:
 
 
 def _failed(error: Exception) -> bool:
-    from lossprint.app.guard import failed  # imported when the server runs: caches are made on import
+    from lossprint.app.shared.guard import failed  # imported when the server runs: caches are made on import
 
     return failed(error)
 

@@ -4,8 +4,8 @@ import os
 
 import streamlit as st
 
-from lossprint.app import decide, parts
 from lossprint.app.access import roles
+from lossprint.app.shared import decide, parts
 
 INSECURE = "LOSSPRINT_INSECURE"  # the address, where a server that others can reach asks for no login
 FAILED = {

@@ -4,10 +4,12 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from lossprint.app import data, decide, detail, grouping, keeping, parts, story
+from lossprint.app import data
 from lossprint.app.elements import gallery
-from lossprint.app.grouping import Edges, Table
-from lossprint.app.keeping import Said
+from lossprint.app.questions import groups, keeping
+from lossprint.app.questions.groups import Edges, Table
+from lossprint.app.questions.keeping import Said
+from lossprint.app.shared import decide, detail, parts, story
 from lossprint.audit.datasets.turns import SAME
 
 MEMBERS = 24  # tiles a group
@@ -21,9 +23,9 @@ BEST = {
 
 def value_of(loaded: data.Loaded, table: Table, frame: pd.DataFrame, policy: str) -> np.ndarray:
     """What a policy goes by (M,), in the order of `grouping.flat(frame)`: the lowest stays, NaN where unknown."""
-    ids = table.members[grouping.flat(frame)[1]]
+    ids = table.members[groups.flat(frame)[1]]
     if policy == "central":
-        return -grouping.central(frame, table.members, data.derived(loaded, grouping.edges))
+        return -groups.central(frame, table.members, data.derived(loaded, groups.edges))
     if policy == "largest":
         sizes = [data.thumb(loaded, sample) for sample in ids.tolist()]
         return np.array([-found.width * found.height if found else np.nan for found in sizes], float)
@@ -39,10 +41,10 @@ def losses(loaded: data.Loaded, ids: np.ndarray) -> np.ndarray:
 
 
 def strips(loaded, table: Table, shown, decided: np.ndarray, partly: np.ndarray, policy: str, history) -> None:
-    row, at = grouping.flat(shown)
+    row, at = groups.flat(shown)
     ids = table.members[at]
     value = value_of(loaded, table, shown, policy)
-    pairs = data.derived(loaded, grouping.edges).among(ids)
+    pairs = data.derived(loaded, groups.edges).among(ids)
     known = keeping.said(history, ids)
     for number, one in enumerate(shown.itertuples()):
         state = "decided" if decided[one.Index] else "partly" if partly[one.Index] else "open"
@@ -72,7 +74,7 @@ def _badges(row, samples: list[int], pairs: Edges, state: str, noun: str) -> lis
         badges.append(":red-badge[:material/warning: conflicting labels]")
     if row.leak:
         badges.append(":orange-badge[:material/call_split: across splits]")
-    if row.kind == grouping.EXACT:
+    if row.kind == groups.EXACT:
         badges.append(f":gray-badge[exact: same {SAME[noun]}]")
     else:
         values = pairs.among(samples).similarity
@@ -88,7 +90,7 @@ def _badges(row, samples: list[int], pairs: Edges, state: str, noun: str) -> lis
 
 def shown_alike(similarity: float) -> str:
     """A similarity with three decimals, cut rather than rounded: only the same is 1."""
-    return f"{np.floor(similarity * 1000 + grouping.CLOSE) / 1000:.3f}"
+    return f"{np.floor(similarity * 1000 + groups.CLOSE) / 1000:.3f}"
 
 
 def _strip(loaded, row, samples: list[int], value, pairs: Edges, known: Said, state: str, policy: str) -> None:
@@ -104,7 +106,7 @@ def _strip(loaded, row, samples: list[int], value, pairs: Edges, known: Said, st
         for label in dict.fromkeys(labels)
     }
     order = _shown_members(samples, kept)
-    alike = grouping.matrix([samples[at] for at in order], pairs)
+    alike = groups.matrix([samples[at] for at in order], pairs)
     to_kept = alike[order.index(samples.index(kept))]
     tiles = []
     for at, similarity in zip(order, to_kept):
@@ -120,7 +122,7 @@ def _strip(loaded, row, samples: list[int], value, pairs: Edges, known: Said, st
             mark = {}
         split = rows["split"].iloc[at]
         notes = [parts.SPLITS.get(split, str(split))]
-        if row.kind == grouping.NEAR and sample != kept:
+        if row.kind == groups.NEAR and sample != kept:
             notes.append(_like(similarity, kept, loaded.noun))
         notes.append(_measure(loaded, sample, value[at], policy))
         if state != "decided" and before.get(sample, {}).get("decision") == "exclude":
@@ -148,7 +150,7 @@ def _strip(loaded, row, samples: list[int], value, pairs: Edges, known: Said, st
     )
     if len(samples) > MEMBERS:
         st.caption(f"{MEMBERS} of {len(samples):,} copies.")
-    if row.kind == grouping.NEAR and len(samples) > 2:
+    if row.kind == groups.NEAR and len(samples) > 2:
         _pair_table([samples[at] for at in order], alike, row.group)
 
 

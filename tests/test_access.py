@@ -329,7 +329,7 @@ def test_every_button_does_only_what_the_role_allows(as_, run, monkeypatch, role
 
 
 def test_a_forged_name_in_the_sidebar_is_not_taken(as_, run, monkeypatch):
-    from lossprint.app import decide
+    from lossprint.app.shared import decide
 
     as_(said(BY["reviewer"]))
     monkeypatch.setattr(st, "session_state", {"reviewer": "ann@lab.example"})

@@ -12,7 +12,9 @@ import streamlit as st
 from helpers import make_run
 from streamlit.testing.v1 import AppTest
 
-from lossprint.app import data, decide, detail, keeping, main, parts, story, suggest
+from lossprint.app import data, main, suggest
+from lossprint.app.questions import keeping
+from lossprint.app.shared import decide, detail, parts, story
 from lossprint.app.views import duplicates
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.types import SCORES, LossprintError
@@ -164,7 +166,7 @@ def test_a_fault_within_the_drawer_is_one_line(run, monkeypatch):
     def broken(*_):
         raise ZeroDivisionError("secret detail")
 
-    monkeypatch.setattr("lossprint.app.detail.why", broken)
+    monkeypatch.setattr("lossprint.app.shared.detail.why", broken)
     app = open_page("labels", run.path, monkeypatch, open="4")
     assert not app.exception
     assert len(app.error) == 1 and "secret" not in app.error[0].value

@@ -8,7 +8,7 @@ import pytest
 from videos import make_video_run
 
 from lossprint.app import data
-from lossprint.app import sequences as view
+from lossprint.app.shared import spans as view
 from lossprint.audit.review.resolve import resolve
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.video import spans

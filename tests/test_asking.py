@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from helpers import make_run
 
-from lossprint.app import asking, data
+from lossprint.app import data
+from lossprint.app.questions import asking
 
 CLASSES = ("bag", "coat", "dress", "shirt")
 MANY = tuple(f"class {at:02d}" for at in range(40))

@@ -7,7 +7,8 @@ import pytest
 import streamlit as st
 from helpers import make_run
 
-from lossprint.app import browse, data, decide, parts, story
+from lossprint.app import data
+from lossprint.app.shared import browse, decide, parts, story
 
 
 @pytest.fixture(autouse=True)

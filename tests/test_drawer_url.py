@@ -3,13 +3,13 @@
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from lossprint.app import parts
+from lossprint.app.shared import parts
 
 
 def page() -> None:
     import streamlit as st
 
-    from lossprint.app import detail
+    from lossprint.app.shared import detail
 
     st.button("Close", on_click=detail.close)
     st.button("Next", on_click=detail.show, args=(12,))

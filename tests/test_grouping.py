@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 from helpers import make_run
 
-from lossprint.app import data, decide, grouping, keeping
+from lossprint.app import data
+from lossprint.app.questions import groups, keeping
+from lossprint.app.shared import decide
 from lossprint.app.views import duplicates
 from lossprint.audit.export.applied import applied
 from lossprint.audit.export.export import changes
@@ -42,11 +44,11 @@ def planted(pairs: list[tuple], labels: list[str], splits: list[str] | None = No
     )
 
 
-def at(loaded, least: float) -> grouping.Table:
-    return grouping.regrouped(grouping.recorded(loaded), loaded, grouping.edges(loaded), least)
+def at(loaded, least: float) -> groups.Table:
+    return groups.regrouped(groups.recorded(loaded), loaded, groups.edges(loaded), least)
 
 
-def members(table: grouping.Table) -> dict[str, list[int]]:
+def members(table: groups.Table) -> dict[str, list[int]]:
     return {row.group: sorted(table.samples(row)) for row in table.frame.itertuples()}
 
 
@@ -72,7 +74,7 @@ CHAIN = [(0, 1, 0.99), (1, 2, 0.95), (2, 3, 0.98), (3, 4, 1.0), (5, 6, 0.97), (7
 def test_recorded_groups_put_conflicts_and_leaks_first():
     labels = ["a"] * 5 + ["a", "b"] + ["a", "a"]
     loaded = planted(CHAIN, labels, ["train"] * 8 + ["val"])
-    table = grouping.recorded(loaded)
+    table = groups.recorded(loaded)
     assert members(table) == {
         "near_duplicate:5": [5, 6],
         "duplicate:7": [7, 8],
@@ -82,14 +84,14 @@ def test_recorded_groups_put_conflicts_and_leaks_first():
     assert list(table.frame["conflict"]) == [True, False, False, False]
     assert list(table.frame["leak"]) == [False, True, False, False]
     assert table.images == 9
-    listed = grouping.listed(loaded)
+    listed = groups.listed(loaded)
     assert list(listed.columns) == ["group", "kind", "samples", "severity", "conflict", "leak"]
     assert listed["samples"].iloc[0] == [6, 5]  # the suspect first
 
 
 def test_a_threshold_splits_names_the_parts_and_keeps_what_is_whole():
     loaded = planted(CHAIN, ["a"] * 9)
-    assert members(at(loaded, 0.95)) == members(grouping.recorded(loaded))
+    assert members(at(loaded, 0.95)) == members(groups.recorded(loaded))
     table = at(loaded, 0.96)
     assert members(table) == {
         "duplicate:3": [3, 4],
@@ -128,7 +130,7 @@ def test_regrouping_agrees_with_plain_loops(categorical):
         labels = [str(one) for one in rng.integers(0, 2, size)]
         splits = [("train", "val")[one] for one in rng.integers(0, 2, size)]
         loaded = planted(rows, labels, splits, categorical)
-        whole = members(grouping.recorded(loaded))
+        whole = members(groups.recorded(loaded))
         for least in (0.5, 0.92, 0.95, 0.98, 1.0):
             table = at(loaded, least)
             found = {(row.kind, tuple(sorted(table.samples(row)))) for row in table.frame.itertuples()}
@@ -145,11 +147,11 @@ def test_regrouping_agrees_with_plain_loops(categorical):
 
 def test_without_pairs_or_groups():
     empty = planted([], ["a", "b"])
-    assert grouping.recorded(empty).frame.empty and at(empty, 0.9).images == 0 and grouping.listed(empty).empty
+    assert groups.recorded(empty).frame.empty and at(empty, 0.9).images == 0 and groups.listed(empty).empty
     loaded = planted(CHAIN, ["a"] * 9)
     loaded.duplicates = loaded.duplicates.iloc[:0]  # findings whose pairs were not recorded
-    assert len(at(loaded, 0.99).frame) == len(grouping.recorded(loaded).frame)
-    assert np.isnan(grouping.matrix([0, 1], grouping.edges(loaded))[0, 1])
+    assert len(at(loaded, 0.99).frame) == len(groups.recorded(loaded).frame)
+    assert np.isnan(groups.matrix([0, 1], groups.edges(loaded))[0, 1])
     assert duplicates.scale(np.empty(0)) == (1.0, 0.001)
     assert duplicates.scale(np.array([0.97, 0.99])) == (0.97, 0.001)
     assert duplicates.scale(np.array([0.6123])) == (0.61, 0.005)
@@ -157,11 +159,11 @@ def test_without_pairs_or_groups():
 
 def test_filters():
     loaded = planted(CHAIN, ["a"] * 5 + ["a", "b"] + ["c", "c"], ["train"] * 8 + ["val"], categorical=True)
-    table = grouping.recorded(loaded)
+    table = groups.recorded(loaded)
     decided = (table.frame["group"] == "duplicate:7").to_numpy()
 
     def names(**chosen) -> set[str]:
-        return set(grouping.filtered(table, loaded.samples, decided, **chosen)["group"])
+        return set(groups.filtered(table, loaded.samples, decided, **chosen)["group"])
 
     assert len(names()) == 4
     assert names(show="Conflicting labels") == {"near_duplicate:5"} and names(show="Across splits") == {"duplicate:7"}
@@ -172,14 +174,12 @@ def test_filters():
 
 def test_similarities_of_equal_copies_are_shared():
     loaded = planted([(0, 1, 1.0), (1, 2, 0.96), (2, 3, 0.98)], ["a"] * 4)
-    alike = grouping.matrix([3, 0, 1, 2], grouping.edges(loaded))
+    alike = groups.matrix([3, 0, 1, 2], groups.edges(loaded))
     wanted = [[1, np.nan, np.nan, 0.98], [np.nan, 1, 1, 0.96], [np.nan, 1, 1, 0.96], [0.98, 0.96, 0.96, 1]]
     assert np.array_equal(alike, wanted, equal_nan=True)
-    table = grouping.recorded(loaded)
+    table = groups.recorded(loaded)
     near = table.frame[table.frame["kind"] == "near_duplicate"]
-    mean = dict(
-        zip(table.samples(next(near.itertuples())), grouping.central(near, table.members, grouping.edges(loaded)))
-    )
+    mean = dict(zip(table.samples(next(near.itertuples())), groups.central(near, table.members, groups.edges(loaded))))
     assert mean == pytest.approx({0: 1.96 / 3, 1: 1.96 / 3, 2: 2.9 / 3, 3: 0.98 / 3})
 
 
@@ -207,8 +207,8 @@ def history(*rows) -> pd.DataFrame:
 
 def planned(loaded, value: dict, *rows) -> tuple[keeping.Plan, dict[int, str]]:
     """The plan for all groups, and the last decision on each sample."""
-    table = grouping.recorded(loaded)
-    _, place = grouping.flat(table.frame)
+    table = groups.recorded(loaded)
+    _, place = groups.flat(table.frame)
     values = np.array([value.get(sample, 0.5) for sample in table.members[place].tolist()])
     plan = keeping.plan(table, table.frame, values, loaded.samples, history(*rows))
     return plan, {sample: (word, new) for _, sample, word, new in plan.decisions}
@@ -229,7 +229,7 @@ def test_a_plan_brings_nothing_back_and_keeps_labels():
     assert {last[0], last[1], last[2]} == {("exclude", None)} and last[3] == ("relabel", "b")
     assert last[4] == ("keep", None) and last[5] == ("exclude", None)
     assert (plan.stay, plan.go, plan.tested) == (2, 1, 1)
-    table = grouping.recorded(loaded)
+    table = groups.recorded(loaded)
     changed = history((3, "label_error:3", "relabel", "b"))
     names = table.frame["group"][keeping.conflicting_now(table, table.frame, loaded.samples, changed)]
     assert list(names) == ["near_duplicate:2"]
@@ -252,7 +252,7 @@ def test_a_plan_agrees_with_one_group_at_a_time():
 
 def test_what_counts_as_decided():
     loaded = planted(CHAIN, ["a"] * 9)
-    whole, split = grouping.recorded(loaded), at(loaded, 0.96)
+    whole, split = groups.recorded(loaded), at(loaded, 0.96)
 
     def names(table, *rows) -> tuple[set, set]:
         decided, partly = keeping.states(table, history(*rows))

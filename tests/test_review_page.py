@@ -4,7 +4,9 @@ import pytest
 import streamlit as st
 from helpers import make_run
 
-from lossprint.app import asking, data, decide
+from lossprint.app import data
+from lossprint.app.questions import asking
+from lossprint.app.shared import decide
 from lossprint.app.views import review
 from lossprint.audit.runs.run import open_run
 

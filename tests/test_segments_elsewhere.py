@@ -11,7 +11,9 @@ from test_app import assert_whole, open_page, said
 from test_report import Page
 from videos import make_video_run
 
-from lossprint.app import asking, data, detail, health, main, story, suggest
+from lossprint.app import data, health, main, suggest
+from lossprint.app.questions import asking
+from lossprint.app.shared import detail, story
 from lossprint.audit.cli import main as cli
 from lossprint.audit.report import page as report
 from lossprint.audit.report import svg

@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from lossprint.app import data, decide, detail, health, parts
+from lossprint.app import data, health
 from lossprint.app.charts import classes
 from lossprint.app.elements import gallery
 from lossprint.app.health import Health
+from lossprint.app.shared import decide, detail, parts
 
 PICTURES = 24  # classes up to which the table shows thumbnails
 SHOWN = 9  # samples of each kind in the detail: a row at full width

@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from lossprint.app import agreement, data, decide, detail, main, parts
+from lossprint.app import agreement, data, main
 from lossprint.app.agreement import Agreement
 from lossprint.app.charts import classes
 from lossprint.app.elements import gallery
+from lossprint.app.shared import decide, detail, parts
 from lossprint.app.views.help import about
 from lossprint.audit.types import SCORES, LossprintError
 from lossprint.scoring.labels import SUSPECT

@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from lossprint.app import charts_coreset, coreset, data, decide, detail, parts, saving
+from lossprint.app import charts_coreset, coreset, data, saving
 from lossprint.app.charts import base as charts
 from lossprint.app.elements import gallery
+from lossprint.app.shared import decide, detail, parts
 from lossprint.audit.coresets.coreset import Ask
 from lossprint.audit.types import LossprintError
 from lossprint.scoring.coresets.methods import METHODS

@@ -6,8 +6,10 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from lossprint.app import asking, data, decide, detail, differing, guard, parts
+from lossprint.app import data
 from lossprint.app.elements.question import Question, question
+from lossprint.app.questions import asking, differing
+from lossprint.app.shared import decide, detail, guard, parts
 from lossprint.audit.review import queues, resolve
 from lossprint.audit.review.reviews import Conflict
 from lossprint.audit.types import LossprintError, Review

@@ -4,10 +4,13 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from lossprint.app import browse, data, decide, detail, grouping, guard, keeping, parts, strips
+from lossprint.app import data, strips
 from lossprint.app.charts import base as charts
-from lossprint.app.grouping import Table
-from lossprint.app.keeping import POLICIES, Plan
+from lossprint.app.questions import groups as grouping
+from lossprint.app.questions import keeping
+from lossprint.app.questions.groups import Table
+from lossprint.app.questions.keeping import POLICIES, Plan
+from lossprint.app.shared import browse, decide, detail, guard, parts
 from lossprint.app.strips import BEST
 
 PER_PAGE = (8, 16, 32)

@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from lossprint.app import data, decide, parts
+from lossprint.app import data
+from lossprint.app.shared import decide, parts
 from lossprint.audit.types import SCORES, ScoreInfo
 
 NOTATION = (

@@ -6,7 +6,8 @@ import shlex
 import pandas as pd
 import streamlit as st
 
-from lossprint.app import charts_loop, data, decide, parts
+from lossprint.app import charts_loop, data
+from lossprint.app.shared import decide, parts
 from lossprint.audit.comparison import compare as loop
 from lossprint.audit.runs.mirror import shown
 

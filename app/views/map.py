@@ -6,9 +6,10 @@ from dataclasses import replace
 import numpy as np
 import streamlit as st
 
-from lossprint.app import charts_map, data, decide, detail, guard, parts, triage, zones
+from lossprint.app import charts_map, data, triage, zones
 from lossprint.app.charts import base as charts
 from lossprint.app.elements import gallery
+from lossprint.app.shared import decide, detail, guard, parts
 from lossprint.audit.types import SCORES
 
 ALL = "All"

@@ -1,6 +1,7 @@
 """Outliers: which images are unlike anything else in the dataset?"""
 
-from lossprint.app import browse, data, parts
+from lossprint.app import data
+from lossprint.app.shared import browse, parts
 
 
 def render(loaded: data.Loaded) -> None:

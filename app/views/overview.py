@@ -6,10 +6,11 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from lossprint.app import data, decide, detail, parts, story, suggest
+from lossprint.app import data, suggest
 from lossprint.app.charts import base as charts
 from lossprint.app.elements import gallery
-from lossprint.app.later import later
+from lossprint.app.shared import decide, detail, parts, story
+from lossprint.app.shared.later import later
 from lossprint.app.views import help as help_page
 from lossprint.app.views.duplicates import groups
 from lossprint.audit.review import span_counts

@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from lossprint.app import data, detail, partners, parts
+from lossprint.app import data, partners
 from lossprint.app.charts import base as charts
 from lossprint.app.elements import gallery
+from lossprint.app.shared import detail, parts
 from lossprint.scoring.labels import SUSPECT
 
 SCOPES = {"Its own class": "class", "All classes": "all"}

@@ -7,10 +7,11 @@ import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
 
-from lossprint.app import charts_prints, data, decide, detail, parts, shapes
-from lossprint.app.browse import PER_PAGE
+from lossprint.app import charts_prints, data, shapes
 from lossprint.app.elements import gallery
 from lossprint.app.shapes import SHAPES, said
+from lossprint.app.shared import decide, detail, parts
+from lossprint.app.shared.browse import PER_PAGE
 from lossprint.audit.types import SCORES, Trajectory
 
 ALL_CLASSES, ALL_SHAPES = "All classes", "All shapes"

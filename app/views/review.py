@@ -6,8 +6,10 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from lossprint.app import asking, data, decide, detail, guard, identity, parts
+from lossprint.app import data
 from lossprint.app.elements.question import Question, question
+from lossprint.app.questions import asking
+from lossprint.app.shared import decide, detail, guard, identity, parts
 from lossprint.app.strips import losses
 from lossprint.audit.review import queues
 from lossprint.audit.review.reviews import Conflict

@@ -4,8 +4,10 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from lossprint.app import charts_reviewers, data, decide, differing, parts
+from lossprint.app import charts_reviewers, data
 from lossprint.app.access import roles
+from lossprint.app.questions import differing
+from lossprint.app.shared import decide, parts
 from lossprint.audit.review import assigning
 from lossprint.audit.types import LossprintError
 

@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from lossprint.app import data, detail, parts
+from lossprint.app import data
+from lossprint.app.shared import detail, parts
 
 
 def render(loaded: data.Loaded) -> None:

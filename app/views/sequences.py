@@ -4,11 +4,12 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from lossprint.app import data, decide, detail, guard, parts
-from lossprint.app import sequences as view
+from lossprint.app import data
 from lossprint.app.charts import base as charts
 from lossprint.app.elements.gallery import gallery
 from lossprint.app.elements.timeline import timeline
+from lossprint.app.shared import decide, detail, guard, parts
+from lossprint.app.shared import spans as view
 from lossprint.audit.types import LossprintError
 from lossprint.audit.video import spans
 from lossprint.scoring.labels import SUSPECT

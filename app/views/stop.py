@@ -7,7 +7,9 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from lossprint.app import asking, charts_stop, data, parts
+from lossprint.app import charts_stop, data
+from lossprint.app.questions import asking
+from lossprint.app.shared import parts
 from lossprint.audit.review import queues, span_counts, stopping
 from lossprint.audit.review.strata import ENOUGH
 

@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from lossprint.app import data, decide, guard, parts, sequences, story
+from lossprint.app import data
 from lossprint.app.charts import base as charts
 from lossprint.app.elements import gallery, reader, viewer
-from lossprint.app.later import later
+from lossprint.app.shared import decide, guard, parts, spans, story
+from lossprint.app.shared.later import later
 from lossprint.audit.datasets.turns import SAME
 from lossprint.audit.review import queues
 from lossprint.audit.types import SCORES, Review
@@ -40,8 +41,7 @@ def claims_of(loaded: data.Loaded) -> dict[str, str] | None:
     if videos is None:
         return None
     return {
-        span.span: f"{span.sequence}: {sequences.claim(span, sequences.own_ends(span))}"
-        for span in videos.spans.itertuples()
+        span.span: f"{span.sequence}: {spans.claim(span, spans.own_ends(span))}" for span in videos.spans.itertuples()
     }
 
 

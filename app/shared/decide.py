@@ -8,8 +8,9 @@ from threading import Lock
 import pandas as pd
 import streamlit as st
 
-from lossprint.app import data, parts
+from lossprint.app import data
 from lossprint.app.access import roles
+from lossprint.app.shared import parts
 from lossprint.audit.export import exchange
 from lossprint.audit.review.resolve import LABELLED, resolve
 from lossprint.audit.types import LossprintError, Review

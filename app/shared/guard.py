@@ -7,8 +7,8 @@ from functools import wraps
 
 import streamlit as st
 
-from lossprint.app import parts
 from lossprint.app.access import roles
+from lossprint.app.shared import parts
 from lossprint.audit.types import LossprintError
 
 log = logging.getLogger("lossprint.app")

@@ -3,10 +3,11 @@
 import pandas as pd
 import streamlit as st
 
-from lossprint.app import data, decide, detail, guard, parts
+from lossprint.app import data
 from lossprint.app.access import roles
 from lossprint.app.charts import base as charts
 from lossprint.app.elements import gallery
+from lossprint.app.shared import decide, detail, guard, parts
 from lossprint.audit.datasets.tasks import ALL as ALL_SAMPLES
 from lossprint.audit.export import export
 from lossprint.audit.runs.tables import FINDINGS

@@ -7,8 +7,8 @@ from urllib.parse import unquote
 
 import streamlit as st
 
-from lossprint.app import parts
 from lossprint.app.access import roles
+from lossprint.app.shared import parts
 
 COOKIE = "lossprint_reviewer"
 LONGEST = 60

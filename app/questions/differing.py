@@ -2,8 +2,10 @@
 
 import pandas as pd
 
-from lossprint.app import asking, data, decide, parts, story
+from lossprint.app import data
 from lossprint.app.elements.question import Choice
+from lossprint.app.questions import asking
+from lossprint.app.shared import decide, parts, story
 from lossprint.audit.review import queues, resolve
 
 FEW = 9  # outcomes with a key of their own

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from lossprint.app.grouping import EXACT, NEAR, Table, column, flat, locate
+from lossprint.app.questions.groups import EXACT, NEAR, Table, column, flat, locate
 from lossprint.audit.review.reviews import LABELLED
 
 POLICIES = {"loss": "Lowest loss", "central": "Most central", "largest": "Largest image"}

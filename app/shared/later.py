@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from lossprint.app import guard
+from lossprint.app.shared import guard
 
 _SENTINEL = st.components.v2.component(
     "lossprint_sentinel",

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from lossprint.app import data, keeping, parts
+from lossprint.app import data
 from lossprint.app.elements.question import Choice, Shown
-from lossprint.app.sequences import claim, own_ends
+from lossprint.app.questions import keeping
+from lossprint.app.shared import parts
+from lossprint.app.shared.spans import claim, own_ends
 from lossprint.audit.review import assigning, queues, strata
 from lossprint.audit.video import spans
 
