@@ -55,10 +55,11 @@ def exports_as_decided(run: Run, name: str, folder: Path) -> None:
 
 def snippets_of(run: Run, folder: Path, monkeypatch, **names) -> dict:
     """What the app's pieces of code for half.csv, in `folder`, leave behind: by title, their names and values."""
-    from lossprint.app import coreset, data
+    from lossprint.app import data
+    from lossprint.app.views.coreset import numbers
     from lossprint.audit.coresets.coreset import Ask, read
 
-    made = coreset.snippets(data.load(run.path), read(folder / "half.csv")[0], Ask("random", fraction=0.5), "half.csv")
+    made = numbers.snippets(data.load(run.path), read(folder / "half.csv")[0], Ask("random", fraction=0.5), "half.csv")
     monkeypatch.chdir(folder)
     left = {}
     for title, text in made.items():

@@ -9,8 +9,8 @@ import streamlit as st
 from helpers import make_run
 from test_app import assert_whole, open_page, said
 
-from lossprint.app import agreement
 from lossprint.app.charts import classes
+from lossprint.app.views.compare import agreement
 from lossprint.audit.findings.find import score_run
 from lossprint.audit.runs.run import open_run
 from lossprint.scoring import labels as label_scores

@@ -12,10 +12,11 @@ import streamlit as st
 from helpers import make_run
 from streamlit.testing.v1 import AppTest
 
-from lossprint.app import data, main, suggest
+from lossprint.app import data, main
 from lossprint.app.questions import keeping
 from lossprint.app.shared import decide, detail, parts, story
-from lossprint.app.views import duplicates
+from lossprint.app.views.duplicates import page as duplicates
+from lossprint.app.views.overview import suggest
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.types import SCORES, LossprintError
 

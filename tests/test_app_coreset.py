@@ -11,7 +11,9 @@ import torch
 from helpers import make_run
 from streamlit.testing.v1 import AppTest
 
-from lossprint.app import charts_coreset, coreset, data
+from lossprint.app import data
+from lossprint.app.views.coreset import charts
+from lossprint.app.views.coreset import numbers as coreset
 from lossprint.audit.coresets import coreset as coresets
 from lossprint.audit.coresets.coreset import Ask
 from lossprint.audit.export.applied import applied
@@ -148,7 +150,7 @@ def test_the_figure_draws_marks_where_something_was_measured_and_no_lines_betwee
     plant(run)
     found = coreset.measured(data.load(run.path), 0)
     part, seeds = (frame[frame["fraction"] < 1] for frame in (found.cells, found.seeds))
-    figure = charts_coreset.measured(
+    figure = charts.measured(
         part.assign(value=100 * part["accuracy"], spread=100 * part["spread"]),
         seeds.assign(value=100 * seeds["accuracy"]),
         titles={name: METHODS[name].title for name in ("random", "cld", "aum_easy")},

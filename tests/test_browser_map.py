@@ -12,7 +12,7 @@ from browser import (
     watched,
 )
 
-from lossprint.app import zones
+from lossprint.app.views.map import zones
 from lossprint.audit.runs.run import open_run
 
 pytestmark = MARKS

@@ -12,7 +12,8 @@ from coreset_runs import lossprint
 from helpers import make_run
 from streamlit.testing.v1 import AppTest
 
-from lossprint.app import coreset, data
+from lossprint.app import data
+from lossprint.app.views.coreset import numbers
 from lossprint.audit.cli.main import main
 from lossprint.audit.coresets import coreset as coresets
 from lossprint.audit.coresets.coreset import Ask
@@ -124,7 +125,7 @@ def test_what_the_validation_images_say_is_told_with_what_the_others_make_of_it(
     found = cells(random=(0.70, 0.02), cld=(0.74, 0.01), csl_easy=(0.75, 0.02), recommended=(0.74, 0.01))
 
     def last(method: str, pick: str) -> str:
-        return coreset.sentences(found, method, 0.1, "accuracy", pick, "test")[-1]
+        return numbers.sentences(found, method, 0.1, "accuracy", pick, "test")[-1]
 
     of = "Of the 4 methods measured there, CLD (most aligned) did best on the validation images: on test images it is "
     assert last("random", "cld") == of + "4.0 points ahead."
@@ -137,11 +138,11 @@ def test_what_the_validation_images_say_is_told_with_what_the_others_make_of_it(
 
 def test_none_is_offered_in_place_of_one_as_good(run):
     plant(run, {"random": (60, 90), "cld": (75, 80), "recommended": (75, 80)})
-    found, way = coreset.measured(data.load(run.path), 0).cells, ("small", 120, "")
-    assert [coreset.to_choose(found, way, 0.1, one) for one in ("cld", "recommended")] == ["cld", "recommended"]
-    assert coreset.to_choose(found, way, 0.1, "random") == coreset.to_choose(found, way, 0.1, "ccs") == "recommended"
-    assert coreset.to_choose(found, way, None, "cld") is coreset.to_choose(found, way, 0.3, "cld") is None
-    assert coreset.to_choose(found, ("small", 1, ""), 0.1, "cld") is None
+    found, way = numbers.measured(data.load(run.path), 0).cells, ("small", 120, "")
+    assert [numbers.to_choose(found, way, 0.1, one) for one in ("cld", "recommended")] == ["cld", "recommended"]
+    assert numbers.to_choose(found, way, 0.1, "random") == numbers.to_choose(found, way, 0.1, "ccs") == "recommended"
+    assert numbers.to_choose(found, way, None, "cld") is numbers.to_choose(found, way, 0.3, "cld") is None
+    assert numbers.to_choose(found, ("small", 1, ""), 0.1, "cld") is None
 
 
 def test_the_page_offers_it_and_a_click_takes_it(run, monkeypatch):
@@ -186,4 +187,4 @@ def test_help_and_page_offer_these_first_and_all_others_after_them(capsys):
         text = " ".join(capsys.readouterr().out.split())
         assert ", ".join(FIRST) in text and f"All methods: {', '.join(FIRST)}, random, " in text
         assert all(re.search(rf"\b{name}\b", text) for name in METHODS)
-    assert coreset.ordered()[:6] == list(FIRST) and sorted(coreset.ordered()) == sorted(METHODS)
+    assert numbers.ordered()[:6] == list(FIRST) and sorted(numbers.ordered()) == sorted(METHODS)

@@ -10,7 +10,7 @@ from helpers import make_run
 from lossprint.app import data
 from lossprint.app.questions import groups, keeping
 from lossprint.app.shared import decide
-from lossprint.app.views import duplicates
+from lossprint.app.views.duplicates import page as duplicates
 from lossprint.audit.export.applied import applied
 from lossprint.audit.export.export import changes
 from lossprint.audit.findings import find

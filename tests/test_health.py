@@ -8,9 +8,10 @@ from helpers import make_run
 from streamlit.testing.v1 import AppTest
 from test_app import assert_whole, open_page, said
 
-from lossprint.app import data, health
+from lossprint.app import data
 from lossprint.app.charts import classes
 from lossprint.app.views import help as help_page
+from lossprint.app.views.classes import health
 from lossprint.audit.types import SCORES
 
 CLASSES = ["bag", "coat", "shirt", "none of them"]

@@ -9,8 +9,8 @@ import streamlit as st
 from helpers import make_run
 from streamlit.testing.v1 import AppTest
 
-from lossprint.app import partners
 from lossprint.app.charts import base as charts
+from lossprint.app.views.pairs import partners
 from lossprint.audit.types import LossprintError, Trajectory
 
 

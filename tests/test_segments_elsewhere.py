@@ -11,9 +11,11 @@ from test_app import assert_whole, open_page, said
 from test_report import Page
 from videos import make_video_run
 
-from lossprint.app import data, health, main, suggest
+from lossprint.app import data, main
 from lossprint.app.questions import asking
 from lossprint.app.shared import detail, story
+from lossprint.app.views.classes import health
+from lossprint.app.views.overview import suggest
 from lossprint.audit.cli import main as cli
 from lossprint.audit.report import page as report
 from lossprint.audit.report import svg

@@ -5,9 +5,10 @@ import math
 import numpy as np
 import pytest
 
-from lossprint.app import charts_prints, shapes
 from lossprint.app.charts import base as charts
-from lossprint.app.shapes import AGAIN, EARLY, LATE, NEVER, UNTOLD
+from lossprint.app.views.prints import charts as charts_prints
+from lossprint.app.views.prints import shapes
+from lossprint.app.views.prints.shapes import AGAIN, EARLY, LATE, NEVER, UNTOLD
 from lossprint.audit.types import Trajectory
 
 

@@ -12,7 +12,7 @@ import streamlit as st
 import text_runs
 from test_app import NAMES, assert_whole, open_page, said
 
-from lossprint.app import shapes
+from lossprint.app.views.prints import shapes
 from lossprint.audit.cli import main as cli
 from lossprint.audit.datasets import dataset as datasets
 from lossprint.audit.datasets import kinds as origins
@@ -394,7 +394,8 @@ def test_the_coreset_page_s_code_reads_the_texts(labelled, tmp_path, monkeypatch
     """Each way to use a chosen subset runs as it is shown; a `dataset` has the texts' ids as its paths."""
     from types import SimpleNamespace
 
-    from lossprint.app import coreset, data
+    from lossprint.app import data
+    from lossprint.app.views.coreset import numbers
     from lossprint.audit.coresets import coreset as coresets
     from lossprint.audit.export import export
 
@@ -404,7 +405,7 @@ def test_the_coreset_page_s_code_reads_the_texts(labelled, tmp_path, monkeypatch
     frame = data.coreset(loaded, ask).frame
     (tmp_path / "coreset.csv").write_text(export.csv_text(frame), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    made = coreset.snippets(loaded, frame, ask, "coreset.csv")
+    made = numbers.snippets(loaded, frame, ask, "coreset.csv")
     names: dict = {}
     exec(made["List of texts"], names)
     given = {row["id"]: (row["text"], row["label"]) for row in map(json.loads, labelled[0].open(encoding="utf-8"))}

@@ -7,7 +7,7 @@ import streamlit as st
 from helpers import make_run
 from streamlit.testing.v1 import AppTest
 
-from lossprint.app import charts_map, zones
+from lossprint.app.views.map import charts, zones
 from lossprint.audit.types import SCORES
 
 
@@ -241,14 +241,14 @@ def test_the_classes_of_a_selection():
 
 
 def test_the_figure_draws_hostile_labels_as_text():
-    points = charts_map.Points(
+    points = charts.Points(
         *(np.zeros(2) for _ in range(4)),
         np.array([1, 2]),
         ["<img src=x onerror=alert(1)>", None],
         np.array([0, 1]),
         np.array([True, False]),
     )
-    figure = charts_map.triage_map(
+    figure = charts.triage_map(
         ((0, 1), (0, 1)),
         np.zeros((60, 80), int),
         points,
@@ -270,7 +270,7 @@ def page(run, **query) -> AppTest:
         from pathlib import Path
 
         from lossprint.app import data
-        from lossprint.app.views import map as view
+        from lossprint.app.views.map import page as view
 
         view.render(data.load(Path(path)))
 

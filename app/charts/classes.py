@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from lossprint.app.agreement import Agreement
 from lossprint.app.charts.base import base_figure, palette, text, tint
+from lossprint.app.views.compare.agreement import Agreement
 
 LONGEST = 18  # characters of a class name beside a bar
 

@@ -10,7 +10,7 @@ from lossprint.app import data
 from lossprint.app.elements.question import Question, question
 from lossprint.app.questions import asking
 from lossprint.app.shared import decide, detail, guard, identity, parts
-from lossprint.app.strips import losses
+from lossprint.app.views.duplicates.strips import losses
 from lossprint.audit.review import queues
 from lossprint.audit.review.reviews import Conflict
 from lossprint.audit.types import LossprintError, Review

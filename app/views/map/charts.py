@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import plotly.graph_objects as go
 
-from lossprint.app import zones
 from lossprint.app.charts import base as charts
+from lossprint.app.views.map import zones
 
 HEIGHT = 520
 # Blue is the given label on every page, and hard samples are those whose given label was ahead.

@@ -4,14 +4,15 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from lossprint.app import data, strips
+from lossprint.app import data
 from lossprint.app.charts import base as charts
 from lossprint.app.questions import groups as grouping
 from lossprint.app.questions import keeping
 from lossprint.app.questions.groups import Table
 from lossprint.app.questions.keeping import POLICIES, Plan
 from lossprint.app.shared import browse, decide, detail, guard, parts
-from lossprint.app.strips import BEST
+from lossprint.app.views.duplicates import strips
+from lossprint.app.views.duplicates.strips import BEST
 
 PER_PAGE = (8, 16, 32)
 FILES = 2_000  # images that are opened at most to find the largest of each group

@@ -5,9 +5,10 @@ from collections.abc import Callable
 import pandas as pd
 import streamlit as st
 
-from lossprint.app import coreset, data
+from lossprint.app import data
 from lossprint.app.access import roles
 from lossprint.app.shared import parts
+from lossprint.app.views.coreset import numbers
 from lossprint.audit.coresets import coreset as coresets
 from lossprint.audit.coresets.coreset import Ask
 from lossprint.audit.datasets.source import OF_FILES
@@ -19,7 +20,7 @@ DROPPED = "_selection_dropped"  # what was deleted last and can be put back: (ru
 
 
 def files(loaded: data.Loaded, ask: Ask, percent: int, chosen: data.Coreset) -> None:
-    name = coreset.file_name(ask, percent)
+    name = numbers.file_name(ask, percent)
 
     def manifest() -> bytes:
         return _csv(coresets.manifest(chosen.source, chosen.frame))
@@ -36,8 +37,8 @@ def files(loaded: data.Loaded, ask: Ask, percent: int, chosen: data.Coreset) -> 
             )
             _download("Manifest", manifest, name.replace(".csv", "-manifest.csv"), "download-manifest", help=told)
         st.space("stretch")
-        key = f"save-{coreset.suggested_name(ask, percent)}"
-        saved = st.text_input("Save in the run as", coreset.suggested_name(ask, percent), key=key, width=260)
+        key = f"save-{numbers.suggested_name(ask, percent)}"
+        saved = st.text_input("Save in the run as", numbers.suggested_name(ask, percent), key=key, width=260)
         there = (saved or "").strip() in loaded.run.selections()
         st.button(
             "Replace" if there else "Save",
@@ -62,7 +63,7 @@ def _download(label: str, content: Callable[[], bytes], name: str, key: str, **o
 def in_code(loaded: data.Loaded, ask: Ask, percent: int, chosen: data.Coreset) -> None:
     st.subheader("Use it in code", anchor=False)
     st.caption("With the downloaded CSV in the folder that the code runs in.")
-    made = coreset.snippets(loaded, chosen.frame, ask, coreset.file_name(ask, percent))
+    made = numbers.snippets(loaded, chosen.frame, ask, numbers.file_name(ask, percent))
     for tab, text in zip(st.tabs(list(made)), made.values()):
         with tab:
             # No language: some of its colours are too pale. Wrapped: what scrolls cannot be reached by keyboard.
@@ -106,14 +107,14 @@ def saved(loaded: data.Loaded, able: list[str]) -> None:
 def _one_saved(loaded: data.Loaded, name: str, able: list[str]) -> None:
     path = loaded.run.selection_path(name)
     stamps = tuple(one.stat().st_mtime_ns for one in (path, outfile.record_path(path)) if one.exists())
-    record, ask = data.derived(loaded, coreset.kept_record, name, stamps)
+    record, ask = data.derived(loaded, numbers.kept_record, name, stamps)
     percent = None
     if ask is None:
         about = ["its record is gone, or the file was changed since"]
     else:
         about = [METHODS[ask.method].title if ask.method in METHODS else ask.method, _budget(ask)]
         about += [parts.plural(record["samples"], "sample")] * isinstance(record.get("samples"), int)
-        about += [coreset.options_in_words(ask.options)]
+        about += [numbers.options_in_words(ask.options)]
         about += [f"seed {ask.seed}"] * (ask.method in METHODS and METHODS[ask.method].chance)
         percent = _on_the_page(ask)
     with st.container(border=True, horizontal=True, vertical_alignment="center", gap="small", key=f"selection-{name}"):
@@ -141,12 +142,12 @@ def _on_the_page(ask: Ask) -> int | None:
     percent = None if ask.fraction is None else round(100 * ask.fraction)
     if percent is None or not 1 <= percent <= 100 or abs(100 * ask.fraction - percent) > 1e-9:
         return None
-    return percent if 0 <= ask.seed <= coreset.SEEDS and 0 <= ask.at_least <= coreset.LEAST else None
+    return percent if 0 <= ask.seed <= numbers.SEEDS and 0 <= ask.at_least <= numbers.LEAST else None
 
 
 def _budget(ask: Ask) -> str:
     if ask.fraction is not None:
-        return f"{coreset.per_cent(ask.fraction)} kept"
+        return f"{numbers.per_cent(ask.fraction)} kept"
     if ask.number is not None:
         return f"{ask.number:,} kept"
     return f"{ask.per_class:,} of each class" if ask.per_class is not None else ""

@@ -6,13 +6,14 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from lossprint.app import data, suggest
+from lossprint.app import data
 from lossprint.app.charts import base as charts
 from lossprint.app.elements import gallery
 from lossprint.app.shared import decide, detail, parts, story
 from lossprint.app.shared.later import later
 from lossprint.app.views import help as help_page
-from lossprint.app.views.duplicates import groups
+from lossprint.app.views.duplicates.page import groups
+from lossprint.app.views.overview import suggest
 from lossprint.audit.review import span_counts
 from lossprint.audit.types import SCORES
 

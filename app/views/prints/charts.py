@@ -7,7 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from lossprint.app.charts.base import base_figure, palette, tint
-from lossprint.app.shapes import Blocks
+from lossprint.app.views.prints.shapes import Blocks
 
 # From dark blue to yellow through grey, evenly in lightness, as cividis: it reads the same with any kind of
 # colour-blindness and in print. In the dark theme it starts lighter, so that low losses stand out against the page.

@@ -7,10 +7,12 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from lossprint.app import charts_coreset, coreset, data, saving
+from lossprint.app import data
 from lossprint.app.charts import base as charts
 from lossprint.app.elements import gallery
 from lossprint.app.shared import decide, detail, parts
+from lossprint.app.views.coreset import charts as charts_coreset
+from lossprint.app.views.coreset import numbers, saving
 from lossprint.audit.coresets.coreset import Ask
 from lossprint.audit.types import LossprintError
 from lossprint.scoring.coresets.methods import METHODS
@@ -32,7 +34,7 @@ def render(loaded: data.Loaded) -> None:
     if loaded.scores.empty:
         parts.empty("No training samples", "There is nothing to choose from in this run.", "search_off")
         return
-    lacks = {name: coreset.lacking(loaded, name) for name in coreset.ordered()}
+    lacks = {name: numbers.lacking(loaded, name) for name in numbers.ordered()}
     ask, percent = _controls([name for name, lack in lacks.items() if not lack], lacks)
     _note(ask.method, lacks)
     _measured(loaded, ask, lacks)
@@ -76,7 +78,7 @@ def _controls(names: list[str], lacks: dict[str, str]) -> tuple[Ask, int]:
             key="method",
             bind="query-params",
             format_func=lambda name: METHODS[name].title,
-            help=coreset.order_in_words(names),
+            help=numbers.order_in_words(names),
         )
     with right:
         percent = st.slider("Keep", 1, 100, 30, key="keep", format="%d %%", bind="query-params")
@@ -84,7 +86,7 @@ def _controls(names: list[str], lacks: dict[str, str]) -> tuple[Ask, int]:
         least = st.number_input(
             "At least of each class",
             0,
-            coreset.LEAST,
+            numbers.LEAST,
             1,
             key="least",
             bind="query-params",
@@ -96,7 +98,7 @@ def _controls(names: list[str], lacks: dict[str, str]) -> tuple[Ask, int]:
         seed = st.number_input(
             "Seed",
             0,
-            coreset.SEEDS,
+            numbers.SEEDS,
             0,
             key="seed",
             bind="query-params",
@@ -124,12 +126,12 @@ def _controls(names: list[str], lacks: dict[str, str]) -> tuple[Ask, int]:
 def _note(method: str, lacks: dict[str, str]) -> None:
     info = METHODS[method]
     st.markdown(f"**{info.title}.** {info.meaning}")
-    if advice := coreset.advice():
+    if advice := numbers.advice():
         with st.expander("What to choose when", icon=":material/help:"):
             st.markdown("\n".join(f"- **{when}**: {choose}. {why}" for when, choose, why in advice))
             st.markdown(f"Surer than any rule is to measure on your own data, by `lossprint coreset evaluate`. {ALL}")
     with st.expander("All methods, those worth choosing first", icon=":material/list:"):
-        rows = [(coreset.kind(name), METHODS[name].title, METHODS[name].meaning, lack) for name, lack in lacks.items()]
+        rows = [(numbers.kind(name), METHODS[name].title, METHODS[name].meaning, lack) for name, lack in lacks.items()]
         table = pd.DataFrame(rows, columns=["kind", "method", "keeps", "lacks"])
         if not table["lacks"].any():
             table = table.drop(columns="lacks")
@@ -166,23 +168,23 @@ def _take(method: str) -> None:
 
 def _measured(loaded: data.Loaded, ask: Ask, lacks: dict[str, str]) -> None:
     st.subheader("What was measured", anchor=False)
-    found = data.derived(loaded, coreset.measured, loaded.run.evaluation_stamp())
+    found = data.derived(loaded, numbers.measured, loaded.run.evaluation_stamp())
     if found is None or found.cells.empty:
         _unmeasured(loaded, ask)
         return
     top = st.container(border=True, gap="small")
     view = _view(found, ask)
     on = parts.SPLITS.get(view.split, view.split)
-    at = coreset.place(view.cells, ask.method, ask.fraction)
-    pick = coreset.to_choose(found.cells, view.way, at, ask.method)
+    at = numbers.place(view.cells, ask.method, ask.fraction)
+    pick = numbers.to_choose(found.cells, view.way, at, ask.method)
     elsewhere = pick if view.split != "val" else None
-    said = coreset.sentences(view.cells, ask.method, ask.fraction, view.judged, elsewhere, on)
+    said = numbers.sentences(view.cells, ask.method, ask.fraction, view.judged, elsewhere, on)
     with top:
         parts_ = [
             f'<p style="font-size:1.2rem;line-height:1.45;margin:0 0 .3rem">{html.escape(one)}</p>' for one in said
         ]
         st.html(f'<div class="sentences">{"".join(parts_)}</div>')
-        about = f"Judged on {on} images; {coreset.way_in_words(view.way)}."
+        about = f"Judged on {on} images; {numbers.way_in_words(view.way)}."
         if ask.options != view.way[2]:
             about += " Measured with other options than those set above."
         if found.outdated:
@@ -200,10 +202,10 @@ def _measured(loaded: data.Loaded, ask: Ask, lacks: dict[str, str]) -> None:
         _overlap(loaded, view, ask)
     wanted = view.cells[(view.cells["method"] == ask.method) & np.isclose(view.cells["fraction"], ask.fraction)]
     if wanted.empty:
-        with st.expander(f"Measure {METHODS[ask.method].title} at {coreset.per_cent(ask.fraction)}"):
-            more = [ask.fraction] + [1.0] * (coreset.whole(view.cells) is None)
+        with st.expander(f"Measure {METHODS[ask.method].title} at {numbers.per_cent(ask.fraction)}"):
+            more = [ask.fraction] + [1.0] * (numbers.whole(view.cells) is None)
             seeds = int(view.cells["seeds"].max())
-            _command(coreset.command(loaded, ask, more, seeds, view.way))
+            _command(numbers.command(loaded, ask, more, seeds, view.way))
 
 
 def _unmeasured(loaded: data.Loaded, ask: Ask) -> None:
@@ -226,7 +228,7 @@ def _unmeasured(loaded: data.Loaded, ask: Ask) -> None:
         "compares them on held-out images. What it finds is shown here.",
         "model_training",
     )
-    _command(coreset.command(loaded, ask, fractions))
+    _command(numbers.command(loaded, ask, fractions))
     seconds = loaded.run.manifest["facts"].get("record", {}).get("seconds")
     took = f" That one took {_duration(seconds)} on this run's machine." if seconds else ""
     st.caption(f"Each training has as many steps as that of the audit itself.{took} {BEFORE} {ALL}")
@@ -240,12 +242,12 @@ def _command(line: str) -> None:
     st.code(line, language=None, wrap_lines=True)
 
 
-def _view(found: coreset.Measured, ask: Ask) -> _View:
+def _view(found: numbers.Measured, ask: Ask) -> _View:
     """What is shown of the measurements; asked only where there is a choice."""
     cells = found.cells
     splits = [name for name in ("test", "val") if (cells["split"] == name).any()]
-    ways = coreset.ways(cells)
-    judged = [name for name in coreset.PER_CENT if cells[name].notna().any()]
+    ways = numbers.ways(cells)
+    judged = [name for name in numbers.PER_CENT if cells[name].notna().any()]
     split, way, what = splits[0], next((one for one in ways if one[2] == ask.options), ways[0]), judged[0]
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom", key="coreset-view"):
         what = st.selectbox(
@@ -253,7 +255,7 @@ def _view(found: coreset.Measured, ask: Ask) -> _View:
             judged,
             key="c_judged",
             bind="query-params",
-            format_func=coreset.PER_CENT.get,
+            format_func=numbers.PER_CENT.get,
             width=240,
         )
         if len(splits) > 1:
@@ -267,7 +269,7 @@ def _view(found: coreset.Measured, ask: Ask) -> _View:
                 help="Methods that look at validation images while they choose are judged fairly on test images only.",
             )
         if len(ways) > 1:
-            words = {coreset.way_in_words(one): one for one in ways}
+            words = {numbers.way_in_words(one): one for one in ways}
             default = list(words.values()).index(way)
             way = words[
                 st.selectbox("Trained", list(words), index=default, key="c_way", bind="query-params", width=300)
@@ -282,8 +284,8 @@ def _view(found: coreset.Measured, ask: Ask) -> _View:
 def _figure(view: _View, ask: Ask, alt: str) -> None:
     cells = view.cells
     titles = {name: METHODS[name].title if name in METHODS else name for name in cells["method"].unique()}
-    rest = coreset.others(cells, ask.method)
-    shown = rest[: coreset.MOST]
+    rest = numbers.others(cells, ask.method)
+    shown = rest[: numbers.MOST]
     if len(rest) > 0:
         options = [name for name in titles if name not in ("random", "recommended")]
         picked = st.multiselect(
@@ -296,13 +298,13 @@ def _figure(view: _View, ask: Ask, alt: str) -> None:
         )
         shown = picked or shown
     parts_ = cells[cells["fraction"] < 1]
-    all_ = coreset.whole(cells)
+    all_ = numbers.whole(cells)
     if parts_.empty:
         st.caption("Only the training on all samples is done so far.")
         return
     loud = (ask.method, "random", "recommended", *shown)
     drawn = {name: titles[name] for name in METHODS if name in titles and name in loud}
-    spread = coreset.SPREADS[view.judged]
+    spread = numbers.SPREADS[view.judged]
 
     def shaped(frame: pd.DataFrame) -> pd.DataFrame:
         frame = frame[frame["method"].isin(list(drawn)) & (frame["fraction"] < 1)]
@@ -316,7 +318,7 @@ def _figure(view: _View, ask: Ask, alt: str) -> None:
         chosen=ask.method,
         wanted=ask.fraction,
         whole=None if all_ is None else (100 * all_[view.judged], 100 * all_[spread]),
-        what=f"{coreset.PER_CENT[view.judged].lower()} (%)",
+        what=f"{numbers.PER_CENT[view.judged].lower()} (%)",
         dark=parts.dark(),
     )
     parts.chart(figure, alt, "coreset-measured")
@@ -324,7 +326,7 @@ def _figure(view: _View, ask: Ask, alt: str) -> None:
 
 
 def _table(view: _View) -> None:
-    shown = coreset.table(view.cells)
+    shown = numbers.table(view.cells)
     number, text = st.column_config.NumberColumn, st.column_config.TextColumn
     if shown["noisy"].isna().all():
         shown = shown.drop(columns="noisy")
@@ -352,11 +354,11 @@ def _table(view: _View) -> None:
 
 
 def _overlap(loaded: data.Loaded, view: _View, ask: Ask) -> None:
-    at = coreset.place(view.cells[view.cells["fraction"] < 1], ask.method, ask.fraction)
-    shown = coreset.shared(loaded.run.overlap(), ask.method, at, view.way[2])
+    at = numbers.place(view.cells[view.cells["fraction"] < 1], ask.method, ask.fraction)
+    shown = numbers.shared(loaded.run.overlap(), ask.method, at, view.way[2])
     if shown.empty:
         return
-    st.markdown(f"**The same samples as other methods, at {coreset.per_cent(at)}**")
+    st.markdown(f"**The same samples as other methods, at {numbers.per_cent(at)}**")
     st.dataframe(
         shown,
         hide_index=True,
@@ -367,7 +369,7 @@ def _overlap(loaded: data.Loaded, view: _View, ask: Ask) -> None:
         },
         alt=f"What {METHODS[ask.method].title} shares with the other methods",
     )
-    st.caption(f"By chance two subsets of this size share about {coreset.per_cent(at)}.")
+    st.caption(f"By chance two subsets of this size share about {numbers.per_cent(at)}.")
 
 
 # ---------------------------------------------------------------------------------------------- the subset

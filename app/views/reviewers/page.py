@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from lossprint.app import charts_reviewers, data
+from lossprint.app import data
 from lossprint.app.access import roles
 from lossprint.app.questions import differing
 from lossprint.app.shared import decide, parts
+from lossprint.app.views.reviewers import charts
 from lossprint.audit.review import assigning
 from lossprint.audit.types import LossprintError
 
@@ -167,7 +168,7 @@ def _pairs(found: assigning.Agreement) -> None:
     st.markdown("**Each two reviewers**")
     if len(found.reviewers) <= DRAWN:
         parts.chart(
-            charts_reviewers.agreement_matrix(found.pairs, dark=parts.dark()),
+            charts.agreement_matrix(found.pairs, dark=parts.dark()),
             "How often each two reviewers gave the same answer: "
             + "; ".join(
                 f"{row.first} and {row.second} {100 * row.raw:.0f} % of {row.samples}"

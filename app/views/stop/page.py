@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from lossprint.app import charts_stop, data
+from lossprint.app import data
 from lossprint.app.questions import asking
 from lossprint.app.shared import parts
+from lossprint.app.views.stop import charts
 from lossprint.audit.review import queues, span_counts, stopping
 from lossprint.audit.review.strata import ENOUGH
 
@@ -111,7 +112,7 @@ def _sentences(found: stopping.Stopping, of_videos: list[str]) -> None:
 def _curve(found: stopping.Stopping) -> None:
     st.subheader("Yield", anchor=False)
     st.caption("Errors found against suggestions reviewed, in the order of the answers. Flat: little more to be found.")
-    figure = charts_stop.yield_curve(found.curve, found.ahead, found.coming, dark=parts.dark())
+    figure = charts.yield_curve(found.curve, found.ahead, found.coming, dark=parts.dark())
     alt = f"Errors found against suggestions reviewed: {found.errors} of {found.answered}"
     parts.chart(figure, alt, "stop-yield")
 
@@ -119,7 +120,7 @@ def _curve(found: stopping.Stopping) -> None:
 def _tenths(found: stopping.Stopping) -> None:
     st.subheader("Down the queue", anchor=False)
     st.caption("Share of errors in each tenth of the queue, most suspicious first. Pale: less than half reviewed.")
-    figure = charts_stop.tenths(found.tenths, dark=parts.dark())
+    figure = charts.tenths(found.tenths, dark=parts.dark())
     parts.chart(figure, "Share of errors in each tenth of the queue, with 90 % intervals", "stop-tenths")
 
 

@@ -4,11 +4,12 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from lossprint.app import data, health
+from lossprint.app import data
 from lossprint.app.charts import classes
 from lossprint.app.elements import gallery
-from lossprint.app.health import Health
 from lossprint.app.shared import decide, detail, parts
+from lossprint.app.views.classes import health
+from lossprint.app.views.classes.health import Health
 
 PICTURES = 24  # classes up to which the table shows thumbnails
 SHOWN = 9  # samples of each kind in the detail: a row at full width

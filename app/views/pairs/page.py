@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from lossprint.app import data, partners
+from lossprint.app import data
 from lossprint.app.charts import base as charts
 from lossprint.app.elements import gallery
 from lossprint.app.shared import detail, parts
+from lossprint.app.views.pairs import partners
 from lossprint.scoring.labels import SUSPECT
 
 SCOPES = {"Its own class": "class", "All classes": "all"}

@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from lossprint.app import agreement, data, main
-from lossprint.app.agreement import Agreement
+from lossprint.app import data, main
 from lossprint.app.charts import classes
 from lossprint.app.elements import gallery
 from lossprint.app.shared import decide, detail, parts
+from lossprint.app.views.compare import agreement
+from lossprint.app.views.compare.agreement import Agreement
 from lossprint.app.views.help import about
 from lossprint.audit.types import SCORES, LossprintError
 from lossprint.scoring.labels import SUSPECT

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lossprint.app import charts_map, data, zones
+from lossprint.app import data
+from lossprint.app.views.map import charts, zones
 from lossprint.audit.types import SCORES
 
 FLAGGED = 300  # flagged samples that are drawn in any case, the most severe ones
@@ -17,7 +18,7 @@ class View:
     ranges: tuple
     crowd: np.ndarray
     mine: np.ndarray | None
-    points: charts_map.Points
+    points: charts.Points
     regions: list[zones.Region]
     missing: int
 
@@ -61,7 +62,7 @@ def view(loaded: data.Loaded, x: str, y: str, scale: str, zone: str | None) -> V
     if keep is not None:
         mine, crowd = field.counts, zones.density(across, up)
     rows = field.points
-    points = charts_map.Points(
+    points = charts.Points(
         across.at[rows].astype(float).round(6),
         up.at[rows].astype(float).round(6),
         zones.known(scores, x)[rows],

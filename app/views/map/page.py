@@ -6,10 +6,12 @@ from dataclasses import replace
 import numpy as np
 import streamlit as st
 
-from lossprint.app import charts_map, data, triage, zones
+from lossprint.app import data
 from lossprint.app.charts import base as charts
 from lossprint.app.elements import gallery
 from lossprint.app.shared import decide, detail, guard, parts
+from lossprint.app.views.map import charts as charts_map
+from lossprint.app.views.map import triage, zones
 from lossprint.audit.types import SCORES
 
 ALL = "All"

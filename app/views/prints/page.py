@@ -7,11 +7,12 @@ import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
 
-from lossprint.app import charts_prints, data, shapes
+from lossprint.app import data
 from lossprint.app.elements import gallery
-from lossprint.app.shapes import SHAPES, said
 from lossprint.app.shared import decide, detail, parts
 from lossprint.app.shared.browse import PER_PAGE
+from lossprint.app.views.prints import charts, shapes
+from lossprint.app.views.prints.shapes import SHAPES, said
 from lossprint.audit.types import SCORES, Trajectory
 
 ALL_CLASSES, ALL_SHAPES = "All classes", "All shapes"
@@ -86,7 +87,7 @@ def _shape_figures(loaded: data.Loaded, split: str, label: int | None, shown: in
     found, steps = data.derived(loaded, _shapes, split), data.trajectory(loaded, split).checkpoints
     bands = data.derived(loaded, _groups, split, label)[-1]
     top = 1.05 * max(found.high, float(np.nanmax(bands, initial=0)))
-    look = partial(charts_prints.shape, checkpoints=steps, low=found.low, top=top, dark=dark)
+    look = partial(charts.shape, checkpoints=steps, low=found.low, top=top, dark=dark)
     return [look(one, faint=shown not in (None, at)) for at, one in enumerate(bands)]
 
 
@@ -100,7 +101,7 @@ def _class_figures(loaded: data.Loaded, labels: tuple[int, ...], dark: bool) -> 
     low, high = shapes.levels(len(loaded.classes))
     top = 1.05 * max(high, *(float(np.nanmax(bands, initial=0)) for bands, _ in known.values()))
     mine = [{word: (bands[at], steps) for word, (bands, steps) in known.items()} for at in range(len(labels))]
-    return [charts_prints.class_bands(one, low=low, top=top, dark=dark) for one in mine]
+    return [charts.class_bands(one, low=low, top=top, dark=dark) for one in mine]
 
 
 def _values(loaded: data.Loaded, split: str, sort: str) -> np.ndarray:
@@ -300,7 +301,7 @@ def _heat_chart(view: View, rows: tuple[int, int] | None) -> None:
     chosen, steps = view.chosen, view.trajectory.checkpoints
     cells = data.derived(view.loaded, _blocks, chosen.split, chosen.label, chosen.shape, chosen.sort)
     title = _title(chosen.sort)
-    figure = charts_prints.heat(
+    figure = charts.heat(
         cells,
         steps,
         _notes(view, cells),

@@ -8,9 +8,10 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from lossprint.app import bring, data
+from lossprint.app import data
 from lossprint.app.access import roles
 from lossprint.app.shared import decide, parts
+from lossprint.app.views.export import bring
 from lossprint.audit.datasets.turns import noun_of
 from lossprint.audit.export import export, labelstudio, manifests, outfile
 from lossprint.audit.export.applied import Applied, applied

@@ -6,8 +6,9 @@ import shlex
 import pandas as pd
 import streamlit as st
 
-from lossprint.app import charts_loop, data
+from lossprint.app import data
 from lossprint.app.shared import decide, parts
+from lossprint.app.views.loop import charts
 from lossprint.audit.comparison import compare as loop
 from lossprint.audit.runs.mirror import shown
 
@@ -129,11 +130,11 @@ def _figures(loaded: data.Loaded, found: loop.Summary) -> None:
         st.subheader("Accuracy", anchor=False)
         st.caption("A dot for each seed, a line at the mean. Thin lines join trainings that began alike.")
         means = ", ".join(f"{loop.NAMES[arm]} {100 * accuracy[arm].mean():.1f} %" for arm in accuracy)
-        parts.chart(charts_loop.arms(accuracy, dark=parts.dark()), f"Mean accuracy: {means}", "loop-arms")
+        parts.chart(charts.arms(accuracy, dark=parts.dark()), f"Mean accuracy: {means}", "loop-arms")
     with right:
         st.subheader("By class", anchor=False)
         table = loop.by_class(found, loaded.classes)
-        most = charts_loop.MOST
+        most = charts.MOST
         shown = table
         if len(table) > most:
             shown = table.loc[table["change"].abs().nlargest(most, keep="first").index].sort_values("change")
@@ -142,7 +143,7 @@ def _figures(loaded: data.Loaded, found: loop.Summary) -> None:
         alt = "Change of accuracy by class in points: " + ", ".join(
             f"{row['class']} {row['change']:+.1f}" for _, row in shown.iloc[::-1].head(12).iterrows()
         )
-        parts.chart(charts_loop.by_class(shown, dark=parts.dark()), alt, "loop-classes")
+        parts.chart(charts.by_class(shown, dark=parts.dark()), alt, "loop-classes")
 
 
 def _measured(table: pd.DataFrame, found: loop.Summary) -> None:
