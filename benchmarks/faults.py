@@ -43,7 +43,7 @@ from faults_stages import (  # beside this file
 )
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before numpy: a process with threads cannot be forked safely
-TESTS = Path(__file__).resolve().parent.parent / "tests"
+TESTS = Path(__file__).resolve().parent.parent / "tests" / "support"
 IGNORED = {"created", "seconds", "written", "at", "exported", "date"}
 SHARES = {  # of the kills
     "record": 42, "loop": 20, "curvature": 20, "embed": 10, "score": 24, "find": 10, "export": 24, "report": 10,

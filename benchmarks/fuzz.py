@@ -5,8 +5,8 @@
 Each target runs in a process of its own that may take MEMORY more bytes of address space than it has after loading, and
 prints each failure with the number that makes its input again: `--only TARGET --seed S --first NUMBER --inputs 1`. A
 target fails by a traceback, more than five seconds of work on one input, a crash of the process, or half a file that is
-left. Ends with one table, and with 1 where anything failed. Inputs are made by tests/mutation.py, hostile ones by
-tests/hostile_files.py; the tests of the suite run the same targets on a few inputs.
+left. Ends with one table, and with 1 where anything failed. Inputs are made by mutation.py of tests/support, hostile
+ones by hostile_files.py; the tests of the suite run the same targets on a few inputs.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from pathlib import Path
 from queue import Empty
 from random import Random
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "support"))
 
 MEMORY = 4 << 30
 STUCK = 300  # seconds without a finished input, whatever the machine does, before a process counts as hanging

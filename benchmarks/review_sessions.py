@@ -265,7 +265,7 @@ def databases(kind: str) -> Iterator[str | None]:
     if kind == "sqlite":
         yield None
         return
-    sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
+    sys.path.append(str(Path(__file__).resolve().parent.parent / "tests" / "support"))
     from postgres import new_database, running_postgresql
 
     with running_postgresql() as server:

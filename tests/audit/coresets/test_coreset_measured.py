@@ -169,7 +169,7 @@ def test_the_page_offers_it_and_a_click_takes_it(run, monkeypatch):
 
 
 def test_the_methods_offered_first_are_those_of_the_best_mean_rank_in_the_measured_tables():
-    page = (Path(__file__).parent.parent / "docs" / "coresets-measured.md").read_text()
+    page = (Path(__file__).parent.parent.parent.parent / "docs" / "coresets-measured.md").read_text()
     tables = re.findall(r"^\| method \| 1 % \| 5 % .*\n\|[ -|]+\n((?:\|.*\n)+)", page, re.M)
     assert len(tables) == 4
     rows = [re.findall(r"^\| (\w+) \| (.*) \|$", table, re.M) for table in tables]

@@ -19,7 +19,7 @@ SHARED = {"sample"}  # the sample that is looked at, on purpose
 
 
 def test_no_control_of_a_page_is_one_of_another_page(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "benchmarks"))
+    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent.parent / "benchmarks"))
     tabs = importlib.import_module("load_tab")
     run = make_run(tmp_path, kind="folder", train=30, held_out=6)
     flag_many(run)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hostile_files import KINDS, SLOW
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 CASES = [(kind, name) for kind, cases in KINDS.items() for name in cases if name not in SLOW]
 FILES = sorted(file for folder in ("scoring", "audit", "app") for file in (ROOT / folder).rglob("*.py"))
 # What unpickles, runs text or starts a shell. numpy and torch are looked at call by call.

@@ -21,7 +21,7 @@ from lossprint.audit.runs.run import STAGES
 from lossprint.audit.types import SCORES
 from lossprint.scoring.coresets.methods import ADVICE, METHODS
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 DOCS = ROOT / "docs"
 BLOCK = re.compile(r"^```(\w+)(?: title=\"([^\"]+)\")?\n(.*?)^```$", re.S | re.M)
 GENERATED = ("scores.md", "reference/")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 FORBIDDEN = {
     "scoring": ("lossprint.audit", "lossprint.app", "streamlit", "plotly", "PIL", "pyarrow"),
     "audit": ("lossprint.app", "streamlit", "plotly"),

@@ -17,7 +17,7 @@ from sqlalchemy import create_engine, text
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs.run import open_run
 
-BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+BENCHMARKS = Path(__file__).parent.parent.parent / "benchmarks"
 OPTIONS = {"sessions": 3, "minutes": 0.001, "one": 0.001, "pause": 0.02, "seed": 1, "after": 0}
 SHARES = {"labels": {"page turn": 0.4, "decision": 0.4, "drawer": 0.1, "next page": 0.1}}
 

@@ -16,7 +16,7 @@ from helpers import refused
 from lossprint.audit.cli import main as cli
 from lossprint.audit.runs.run import version
 
-README = Path(__file__).parent.parent / "README.md"
+README = Path(__file__).parent.parent.parent.parent / "README.md"
 
 
 def lossprint(*arguments) -> tuple[int, str]:

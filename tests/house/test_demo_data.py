@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-ASSETS = Path(__file__).resolve().parents[1] / "assets"
+ASSETS = Path(__file__).resolve().parents[2] / "assets"
 DEMO = ASSETS / "demo"
 SCRIPT = runpy.run_path(str(ASSETS / "make_demo.py"))
 GROUPS = ({"T-shirt", "pullover", "dress", "coat", "shirt"}, {"sandal", "sneaker", "ankle boot"})

@@ -12,7 +12,7 @@ import scipy.stats
 from lossprint.scoring import correlation, trajectory
 from lossprint.scoring.correlation import Undefined
 
-GOLDEN = Path(__file__).parent / "data" / "cld_official.npz"
+GOLDEN = Path(__file__).parent.parent / "data" / "cld_official.npz"
 
 
 def made_up(checkpoints=12, samples=60, validation=40, classes=4, seed=0):

@@ -9,7 +9,7 @@ from helpers import as_script
 
 from lossprint.audit import open_run
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 TEXT = (EXAMPLES / "README.md").read_text()
 
 # name, options, epochs, (training, validation) samples, task, recording, least share of the planted errors found

@@ -12,7 +12,7 @@ from lossprint.audit.types import SCORES
 from lossprint.audit.workflow.audit import score
 from lossprint.scoring.coresets.methods import ADVICE
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 TEXT = (ROOT / "README.md").read_text()
 
 

@@ -11,7 +11,7 @@ from helpers import BENCHMARKS, as_script
 
 from lossprint.audit.runs.run import open_run
 
-TRUTH = Path(__file__).parent.parent / "assets" / "demo" / "truth.csv"
+TRUTH = Path(__file__).parent.parent.parent / "assets" / "demo" / "truth.csv"
 
 
 @pytest.fixture(params=["experts", "stopping", "sessions", "keys"])

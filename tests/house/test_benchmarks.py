@@ -44,7 +44,7 @@ def test_figures_of_label_errors(monkeypatch):
 
 def test_label_errors_runs_small(tmp_path):
     """Beside the real cleanlab, on the demo's images of three classes; the figures of so small a run mean nothing."""
-    demo = Path(__file__).parent.parent / "assets" / "demo" / "truth.csv"
+    demo = Path(__file__).parent.parent.parent / "assets" / "demo" / "truth.csv"
     data, kept = cut_demo(tmp_path / "data", 40, 8), tmp_path / "kept"
     options = ["--data", data, demo, "--no-demo", "--seeds", 0, 1, "--epochs", 3, "--jobs", 1, "--keep", kept]
     told = as_script(BENCHMARKS / "label_errors.py", *options)
@@ -77,7 +77,7 @@ def test_duplicates_runs_small(small_dataset):
 
 
 def test_against_truth_prints_its_table(audited):
-    truth = Path(__file__).parent.parent / "assets" / "demo" / "truth.csv"
+    truth = Path(__file__).parent.parent.parent / "assets" / "demo" / "truth.csv"
     told = as_script(BENCHMARKS / "against_truth.py", audited, truth)
     assert "label_error: AUROC" in told and "near pairs found" in told
 

@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import networks_of_users
 import numpy as np
 import pandas as pd
 import pytest
@@ -26,7 +27,7 @@ from lossprint.audit.training.checkpoints import record_command
 from lossprint.audit.workflow.audit import audit, score
 from lossprint.audit.workflow.from_checkpoints import record
 
-MODULES = Path(__file__).parent / "networks_of_users.py"
+MODULES = Path(networks_of_users.__file__)
 CLASSES = ["bag", "dress", "sandal"]
 
 

@@ -27,7 +27,7 @@ from lossprint.audit.system.csvfile import unguard
 from lossprint.audit.types import SCORES, Finding, LossprintError
 
 CLASSES = ("bag", "coat", "shirt")
-BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+BENCHMARKS = Path(__file__).parent.parent.parent / "benchmarks"
 
 
 def make_run(

@@ -237,9 +237,8 @@ def test_methods_that_the_run_lacks_something_for_are_not_offered_but_told(run, 
     run.write_scores(scores)
     app = open_page(run, monkeypatch)
     options = app.selectbox(key="method").options
-    assert (
-        {"CLD, most aligned", "Facility location"} <= set(options) - {"AUM, easy", "GRAD-MATCH"} == set(options)
-    )  # no margins, no weights
+    assert "CLD, most aligned" in options and "Facility location" in options
+    assert "AUM, easy" not in options and "GRAD-MATCH" not in options  # no margins, no weights
     assert options[:5] == [METHODS[name].title for name in methods.FIRST if name != "ccs_cleaned"]
     table = next(frame.value for frame in app.dataframe if "keeps" in frame.value).set_index("method")
     assert table["lacks"]["AUM, easy"] == "the score AUM" and table["lacks"]["Random"] == ""

@@ -293,7 +293,7 @@ BOMBS: dict[str, Case] = {
 
 def defuse(folder: str) -> None:
     """Called in a process of its own: all bombs under a limit of memory; prints what went wrong with each."""
-    sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
+    sys.path.insert(0, str(Path(__file__).parent.parent.parent / "benchmarks"))
     from fuzz import limit_memory
 
     limit_memory(BOMB_MEMORY)
