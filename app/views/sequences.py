@@ -9,6 +9,7 @@ from lossprint.app import sequences as view
 from lossprint.app.gallery.gallery import gallery
 from lossprint.app.gallery.timeline import timeline
 from lossprint.audit import spans
+from lossprint.audit.review import Conflict
 from lossprint.audit.types import LossprintError
 
 CHOSEN, ENDS, LOOKED, AGAIN, REVEAL = "seq-span", "seq-ends", "seq-looked", "_seq-again", "seq-reveal"
@@ -340,12 +341,15 @@ def _decide(
 ) -> None:
     span = videos.spans[videos.spans["span"] == name].iloc[0]
     frames = videos.frames.iloc[videos.rows[span["sequence"]]]
-    mine = history[history["finding"] == name]
     try:
         rows = spans.decide(frames, span, choice, label=label, **edges)
         left = spans.left_over(history, span, rows, frames)
         rows = pd.concat([left.astype(object), rows.astype(object)], ignore_index=True) if len(left) else rows
-        decide.store_rows(loaded, name, rows, seen=int(mine["id"].max()) if len(mine) else 0)
+        rows = rows.assign(finding=name).astype(object)
+        decide.store(loaded, rows.where(rows.notna(), None).to_dict("records"), seen=decide.last_seen(history, [name]))
+    except Conflict as conflict:
+        st.session_state["_error"] = decide.meanwhile(conflict)
+        return
     except LossprintError as error:
         st.session_state["_error"] = f"The decision was not stored: {error}"
         return
