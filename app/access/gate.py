@@ -28,6 +28,7 @@ SAFE = ("GET", "HEAD", "OPTIONS")
 # What a browser may send over its websocket under a login. What else there is concerns the whole server (emptying
 # everybody's caches) or a developer, and is for owners.
 MESSAGES = {"rerun_script", "stop_script", "app_heartbeat", "file_urls_request"}
+OPERATIONS = {"deferred_file", "dataframe_chunk"}  # of the session itself: the file of its button, rows of its table
 USER = "_streamlit_user"
 
 
@@ -139,10 +140,13 @@ def _heard(receive, headers: dict):
             if message["type"] != "websocket.receive":
                 return message
             try:
-                kind = BackMsg.FromString(message.get("bytes") or b"").WhichOneof("type")
+                sent = BackMsg.FromString(message.get("bytes") or b"")
             except DecodeError:
                 continue
-            if kind in MESSAGES or _visitor(headers).may("owner"):
+            operations = {field.name for field, _ in sent.backend_operation_request.ListFields() if field.message_type}
+            if sent.WhichOneof("type") in MESSAGES or (operations and operations <= OPERATIONS):
+                return message
+            if _visitor(headers).may("owner"):
                 return message
 
     return heard

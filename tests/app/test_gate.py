@@ -227,9 +227,12 @@ def test_a_page_of_another_site_opens_no_websocket_and_changes_nothing(origin, a
 def test_what_concerns_everybody_is_for_owners_on_the_websocket_too(monkeypatch, role, whole):
     from streamlit.proto.BackMsg_pb2 import BackMsg
 
-    harmless = [BackMsg(app_heartbeat=True), BackMsg(stop_script=True)]
-    harmless[0].rerun_script.query_string = "run=demo"
-    sent = [BackMsg(clear_cache=True), harmless[0], BackMsg(debug_shutdown_runtime=True), harmless[1]]
+    harmless = [BackMsg(app_heartbeat=True), BackMsg(stop_script=True), BackMsg(), BackMsg()]
+    harmless[2].rerun_script.query_string = "run=demo"
+    harmless[3].backend_operation_request.deferred_file.SetInParent()
+    install = BackMsg()
+    install.backend_operation_request.install_skills.SetInParent()
+    sent = [BackMsg(clear_cache=True), *harmless[:2], BackMsg(debug_shutdown_runtime=True), install, *harmless[2:]]
     arriving = iter(
         [{"type": "websocket.connect"}]
         + [{"type": "websocket.receive", "bytes": one.SerializeToString()} for one in sent]
@@ -248,9 +251,9 @@ def test_what_concerns_everybody_is_for_owners_on_the_websocket_too(monkeypatch,
 
     scope = {"type": "websocket", "path": "/_stcore/stream", "headers": [(b"host", b"localhost")], "query_string": b""}
     asyncio.run(gate.Gate(app, hosts=HERE)(scope, receive, None))
-    through = [BackMsg.FromString(one["bytes"]).WhichOneof("type") for one in reached if "bytes" in one]
+    through = [BackMsg.FromString(one["bytes"]) for one in reached if "bytes" in one]
     assert reached[0]["type"] == "websocket.connect"
-    assert through == [one.WhichOneof("type") for one in (sent if whole else harmless)]
+    assert through == (sent if whole else harmless)
 
 
 def test_every_answer_has_its_headers_and_cookies_are_for_https_where_that_is_used():
