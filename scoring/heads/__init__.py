@@ -1,4 +1,4 @@
-"""Heads on frozen features: who is mislabelled, who is foreign, from (N, d) vectors; imports numpy, scipy and `scoring`.
+"""Heads on frozen features: which of (N, d) vectors are mislabelled or foreign; imports numpy, scipy and `scoring`.
 
 Only `linear`, the head that is trained, imports torch.
 """

@@ -1,4 +1,4 @@
-"""Features in blocks of rows, so that a memory-mapped file of a million is never in memory, with what must be checked."""
+"""Features in blocks of rows, so that a memory map of a million rows is never in memory, and what must be checked."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

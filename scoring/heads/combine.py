@@ -1,8 +1,8 @@
 """One ranking of label errors from the heads on frozen features, and one from two views of the same samples.
 
-N samples, C classes. All parts are out of fold, or of a head that its weight decay keeps from learning labels by heart.
-How parts are weighed was decided once, on four datasets of features at once (`benchmarks/frozen.py`); no weight looks at
-which labels are wrong.
+N samples, C classes. All parts are out of fold, or of a head that its weight decay keeps from learning labels by
+heart. How parts are weighed was decided once, on four sets of features together (`benchmarks/frozen.py`) and with their
+truth in hand; where it is applied, no weight looks at which labels are wrong.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,8 @@ from scipy.stats import rankdata
 
 from lossprint.scoring.heads.lda import margins
 
-VOTE = 0.5  # of the vote's rank against ridge's and the trained head's, where all three are as accurate
+VOTE = DISCRIMINANT = 0.5  # of their ranks against ridge's and the trained head's
+POWER = 3.0  # of a view's odds
 FEW = 20  # samples: below it a class has no mean worth the name
 
 
@@ -43,18 +44,20 @@ def rank(
 ) -> Ranking:
     """The ranking, from labels (N,), `lda.OutOfFold`'s discriminant and ridge (N, C), aum (N,) and `vote` (N, C).
 
-    suspicion is the mean of three ranks of margins: ridge's out of fold, the trained head's mean over its epochs (AUM,
-    arXiv 2001.10528), and the vote's, which counts half, and less where neighbours name fewer given labels right than
-    ridge does: by the square of the ratio of the odds. Ranks, since the three margins have nothing else in common.
+    suspicion is the mean of four ranks of margins: ridge's out of fold, the trained head's mean over its epochs (AUM,
+    arXiv 2001.10528), at half weight the discriminant's, and the vote's at half weight, and less where neighbours name
+    fewer given labels right than ridge does: by the square of the ratio of the odds. Ranks, since the margins have
+    nothing else in common.
     """
     labels, shapes = np.asarray(labels), [np.shape(one) for one in (log_probabilities, ridge, shares)]
     n = len(labels)
     if np.shape(aum) != (n,) or any(shape != shapes[0] or shape[:1] != (n,) for shape in shapes):
         raise ValueError(f"expected labels and aum (N,), three arrays (N, C), got {n}, {np.shape(aum)} and {shapes}")
-    parts = [margins(ridge, labels), np.asarray(aum, np.float64), margins(shares, labels)]
+    parts = [margins(ridge, labels), np.asarray(aum, np.float64), margins(log_probabilities, labels)]
+    parts.append(margins(shares, labels))
     odds = [_odds(share_named(one, labels)) for one in (ridge, shares)]
     ease = VOTE * min(1.0, (odds[1] / odds[0]) ** 2)
-    suspicion = mean_rank([-one for one in parts], [1.0, 1.0, ease])
+    suspicion = mean_rank([-one for one in parts], [1.0, 1.0, DISCRIMINANT, ease])
     scaled = np.asarray(log_probabilities, np.float64) / temperature(log_probabilities, labels)
     known = ~np.isnan(scaled).any(axis=1)
     with np.errstate(over="ignore"):
@@ -116,7 +119,7 @@ def views(suspicions: Sequence[np.ndarray], accuracies: Sequence[float]) -> tupl
 
     A view counts by a power of its odds of naming the right class, accuracy / (1 - accuracy), of samples it was not
     trained on: validation samples where there are some, out of fold otherwise, the same kind for all. Views that err
-    equally often count alike, and one that errs twice as often hardly at all. The power: `POWER`, see `benchmarks`.
+    equally often count alike, and one that errs twice as often hardly at all.
     """
     if len(suspicions) != len(accuracies) or not len(suspicions):
         raise ValueError(f"expected an accuracy for each view, got {len(accuracies)} for {len(suspicions)}")
@@ -125,9 +128,6 @@ def views(suspicions: Sequence[np.ndarray], accuracies: Sequence[float]) -> tupl
     odds = np.array([_odds(accuracy) for accuracy in accuracies]) ** POWER
     weights = odds / odds.sum()
     return mean_rank(suspicions, weights), weights
-
-
-POWER = 2.0
 
 
 def _odds(share: float) -> float:

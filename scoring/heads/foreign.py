@@ -1,4 +1,4 @@
-"""Foreign images by their features: NNGuide with the head's energy, and the distance to the k-th neighbour beside it."""
+"""Foreign images by their features: NNGuide with a head's energy, and the distance to the k-th neighbour beside it."""
 
 import numpy as np
 
@@ -29,21 +29,26 @@ def nnguide(
     energy = np.asarray(energy, np.float64)
     if energy.shape != features.shape[:1] or not np.isfinite(energy).all():
         raise ValueError(f"energy must be ({features.shape[0]},) finite numbers, got {energy.shape}")
-    return -_nearest_mean(features, energy, neighbours, bank, seed) * energy
+    return -_nearest(features, energy, neighbours, bank, seed)[0] * energy
 
 
 def distance(features, *, neighbours: int | None = None, bank: int = BANK, seed: int = 0) -> np.ndarray:
-    """Mean cosine distance (N,) of features (N, d) to their k nearest others, 0 to 2; high is foreign. As `nnguide`."""
-    return 1 - _nearest_mean(features, np.ones(features.shape[0]), neighbours, bank, seed)
+    """Cosine distance (N,) in [0, 2] of features (N, d) to the k-th nearest other; high is foreign. As `nnguide`.
+
+    Not the mean of k, in which a group of foreign images that is most of k vouches for itself.
+    """
+    return np.clip(1 - _nearest(features, np.ones(features.shape[0]), neighbours, bank, seed)[1], 0, 2)
 
 
-def _nearest_mean(features, weight: np.ndarray, neighbours: int | None, bank: int, seed: int) -> np.ndarray:
-    """Mean (N,) of the k largest products of each row's direction with the others' directions times weight (N,)."""
+def _nearest(
+    features, weight: np.ndarray, neighbours: int | None, bank: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and least (N,) of the k largest products of a row's direction with those of others times weight (N,)."""
     n = features.shape[0]
     if neighbours is not None and neighbours < 1:
         raise ValueError(f"neighbours must be at least 1, got {neighbours}")
     if n < 2:
-        return np.full(n, np.nan)
+        return np.full(n, np.nan), np.full(n, np.nan)
     members = np.arange(n) if n <= bank else np.sort(np.random.default_rng(seed).permutation(n)[:bank])
     around = np.empty((len(members), features.shape[1]), np.float32)
     for rows, block in blocks(features, np.float32):
@@ -51,7 +56,7 @@ def _nearest_mean(features, weight: np.ndarray, neighbours: int | None, bank: in
         mine = members[first:last]
         around[first:last] = directions(block[mine - rows.start]) * weight[mine, None].astype(np.float32)
     k = max(1, round((neighbours or neighbour_count(n)) * len(members) / n))
-    result, width = np.empty(n), max(ELEMENTS // len(members), 1)
+    mean, least, width = np.empty(n), np.empty(n), max(ELEMENTS // len(members), 1)
     for start in range(0, n, width):
         rows = np.arange(start, min(start + width, n))
         similarity = directions(features[rows]) @ around.T
@@ -60,5 +65,6 @@ def _nearest_mean(features, weight: np.ndarray, neighbours: int | None, bank: in
         similarity[itself, place[itself]] = -np.inf
         most = min(k, len(members) - 1)
         similarity.partition(len(members) - most, axis=1)
-        result[rows] = similarity[:, len(members) - most :].mean(axis=1, dtype=np.float64)
-    return result
+        mean[rows] = similarity[:, len(members) - most :].mean(axis=1, dtype=np.float64)
+        least[rows] = similarity[:, len(members) - most]
+    return mean, least

@@ -20,9 +20,11 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
 from lossprint.scoring.heads.blocks import blocks, check
+from lossprint.scoring.heads.folds import deal
 from lossprint.scoring.heads.moments import Moments, Part, moments, part
 
 SHRINKAGES = (0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
+MANY = 20_000
 TRIED = 2  # folds on which shrinkages are compared
 
 
@@ -36,7 +38,7 @@ class Head:
 
 @dataclass(frozen=True)
 class OutOfFold:
-    """Of each sample (N, C) float32, by heads that did not see its fold; NaN throughout where the other folds are empty.
+    """Of each sample (N, C) float32, by heads that did not see its fold; NaN where the other folds are empty.
 
     discriminant: log-probabilities. ridge: scores about 0 to 1. Both -inf for a class that the other folds lack.
     """
@@ -72,9 +74,27 @@ def out_of_fold(
     total = moments(features, labels, classes, fold)
     if shrinkage is None:
         shrinkage = chosen_shrinkage(total, features, labels, fold)
-    heads = [_joined(total, k, shrinkage) for k in range(len(total.counts))]
-    both = applied(heads, features, fold)
-    return OutOfFold(log_softmax(both[:, :classes]), both[:, classes:])
+    return OutOfFold(*_answers(total, features, fold, shrinkage))
+
+
+def shuffled(
+    features, labels: np.ndarray, classes: int, *, groups=None, folds: int = 5, rounds: int | None = None, seed: int = 0
+) -> tuple[OutOfFold, float]:
+    """Means of both heads' answers over several deals of the folds, and the shrinkage: what `combine.rank` takes.
+
+    groups (N,) of samples that stay together, see `folds.joined`. Three rounds up to 20,000 samples, one beyond, where
+    the deal matters less.
+    """
+    rounds = rounds or (3 if len(labels) <= MANY else 1)
+    sums, shrinkage = None, None
+    for number in range(rounds):
+        fold = deal(labels, folds, groups=groups, seed=seed * rounds + number)
+        total = moments(features, labels, classes, fold)
+        if shrinkage is None:
+            shrinkage = chosen_shrinkage(total, features, labels, fold)
+        both = _answers(total, features, fold, shrinkage)
+        sums = both if sums is None else [one + other for one, other in zip(sums, both)]
+    return OutOfFold(sums[0] / rounds, sums[1] / rounds), shrinkage
 
 
 def applied(heads: Sequence[Head], features, fold: np.ndarray | None = None) -> np.ndarray:
@@ -112,7 +132,7 @@ def chosen_shrinkage(
 
 
 def margins(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """z_y - largest other (N,) of z (N, C), float64; low is suspect. NaN where y was not to be seen or is the only class."""
+    """z_y - largest other (N,) of z (N, C), float64; low is suspect. NaN where y was not seen or is alone."""
     values, rows = np.array(scores, np.float64), np.arange(len(scores))
     own = values[rows, labels]
     values[rows, labels] = -np.inf
@@ -126,6 +146,13 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore"):
         logits = logits - logits.max(axis=1, keepdims=True)
         return logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+
+
+def _answers(total: Moments, features, fold: np.ndarray, shrinkage: float) -> tuple[np.ndarray, np.ndarray]:
+    """Log-probabilities of the discriminant and scores of ridge, (N, C) each."""
+    classes = total.counts.shape[1]
+    both = applied([_joined(total, k, shrinkage) for k in range(len(total.counts))], features, fold)
+    return log_softmax(both[:, :classes]), both[:, classes:]
 
 
 def _joined(total: Moments, without: int, shrinkage: float) -> Head:

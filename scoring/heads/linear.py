@@ -1,12 +1,13 @@
 """A linear softmax head trained by gradient descent on frozen features, with every epoch's logits of all samples.
 
-N samples, d features, C classes. Features (N, d) are an array, a memory map or a tensor, of any float type, wherever they
-lie: nothing leaves their device. They are standardised by dimension and scaled to length 1, a batch at a time, by means
-and deviations that know no labels, so that one learning rate serves every backbone: the loss's second derivative is at
-most 1/2 then, and descent with momentum .9 is stable below a rate of 7. About 40 batches an epoch, whatever N (32 to
-1,024 samples each), so that 30 epochs regularise alike everywhere; the rate falls to 0 along a cosine.
+N samples, d features, C classes. Features (N, d) are an array, a memory map or a tensor, of any float type, wherever
+they lie: nothing leaves their device. They are standardised by dimension and scaled to length 1, a batch at a time, by
+means and deviations that know no labels, so that one learning rate serves every backbone: the loss's second derivative
+is at most 1/2 then, and descent with momentum .9 is stable below a rate of 7. About 40 batches an epoch, whatever N (32
+to 1,024 samples each), so that 30 epochs regularise alike everywhere; the rate falls to 0 along a cosine.
 """
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -33,7 +34,7 @@ class Preparation:
 
 @dataclass(frozen=True)
 class Linear:
-    """A head after an epoch: weight (C, d), bias (C,), of prepared features. It does not change when training goes on."""
+    """A head after an epoch, of prepared features: weight (C, d), bias (C,). Training that goes on leaves it alone."""
 
     epoch: int
     preparation: Preparation
@@ -50,7 +51,7 @@ class Linear:
 
 @dataclass(frozen=True)
 class Measured:
-    """Of each sample (N,), on the head's device: loss in nats, margin (z_y - largest other; low is suspect), predicted."""
+    """Of each sample (N,), on the head's device: loss in nats, margin z_y - largest other, low: suspect, predicted."""
 
     loss: torch.Tensor
     margin: torch.Tensor
@@ -59,9 +60,9 @@ class Measured:
 
 def tensor(features) -> torch.Tensor:
     """Features as a tensor that shares their memory; ValueError for another shape than (N, d)."""
-    if isinstance(features, np.ndarray) and not features.flags.writeable:
-        features = np.lib.stride_tricks.as_strided(features, writeable=True)  # torch warns of views that are not
-    features = torch.as_tensor(features)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # nothing is written
+        features = torch.as_tensor(features)
     if features.ndim != 2 or not features.shape[1]:
         raise ValueError(f"features must be (N, d) with d of 1 and more, got shape {tuple(features.shape)}")
     return features

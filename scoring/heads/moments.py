@@ -5,6 +5,7 @@ so that K heads cost one pass. Sums run in float64 about a shift (the mean of th
 and which no result depends on.
 """
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,7 +59,7 @@ def moments(features, labels: np.ndarray, classes: int, fold: np.ndarray | None 
         starts = np.flatnonzero(np.diff(cell, prepend=-1))
         sums[cell[starts]] += np.add.reduceat(block, starts, axis=0)
         edges = np.searchsorted(cell, np.arange(folds + 1) * classes)
-        for k, (first, last) in enumerate(zip(edges[:-1], edges[1:])):
+        for k, (first, last) in enumerate(itertools.pairwise(edges)):
             if last > first:
                 squares[k] += block[first:last].T @ block[first:last]
     return Moments(counts, sums.reshape(folds, classes, d), squares, shift)

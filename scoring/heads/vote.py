@@ -9,7 +9,7 @@ BANK = 50_000  # neighbours are sought among so many samples at most
 
 
 def neighbour_count(counts: np.ndarray) -> int:
-    """How many neighbours vote: 20, but no more than the class in the middle (of counts (C,)) has members, 5 at least."""
+    """How many neighbours vote: 20, but no more than the median class has members, of counts (C,), and 5 at least."""
     counts = np.asarray(counts)[np.asarray(counts) > 0]
     return int(min(20, max(5, np.median(counts)))) if len(counts) else 5
 
