@@ -82,14 +82,23 @@ def nsfw(paths: list[Path], threads: int) -> Iterator[list[np.ndarray]]:
         yield [np.sqrt(one.mean((2, 3) if one.shape[1] > one.shape[3] else (1, 2))) for one in maps]
 
 
-def features(labels: Path, backbone: str, cache: Path, threads: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """Train and val images of a manifest through a backbone, or what is kept: (N, d) float16, widths of the stages."""
+def images(labels: Path) -> list[Path]:
+    """The train and val images of a manifest, in its order."""
     table = pd.read_csv(labels, dtype=str, keep_default_na=False)
-    paths = [labels.parent / path for path in table.loc[table["split"] != "test", "path"]]
+    return [labels.parent / path for path in table.loc[table["split"] != "test", "path"]]
+
+
+def cached_name(paths: list[Path], title: str, backbone: str) -> str:
     digest = hashlib.sha256(f"{backbone} {SIZES[backbone]} 1".encode())
     for path in paths:
         digest.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
-    file = cache / f"{labels.parent.name}-{backbone}-{digest.hexdigest()[:16]}.npz"
+    return f"{title}-{backbone}-{digest.hexdigest()[:16]}.npz"
+
+
+def features(labels: Path, backbone: str, cache: Path, threads: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """Train and val images of a manifest through a backbone, or what is kept: (N, d) float16, widths of the stages."""
+    paths = images(labels)
+    file = cache / cached_name(paths, labels.parent.name, backbone)
     if not file.exists():
         began, rows = time.time(), []
         for stages in {"lite0": lite0, "nsfw": nsfw}[backbone](paths, threads):

@@ -16,7 +16,7 @@ import torch
 from torch.nn import functional
 
 DECAYS = (1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
-RATE, MOMENTUM, STEPS = 1.0, 0.9, 40
+MOMENTUM, STEPS = 0.9, 40
 ROWS = 4096
 CONSTANT = 1e-6  # a deviation below this share of the dimension's root mean square is rounding
 
@@ -146,12 +146,17 @@ def train_stack(
             slope = slope.view(len(rows), -1) / len(rows)
             pull.mul_(MOMENTUM).addmm_(slope.T, inputs).addcmul_(decay, weight)
             push.mul_(MOMENTUM).add_(slope.sum(dim=0))
-            rate = RATE * (1 + np.cos(np.pi * step / steps)) / 2
+            rate = first_rate(classes) * (1 + np.cos(np.pi * step / steps)) / 2
             weight.sub_(pull, alpha=rate)
             bias.sub_(push, alpha=rate)
             step += 1
         weights, biases = weight.clone().view(count, classes, d), bias.clone().view(count, classes)
         yield [Linear(epoch, preparation, weights[g], biases[g]) for g in range(count)]
+
+
+def first_rate(classes: int) -> float:
+    """sqrt(C / 10), 1 at least, since each class is met the more rarely; 6 at most, where descent is always stable."""
+    return min(max(1.0, (classes / 10) ** 0.5), 6.0)
 
 
 def batch_size(samples: int) -> int:
