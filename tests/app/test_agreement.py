@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import streamlit as st
+from app_pages import assert_whole, open_page, said
 from helpers import make_run
-from test_app import assert_whole, open_page, said
 
 from lossprint.app.charts import classes
 from lossprint.app.views.compare import agreement

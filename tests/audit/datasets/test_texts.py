@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import streamlit as st
 import text_runs
-from test_app import NAMES, assert_whole, open_page, said
+from app_pages import NAMES, assert_whole, open_page, said
 
 from lossprint.app.views.prints import shapes
 from lossprint.audit.cli import main as cli

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import streamlit as st
+from app_pages import assert_whole, open_page, said
 from helpers import at_home
-from test_app import assert_whole, open_page, said
-from test_report import Page
+from html_page import Page
 from videos import make_video_run
 
 from lossprint.app import data, main
