@@ -16,7 +16,7 @@ from set_runs import audited_by_command, exports_as_decided, snippets_of
 
 from lossprint.audit.datasets.dataset import decode, image_reader, open_dataset
 from lossprint.audit.datasets.kinds import open_reader, read_source
-from lossprint.audit.datasets.shards import expand
+from lossprint.audit.datasets.readers.shards import expand
 from lossprint.audit.types import LossprintError
 
 
@@ -166,7 +166,7 @@ def test_what_is_left_out_is_said(tmp_path):
         "/etc/passwd",
     ):
         with pytest.raises(LossprintError):
-            open_reader(tmp_path / "x.tar").image(path)
+            open_reader(tmp_path / "x.tar").read(path)
 
 
 def test_long_and_strange_names(tmp_path):
@@ -175,7 +175,7 @@ def test_long_and_strange_names(tmp_path):
         path = tar(tmp_path / "x.tar", some(name=name), kind)
         source = read_source(path)
         assert source.rows["path"][3] == f"x.tar/{name.format(3)}.png"
-        assert np.asarray(open_reader(path).image(source.rows["path"][3]))[0, 0, 0] == 3
+        assert np.asarray(open_reader(path).read(source.rows["path"][3]))[0, 0, 0] == 3
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -308,7 +308,7 @@ def test_shards_elsewhere(tmp_path):
     assert "nothing at" in message("memory://bucket/set/none.tar")
     memory.pipe("/bucket/set/train-001.tar", memory.cat("/bucket/set/train-001.tar").rstrip(b"\0")[:-1])
     with pytest.raises(LossprintError, match="cut off within"):
-        open_reader(name).image("train-001.tar/000004.png")
+        open_reader(name).read("train-001.tar/000004.png")
     memory.rm("/bucket", recursive=True)
     assert "nosuch" in message("nosuch://bucket/x.tar")
 

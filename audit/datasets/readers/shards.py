@@ -15,6 +15,7 @@ from lossprint.audit.system.urls import Place
 from lossprint.audit.types import LossprintError, one_line
 
 COMPRESSED = (".tar.gz", ".tgz")
+TARS = (".tar", *COMPRESSED)
 CLASS_FILES = ("classes.txt", "classnames.txt", "classes.json")
 BRACES = re.compile(r"\{([^{}]*)\}")
 RANGE = re.compile(r"(\d+)\.\.(\d+)")
@@ -37,6 +38,28 @@ class Shards:
     beside: Callable[[str], bytes | None]
 
 
+def names_shards(name: str) -> bool:
+    """Whether this names WebDataset shards: a tar file, a pattern such as shards-{000..009}.tar, a folder of tars."""
+    if name.lower().endswith(TARS):
+        return True
+    place = os.path.expanduser(name)
+    if "://" in name or not os.path.isdir(place):
+        return False
+    entries = _entries(place)
+    folders = [entry for entry in entries if entry.is_dir()]
+    if any(entry.name.lower() not in SPLIT_NAMES for entry in folders):
+        return False
+    if folders:  # of tars; beside those of class folders may lie the tar that they came in
+        entries = [entry for folder in folders for entry in _entries(folder.path)]
+    return any(entry.name.lower().endswith(TARS) for entry in entries) and not any(
+        entry.is_dir() for entry in entries if folders
+    )
+
+
+def _entries(folder: str) -> list[os.DirEntry]:
+    return [entry for entry in os.scandir(folder) if not entry.name.startswith(".")]
+
+
 def find(name: str) -> Shards:
     """The tar files that a name stands for. Raises LossprintError where there are none, or one is compressed."""
     if "://" in name:
@@ -44,13 +67,16 @@ def find(name: str) -> Shards:
     place = os.path.abspath(os.path.expanduser(name)).replace(os.sep, "/")
     if os.path.isdir(place):
         folders = [f"{one.name}/" for one in os.scandir(place) if one.is_dir() and one.name.lower() in SPLIT_NAMES]
-        found = sorted(
-            folder + file
-            for folder in folders or [""]
-            for file in os.listdir(f"{place}/{folder}")
-            if file.lower().endswith((".tar", *COMPRESSED)) and not file.startswith(".")
+        files, root = (
+            [
+                f"{place}/{folder}{entry.name}"
+                for folder in folders or [""]
+                for entry in _entries(f"{place}/{folder}")
+                if entry.name.lower().endswith(TARS)
+            ],
+            place,
         )
-        files, root = [f"{place}/{file}" for file in found], place
+        files.sort()
     else:
         files = [place] if os.path.isfile(place) else expand(place)  # a file's own name may have braces
         root = _root(files)

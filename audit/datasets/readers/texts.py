@@ -17,14 +17,14 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from threading import Lock
 
 import numpy as np
 import pandas as pd
 
-from lossprint.audit.datasets.source import Source, fingerprint, split_of, tabulate
+from lossprint.audit.datasets.media import TEXTS
+from lossprint.audit.datasets.source import Source, fingerprint, locate, split_of, tabulate
 from lossprint.audit.datasets.tasks import ALL
 from lossprint.audit.datasets.turns import joined
 from lossprint.audit.system.csvfile import unguard
@@ -39,9 +39,11 @@ HELD = 8  # such batches that are kept by the reader of single texts
 PARQUET = (".parquet", ".pq")
 
 
-def lists_texts(path: Path) -> bool:
-    """Whether a manifest lists texts: it has a column of texts and none of paths. Reads the header alone."""
-    path = Path(path)
+def lists_texts(path: str | Path) -> bool:
+    """Whether a file lists texts: JSON Lines, or a table with a column of texts and none of paths, by its header."""
+    path = Path(os.path.expanduser(path))
+    if not os.path.isfile(path):  # a pipe would block for ever
+        return False
     if path.suffix.lower() == ".jsonl":
         return True
     try:
@@ -51,13 +53,13 @@ def lists_texts(path: Path) -> bool:
     return "path" not in names and form_of(names) is not None
 
 
-def read_texts(path: Path) -> Source:
+def read_texts(name: str | Path) -> Source:
     """List the texts of a file. Sample ids are row positions; labels are text, whatever they look like.
 
     The fingerprint is over paths, labels, splits and all texts. Raises LossprintError, in one line that names the line
     or row, for what is no UTF-8 or no JSON object, a row without its text, an empty text, an id that comes twice.
     """
-    path = Path(path)
+    path = locate(name)
     index, rows, digest = _Index(path), [], hashlib.sha256()
     for place, span, record in _records(path):
         if index.form is None:
@@ -88,13 +90,8 @@ def read_texts(path: Path) -> Source:
         [split_of(cell, place, path) if cell else "train" for cell, place in zip(splits, places)],
     )
     index.settle(pd.Index(ids) if any(ids) else None)
-    refuse = partial(_no_image, str(path))
     mark = fingerprint(table, [digest.hexdigest()])
-    return Source(str(path), "text", path.parent, table, mark, refuse, refuse, text=index.text)
-
-
-def _no_image(source: str, path: str):
-    raise LossprintError(f"expected an image, found a text at {path!r} of {source}")
+    return Source(str(path), "text", path.parent, table, mark, index.text, None, media=TEXTS)
 
 
 # ------------------------------------------------------------------------------------------------- one text alone

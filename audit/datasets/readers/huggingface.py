@@ -24,9 +24,10 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from lossprint.audit.datasets import texts
 from lossprint.audit.datasets.images import read_image, read_size
-from lossprint.audit.datasets.source import SPLIT_NAMES, Source, fingerprint, inside, tabulate
+from lossprint.audit.datasets.media import TEXTS
+from lossprint.audit.datasets.readers import texts
+from lossprint.audit.datasets.source import SPLIT_NAMES, Reader, Source, fingerprint, inside, tabulate
 from lossprint.audit.datasets.tasks import ALL
 from lossprint.audit.types import SPLITS, LossprintError, one_line
 
@@ -99,26 +100,23 @@ def read_huggingface(name: str) -> Source:
         reader = _Texts(asked.name, parts, columns.texts)
         digest = hashlib.sha256()
         for path in rows["path"]:
-            digest.update(hashlib.sha256(reader.text(path).encode()).digest())
+            digest.update(hashlib.sha256(reader.read(path).encode()).digest())
         mark = fingerprint(rows, [*contents, digest.hexdigest()])
-        return Source(asked.name, "text", root, rows, mark, reader.image, reader.image, {}, tuple(notes), reader.text)
+        return Source(asked.name, "text", root, rows, mark, reader.read, None, {}, tuple(notes), TEXTS)
     images = _Images(asked.name, parts, columns.image, roots)
     sizes, faults = images.measure(rows["path"].tolist())
     mark = fingerprint(rows, [*contents, *sizes])
     return Source(asked.name, "huggingface", root, rows, mark, images.read, images.size, faults, tuple(notes))
 
 
-def open_huggingface(name: str):
-    """The dataset's name, and how to read one image and one text of it by its path, one of them None; nothing listed.
-
-    Raises as `read_huggingface` does.
-    """
+def open_huggingface(name: str) -> Reader:
+    """How to read one image or text by its path; nothing is listed. Raises as `read_huggingface` does."""
     asked = _asked(name)
     parts, roots, _ = _open(asked)
     columns = _columns(asked, parts)
     if columns.image is None:
-        return asked.name, None, _Texts(asked.name, parts, columns.texts).text
-    return asked.name, _Images(asked.name, parts, columns.image, roots).read, None
+        return Reader(asked.name, _Texts(asked.name, parts, columns.texts).read, TEXTS)
+    return Reader(asked.name, _Images(asked.name, parts, columns.image, roots).read)
 
 
 # ------------------------------------------------------------------------------------------------- what is asked for
@@ -405,13 +403,10 @@ class _Texts:
             extra = [texts.INPUT] if texts.INPUT in part.column_names else []
             self.columns[split] = {column: part.data.column(column) for column in (*form, *extra)}
 
-    def text(self, path: str) -> str:
+    def read(self, path: str) -> str:
         split, row = _row(self.name, path, self.lengths)
         record = {column: values[row].as_py() for column, values in self.columns[split].items()}
         form = self.form
         if len(form) == 1 and form != ("messages",):  # one column, whatever its name
             record, form = {"text": record[form[0]]}, ("text",)
         return texts.text_of(record, form, path, self.name)
-
-    def image(self, path: str):
-        raise LossprintError(f"expected an image, found a text at {path!r} of {self.name}")

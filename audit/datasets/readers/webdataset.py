@@ -18,7 +18,6 @@ import json
 import os
 import re
 import tarfile
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -26,8 +25,8 @@ from threading import Lock
 from PIL import Image
 
 from lossprint.audit.datasets.images import EXTENSIONS, read_image, read_size
-from lossprint.audit.datasets.shards import Shards, class_names, find, splits_of
-from lossprint.audit.datasets.source import Source, fingerprint, tabulate
+from lossprint.audit.datasets.readers.shards import Shards, class_names, find, splits_of
+from lossprint.audit.datasets.source import Reader, Source, fingerprint, tabulate
 from lossprint.audit.system.urls import WORKERS, is_url
 from lossprint.audit.types import LossprintError, one_line
 
@@ -66,7 +65,7 @@ def read_tars(name: str) -> Source:
     """
     shards = find(name)
     names = class_names(shards)
-    reader = _Reader(shards)
+    reader = _Members(shards)
     paths, labels, kinds, sizes, faults = [], [], [], [], {}
     lacks: dict[str, list[str]] = {"an image": [], "a label": []}
     passed, cut, of = [], [], 0
@@ -110,16 +109,16 @@ def read_tars(name: str) -> Source:
     )
 
 
-def open_tars(name: str) -> tuple[str, Callable[[str], Image.Image]]:
-    """The dataset's name, and how to read one image by its path: a shard is looked through when it is first asked for.
+def open_tars(name: str) -> Reader:
+    """How to read one image by its path: a shard is looked through when it is first asked for.
 
     Raises LossprintError where there are no shards.
     """
     shards = find(name)
-    return shards.name, _Reader(shards).read
+    return Reader(shards.name, _Members(shards).read)
 
 
-class _Reader:
+class _Members:
     """Images by their path. Any number of threads may read: each call opens its shard for itself."""
 
     def __init__(self, shards: Shards):

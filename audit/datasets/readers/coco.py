@@ -13,11 +13,21 @@ instances_train2017.json or train/_annotations.coco.json, the files are read as 
 import json
 import os
 import re
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from lossprint.audit.datasets.source import SPLIT_NAMES, Source, of_files, split_of, tabulate
+from lossprint.audit.datasets.source import (
+    SPLIT_NAMES,
+    Reader,
+    Source,
+    locate,
+    of_files,
+    read_file_inside,
+    split_of,
+    tabulate,
+)
 from lossprint.audit.types import SPLITS, LossprintError, one_line
 
 TRAIN = re.compile(r"(?<![a-z])train(ing)?(?![a-z])", re.IGNORECASE)
@@ -25,13 +35,14 @@ ANNOTATIONS = "annotations"  # the folder of the JSON files in COCO's own layout
 LOOKED = 20  # images whose files tell in which folder all lie
 
 
-def read_coco(path: Path) -> Source:
+def read_coco(name: str | Path) -> Source:
     """List the images of a COCO file, and of the files beside it that hold the other splits.
 
     Sample ids are positions among the images that have one label, in the files' order. Raises LossprintError, in one
     line, for what is no such JSON, an id or a file that comes twice, and an annotation of nothing.
     """
-    root, notes, paths, labels, splits, places = root_of(path), [], [], [], [], []
+    path = locate(name)
+    root, notes, paths, labels, splits, places = _root_of(path), [], [], [], [], []
     for file, split in _files(path):
         rows, said = _listed(file)
         if file != path:
@@ -55,7 +66,12 @@ def read_coco(path: Path) -> Source:
     return of_files("coco", path, root, tabulate(paths, labels, splits), places, notes)
 
 
-def root_of(path: Path) -> Path:
+def open_coco(name: str) -> Reader:
+    path = locate(name)
+    return Reader(str(path), partial(read_file_inside, _root_of(path)))
+
+
+def _root_of(path: Path) -> Path:
     """The folder that the paths of a COCO file's images are relative to. Nothing is read."""
     folder = path.parent
     return folder.parent if folder.name.lower() in (ANNOTATIONS, *SPLIT_NAMES) else folder
