@@ -9,9 +9,9 @@ class Media:
 
     noun: what one sample is called. same: what exact duplicates share. content: what is compared to find copies.
     measure: the size of a sample as a format of `width` and `height`. alike: what the similarity of near duplicates is,
-    and which are found at the least of it. missed: which copies are not found. trained: whether a training is built in.
-    filed: whether samples can be exported as files. words: what our sentences about images say instead, in the order of
-    their replacement.
+    and which are found at the least of it. gone: what stands in for a sample that cannot be read. missed: which copies
+    are not found. trained: whether a training is built in. filed: whether samples can be exported as files. words: what
+    our sentences about images say instead, in the order of their replacement.
     """
 
     noun: str
@@ -19,6 +19,7 @@ class Media:
     content: str
     measure: str
     alike: str
+    gone: str
     missed: str
     trained: bool
     filed: bool
@@ -38,6 +39,7 @@ IMAGES = Media(
     measure="{width} × {height} px",
     alike="The share of one picture's detail that the other explains; leftmost: every pair that the audit took for "
     "one picture",
+    gone="no picture",
     missed="Copies that were turned, turned upside down or cropped are mostly missed, and different pictures of one "
     "patient, object or scene are no copies to it.",
     trained=True,
@@ -49,6 +51,7 @@ TEXTS = Media(
     content="words",
     measure="{width:,} characters",
     alike="The share of all runs of five words that both texts have; leftmost: every pair that the audit found",
+    gone="no text",
     missed="Texts that say the same in other words are no copies to it.",
     trained=False,
     filed=False,

@@ -14,15 +14,6 @@ NAMES = {"gpt": "Assistant", "bot": "Assistant", "model": "Assistant"}
 EXCERPT = 280  # characters of a text on a card
 WHOLE = 200_000  # characters of a text that are shown at most; a browser scrolls through these at ease
 TURNS = 500  # of one text that get a heading
-SAME = {"image": "pixels", "text": "words"}  # what exact duplicates share
-OF_TEXTS = (  # what is said of images -> of texts
-    ("Largest image", "Longest text"),
-    ("most pixels", "most characters"),
-    ("image files", "file"),
-    ("an image", "a text"),
-    ("image", "text"),
-    ("pixels", "words"),
-)
 # Characters that turn the direction of what follows them, or are not seen at all.
 _UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
@@ -102,15 +93,3 @@ def _cut(text: str, most: int) -> str:
         head = head[:-1]
     space = max(head.rfind(" "), head.rfind("\n"))
     return (head[:space] if space > most // 2 else head).rstrip() + "\u2026"
-
-
-def noun_of(dataset: dict) -> str:
-    """What one sample of run.json's `dataset` is called: image or text."""
-    return "text" if dataset.get("media") == "text" else "image"
-
-
-def worded(sentence: str, noun: str) -> str:
-    """A sentence of ours about images, about texts where samples are that: `noun` is image or text."""
-    for image, text in OF_TEXTS if noun == "text" else ():
-        sentence = sentence.replace(image, text).replace(image[0].upper() + image[1:], text[0].upper() + text[1:])
-    return sentence

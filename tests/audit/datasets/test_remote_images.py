@@ -85,7 +85,7 @@ def test_parquet_class_folders_and_a_local_manifest_of_urls(s3, demo, fresh, tmp
     for name in ("s3://images/demo/labels.parquet", str(tmp_path / "urls.csv")):
         there = datasets.load(datasets.open_dataset(name, check=False), 28)
         assert np.array_equal(there.pixels, here.pixels), name
-    read = open_reader(tmp_path / "urls.csv").image
+    read = open_reader(tmp_path / "urls.csv").read
     one = table["path"][0]
     assert read(f"s3://images/demo/{one}").tobytes() == open_reader(demo).read(one).tobytes()
     for row in table.itertuples():
@@ -115,7 +115,7 @@ def test_one_image_is_read_by_its_path_alone_and_a_changed_one_is_not_shown_as_i
     for value in (10, 200):
         picture(tmp_path / f"{value}.png", value)
     put(s3, "one/a.png", (tmp_path / "10.png").read_bytes())
-    read = open_reader("s3://images/one/labels.csv").image  # there is no such manifest: it is not looked for
+    read = open_reader("s3://images/one/labels.csv").read  # there is no such manifest: it is not looked for
     s3.asked.clear()
     assert read("a.png").getpixel((0, 0)) == (10, 10, 10)
     assert not any("list-type" in path for _, path in s3.asked), "nothing is listed"

@@ -204,7 +204,7 @@ def test_threads_read_alike(tmp_path):
     """Also where a shard is first looked through by several at once."""
     write(tmp_path / "%03d.tar", 60, per_shard=15)
     paths = read_source(tmp_path).rows["path"].tolist() * 5
-    read = open_reader(tmp_path).image
+    read = open_reader(tmp_path).read
     with ThreadPoolExecutor(8) as pool:
         assert [int(np.asarray(image)[0, 0, 0]) for image in pool.map(read, paths)] == list(range(60)) * 5
 
@@ -303,7 +303,7 @@ def test_shards_elsewhere(tmp_path):
     source, here = read_source(name), read_source(f"{tmp_path}/train-{{000..001}}.tar")
     assert source.rows.equals(here.rows) and source.fingerprint == here.fingerprint
     assert (source.name, source.root) == (name, "memory://bucket/set")
-    read = open_reader(name).image
+    read = open_reader(name).read
     assert [np.asarray(read(path))[0, 0, 0] for path in source.rows["path"]] == list(range(8))
     assert "nothing at" in message("memory://bucket/set/none.tar")
     memory.pipe("/bucket/set/train-001.tar", memory.cat("/bucket/set/train-001.tar").rstrip(b"\0")[:-1])
