@@ -276,7 +276,7 @@ def test_a_validation_split_is_drawn_and_one_group_is_enough(tmp_path):
     path = lines(tmp_path / "texts.jsonl", *({"text": f"number {at}"} for at in range(40)))
     found = datasets.open_dataset(path, seed=3)
     assert found.samples["split"].value_counts().to_dict() == {"train": 36, "val": 4}
-    assert found.classes == ["all"] and found.task == "text" and found.media == "text"
+    assert found.classes == ["all"] and found.task == "text" and found.media is TEXTS
     again = datasets.open_dataset(path, seed=3)
     assert again.samples.equals(found.samples) and again.fingerprint == found.fingerprint
     lines(path, *({"text": f"number {at}" + "!" * (at == 7)} for at in range(40)))
