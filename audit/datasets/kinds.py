@@ -6,21 +6,14 @@ Whoever asks which kind a dataset is asks here: `kind_of` of a name, the tables 
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from lossprint.audit.datasets.media import IMAGES, TEXTS, Media
-from lossprint.audit.datasets.readers import (
-    coco,
-    folders,
-    huggingface,
-    manifests,
-    remote,
-    shards,
-    texts,
-    torchvision,
-    webdataset,
-)
-from lossprint.audit.datasets.source import Reader, Source
+from lossprint.audit.datasets.readers import coco, huggingface, manifests, remote, texts, torchvision, webdataset
+from lossprint.audit.datasets.readers.folders import read_folder
+from lossprint.audit.datasets.readers.shards import names_shards
+from lossprint.audit.datasets.source import Reader, Source, locate, read_file_inside
 
 
 @dataclass(frozen=True)
@@ -45,6 +38,28 @@ class Kind:
     packed: bool = False
 
 
+def _is_remote_table(name: str) -> bool:
+    return "://" in name and manifests.is_table(name)
+
+
+def _is_folder(name: str) -> bool:
+    return os.path.isdir(os.path.expanduser(name))
+
+
+def _is_json(name: str) -> bool:
+    return name.lower().endswith(".json")
+
+
+def _files_below(root_of: Callable[[Path], Path]) -> Callable[[str], Reader]:
+    """The reader of files below the folder that belongs to a place on this machine."""
+
+    def opened(name: str) -> Reader:
+        place = locate(name)
+        return Reader(str(place), partial(read_file_inside, root_of(place)))
+
+    return opened
+
+
 KINDS = (
     Kind(
         "torchvision",
@@ -65,36 +80,12 @@ KINDS = (
         packed=True,
     ),
     Kind(
-        "webdataset",
-        shards.names_shards,
-        webdataset.read_tars,
-        webdataset.open_tars,
-        words="WebDataset shards",
-        packed=True,
+        "webdataset", names_shards, webdataset.read_tars, webdataset.open_tars, words="WebDataset shards", packed=True
     ),
-    Kind(
-        "remote",
-        lambda name: "://" in name and manifests.is_table(name),
-        manifests.read_remote_manifest,
-        manifests.open_remote_manifest,
-    ),
+    Kind("remote", _is_remote_table, manifests.read_remote_manifest, manifests.open_remote_manifest),
     Kind("remote", lambda name: "://" in name, remote.read_remote, remote.open_remote, words="a folder"),
-    Kind(
-        "folder",
-        lambda name: os.path.isdir(os.path.expanduser(name)),
-        folders.read_folder,
-        folders.open_folder,
-        words="a folder of class folders",
-        files=True,
-    ),
-    Kind(
-        "coco",
-        lambda name: name.lower().endswith(".json"),
-        coco.read_coco,
-        coco.open_coco,
-        words="a COCO file",
-        files=True,
-    ),
+    Kind("folder", _is_folder, read_folder, _files_below(Path), words="a folder of class folders", files=True),
+    Kind("coco", _is_json, coco.read_coco, _files_below(coco.root_of), words="a COCO file", files=True),
     Kind("text", texts.lists_texts, texts.read_texts, texts.read_texts, media=TEXTS),
     # Reading segments of videos says that they are to be decoded first; their frames are then a manifest.
     Kind("segments", manifests.lists_segments, manifests.read_manifest, manifests.read_manifest),

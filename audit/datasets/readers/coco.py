@@ -13,21 +13,11 @@ instances_train2017.json or train/_annotations.coco.json, the files are read as 
 import json
 import os
 import re
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from lossprint.audit.datasets.source import (
-    SPLIT_NAMES,
-    Reader,
-    Source,
-    locate,
-    of_files,
-    read_file_inside,
-    split_of,
-    tabulate,
-)
+from lossprint.audit.datasets.source import SPLIT_NAMES, Source, locate, of_files, split_of, tabulate
 from lossprint.audit.types import SPLITS, LossprintError, one_line
 
 TRAIN = re.compile(r"(?<![a-z])train(ing)?(?![a-z])", re.IGNORECASE)
@@ -42,7 +32,7 @@ def read_coco(name: str | Path) -> Source:
     line, for what is no such JSON, an id or a file that comes twice, and an annotation of nothing.
     """
     path = locate(name)
-    root, notes, paths, labels, splits, places = _root_of(path), [], [], [], [], []
+    root, notes, paths, labels, splits, places = root_of(path), [], [], [], [], []
     for file, split in _files(path):
         rows, said = _listed(file)
         if file != path:
@@ -66,12 +56,7 @@ def read_coco(name: str | Path) -> Source:
     return of_files("coco", path, root, tabulate(paths, labels, splits), places, notes)
 
 
-def open_coco(name: str) -> Reader:
-    path = locate(name)
-    return Reader(str(path), partial(read_file_inside, _root_of(path)))
-
-
-def _root_of(path: Path) -> Path:
+def root_of(path: Path) -> Path:
     """The folder that the paths of a COCO file's images are relative to. Nothing is read."""
     folder = path.parent
     return folder.parent if folder.name.lower() in (ANNOTATIONS, *SPLIT_NAMES) else folder

@@ -1,22 +1,12 @@
 """A folder of class folders, with or without train, val and test above them -> the rows of a `Source`."""
 
 import os
-from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
 from lossprint.audit.datasets.images import EXTENSIONS
-from lossprint.audit.datasets.source import (
-    MANIFESTS,
-    SPLIT_NAMES,
-    Reader,
-    Source,
-    locate,
-    of_files,
-    read_file_inside,
-    tabulate,
-)
+from lossprint.audit.datasets.source import MANIFESTS, SPLIT_NAMES, Source, locate, of_files, tabulate
 from lossprint.audit.types import LossprintError
 
 CLUTTER = {"thumbs.db", "desktop.ini"}
@@ -32,11 +22,6 @@ def read_folder(name: str | Path) -> Source:
     images, others = _walk(root)
     rows, notes = class_folders(root, images, others, _hint(root))
     return of_files("folder", root, root, rows, [""] * len(rows), notes)
-
-
-def open_folder(name: str) -> Reader:
-    root = locate(name)
-    return Reader(str(root), partial(read_file_inside, root))
 
 
 def class_folders(root: Path | str, images: list[str], others: list[str], hint: str) -> tuple[pd.DataFrame, list[str]]:

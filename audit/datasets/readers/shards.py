@@ -40,20 +40,21 @@ class Shards:
 
 def names_shards(name: str) -> bool:
     """Whether this names WebDataset shards: a tar file, a pattern such as shards-{000..009}.tar, a folder of tars."""
-    if name.lower().endswith(TARS):
-        return True
     place = os.path.expanduser(name)
-    if "://" in name or not os.path.isdir(place):
-        return False
-    entries = _entries(place)
-    folders = [entry for entry in entries if entry.is_dir()]
-    if any(entry.name.lower() not in SPLIT_NAMES for entry in folders):
-        return False
-    if folders:  # of tars; beside those of class folders may lie the tar that they came in
-        entries = [entry for folder in folders for entry in _entries(folder.path)]
-    return any(entry.name.lower().endswith(TARS) for entry in entries) and not any(
-        entry.is_dir() for entry in entries if folders
-    )
+    return name.lower().endswith(TARS) or ("://" not in name and os.path.isdir(place) and bool(_tars_in(place)))
+
+
+def _tars_in(folder: str) -> list[str]:
+    """The tars of a folder, or of its folders of splits, sorted; none where it holds any other folder."""
+    entries = _entries(folder)
+    parts = [entry for entry in entries if entry.is_dir()]
+    if any(part.name.lower() not in SPLIT_NAMES for part in parts):
+        return []
+    if parts:  # of tars; beside those of class folders may lie the tar that they came in
+        entries = [entry for part in parts for entry in _entries(part.path)]
+        if any(entry.is_dir() for entry in entries):
+            return []
+    return sorted(entry.path for entry in entries if entry.name.lower().endswith(TARS))
 
 
 def _entries(folder: str) -> list[os.DirEntry]:
@@ -66,17 +67,7 @@ def find(name: str) -> Shards:
         return _remote(name)
     place = os.path.abspath(os.path.expanduser(name)).replace(os.sep, "/")
     if os.path.isdir(place):
-        folders = [f"{one.name}/" for one in os.scandir(place) if one.is_dir() and one.name.lower() in SPLIT_NAMES]
-        files, root = (
-            [
-                f"{place}/{folder}{entry.name}"
-                for folder in folders or [""]
-                for entry in _entries(f"{place}/{folder}")
-                if entry.name.lower().endswith(TARS)
-            ],
-            place,
-        )
-        files.sort()
+        files, root = _tars_in(place), place
     else:
         files = [place] if os.path.isfile(place) else expand(place)  # a file's own name may have braces
         root = _root(files)
