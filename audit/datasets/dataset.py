@@ -326,17 +326,17 @@ def image_sizes(dataset: Dataset, at_most: int | None = None, workers: int | Non
     paths = dataset.samples["path"].tolist()
     if at_most is not None and at_most < len(paths):
         paths = [paths[row] for row in np.linspace(0, len(paths) - 1, at_most).astype(int)]
-    found: list = [None] * len(paths)
+    sizes: list = [None] * len(paths)
 
     def one(row: int) -> None:
         try:
-            found[row] = dataset.origin.size(paths[row])
+            sizes[row] = dataset.origin.size(paths[row])
         except Exception:  # `load` comes across the same file and lists it with its reason
-            found[row] = None
+            sizes[row] = None
 
     with _quiet_about_bombs():
         _each(one, len(paths), workers or dataset.origin.workers, None)
-    return np.array([size for size in found if size is not None], np.int64).reshape(-1, 2)
+    return np.array([size for size in sizes if size is not None], np.int64).reshape(-1, 2)
 
 
 def _each(one: Callable[[int], None], count: int, workers: int | None, progress: Progress | None) -> None:

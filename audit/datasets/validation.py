@@ -26,7 +26,7 @@ def draw(samples: pd.DataFrame, fraction: float, seed: int, name: str, task: str
     if len(plain):
         words.append(f"{len(drawn):,} of {len(plain):,} training samples")
     if len(frames):
-        names = sorted(frames["sequence"].unique(), key=lambda one: _chance(one, seed))
+        names = sorted(frames["sequence"].unique(), key=lambda sequence: _chance(sequence, seed))
         if len(names) < 2 and not drawn:
             raise LossprintError(
                 f"expected at least two sequences in train of {name}, to draw one for validation, found only "
@@ -36,22 +36,22 @@ def draw(samples: pd.DataFrame, fraction: float, seed: int, name: str, task: str
         rows = frames.index[frames["sequence"].isin(chosen)].tolist()
         drawn += rows
         words.append(f"{len(chosen):,} of {len(names):,} training sequences ({len(rows):,} frames)")
-    how = "stratified, " if len(plain) else ""
-    return sorted(drawn), f"drew {' and '.join(words)} for validation ({how}seed {seed})"
+    manner = "stratified, " if len(plain) else ""
+    return sorted(drawn), f"drew {' and '.join(words)} for validation ({manner}seed {seed})"
 
 
 def _draw_sequences(frames: pd.DataFrame, names: list[str], fraction: float) -> list[str]:
     """About `fraction` of the sequences, the first of `names`; one that alone has a class only where none is left."""
-    has = {one: set(labels) for one, labels in frames.groupby("sequence")["label"]}
-    left = pd.Series([label for one in names for label in has[one]]).value_counts().to_dict()
+    labels_of = {name: set(labels) for name, labels in frames.groupby("sequence")["label"]}
+    left = pd.Series([label for name in names for label in labels_of[name]]).value_counts().to_dict()
     count = min(max(int(len(names) * fraction + 0.5), 1), len(names) - 1)
     chosen: list[str] = []
-    for one in names:
-        if len(chosen) < count and all(left[label] > 1 for label in has[one]):
-            chosen.append(one)
-            for label in has[one]:
+    for name in names:
+        if len(chosen) < count and all(left[label] > 1 for label in labels_of[name]):
+            chosen.append(name)
+            for label in labels_of[name]:
                 left[label] -= 1
-    return chosen + [one for one in names if one not in chosen][: count - len(chosen)]
+    return chosen + [name for name in names if name not in chosen][: count - len(chosen)]
 
 
 def _chance(text: str, seed: int) -> bytes:

@@ -129,10 +129,10 @@ def file_name(name: str) -> str:
 # ------------------------------------------------------------------------------------------------ what is there
 
 
-def _source(name: str, root: str, rows: pd.DataFrame, notes: list[str], found: list[dict | str]) -> Source:
+def _source(name: str, root: str, rows: pd.DataFrame, notes: list[str], infos: list[dict | str]) -> Source:
     """`found` says of each row what its store knows of the image, or why there is none."""
     faults, versions, contents = {}, {}, []
-    for row, (path, about) in enumerate(zip(rows["path"], found)):
+    for row, (path, about) in enumerate(zip(rows["path"], infos)):
         if isinstance(about, str):
             faults[row] = about
             contents.append(-1)
@@ -146,7 +146,7 @@ def _source(name: str, root: str, rows: pd.DataFrame, notes: list[str], found: l
         web = urls.protocol_of(root or path) in WEB
         contents.append(about.get("size") if web else versions[path])
     images = Images(root, versions)
-    kept, total = cache(), sum(about.get("size") or 0 for about in found if isinstance(about, dict))
+    kept, total = cache(), sum(about.get("size") or 0 for about in infos if isinstance(about, dict))
     if kept is not None and total > kept.limit:
         notes = [
             *notes,
@@ -166,24 +166,24 @@ def _stat(images: Images, paths: list[str]) -> list[dict | str]:
     places = [images.place(path) for path in paths]
     for row, place in enumerate(places):
         folders[place.url.rpartition("/")[0]].append(row)
-    found: list[dict | str] = ["no such file"] * len(paths)
+    infos: list[dict | str] = ["no such file"] * len(paths)
 
-    def one(row: int, first: bool = False) -> None:
-        found[row] = _told(lambda: places[row].info(first) or "no such file")
+    def ask_one(row: int, first: bool = False) -> None:
+        infos[row] = _or_reason(lambda: places[row].info(first) or "no such file")
 
-    def whole(folder: str) -> None:
-        there = _told(lambda: _names(Place(folder)))
+    def ask_folder(folder: str) -> None:
+        listing = _or_reason(lambda: _names(Place(folder)))
         for row in folders[folder]:
             name = places[row].url.rpartition("/")[2]
-            found[row] = there if isinstance(there, str) else there.get(name, "no such file")
+            infos[row] = listing if isinstance(listing, str) else listing.get(name, "no such file")
 
     listed = [name for name, rows in folders.items() if len(rows) >= FEW and urls.protocol_of(name) not in WEB]
     single = [row for name, rows in folders.items() if name not in set(listed) for row in rows]
-    one(0, first=True)  # alone: a server that does not answer is said once, and soon
+    ask_one(0, first=True)  # alone: a server that does not answer is said once, and soon
     with ThreadPoolExecutor(WORKERS) as pool:
-        list(pool.map(one, single))
-        list(pool.map(whole, listed))
-    return found
+        list(pool.map(ask_one, single))
+        list(pool.map(ask_folder, listed))
+    return infos
 
 
 def _names(folder: Place) -> dict[str, dict]:
@@ -195,7 +195,7 @@ def _names(folder: Place) -> dict[str, dict]:
     return {about["name"].rstrip("/").rpartition("/")[2]: about for about in listing}
 
 
-def _told(ask: Callable):
+def _or_reason(ask: Callable):
     """What `ask` returns, or why an image cannot be had; what concerns all images is raised."""
     try:
         return ask()

@@ -123,29 +123,29 @@ def _root(files: list[str]) -> str:
 
 
 def _refuse_compressed(files: list[str]) -> None:
-    packed = next((file for file in files if file.lower().endswith(COMPRESSED)), None)
-    if packed:
+    compressed = next((file for file in files if file.lower().endswith(COMPRESSED)), None)
+    if compressed:
         raise LossprintError(
-            f"expected tar files that are not compressed, as images are read from within, found {packed}: gunzip it"
+            f"expected tar files that are not compressed, as images are read from within, found {compressed}: gunzip it"
         )
 
 
 def expand(pattern: str) -> list[str]:
     """Every name that a pattern with {a,b} and {000..009} stands for, in order, as a shell expands it."""
     pieces, at = [], 0
-    for found in BRACES.finditer(pattern):
-        span = RANGE.fullmatch(found[1])
+    for brace in BRACES.finditer(pattern):
+        span = RANGE.fullmatch(brace[1])
         if span:
             first, last = int(span[1]), int(span[2])
             wide = len(span[1]) if span[1].startswith("0") or span[2].startswith("0") else 0
             many = abs(last - first) + 1
             numbers = range(first, last + 1) if last >= first else range(first, last - 1, -1)
-            pieces.append((pattern[at : found.start()], [f"{n:0{wide}d}" for n in numbers[: MOST + 1]], many))
+            pieces.append((pattern[at : brace.start()], [f"{n:0{wide}d}" for n in numbers[: MOST + 1]], many))
         else:
-            words = found[1].split(",")
-            words = words if len(words) > 1 else [found[0]]  # {x} stands for itself
-            pieces.append((pattern[at : found.start()], words, len(words)))
-        at = found.end()
+            words = brace[1].split(",")
+            words = words if len(words) > 1 else [brace[0]]  # {x} stands for itself
+            pieces.append((pattern[at : brace.start()], words, len(words)))
+        at = brace.end()
     count = 1
     for _, _, many in pieces:
         count *= many
@@ -165,17 +165,17 @@ def expand(pattern: str) -> list[str]:
 
 def splits_of(shards: Shards) -> list[str]:
     """The split of each shard. Where no two differ, there is only what is trained on."""
-    found = []
+    splits = []
     for file in shards.files:
         folder, _, own = f"{shards.root}/{file}".rpartition("/")
-        here = {SPLIT_NAMES[word] for word in WORD.findall(own.lower())}
-        here = here or {SPLIT_NAMES[word] for word in WORD.findall(folder.rpartition("/")[2].lower())}
-        if len(here) > 1:
+        words = {SPLIT_NAMES[word] for word in WORD.findall(own.lower())}
+        words = words or {SPLIT_NAMES[word] for word in WORD.findall(folder.rpartition("/")[2].lower())}
+        if len(words) > 1:
             raise LossprintError(
                 f"expected one of train, val and test in a tar's name, found {file} in {shards.name}: rename it"
             )
-        found.append(next(iter(here), "train"))
-    return found if len(set(found)) > 1 else ["train"] * len(found)
+        splits.append(next(iter(words), "train"))
+    return splits if len(set(splits)) > 1 else ["train"] * len(splits)
 
 
 def class_names(shards: Shards) -> list[str]:
@@ -202,14 +202,14 @@ def class_names(shards: Shards) -> list[str]:
     return []
 
 
-def _listed(found) -> list:
+def _listed(names) -> list:
     """The names in a classes.json: a list, {number: name} or {name: number}."""
-    if isinstance(found, dict):
-        pairs = [(key, name) if str(key).isdigit() else (name, key) for key, name in found.items()]
+    if isinstance(names, dict):
+        pairs = [(key, name) if str(key).isdigit() else (name, key) for key, name in names.items()]
         numbered = {int(number): name for number, name in pairs if str(number).isdigit()}
-        if sorted(numbered) != list(range(len(found))):
+        if sorted(numbered) != list(range(len(names))):
             raise ValueError("not the numbers from 0 on, each once")
-        found = [numbered[number] for number in range(len(found))]
-    if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
+        names = [numbered[number] for number in range(len(names))]
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ValueError("neither a list of names nor {number: name}")
-    return found
+    return names
