@@ -32,7 +32,7 @@ from tqdm import tqdm
 from lossprint.audit.coresets import coreset as coresets
 from lossprint.audit.coresets.coreset import Ask
 from lossprint.audit.coresets.evaluated import CELL, cells, text
-from lossprint.audit.datasets.source import csv_rows
+from lossprint.audit.datasets.readers.manifests import csv_rows
 from lossprint.audit.export.applied import Applied, applied
 from lossprint.audit.runs.run import Run, open_run
 from lossprint.audit.system.csvfile import unguard

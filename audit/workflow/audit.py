@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from lossprint.audit.datasets import dataset as datasets
 from lossprint.audit.datasets import kinds
+from lossprint.audit.datasets.media import Media
 from lossprint.audit.findings import engines, find
 from lossprint.audit.recording.imported import read_losses
 from lossprint.audit.recording.recorder import Recorder
@@ -88,7 +89,7 @@ def audit(
         **decode.asked(dataset, rate),
     }
     asked = _asked(Path(out), given, resume)
-    _refuse_texts(dataset, kinds.is_texts(dataset))
+    _refuse_texts(dataset, kinds.kind_of(dataset).media)
     from lossprint.audit.training import (
         models,  # torch only once the cheap checks have passed
         train,
@@ -104,7 +105,7 @@ def audit(
         asked["precision"] = train.pick_precision(precision, device)
     source = world.in_turn("videos", lambda: decode.prepared(asked["dataset"], out, asked.get("rate"), quiet))
     loaded, size = load({**asked, "dataset": source}, quiet)
-    _refuse_texts(dataset, loaded.dataset.media == "text")
+    _refuse_texts(dataset, loaded.dataset.media)
     asked = settled(asked, loaded.dataset.samples)
     refuse_inside(Path(out), loaded.dataset)
     models.build_model(asked["model"], len(loaded.dataset.classes), size)  # one that does not fit leaves no run behind
@@ -278,7 +279,7 @@ def load(asked: dict, quiet: bool) -> tuple[datasets.Loaded, int]:
     """Open and decode the dataset once; the side in pixels at which the network sees it, 0 of texts."""
     task = asked.get("task", "classes")
     dataset = datasets.open_dataset(asked["dataset"], asked["val_fraction"], asked["seed"], check=False, task=task)
-    if dataset.media == "text":
+    if not dataset.media.trained:
         return datasets.load(dataset), 0
     from lossprint.audit.training.models import proxy_size
 
@@ -287,8 +288,8 @@ def load(asked: dict, quiet: bool) -> tuple[datasets.Loaded, int]:
     return stages.decoded(dataset, size, quiet), size
 
 
-def _refuse_texts(dataset: str, texts: bool) -> None:
-    if texts:
+def _refuse_texts(dataset: str, media: Media) -> None:
+    if not media.trained:
         raise LossprintError(
             f"expected images to train on, found texts in {dataset}, for which there is no training built in: record "
             "the losses in your own loop with Recorder(RUN, DATASET) and `lossprint score RUN`, or `lossprint import` "
@@ -328,7 +329,7 @@ def inputs_again(
     Raises LossprintError where the dataset at `asked["dataset"]` has not all of them any more, or others.
     """
     loaded, size = load(asked, quiet)
-    _refuse_texts(asked["dataset"], loaded.dataset.media == "text")
+    _refuse_texts(asked["dataset"], loaded.dataset.media)
     there = loaded.dataset.samples
     ids = samples["sample"].to_numpy(np.int64)
     at = pd.Index(there["sample"]).get_indexer(ids)

@@ -130,7 +130,7 @@ class _Recording:
             store.refuse_others(self.out)
         asked = self.asked
         dataset = datasets.open_dataset(asked["dataset"], asked["val_fraction"], asked["seed"], check=False)
-        if dataset.media == "text":
+        if not dataset.media.trained:
             raise LossprintError(
                 f"expected a dataset of images with one class each, found texts in {asked['dataset']}: record them in "
                 "your own loop with Recorder(RUN, DATASET)"

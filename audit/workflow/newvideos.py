@@ -12,7 +12,8 @@ import pyarrow as pa
 from tqdm import tqdm
 
 from lossprint.audit.datasets import dataset as datasets
-from lossprint.audit.datasets import source as sources
+from lossprint.audit.datasets.readers.manifests import read_manifest
+from lossprint.audit.datasets.source import locate
 from lossprint.audit.findings import find
 from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.runs import run as store
@@ -85,10 +86,10 @@ def score_new(path: str | Path, manifest: str, out: str | Path, device: str = "a
 
 def _opened(manifest: str, classes: list[str]) -> datasets.Dataset:
     """The frames of a manifest, as they stand; nothing is drawn from them, as nothing is learned."""
-    place = sources.locate(manifest)
+    place = locate(manifest)
     if place.is_dir():
         raise LossprintError(f"expected a manifest of video frames, found a folder at {place}")
-    origin = sources.read_manifest(place)
+    origin = read_manifest(place)
     samples = origin.rows.assign(split="train")
     if samples["sequence"].isna().any() or samples["frame"].isna().any():
         raise LossprintError(f"expected a sequence and a frame in every row of {place}, found rows without")

@@ -99,7 +99,7 @@ def test_frames_in_no_segment_are_left_out_and_said(films, tmp_path):
 
 
 def open_dataset_notes(run: Path) -> str:
-    from lossprint.audit.datasets.source import read_manifest
+    from lossprint.audit.datasets.readers.manifests import read_manifest
 
     return "; ".join(read_manifest(run / "frames" / "labels.csv").notes)
 
