@@ -15,7 +15,9 @@ from tqdm import tqdm
 
 from lossprint.audit.datasets import dataset as datasets
 from lossprint.audit.datasets import kinds
-from lossprint.audit.findings import engines, find
+from lossprint.audit.findings import engines
+from lossprint.audit.findings.find import find_run
+from lossprint.audit.findings.score import score_run
 from lossprint.audit.recording.imported import read_losses
 from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.runs import run as store
@@ -134,7 +136,7 @@ def audit(
         return run
     if "embed" not in run.stages:
         run = _embed(run, inputs, loaded, asked, device, quiet)
-    return find.find_run(find.score_run(run))
+    return find_run(score_run(run))
 
 
 def audit_demo(out: str | Path, quiet: bool = False) -> store.Run:
@@ -180,7 +182,7 @@ def import_losses(
         recorder.run.write_part(split, checkpoint, table)
     run = recorder.finish()
     stages.write_duplicates(run, loaded, None)
-    return find.find_run(find.score_run(run))
+    return find_run(score_run(run))
 
 
 @writes("path")
@@ -194,7 +196,7 @@ def score(
     """Score and find again from what is recorded. In a Recorder's run, look for duplicates the first time.
 
     `engine` is local or ray, `memory` the bytes that each process may take for scoring, `workers` the processes that
-    Ray starts on this machine. See `engines` and `find.score_run`.
+    Ray starts on this machine. See `engines` and `score_run`.
     """
     engines.check(engine, workers)
     path = place(path, write=True)
@@ -204,8 +206,8 @@ def score(
     if not run.has_duplicates() and run.manifest["dataset"].get("source"):
         _look_for_duplicates(run)
     with engines.start(engine, workers) as started:
-        run = find.score_run(run, started, memory, quiet)
-    return find.find_run(run)
+        run = score_run(run, started, memory, quiet)
+    return find_run(run)
 
 
 def _look_for_duplicates(run: store.Run) -> None:

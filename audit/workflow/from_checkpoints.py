@@ -16,7 +16,8 @@ import numpy as np
 from tqdm import tqdm
 
 from lossprint.audit.datasets import dataset as datasets
-from lossprint.audit.findings import find
+from lossprint.audit.findings.find import find_run
+from lossprint.audit.findings.score import score_run
 from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.runs import run as store
 from lossprint.audit.system.atomic import writes
@@ -154,7 +155,7 @@ class _Recording:
             run = self._measure(run, module, inputs)
         if "embed" not in run.stages:
             run = self._embed(run, module, inputs, loaded, embeds)
-        return find.find_run(find.score_run(run))
+        return find_run(score_run(run))
 
     # What is looked at, and by what ---------------------------------------------------------------------------
 

@@ -13,7 +13,8 @@ from tqdm import tqdm
 
 from lossprint.audit.datasets import dataset as datasets
 from lossprint.audit.datasets import source as sources
-from lossprint.audit.findings import find
+from lossprint.audit.findings.find import find_run
+from lossprint.audit.findings.score import score_run
 from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.runs import run as store
 from lossprint.audit.runs.tables import PART
@@ -80,7 +81,7 @@ def score_new(path: str | Path, manifest: str, out: str | Path, device: str = "a
             "reference.thumbs": seen["thumbs"],
         },
     )
-    return find.find_run(find.score_run(made))
+    return find_run(score_run(made))
 
 
 def _opened(manifest: str, classes: list[str]) -> datasets.Dataset:
