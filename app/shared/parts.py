@@ -12,6 +12,7 @@ import streamlit as st
 from lossprint.app import data
 from lossprint.app.elements import Tile, reader
 from lossprint.audit.datasets import turns
+from lossprint.audit.words import plural
 
 CHART = {"displayModeBar": False, "scrollZoom": False, "doubleClick": "reset", "responsive": True}
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
@@ -28,11 +29,6 @@ def md(value: object) -> str:
 def worded(loaded: data.Loaded, sentence: str) -> str:
     """A sentence of ours about images; about texts where the samples of the run are that."""
     return turns.worded(sentence, loaded.noun)
-
-
-def plural(number: int, one: str, many: str | None = None) -> str:
-    """`1 image`, `2,000 images`."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def dark() -> bool:

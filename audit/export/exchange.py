@@ -26,6 +26,7 @@ from lossprint.audit.review.reviews import CHOICES, Reviews, open_reviews, run_k
 from lossprint.audit.runs.run import Run
 from lossprint.audit.system.csvfile import unguard
 from lossprint.audit.types import KINDS, LossprintError, Review
+from lossprint.audit.words import plural
 
 LABELS = ("new", "new_label", "cleaned_label", "corrected_label", "label")  # the first that a file has counts
 PATHS = ("path", "image", "file", "filename")
@@ -275,7 +276,7 @@ def _decisions(run: Run, said: list[Said], name: str, reviewer: str | None) -> l
         )
     if faults:
         told = "; ".join(f"{len(rows):,} with {what} (the first: {rows[0]})" for what, rows in faults.items())
-        many = f"{len(said):,} decision{'s' if len(said) != 1 else ''}"
+        many = plural(len(said), "decision")
         raise LossprintError(f"expected {many} on samples of {run.name} in {name}, found {told}")
     if all(one["_order"][0] for one in made):
         made.sort(key=lambda one: one["_order"])

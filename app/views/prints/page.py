@@ -13,7 +13,8 @@ from lossprint.app.shared import decide, detail, parts
 from lossprint.app.shared.browse import PER_PAGE
 from lossprint.app.views.prints import charts, shapes
 from lossprint.app.views.prints.shapes import SHAPES, said
-from lossprint.audit.types import SCORES, Trajectory
+from lossprint.audit.scores import SCORES
+from lossprint.audit.types import Trajectory
 
 ALL_CLASSES, ALL_SHAPES = "All classes", "All shapes"
 PAIR = {"training": "train", "validation": "val"}
