@@ -13,7 +13,7 @@ import pandas as pd
 
 from lossprint.audit.datasets.source import DECODED
 from lossprint.audit.export import outfile
-from lossprint.audit.export.applied import Applied, elsewhere, need_whole, slots
+from lossprint.audit.export.applied import Applied, elsewhere, need_whole, row_swaps
 from lossprint.audit.export.outfile import PARQUET, save
 from lossprint.audit.export.tree import write_tree
 from lossprint.audit.runs.run import Run
@@ -84,7 +84,7 @@ def cleaned(decisions: Applied) -> pd.DataFrame:
     review (id). Frames stand in the order that was decided.
     """
     table = decisions.table
-    swapped = slots(table)
+    swapped = row_swaps(table)
     if swapped:
         at = pd.Series(range(len(table)), index=table["sample"])
         source = at.index.map(lambda sample: swapped.get(sample, sample))

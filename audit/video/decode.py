@@ -30,6 +30,7 @@ from lossprint.audit.datasets.source import DECODED
 from lossprint.audit.runs import run as store
 from lossprint.audit.system.atomic import write_bytes, write_text
 from lossprint.audit.system.csvfile import write_csv
+from lossprint.audit.system.progress import bar_style
 from lossprint.audit.types import LossprintError, one_line
 from lossprint.audit.video.segments import COPY, Segments, is_segments, ranges, read_segments, read_video
 
@@ -210,8 +211,6 @@ def _upright(frame, ratio: Fraction | None) -> Image.Image:
 
 def _decode_all(found: Segments, videos: list[Video], folder: Path, rate: Fraction, quiet: bool) -> None:
     """Decode what is not decoded yet, then write the tables; labels.csv last."""
-    from lossprint.audit.training.train import bar_style
-
     about = {"lossprint": store.version(), "source": str(found.path), "rate": float(rate), "side": SIDE}
     about |= {"unit": found.unit, "inclusive": found.inclusive, "notes": []}
     images = folder / "images"

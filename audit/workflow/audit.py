@@ -24,6 +24,7 @@ from lossprint.audit.runs import run as store
 from lossprint.audit.runs.mirror import place
 from lossprint.audit.system import processes as distributed
 from lossprint.audit.system.atomic import writes
+from lossprint.audit.system.progress import bar_style
 from lossprint.audit.training import stages
 from lossprint.audit.types import LossprintError
 from lossprint.audit.video import decode
@@ -235,7 +236,7 @@ def _measure_curvature(run: store.Run, inputs, asked: dict, device: str, quiet: 
     todo = [checkpoint for checkpoint in checkpoints if checkpoint not in run.curvature_recorded()]
     with world.agreed(f"curvature of {todo}"[:80]):
         pass  # all have seen what is there before anything is added
-    with tqdm(total=len(todo) * len(rows), unit="img", desc="curvature", disable=quiet, **train.bar_style()) as bar:
+    with tqdm(total=len(todo) * len(rows), unit="img", desc="curvature", disable=quiet, **bar_style()) as bar:
         for checkpoint in todo:
             train.load_weights(network, run.read_checkpoint(checkpoint))
             batches = _counted(inputs.batches(rows, device, world=world), bar, world.size)

@@ -21,6 +21,7 @@ from lossprint.audit.findings.score import score_run
 from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.runs import run as store
 from lossprint.audit.system.atomic import writes
+from lossprint.audit.system.progress import bar_style
 from lossprint.audit.training import checkpoints as files
 from lossprint.audit.training import stages
 from lossprint.audit.types import LossprintError, one_line
@@ -282,9 +283,8 @@ class _Recording:
     # Stages ---------------------------------------------------------------------------------------------------
 
     def _bar(self, total: int, name: str):
-        from lossprint.audit.training import train
 
-        return tqdm(total=total, unit="img", desc=name, disable=self.quiet, **train.bar_style())
+        return tqdm(total=total, unit="img", desc=name, disable=self.quiet, **bar_style())
 
     def _record(self, recorder: Recorder, module, inputs, todo: list[files.Saved], accuracy: float) -> store.Run:
         import torch

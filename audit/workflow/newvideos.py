@@ -18,6 +18,7 @@ from lossprint.audit.findings.score import score_run
 from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.runs import run as store
 from lossprint.audit.runs.tables import PART
+from lossprint.audit.system.progress import bar_style
 from lossprint.audit.training import models, train
 from lossprint.audit.types import LossprintError
 from lossprint.audit.video import decode, temporal, timeline
@@ -120,7 +121,7 @@ def _record(recorder: Recorder, run: store.Run, inputs: train.Inputs, device: st
     network = models.build_model(asked["model"], inputs.classes, inputs.size).to(device)
     empty = pa.table({name: pa.array([], kind) for name, kind in zip(PART.names, PART.types)})
     checkpoints = run.saved_checkpoints()
-    for checkpoint in tqdm(checkpoints, unit="checkpoint", desc="look", disable=quiet, **train.bar_style()):
+    for checkpoint in tqdm(checkpoints, unit="checkpoint", desc="look", disable=quiet, **bar_style()):
         train.load_weights(network, run.read_checkpoint(checkpoint))
         train.record(recorder, network, inputs, rows, device)
         recorder.end_checkpoint(checkpoint)
