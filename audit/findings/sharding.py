@@ -234,14 +234,14 @@ def _nan(train: Trajectory) -> np.ndarray:
 
 def _forgetting(train: Trajectory) -> np.ndarray:
     """Forgetting events (N,), NaN where predictions or losses are missing; block by block, as masks take memory."""
-    found = _nan(train)
+    events = _nan(train)
     if train.margins is None:
-        return found
-    for start in range(0, len(found), BLOCK):
+        return events
+    for start in range(0, len(events), BLOCK):
         part = slice(start, start + BLOCK)
         losses, margins = train.losses[:, part], train.margins[:, part]
-        found[part] = trajectory.forgetting(margins > 0, ~(np.isfinite(losses) & np.isfinite(margins)))
-    return found
+        events[part] = trajectory.forgetting(margins > 0, ~(np.isfinite(losses) & np.isfinite(margins)))
+    return events
 
 
 # ---------------------------------------------------------------------------------------------- partners
@@ -270,13 +270,13 @@ def _pairs(train: Trajectory, val: Trajectory, rows: np.ndarray) -> pa.Table:
     if not len(val.samples):  # new videos of a run that is trained
         return PAIRS_SCHEMA.empty_table()
     losses, labels, k = train.losses[:, rows], train.labels[rows], min(PARTNERS, len(val.samples))
-    found = {  # in the order in which the rows of one sample are stored
+    by_scope = {  # in the order in which the rows of one sample are stored
         "all": partners(losses, val.losses, k),
         "class": partners(losses, val.losses, k, labels=labels, query_labels=val.labels, same_class=True),
     }
-    groups = [(scope, side) for scope in found for side in SIDES]
-    index = np.stack([getattr(found[scope], side) for scope, side in groups], axis=1)  # (B, 4, k)
-    value = np.stack([getattr(found[scope], f"{side}_correlation") for scope, side in groups], axis=1)
+    groups = [(scope, side) for scope in by_scope for side in SIDES]
+    index = np.stack([getattr(by_scope[scope], side) for scope, side in groups], axis=1)  # (B, 4, k)
+    value = np.stack([getattr(by_scope[scope], f"{side}_correlation") for scope, side in groups], axis=1)
     row, group, place = np.nonzero(index >= 0)
     names = [pa.array([pair[at] for pair in groups], pa.large_string()).take(pa.array(group)) for at in (0, 1)]
     columns = [
