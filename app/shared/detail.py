@@ -10,7 +10,8 @@ from lossprint.app.elements import gallery, reader, viewer
 from lossprint.app.shared import decide, guard, parts, spans, story
 from lossprint.app.shared.later import later
 from lossprint.audit.review import queues
-from lossprint.audit.types import SCORES, Review
+from lossprint.audit.scores import SCORES
+from lossprint.audit.types import Review
 
 LARGE = 1600  # pixels
 DRAWN = "_drawer_drawn"

@@ -7,7 +7,8 @@ import pandas as pd
 
 from lossprint.audit.datasets.media import IMAGES, Media
 from lossprint.audit.datasets.tasks import ALL
-from lossprint.audit.types import SCORES
+from lossprint.audit.scores import SCORES
+from lossprint.audit.words import NBSP
 
 KIND = {
     "label_error": ("Suspicious labels", "The model kept preferring another label."),
@@ -18,7 +19,6 @@ KIND = {
     "outlier": ("Outliers", "Unlike anything else in the dataset."),
 }
 SEGMENT = {"sequence_label": "Part of a mislabeled segment.", "sequence_order": "Part of a segment out of order."}
-NBSP = "\N{NO-BREAK SPACE}"
 
 
 def percentile(scores: pd.DataFrame, sample: int, name: str, within_class: bool = True) -> float | None:

@@ -35,6 +35,7 @@ from lossprint.audit.datasets.validation import draw
 from lossprint.audit.system.memory import free_memory
 from lossprint.audit.system.urls import Unreachable
 from lossprint.audit.types import LossprintError
+from lossprint.audit.words import some
 
 __all__ = [
     "Dataset",
@@ -214,7 +215,7 @@ def _assemble(
         has = set(samples.loc[samples["split"] == split, "label"])
         without = [name for name in classes if name not in has]
         if without:
-            notes.append(f"{_some(without)} without {split} samples: their images {lack}")
+            notes.append(f"{_classes(without)} without {split} samples: their images {lack}")
     return Dataset(
         source=origin.name,
         kind=origin.kind,
@@ -252,13 +253,12 @@ def _refuse_unfit(samples: pd.DataFrame, name: str, task: str) -> None:
     if few:
         raise LossprintError(
             f"expected at least two readable samples of each class in train and val of {name}, "
-            f"found fewer of {_some(few)}"
+            f"found fewer of {_classes(few)}"
         )
 
 
-def _some(labels: list[str], most: int = 5) -> str:
-    more = f" and {len(labels) - most} more" if len(labels) > most else ""
-    return ("class " if len(labels) == 1 else "classes ") + ", ".join(map(repr, labels[:most])) + more
+def _classes(labels: list[str]) -> str:
+    return ("class " if len(labels) == 1 else "classes ") + some(map(repr, labels))
 
 
 # ------------------------------------------------------------------------------------------------ decoding

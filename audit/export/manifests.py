@@ -14,7 +14,7 @@ import pandas as pd
 from lossprint.audit.datasets.kinds import WORDS
 from lossprint.audit.datasets.readers.manifests import is_table, manifest_of
 from lossprint.audit.export import outfile
-from lossprint.audit.export.applied import Applied, slots
+from lossprint.audit.export.applied import Applied, row_swaps
 from lossprint.audit.runs.run import Run
 from lossprint.audit.system.csvfile import QUOTED, guard, unguard
 from lossprint.audit.types import LossprintError, one_line
@@ -112,7 +112,7 @@ def _csv(path: Path, table: pd.DataFrame) -> bytes:
     if sample <= table["sample"].max():
         raise LossprintError(f"expected the manifest {path} as it was audited, found only {sample:,} rows")
     records = {here: raw if label is None else _with_label(raw, at_label, spelled, label) for raw, label, here in body}
-    swapped, gone = slots(table), set(table.loc[table["change"] == "excluded", "sample"])
+    swapped, gone = row_swaps(table), set(table.loc[table["change"] == "excluded", "sample"])
     text = ""
     for raw, _, here in body:
         source = swapped.get(here, here)
@@ -202,7 +202,7 @@ def _parquet(path: Path, table: pd.DataFrame) -> bytes:
     at = whole.column_names.index("label")
     fixed = whole.set_column(at, whole.schema.field(at), whole["label"].take(pa.array(source)))
     row = np.arange(len(paths))
-    for here, sample in slots(table).items():
+    for here, sample in row_swaps(table).items():
         row[here] = sample
     if (row != np.arange(len(row))).any():  # the rows move, the frame numbers stay
         at = fixed.column_names.index("frame")

@@ -13,7 +13,8 @@ from lossprint.audit.review.queues import SPANS
 from lossprint.audit.review.resolve import RULES
 from lossprint.audit.review.reviews import Reviews
 from lossprint.audit.runs.run import Run
-from lossprint.audit.types import SCORES, SPLITS
+from lossprint.audit.scores import SCORES
+from lossprint.audit.types import SPLITS
 
 WORST = 12  # findings of a kind that are shown with pictures
 MEMBERS = 4  # images of a group that are shown

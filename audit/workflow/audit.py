@@ -16,13 +16,16 @@ from tqdm import tqdm
 from lossprint.audit.datasets import dataset as datasets
 from lossprint.audit.datasets import kinds
 from lossprint.audit.datasets.media import Media
-from lossprint.audit.findings import engines, find
+from lossprint.audit.findings import engines
+from lossprint.audit.findings.find import find_run
+from lossprint.audit.findings.score import score_run
 from lossprint.audit.recording.imported import read_losses
 from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.runs import run as store
 from lossprint.audit.runs.mirror import place
 from lossprint.audit.system import processes as distributed
 from lossprint.audit.system.atomic import writes
+from lossprint.audit.system.progress import bar_style
 from lossprint.audit.training import stages
 from lossprint.audit.types import LossprintError
 from lossprint.audit.video import decode
@@ -135,7 +138,7 @@ def audit(
         return run
     if "embed" not in run.stages:
         run = _embed(run, inputs, loaded, asked, device, quiet)
-    return find.find_run(find.score_run(run))
+    return find_run(score_run(run))
 
 
 def audit_demo(out: str | Path, quiet: bool = False) -> store.Run:
@@ -181,7 +184,7 @@ def import_losses(
         recorder.run.write_part(split, checkpoint, table)
     run = recorder.finish()
     stages.write_duplicates(run, loaded, None)
-    return find.find_run(find.score_run(run))
+    return find_run(score_run(run))
 
 
 @writes("path")
@@ -195,7 +198,7 @@ def score(
     """Score and find again from what is recorded. In a Recorder's run, look for duplicates the first time.
 
     `engine` is local or ray, `memory` the bytes that each process may take for scoring, `workers` the processes that
-    Ray starts on this machine. See `engines` and `find.score_run`.
+    Ray starts on this machine. See `engines` and `score_run`.
     """
     engines.check(engine, workers)
     path = place(path, write=True)
@@ -205,8 +208,8 @@ def score(
     if not run.has_duplicates() and run.manifest["dataset"].get("source"):
         _look_for_duplicates(run)
     with engines.start(engine, workers) as started:
-        run = find.score_run(run, started, memory, quiet)
-    return find.find_run(run)
+        run = score_run(run, started, memory, quiet)
+    return find_run(run)
 
 
 def _look_for_duplicates(run: store.Run) -> None:
@@ -234,7 +237,7 @@ def _measure_curvature(run: store.Run, inputs, asked: dict, device: str, quiet: 
     todo = [checkpoint for checkpoint in checkpoints if checkpoint not in run.curvature_recorded()]
     with world.agreed(f"curvature of {todo}"[:80]):
         pass  # all have seen what is there before anything is added
-    with tqdm(total=len(todo) * len(rows), unit="img", desc="curvature", disable=quiet, **train.bar_style()) as bar:
+    with tqdm(total=len(todo) * len(rows), unit="img", desc="curvature", disable=quiet, **bar_style()) as bar:
         for checkpoint in todo:
             train.load_weights(network, run.read_checkpoint(checkpoint))
             batches = _counted(inputs.batches(rows, device, world=world), bar, world.size)

@@ -18,7 +18,8 @@ from lossprint.app.shared import decide, detail, parts, story
 from lossprint.app.views.duplicates import page as duplicates
 from lossprint.app.views.overview import suggest
 from lossprint.audit.review.reviews import open_reviews
-from lossprint.audit.types import SCORES, LossprintError
+from lossprint.audit.scores import SCORES
+from lossprint.audit.types import LossprintError
 
 
 @pytest.fixture(autouse=True)

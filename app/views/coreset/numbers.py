@@ -16,8 +16,9 @@ from lossprint.audit.coresets.evaluated import CELL, by_seed, cells, ranked
 from lossprint.audit.coresets.files import untouched
 from lossprint.audit.export import outfile
 from lossprint.audit.runs.mirror import shown
+from lossprint.audit.scores import SCORES
 from lossprint.audit.system.csvfile import FORMULA
-from lossprint.audit.types import SCORES, LossprintError
+from lossprint.audit.types import LossprintError
 from lossprint.scoring.coresets import methods
 from lossprint.scoring.coresets.methods import METHODS
 

@@ -15,7 +15,7 @@ from lossprint.app.views import help as help_page
 from lossprint.app.views.duplicates.page import groups
 from lossprint.app.views.overview import suggest
 from lossprint.audit.review import span_counts
-from lossprint.audit.types import SCORES
+from lossprint.audit.scores import SCORES
 
 CARDS = (
     ("label_error", "labels", "label_off"),
