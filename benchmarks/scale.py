@@ -24,8 +24,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lossprint.audit.findings import engines, find, planning
-from lossprint.audit.runs.ranges import rows_writer
-from lossprint.audit.runs.run import Run, create_run, open_run
+from lossprint.audit.runs.open import create_run, open_run
+from lossprint.audit.runs.run import Run
+from lossprint.audit.runs.tables import rows_writer
 
 BLOCK = 1 << 22  # samples made at once, which become one part file of a checkpoint
 VALIDATION = 50  # samples a class

@@ -20,7 +20,6 @@ import pandas as pd
 from PIL import Image
 
 from lossprint.audit.datasets.images import read_image, read_size
-from lossprint.audit.system.atomic import needed
 from lossprint.audit.system.csvfile import unguard
 from lossprint.audit.system.memory import free_memory
 from lossprint.audit.types import SPLITS, LossprintError, one_line
@@ -115,7 +114,6 @@ def _read_file(root: Path, path: str) -> Image.Image:
 def read_file_inside(root: Path, path: str) -> Image.Image:
     """Decode an image under `root` as `Source.read` does, of a path that nobody has checked."""
     file = inside(root, path)
-    needed(file)
     if file.exists() and not file.is_file():  # a pipe would block for ever
         raise LossprintError(f"expected an image at {file}, found something that is no file")
     return read_image(file)
@@ -127,7 +125,6 @@ def _size_file(root: Path, path: str) -> tuple[int, int]:
 
 def of_files(kind: str, name: Path, root: Path, rows: pd.DataFrame, places: list[str], notes=()) -> Source:
     """A source of files under `root`; `places` says where each row stands, for messages."""
-    needed(root)
     sizes, faults = _measure(root, rows["path"].tolist(), places)
     read, size = partial(_read_file, root), partial(_size_file, root)
     return Source(str(name), kind, root, rows, fingerprint(rows, sizes), read, size, faults, tuple(notes))

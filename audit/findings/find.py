@@ -16,9 +16,8 @@ from tqdm import tqdm
 from lossprint.audit.findings import engines, planning, sharding
 from lossprint.audit.findings.sharding import Job, Shard
 from lossprint.audit.runs import checksums
-from lossprint.audit.runs.ranges import rows_writer
 from lossprint.audit.runs.run import Run
-from lossprint.audit.runs.tables import LOOKUP_ROWS
+from lossprint.audit.runs.tables import LOOKUP_ROWS, rows_writer
 from lossprint.audit.types import SPLITS, Finding
 from lossprint.audit.video import frames
 from lossprint.audit.video.spans import mend

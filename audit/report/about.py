@@ -30,8 +30,7 @@ from lossprint.audit.report.html import (
 from lossprint.audit.report.left import span
 from lossprint.audit.review import span_counts
 from lossprint.audit.review.queues import SPANS
-from lossprint.audit.runs.run import version
-from lossprint.audit.training.checkpoints import record_command
+from lossprint.audit.runs.open import record_command, version
 from lossprint.audit.types import KINDS, SCORES
 
 CLASSES = 60  # rows of the table of classes

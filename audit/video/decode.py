@@ -27,7 +27,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from lossprint.audit.datasets.source import DECODED
-from lossprint.audit.runs import run as store
+from lossprint.audit.runs.open import refuse_others, version
+from lossprint.audit.runs.run import VIDEO_FRAMES
 from lossprint.audit.system.atomic import write_bytes, write_text
 from lossprint.audit.system.csvfile import write_csv
 from lossprint.audit.types import LossprintError, one_line
@@ -83,7 +84,7 @@ def prepared(dataset: str, out: str | Path, rate: float | None = None, quiet: bo
     """
     if not is_segments(dataset):
         return dataset
-    path, folder = Path(dataset).expanduser().absolute(), Path(out).absolute() / store.VIDEO_FRAMES
+    path, folder = Path(dataset).expanduser().absolute(), Path(out).absolute() / VIDEO_FRAMES
     manifest = folder / "labels.csv"
     if (Path(out) / "run.json").is_file():
         if not manifest.is_file():
@@ -95,7 +96,7 @@ def prepared(dataset: str, out: str | Path, rate: float | None = None, quiet: bo
         return str(manifest)
     found = read_segments(path)
     videos = [_probe(name, file) for name, file in _files(found).items()]
-    store.refuse_others(Path(out), folder)
+    refuse_others(Path(out), folder)
     if folder.exists() and not (folder / DECODED).is_file():
         raise LossprintError(f"expected a new or empty folder for the run, found other files at {folder}")
     _decode_all(found, videos, folder, Fraction(str(rate or RATE)), quiet)
@@ -212,7 +213,7 @@ def _decode_all(found: Segments, videos: list[Video], folder: Path, rate: Fracti
     """Decode what is not decoded yet, then write the tables; labels.csv last."""
     from lossprint.audit.training.train import bar_style
 
-    about = {"lossprint": store.version(), "source": str(found.path), "rate": float(rate), "side": SIDE}
+    about = {"lossprint": version(), "source": str(found.path), "rate": float(rate), "side": SIDE}
     about |= {"unit": found.unit, "inclusive": found.inclusive, "notes": []}
     images = folder / "images"
     images.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,7 @@ from conftest import cut_demo
 from helpers import free_port
 
 from lossprint.audit.review.reviews import open_reviews
-from lossprint.audit.runs.run import open_run
+from lossprint.audit.runs.open import open_run
 from lossprint.audit.workflow.audit import audit
 
 pytestmark = MARKS

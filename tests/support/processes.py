@@ -6,7 +6,7 @@ from pathlib import Path
 from types import ModuleType
 
 from lossprint.audit.review.reviews import open_reviews
-from lossprint.audit.runs.run import open_run
+from lossprint.audit.runs.open import open_run
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["lossprint.audit.review.reviews", "alembic.command", "psycopg", "helpers", "postgres"])

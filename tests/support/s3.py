@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from lossprint.audit.system.atomic import MIRRORS
-
 LINE = re.compile(r"(?P<verb>GET|HEAD|PUT|POST|DELETE) (?P<path>\S+) HTTP")
 
 
@@ -109,13 +107,11 @@ def machine(s3, tmp_path, monkeypatch):
     """machine(name): from now on this process stands for another machine, with folders of its own."""
 
     def move(name: str) -> Path:
-        MIRRORS.clear()
         for variable in ("DATA", "CACHE"):
             monkeypatch.setenv(f"LOSSPRINT_{variable}", str(tmp_path / name / variable.lower()))
         return tmp_path / name / "data"
 
-    yield move
-    MIRRORS.clear()
+    return move
 
 
 class Broken:

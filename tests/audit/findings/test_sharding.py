@@ -14,9 +14,9 @@ from helpers import plain_label_errors
 from lossprint.audit.cli.main import main
 from lossprint.audit.findings import engines, find, planning, sharding
 from lossprint.audit.findings.sharding import Shard
-from lossprint.audit.runs.ranges import rows_writer
-from lossprint.audit.runs.run import Run, create_run, open_run
-from lossprint.audit.runs.tables import LOOKUP_ROWS
+from lossprint.audit.runs.open import create_run, open_run
+from lossprint.audit.runs.run import Run
+from lossprint.audit.runs.tables import LOOKUP_ROWS, rows_writer
 from lossprint.audit.types import LossprintError
 from lossprint.scoring import labels as label_scores
 from lossprint.scoring import pairs, trajectory
