@@ -24,6 +24,7 @@ def _sync(options) -> int:
     print(
         f"{copied.files:,} files ({copied.size / 1e6:,.1f} MB) copied to {options.target}, {copied.removed:,} removed"
     )
-    for name in copied.newer:
-        print(f"{name} stays as it is at {options.target}: its decisions are newer")
+    if copied.newer:
+        names = ", ".join(copied.newer[:3]) + ", ..." * (len(copied.newer) > 3)
+        print(f"{len(copied.newer):,} newer at {options.target}, which stay as they are: {names}")
     return 0

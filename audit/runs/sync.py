@@ -2,7 +2,7 @@
 
 Only what differs is copied, by the list of sizes and digests that each copy leaves on both sides (`LIST`). run.json is
 taken away before the first file is copied and comes last, so that a copy that was cut off is never taken for a run; the
-next one goes on with it. A side that is not as the last copy left it is not overwritten, nor are its decisions.
+next one goes on with it. What only the target changed since the last copy stays; what both changed is refused.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ Files = dict[
 
 @dataclass(frozen=True)
 class Copied:
-    """What a copy did: files copied and removed at the target, bytes copied, and decisions that are newer there."""
+    """What a copy did: files copied and removed at the target, bytes copied, and the files that are newer there."""
 
     files: int
     removed: int
@@ -69,7 +69,7 @@ def syncing(folder: str | Path, url: str | None) -> Iterator[None]:
         yield
         return
     folder, here, there = Path(folder).absolute(), _Here(Path(folder)), _There(url)
-    _plan(here.files(), there.files(), _last(folder, url), folder, there)
+    _planned(here.files(), there.files(), _last(folder, url), folder, there)
 
     def copy(run: Run) -> None:
         if run.path.absolute() == folder:
@@ -88,65 +88,80 @@ def syncing(folder: str | Path, url: str | None) -> Iterator[None]:
 
 def _copy(source: "_Here | _There", target: "_Here | _There", folder: Path, url: str) -> Copied:
     """Copy what differs; `folder` and `url` are the two of them."""
-    files = source.files()
-    if RUN not in files:
-        cut_off = "one that was not copied whole" if LIST in files else "none"
-        raise LossprintError(f"expected a run folder (one with a {RUN}), found {cut_off} at {source}")
-    with writing(folder, make=True), tempfile.TemporaryDirectory(prefix="lossprint-") as scratch:
-        last = _last(folder, url)
-        there = target.files()
-        wanted, stay = _plan(files, there, last, source, target)
-        gone = [name for name in last if name in there and name not in files and not _is_decisions(name)]
-        both = {name: one for name, one in files.items() if name != LIST and name not in stay}  # the same in the end
-        both |= {name: last[name] for name in stay if name in last}
-        if wanted or gone:
-            target.drop(RUN)
-            kept = {name: one for name, one in both.items() if name not in wanted}
-            kept |= {name: one for name, one in last.items() if name in gone or _is_decisions(name)}
-            target.write_list(url, kept)
+    with writing(folder), tempfile.TemporaryDirectory(prefix="lossprint-") as scratch:
+        files = source.files()
+        if RUN not in files:
+            cut_off = "one that was not copied whole" if LIST in files else "none"
+            raise LossprintError(f"expected a run folder (one with a {RUN}), found {cut_off} at {source}")
+        there, last = target.files(), _last(folder, url)
+        plan = _planned(files, there, last, source, target)
+        both = {name: one for name, one in files.items() if name not in (LIST, *plan.stay)}  # the same in the end
+        both |= {name: last[name] for name in plan.stay if name in last}
 
-            def move(name: str) -> None:
-                both[name] = target.put(name, source.fetch(name, Path(scratch), files[name]))
+        def move(name: str) -> None:
+            both[name] = target.put(name, source.fetch(name, Path(scratch), files[name]))
 
-            _each(move, [name for name in wanted if not _is_last(name)])
-            _each(target.drop, gone)
-            for name in sorted(filter(_is_last, wanted), key=lambda name: (name.endswith(RUN), name == RUN)):
-                move(name)
-            if RUN not in wanted:
-                move(RUN)
-        if wanted or gone or last != both:
-            for side in (source, target):
-                side.write_list(url, both)
-    return Copied(len(wanted), len(gone), sum(both[name][0] for name in wanted), stay)
+        with writing(folder, make=True):
+            up = isinstance(target, _There)
+            if plan.wanted or plan.gone:
+                before = {name: one for name, one in there.items() if name not in plan.wanted} if up else last
+                target.write_list(url, before)
+                if RUN not in plan.stay:
+                    target.drop(RUN)
+                _each(move, [name for name in plan.wanted if not _is_last(name)])
+                _each(target.drop, plan.gone)
+                last_ones = {*filter(_is_last, plan.wanted), *({RUN} - {*plan.stay})}
+                for name in sorted(last_ones, key=lambda name: (name.endswith(RUN), name == RUN)):
+                    move(name)
+            if up and (plan.wanted or plan.gone):
+                target.write_list(url, both | {name: there[name] for name in plan.stay if name in there})
+            if last != both:
+                _Here(folder).write_list(url, both)
+    return Copied(len(plan.wanted), len(plan.gone), sum(both[name][0] for name in plan.wanted), plan.stay)
 
 
-def _plan(files: Files, there: Files, last: Files, source: object, target: object) -> tuple[list[str], list[str]]:
-    """The files to copy, and the decisions that are newer at the target. Raises LossprintError for a target that must
-    not be overwritten."""
-    if RUN not in there and there and LIST not in there:
+@dataclass(frozen=True)
+class _Plan:
+    """The files to copy, those to remove at the target, and those that stay there, as only the target changed them."""
+
+    wanted: list[str]
+    gone: list[str]
+    stay: list[str]
+
+
+def _planned(files: Files, there: Files, last: Files, source: object, target: object) -> _Plan:
+    """What to do with each file. Raises LossprintError for a target that holds anything else, and where both sides
+    changed a file since the last copy; one that was cut off is overwritten, but not its decisions."""
+    cut_off = RUN not in there
+    if cut_off and there and LIST not in there:
         raise LossprintError(
             f"expected a new or empty folder for the run, found other files at {target}, such as {min(there)}"
         )
-    if there.get(RUN, files.get(RUN)) not in (files.get(RUN), last.get(RUN)):
-        raise LossprintError(
-            f"expected the run at {target} as the last sync with {source} left it, found it changed, or another run: "
-            "copy it to a new place with lossprint sync, or move it away"
-        )
-    wanted = [name for name, one in files.items() if name != LIST and (not one[1] or there.get(name) != one)]
-    stay = []
-    for name in filter(_is_decisions, there):
+    if not cut_off and RUN not in files:
+        raise LossprintError(f"expected no run at {target} before there is one at {source}, found one: copy it first")
+    plan, conflicts = _Plan([], [], []), []
+    for name in sorted({*files, *there} - {LIST}):
         digest, known, before = (side.get(name, [0, ""])[1] for side in (files, there, last))
-        if known == digest and name in wanted:  # in another file, such as one without what was deleted
-            wanted.remove(name)
-        if known in (digest, before):
+        if name in files and name in there and known == digest != "":
             continue
-        if digest not in ("", before):
-            raise LossprintError(
-                f"expected new decisions on one side only, found others in {name} at {source} than at {target}: move "
-                "one of the two away, or bring its decisions in with lossprint reviews import"
-            )
-        stay.append(name)
-    return [name for name in wanted if name not in stay], stay
+        if known == before or name not in there or (cut_off and not _is_decisions(name)):
+            if name not in files:
+                plan.gone.extend([name] * (name in last))
+            elif name not in there and digest == before and not cut_off:
+                plan.stay.append(name)  # removed there
+            else:
+                plan.wanted.append(name)
+        elif name not in files or digest == before:
+            plan.stay.append(name)
+        else:
+            conflicts.append(name)
+    if conflicts:
+        name = min(conflicts, key=lambda name: (name != RUN, not _is_decisions(name), name))
+        raise LossprintError(
+            f"expected each file to be changed on one side only since the last sync, found another {name} at {source} "
+            f"than at {target}: copy to a new place with lossprint sync, or move one of the two away"
+        )
+    return plan
 
 
 def _is_decisions(name: str) -> bool:
@@ -219,7 +234,7 @@ class _There:
 
     def files(self) -> Files:
         """All files where a run was copied to, else what is directly in the folder. What is not in the list that a copy
-        left, or has another size, is there without a digest."""
+        left, or has another size, is read for its digest, and has none where the copy was cut off."""
         if not any(self.place.below(name).info(first=True) for name in (RUN, LIST)):
             return {name: [0, ""] for name in self._names()}
         listing, base = self.place.call(lambda fs, path: (_found(fs, path), path), FIRST)
@@ -232,9 +247,11 @@ class _There:
         if RUN in files:
             content = self._read(RUN) or b""
             files[RUN] = [len(content), _digest(content)]
-        for name in filter(_is_decisions, files):
-            with tempfile.TemporaryDirectory(prefix="lossprint-") as scratch:
-                files[name] = _about_decisions(self.fetch(name, Path(scratch), [0, ""]))
+        for name, one in files.items():
+            if _is_decisions(name) or (RUN in files and not one[1] and name != LIST):
+                with tempfile.TemporaryDirectory(prefix="lossprint-") as scratch:
+                    read = _about_decisions if _is_decisions(name) else checksums.of
+                    files[name] = read(self.fetch(name, Path(scratch), [0, ""]))
         return files
 
     def _names(self) -> list[str]:

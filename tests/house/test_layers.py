@@ -52,7 +52,7 @@ def test_imports_without_torch(module):
 
 @pytest.mark.parametrize("folder", ["scoring", "audit", "app", "assets", "benchmarks", "docs", "examples", "tests"])
 def test_files_stay_readable(folder):
-    """No file over about 400 lines: above 450 one has more than one responsibility, or says in its docstring why not."""
+    """No file over about 400 lines: above 450 one has more than one responsibility, or its docstring says why not."""
     for file in (ROOT / folder).rglob("*.py"):
         text = file.read_text()
         limit = 600 if "Longer than other files" in (ast.get_docstring(ast.parse(text)) or "") else 450

@@ -115,13 +115,15 @@ def machine(s3, tmp_path, monkeypatch):
 
 
 class Broken:
-    """A file system whose line breaks at the first `times` calls of some kinds."""
+    """A file system whose line breaks at `times` calls of some kinds, after the first `skip` of them."""
 
-    def __init__(self, fs, calls: tuple[str, ...], times: list[int]):
-        self.fs, self.calls, self.times = fs, calls, times
+    def __init__(self, fs, calls: tuple[str, ...], times: list[int], skip: list[int]):
+        self.fs, self.calls, self.times, self.skip = fs, calls, times, skip
 
     def __getattr__(self, name: str):
-        if name in self.calls and self.times[0] > 0:
+        if name in self.calls and self.skip[0] > 0:
+            self.skip[0] -= 1
+        elif name in self.calls and self.times[0] > 0:
             self.times[0] -= 1
             raise ConnectionResetError("the line broke")
         return getattr(self.fs, name)
@@ -129,7 +131,7 @@ class Broken:
 
 @pytest.fixture
 def broken(monkeypatch):
-    """broken("put_file"): from now on such calls fail, or `times` of them; broken(): all is well again.
+    """broken("put_file"): from now on such calls fail, or `times` of them after `skip`; broken(): all is well again.
 
     Returns a list with how many will still fail.
     """
@@ -137,12 +139,12 @@ def broken(monkeypatch):
 
     before = urls.Place.connect
 
-    def set_to(*calls: str, times: int = 10**9) -> list[int]:
-        left = [times]
+    def set_to(*calls: str, times: int = 10**9, skip: int = 0) -> list[int]:
+        left, passed = [times], [skip]
         urls._down.clear()
         monkeypatch.setattr(urls, "PAUSES", (0.01, 0.01))
         monkeypatch.setattr(
-            urls.Place, "connect", lambda place: (Broken(before(place)[0], calls, left), before(place)[1])
+            urls.Place, "connect", lambda place: (Broken(before(place)[0], calls, left, passed), before(place)[1])
         )
         return left
 

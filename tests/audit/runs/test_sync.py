@@ -141,7 +141,11 @@ def test_an_audit_is_refused_before_it_begins_where_it_could_not_be_copied(
 ):
     sync(run.path, url)
     s3.upload(run.path.parent / "data", "runs", "pictures/")
-    wrong = {url: "or another run", "s3://runs/pictures": "found other files", "here": "expected the URL of a folder"}
+    wrong = {
+        url: "before there is one at",
+        "s3://runs/pictures": "found other files",
+        "here": "expected the URL of a folder",
+    }
     for place, part in wrong.items():
         options = ["audit", str(small_dataset), "--out", str(tmp_path / "new"), "--sync", place]
         assert main(options) == 2
@@ -178,7 +182,7 @@ def test_only_what_differs_is_copied_and_what_was_removed_is_removed(s3, run, ur
     assert copied.removed == 2 + 2 * 2  # the selection and its record; two checkpoints of two splits
     assert {"scores.parquet", "mine.csv", "rank-0.parquet", "run.json", LIST} <= set(writes(s3))
     assert "samples.parquet" not in writes(s3) and "findings.parquet" not in writes(s3)
-    assert writes(s3)[0] == "run.json" and writes(s3)[-2:] == ["run.json", LIST], "taken away first, put back last"
+    assert writes(s3)[:2] == [LIST, "run.json"] and writes(s3)[-2:] == ["run.json", LIST], "away first, back last"
     exported = run.path / "exports" / "mine.csv"
     exported.parent.mkdir()
     exported.write_text("sample\n")
@@ -192,7 +196,11 @@ def test_a_copy_that_was_cut_off_is_no_run_and_is_gone_on_with(s3, run, url, bro
     sync(run.path, url)
     run.write_scores(run.scores().assign(cld=0.5))
     run.finish("find", seconds=1.0)
-    broken("put_file", times=10**9)
+    broken("put_file")
+    assert "the line broke" in refusal(sync, run.path, url)
+    broken()
+    assert "run.json" in there(s3, url), "nothing was changed"
+    broken("put_file", skip=1)
     assert "the line broke" in refusal(sync, run.path, url)
     broken()
     assert "run.json" not in there(s3, url)
@@ -245,10 +253,32 @@ def test_a_run_that_went_on_elsewhere_is_not_overwritten(s3, run, url, tmp_path)
     before = there(s3, url)
     run.finish("find", seconds=1.0)
     for source, target in ((run.path, url), (url, run.path)):
-        assert f"expected the run at {target} as the last sync with {source} left it" in refusal(sync, source, target)
+        assert f"found another run.json at {source} than at {target}" in refusal(sync, source, target)
     assert there(s3, url) == before and open_run(run.path).manifest["facts"]["find"] == {"seconds": 1.0}
     sync(url, tmp_path / "new")
     assert open_run(tmp_path / "new").manifest["facts"]["find"] == {"seconds": 9.0}
+
+
+def test_what_only_the_target_changed_stays(s3, run, url, tmp_path, capsys):
+    run.write_selection("old", "sample\n1\n", "{}")
+    sync(run.path, url)
+    sync(url, tmp_path / "other")
+    other = open_run(tmp_path / "other")
+    other.write_comparison(pd.DataFrame({"a": [1]}))
+    other.drop_selection("old")
+    run.write_comparison(pd.DataFrame({"a": [2]}))
+    sync(other.path, url)
+    assert "found another comparison.parquet" in refusal(sync, url, run.path)
+    (run.path / "comparison.parquet").unlink()
+    run.write_selection("new", "sample\n2\n", "{}")
+    assert main(["sync", str(run.path), url]) == 0
+    assert (
+        f"3 newer at {url}, which stay as they are: comparison.parquet, selections/old.csv" in capsys.readouterr().out
+    )
+    for folder in (run.path, other.path):
+        sync(url, folder)
+        assert open_run(folder).comparison()["a"].tolist() == [1] and open_run(folder).selections() == ["new"]
+    assert contents(run.path) == contents(other.path) == there(s3, url)
 
 
 def test_decisions_travel_and_newer_ones_are_not_overwritten(s3, run, url, tmp_path, capsys):
@@ -263,14 +293,14 @@ def test_decisions_travel_and_newer_ones_are_not_overwritten(s3, run, url, tmp_p
     decide(other, "unsure", 4)
     assert sync(other, url).files == 1
     assert main(["sync", str(run.path), url]) == 0
-    assert f"reviews.db stays as it is at {url}: its decisions are newer" in capsys.readouterr().out
+    assert f"1 newer at {url}, which stay as they are: reviews.db" in capsys.readouterr().out
     sync(url, tmp_path / "third")
     assert decisions(tmp_path / "third") == ["keep", "unsure"], "those of the URL outlived the older ones"
     decide(run.path, "unsure", 1, "bob")
     for source, target in ((run.path, url), (url, run.path)):
         assert main(["sync", str(source), str(target)]) == 2
         lines = capsys.readouterr().err.splitlines()
-        assert len(lines) == 1 and "expected new decisions on one side only, found others in reviews.db" in lines[0]
+        assert len(lines) == 1 and f"found another reviews.db at {source} than at {target}" in lines[0]
     assert decisions(run.path) == ["keep", "unsure"] and decisions(other) == ["keep", "unsure"]
     (run.path / "reviews.db").rename(tmp_path / "mine.db")
     sync(url, run.path)
