@@ -237,7 +237,7 @@ class _There:
         left, or has another size, is read for its digest, and has none where the copy was cut off."""
         if not any(self.place.below(name).info(first=True) for name in (RUN, LIST)):
             return {name: [0, ""] for name in self._names()}
-        listing, base = self.place.call(lambda fs, path: (_found(fs, path), path), FIRST)
+        listing, base = self.place.call(lambda fs, path: (_listing(fs, path), path), FIRST)
         known = _read_list(self._read(LIST))
         files: Files = {}
         for path, about in listing.items():
@@ -300,7 +300,7 @@ class _There:
             self.put(LIST, content)
 
 
-def _found(fs, path: str) -> dict[str, dict]:
+def _listing(fs, path: str) -> dict[str, dict]:
     fs.invalidate_cache()
     return fs.find(path, detail=True)
 
@@ -320,8 +320,8 @@ def _last(folder: Path, url: str) -> Files:
 def _read_list(content: bytes | None, url: str | None = None) -> Files:
     """A list that cannot be read is as none: all is copied, or refused where there is a run already."""
     try:
-        found = json.loads(content or b"{}")
-        files = found["files"] if url is None or found["url"] == url.rstrip("/") else {}
+        fields = json.loads(content or b"{}")
+        files = fields["files"] if url is None or fields["url"] == url.rstrip("/") else {}
         return {name: [int(size), str(digest)] for name, (size, digest) in files.items()}
     except (ValueError, KeyError, TypeError, AttributeError):
         return {}

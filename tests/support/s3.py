@@ -86,7 +86,6 @@ def s3(tmp_path_factory):
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "LOSSPRINT_CACHE": str(tmp_path_factory.mktemp("cache")),
-        "LOSSPRINT_DATA": str(tmp_path_factory.mktemp("data")),
     }
     with pytest.MonkeyPatch.context() as patch:
         for name, value in given.items():
@@ -104,12 +103,10 @@ def s3(tmp_path_factory):
 
 @pytest.fixture
 def machine(s3, tmp_path, monkeypatch):
-    """machine(name): from now on this process stands for another machine, with folders of its own."""
+    """machine(name): from now on this process stands for another machine, with a cache of its own."""
 
-    def move(name: str) -> Path:
-        for variable in ("DATA", "CACHE"):
-            monkeypatch.setenv(f"LOSSPRINT_{variable}", str(tmp_path / name / variable.lower()))
-        return tmp_path / name / "data"
+    def move(name: str) -> None:
+        monkeypatch.setenv("LOSSPRINT_CACHE", str(tmp_path / name / "cache"))
 
     return move
 
