@@ -322,6 +322,8 @@ def _panel(loaded: data.Loaded, order: list[int], kinds: tuple[str, ...]) -> Non
         return
     at = order.index(sample) if sample in order else None
     found = finding_of(loaded, sample, kinds)
+    # Before anything is drawn: never newer than what is shown.
+    seen = {} if found is None else decide.last_seen(data.reviews(loaded).history(), [found["group"]])
     suggested = (found["suggested_label"] if found is not None else None) or parts.suggestion(loaded, sample)
 
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
@@ -348,9 +350,8 @@ def _panel(loaded: data.Loaded, order: list[int], kinds: tuple[str, ...]) -> Non
             decide.warn_excluded(
                 loaded, found["group"], [sample], "deciding here brings it back, except by **Exclude**."
             )
-            decide.buttons(
-                loaded, found["group"], sample, suggested, key="drawer", then=then, asked=lambda: opened() == sample
-            )
+            how = {"then": then, "asked": lambda: opened() == sample}
+            decide.buttons(loaded, found["group"], sample, suggested, key="drawer", seen=seen, **how)
             st.button(
                 "Undo my last decision",
                 key="drawer-undo",

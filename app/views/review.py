@@ -353,12 +353,8 @@ def _answer(loaded: data.Loaded, answer: dict) -> None:
             comment=str(answer.get("comment") or ""),
         )
     except Conflict as conflict:
-        row = conflict.row
-        who = "You, in another window," if row.reviewer == decide.reviewer() else row.reviewer
-        verb = "have" if who.startswith("You") else "has"
-        said = decide.one_in_words(row.decision, row.new_label)
-        notice = f"{who} {verb} answered this meanwhile: {said}. Answer again to add yours, or skip (S)."
-        st.session_state[ASKED] = {**state, "token": uuid4().hex, "notice": notice, "seen": row.id}
+        notice = f"{decide.answered(conflict.row)} Answer again to add yours, or skip (S)."
+        st.session_state[ASKED] = {**state, "token": uuid4().hex, "notice": notice, "seen": conflict.row.id}
         return
     except LossprintError as error:
         # The token stays: if only the word that it was stored got lost, a second answer is not stored again.

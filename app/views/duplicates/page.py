@@ -252,12 +252,13 @@ def _bulk(loaded, table: Table, found, shown, open_now: np.ndarray, policy: str,
     plan = keeping.plan(table, asked, value, loaded.samples, history)
     whole = found if asked is able else shown
     left = conflict[found.index.get_indexer(whole.index)]
-    _confirm(loaded, plan, policy, int(left.sum()), len(whole) - len(asked) - int(left.sum()))
+    seen = decide.last_seen(history, asked["group"])
+    _confirm(loaded, plan, policy, int(left.sum()), len(whole) - len(asked) - int(left.sum()), seen)
     return True
 
 
 @st.dialog("Keep one copy of each group?")
-def _confirm(loaded: data.Loaded, plan: Plan, policy: str, conflicts: int, others: int) -> None:
+def _confirm(loaded: data.Loaded, plan: Plan, policy: str, conflicts: int, others: int, seen: dict[str, int]) -> None:
     guard.still_in()
     st.markdown(
         f"**{parts.plural(plan.groups, 'group')}, {parts.plural(plan.images, loaded.noun)}**: "
@@ -287,6 +288,5 @@ def _confirm(loaded: data.Loaded, plan: Plan, policy: str, conflicts: int, other
             st.rerun()
         if st.button("Apply", key="bulk-apply", type="primary", icon=":material/check:"):
             with st.spinner("Storing …"):
-                named = decide.reviewed_groups(loaded)  # somebody may have decided while the dialog was open
-                decide.store_all(loaded, [one for one in plan.decisions if one[0] not in named])
+                decide.press(loaded, plan.decisions, seen=seen)  # somebody may have decided while the dialog was open
             st.rerun()

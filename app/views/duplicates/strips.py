@@ -46,12 +46,13 @@ def strips(loaded, table: Table, shown, decided: np.ndarray, partly: np.ndarray,
     value = value_of(loaded, table, shown, policy)
     pairs = data.derived(loaded, groups.edges).among(ids)
     known = keeping.said(history, ids)
+    seen = decide.last_seen(history, shown["group"])
     for number, one in enumerate(shown.itertuples()):
         state = "decided" if decided[one.Index] else "partly" if partly[one.Index] else "open"
-        _group(loaded, one, table.samples(one), value[row == number], pairs, known, state, policy)
+        _group(loaded, one, table.samples(one), value[row == number], pairs, known, state, policy, seen)
 
 
-def _group(loaded, row, samples: list[int], value: np.ndarray, pairs: Edges, known: Said, state: str, policy) -> None:
+def _group(loaded, row, samples: list[int], value, pairs: Edges, known: Said, state: str, policy, seen) -> None:
     members = pd.DataFrame({"sample": samples, "kind": row.kind})
     with st.container(border=True):
         sentence = story.group_sentence(members, loaded.samples, parts.md, loaded.noun)
@@ -60,7 +61,7 @@ def _group(loaded, row, samples: list[int], value: np.ndarray, pairs: Edges, kno
         with left:
             _strip(loaded, row, samples, value, pairs, known, state, policy)
         with right:
-            actions(loaded, row.group, samples, key=row.group, policy=policy, value=value, known=known)
+            actions(loaded, row.group, samples, key=row.group, policy=policy, value=value, known=known, seen=seen)
             if row.size < row.whole:
                 st.caption(
                     f"A part of the recorded group {parts.md(row.of)}: decisions here are stored as "
@@ -204,10 +205,12 @@ def actions(
     policy: str,
     value: np.ndarray,
     known: Said,
+    seen: dict[str, int],
 ) -> None:
     """The choices on a duplicate group: one copy with one of its labels, all, none, unsure.
 
-    `value` is what the policy goes by, one a sample; `known` what was decided on the samples.
+    `value` is what the policy goes by, one a sample; `known` what was decided on the samples; `seen` as in
+    `decide.store`.
     """
     before, now = known.before(group), known.now()
     rows = loaded.samples.loc[samples]
@@ -225,8 +228,9 @@ def actions(
             key=f"{key}-{name}",
             icon=f":material/{icon}:",
             width="stretch",
-            on_click=decide.store,
-            args=(loaded, group, decisions),
+            on_click=decide.press,
+            args=(loaded, [(group, *one) for one in decisions]),
+            kwargs={"seen": {group: seen[group]}},
             **style,
         )
 
