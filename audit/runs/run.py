@@ -133,6 +133,7 @@ class Run:
         return self.table("unreadable.parquet")
 
     def table(self, name: str, filters=None, folder: Path | None = None, columns=None) -> pd.DataFrame:
+        """A table by its file name, checked; or some rows, by pyarrow's filters, and columns of it."""
         path = (folder or self.path) / name
         try:
             refuse_pipe(path)
@@ -207,10 +208,12 @@ class Run:
         write_sorted(folder / f"rank-{rank}.parquet", table.select(schema.names).cast(schema).sort_by("sample"))
 
     def part_files(self, split: str, checkpoint: int) -> list[Path]:
+        """The files of one checkpoint of one split, one a process that recorded it."""
         folder = self.part_folder(split, checkpoint)
         return sorted(folder.glob("rank-*.parquet"))
 
     def part_folder(self, split: str, checkpoint: int) -> Path:
+        """Where the files of one checkpoint of one split are."""
         return self.path / "trajectories" / f"split={split}" / f"checkpoint={checkpoint:05d}"
 
     def drop_parts_after(self, checkpoint: int) -> None:
@@ -302,7 +305,7 @@ class Run:
 
     def write_embeddings(self, samples: np.ndarray, vectors: np.ndarray) -> None:
         """Save samples (N,) int64 and their embedding (N, D) float32."""
-        arrays = {"samples": samples.astype(np.int64), "vectors": vectors.astype(np.float32)}
+        arrays = {"samples": samples.astype(np.int64), "vectors": vectors.astype(np.float32, copy=False)}
         tensors.write_arrays(self.path / "embeddings.safetensors", arrays)
 
     def embeddings(self) -> tuple[np.ndarray, np.ndarray] | None:
@@ -435,6 +438,7 @@ class Run:
         return self.rewrite(stages)
 
     def rewrite(self, stages: list[str], facts: dict | None = None) -> "Run":
+        """Write run.json anew, with these stages done, and return the run as it is then."""
         manifest = {
             **self.manifest,
             "stages": stages,
