@@ -7,7 +7,7 @@ import pandas as pd
 from lossprint.audit.datasets import tasks
 from lossprint.audit.datasets.media import IMAGES
 from lossprint.audit.datasets.source import SPLIT_NAMES
-from lossprint.audit.runs import run as store
+from lossprint.audit.runs.run import Run
 from lossprint.audit.types import SPLITS, LossprintError
 
 
@@ -88,7 +88,7 @@ def _of_dataset(dataset) -> dict:
     }
 
 
-def check_samples(run: store.Run, table: pd.DataFrame) -> None:
+def check_samples(run: Run, table: pd.DataFrame) -> None:
     """An image that became unreadable between two parts of a run would leave a gap in it."""
     if run.has_samples() and sorted(run.samples()["sample"]) != sorted(table["sample"]):
         raise LossprintError(
@@ -97,7 +97,7 @@ def check_samples(run: store.Run, table: pd.DataFrame) -> None:
         )
 
 
-def check_same(run: store.Run, described: dict, recording: str) -> None:
+def check_same(run: Run, described: dict, recording: str) -> None:
     """A run is continued on the data and with the kind of losses that it began with, or not at all."""
     before = run.manifest["dataset"]
     if before.get("fingerprint") != described.get("fingerprint") or before["classes"] != described["classes"]:

@@ -29,9 +29,8 @@ from lossprint.audit.report.html import (
 from lossprint.audit.report.left import span
 from lossprint.audit.review import span_counts
 from lossprint.audit.review.queues import SPANS
-from lossprint.audit.runs.run import version
+from lossprint.audit.runs.open import record_command, version
 from lossprint.audit.scores import SCORES
-from lossprint.audit.training.checkpoints import record_command
 from lossprint.audit.types import KINDS
 
 CLASSES = 60  # rows of the table of classes

@@ -325,7 +325,7 @@ def test_imported_losses_of_texts(chats, tmp_path):
     np.savez(tmp_path / "losses.npz", **arrays)
     code = cli.main(["import", str(tmp_path / "losses.npz"), "--dataset", str(path), "--out", str(tmp_path / "run")])
     assert code == 0
-    from lossprint.audit.runs.run import open_run
+    from lossprint.audit.runs.open import open_run
 
     made = open_run(tmp_path / "run")
     assert made.scores()["csl"].tolist() == pytest.approx(run.scores()["csl"].tolist())

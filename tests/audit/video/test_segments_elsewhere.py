@@ -21,7 +21,7 @@ from lossprint.audit.report import page as report
 from lossprint.audit.report import svg
 from lossprint.audit.review import assigning, queues, span_counts
 from lossprint.audit.review.reviews import open_reviews
-from lossprint.audit.runs.run import open_run
+from lossprint.audit.runs.open import open_run
 from lossprint.audit.types import LossprintError
 from lossprint.audit.video import spans
 from lossprint.audit.workflow import audit as workflow
