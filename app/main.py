@@ -1,7 +1,5 @@
 """The entrypoint of the app: page config, run picker, navigation, and the line seen when something goes wrong."""
 
-import os
-import sys
 from functools import partial
 from importlib import import_module, resources
 
@@ -14,7 +12,6 @@ from lossprint.app.access import roles
 from lossprint.app.shared import decide, detail, guard, identity, parts
 from lossprint.audit.types import LossprintError
 
-RUNS = "LOSSPRINT_RUNS"
 NO_RUN = "_no_run"  # a run that a link asked for and that is not there
 # Streamlit writes white on the primary colour. One that can be read on a dark page is too light for that.
 DARK_BUTTONS = (
@@ -92,7 +89,11 @@ def main(start: str = "overview") -> None:
 
 
 def _page(name: str) -> None:
-    import_module(f"lossprint.app.views.{name}").render(st.session_state["_loaded"])
+    """Draw a page: a module of views/, or page.py in a folder there."""
+    page = import_module(f"lossprint.app.views.{name}")
+    if not hasattr(page, "render"):
+        page = import_module(f"{page.__name__}.page")
+    page.render(st.session_state["_loaded"])
 
 
 def _asset(name: str) -> str:
@@ -102,13 +103,8 @@ def _asset(name: str) -> str:
 # ---------------------------------------------------------------------------------------------- sidebar
 
 
-def runs_path() -> str | None:
-    """Where the runs are: the environment, or what follows `--` on the command line."""
-    return os.environ.get(RUNS) or (sys.argv[1] if len(sys.argv) > 1 else None)
-
-
 def _pick_run() -> data.Loaded:
-    path = runs_path()
+    path = data.runs_path()
     if not path:
         raise LossprintError("expected a run folder, found none: start the app with `lossprint app RUN_OR_FOLDER`")
     listed = data.list_runs(path)

@@ -88,7 +88,7 @@ def pages() -> dict[str, str]:
 
 
 def scores() -> str:
-    from lossprint.app.views.help import FORMULAS, NOTATION, PAPERS, SYMBOLS
+    from lossprint.app.shared.help import FORMULAS, NOTATION, PAPERS, SYMBOLS
     from lossprint.audit.types import SCORES
 
     text = [

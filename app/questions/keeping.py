@@ -82,6 +82,14 @@ def labels_now(samples: Sequence[int], given: Sequence[str], before: dict) -> li
     ]
 
 
+def losses(scores: pd.DataFrame, ids: np.ndarray) -> np.ndarray:
+    """The mean loss of each sample, NaN where unknown: what the policy `loss` goes by."""
+    if "csl" not in scores:
+        return np.full(len(ids), np.nan)
+    at = scores.index.get_indexer(ids)
+    return np.where(at >= 0, scores["csl"].to_numpy(float)[at], np.nan)
+
+
 def stays(samples: Sequence[int], before: dict, train: Sequence[bool], value: Sequence[float], among=None) -> int:
     """The copy that a policy keeps. `value` (k,): a policy's, the lowest stays, NaN last; `among`: bools, only these.
 

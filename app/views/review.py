@@ -8,9 +8,8 @@ import streamlit as st
 
 from lossprint.app import data
 from lossprint.app.elements.question import Question, question
-from lossprint.app.questions import asking
+from lossprint.app.questions import asking, keeping
 from lossprint.app.shared import decide, detail, guard, identity, parts
-from lossprint.app.views.duplicates.strips import losses
 from lossprint.audit.review import queues
 from lossprint.audit.review.reviews import Conflict
 from lossprint.audit.types import LossprintError, Review
@@ -251,7 +250,9 @@ def _asked(loaded: data.Loaded, item: pd.Series, history: pd.DataFrame, blind: s
     if item["kind"] in queues.SPANS:
         return asking.about_span(loaded, item["group"], history)
     if item["kind"] in queues.DUPLICATES:
-        return asking.about_group(loaded, item["group"], samples, losses(loaded, np.asarray(samples)), history)
+        return asking.about_group(
+            loaded, item["group"], samples, keeping.losses(loaded.scores, np.asarray(samples)), history
+        )
     sample = int(samples[0])
     likely = data.derived(loaded, asking.likely).get(sample, []) if item["kind"] == "label_error" else []
     return asking.about_label(

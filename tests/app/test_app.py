@@ -13,9 +13,8 @@ from helpers import make_run
 from streamlit.testing.v1 import AppTest
 
 from lossprint.app import data, main
-from lossprint.app.questions import keeping
+from lossprint.app.questions import groups, keeping
 from lossprint.app.shared import decide, detail, parts, story
-from lossprint.app.views.duplicates import page as duplicates
 from lossprint.app.views.overview import suggest
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.types import SCORES, LossprintError
@@ -203,7 +202,7 @@ def keep_one(loaded, finding: str, members: list[int], label: str | None = None)
 
 def test_duplicate_groups_put_conflicts_first_and_keep_one_copy(tmp_path):
     loaded = data.load(make_run(tmp_path / "two", classes=("coat", "shirt")).path)
-    found = duplicates.groups(loaded)
+    found = groups.listed(loaded)
     assert list(found["conflict"]) == [True, False]
     decisions = keep_one(loaded, "duplicate:0", [3, 0], loaded.samples.at[3, "label"])
     assert [(one[0], one[1]) for one in decisions] == [(3, "keep"), (0, "exclude")]
@@ -223,7 +222,7 @@ def test_reasons_name_the_numbers(tmp_path):
 def test_suggestions_point_at_pages(run):
     loaded = data.load(run.path)
     classes = loaded.samples["label"].value_counts()
-    found = suggest.suggestions(loaded.findings, duplicates.groups(loaded), classes)
+    found = suggest.suggestions(loaded.findings, groups.listed(loaded), classes)
     assert found[0].samples == [4, 1]
     assert {one.page for one in found} <= set(NAMES)
     assert all(len(one.more) in (0, len(one.samples)) for one in found)

@@ -5,10 +5,9 @@ import pandas as pd
 import streamlit as st
 
 from lossprint.app import data
-from lossprint.app.charts import classes
 from lossprint.app.elements import gallery
 from lossprint.app.shared import decide, detail, parts
-from lossprint.app.views.classes import health
+from lossprint.app.views.classes import charts, health
 from lossprint.app.views.classes.health import Health
 
 PICTURES = 24  # classes up to which the table shows thumbnails
@@ -286,7 +285,7 @@ def _partners(loaded: data.Loaded, label: str) -> None:
     into = pairs[pairs["suggested"] == label].set_index("given")["count"]
     flagged = int(data.derived(loaded, _health).table.at[label, "flagged"])
     if len(out) or len(into):
-        figure = classes.partners(out, into, label=label, dark=parts.dark())
+        figure = charts.partners(out, into, label=label, dark=parts.dark())
         parts.chart(figure, f"Labels that {label} is mixed up with, in both directions", "class-partners")
     else:
         st.caption("No other label was suggested for its samples, nor it for the samples of others.")
@@ -322,7 +321,7 @@ def _losses(loaded: data.Loaded, label: str) -> None:
     steps = found.checkpoints
     own, low, high = (pd.Series(one[label], steps) for one in (found.mean, found.low, found.high))
     every = pd.Series(np.mean(list(found.mean.values()), axis=0), steps)
-    figure = classes.class_losses(own, low, high, every, label=label, dark=parts.dark())
+    figure = charts.class_losses(own, low, high, every, label=label, dark=parts.dark())
     parts.chart(figure, f"Mean loss of {label} at each checkpoint, beside all classes", "class-losses")
     st.caption(f"On {parts.plural(found.count[label], f'{found.source} sample')} of the class.")
 

@@ -6,8 +6,7 @@ import streamlit as st
 
 from lossprint.app import data
 from lossprint.app.charts import base as charts
-from lossprint.app.questions import groups as grouping
-from lossprint.app.questions import keeping
+from lossprint.app.questions import groups, keeping
 from lossprint.app.questions.groups import Table
 from lossprint.app.questions.keeping import POLICIES, Plan
 from lossprint.app.shared import browse, decide, detail, guard, parts
@@ -25,11 +24,6 @@ ALIKE = {  # what is measured, and what is leftmost
 SHOW = (ALL, "Conflicting labels", "Across splits")
 
 
-def groups(loaded: data.Loaded) -> pd.DataFrame:
-    """One row a duplicate group: group, kind, samples, severity, conflict, leak; conflicts and leakage first."""
-    return data.derived(loaded, grouping.listed)
-
-
 def render(loaded: data.Loaded) -> None:
     parts.header(
         "Duplicates",
@@ -37,7 +31,7 @@ def render(loaded: data.Loaded) -> None:
             loaded, "Which images are in the dataset more than once, do their labels agree, and which copy should stay?"
         ),
     )
-    base = data.derived(loaded, grouping.recorded)
+    base = data.derived(loaded, groups.recorded)
     if base.frame.empty:
         if loaded.run.has_duplicates():
             parts.empty("No duplicates", f"No two {loaded.noun}s have the same or nearly the same content.")
@@ -49,7 +43,7 @@ def render(loaded: data.Loaded) -> None:
     history = data.reviews(loaded).history()
     decided, partly = keeping.states(table, history)
     chosen = _filters(loaded)
-    found = grouping.filtered(table, loaded.samples, decided, **chosen)
+    found = groups.filtered(table, loaded.samples, decided, **chosen)
     per_page = _counts(found, decided[found.index])
     if found.empty:
         parts.empty(
@@ -78,7 +72,7 @@ def render(loaded: data.Loaded) -> None:
         strips.strips(loaded, table, shown, decided, partly, policy, history)
     if not asked and detail.opened() is not None:
         # A sample may be in an exact group and in a near one: the arrows of the drawer pass it once.
-        order = list(dict.fromkeys(table.members[grouping.flat(found)[1]].tolist()))
+        order = list(dict.fromkeys(table.members[groups.flat(found)[1]].tolist()))
         detail.drawer(loaded, order)
 
 
@@ -87,7 +81,7 @@ def render(loaded: data.Loaded) -> None:
 
 def _threshold(loaded: data.Loaded, base: Table) -> Table:
     """The slider, what it makes of the groups, and how similar the near pairs are."""
-    pairs = data.derived(loaded, grouping.edges)
+    pairs = data.derived(loaded, groups.edges)
     near = pairs.near()
     low, step = scale(near)
     if not len(near) or low >= 1:
@@ -114,7 +108,7 @@ def _threshold(loaded: data.Loaded, base: Table) -> Table:
         line = f"**{parts.plural(len(table.frame), 'group')}, {parts.plural(table.images, loaded.noun)}**"
         line += ", at this threshold"
         if least > low:
-            kept = int((near >= least - grouping.CLOSE).sum())
+            kept = int((near >= least - groups.CLOSE).sum())
             line += f" · {kept:,} of {parts.plural(len(near), 'near pair')} · {len(base.frame):,} groups as recorded"
         st.markdown(line)
     with right:
@@ -130,12 +124,12 @@ def scale(near: np.ndarray) -> tuple[float, float]:
         return 1.0, 0.001
     least = float(np.clip(near.min(), 0, 1))
     step = next(step for step in (0.001, 0.002, 0.005, 0.01) if 1 - least <= 100 * step)
-    return round(float(np.floor(least / step + grouping.CLOSE)) * step, 4), step
+    return round(float(np.floor(least / step + groups.CLOSE)) * step, 4), step
 
 
 def _at(loaded: data.Loaded, least: float) -> Table:
-    base, pairs = data.derived(loaded, grouping.recorded), data.derived(loaded, grouping.edges)
-    return grouping.regrouped(base, loaded, pairs, least)
+    base, pairs = data.derived(loaded, groups.recorded), data.derived(loaded, groups.edges)
+    return groups.regrouped(base, loaded, pairs, least)
 
 
 def _shade(figure, least: float) -> None:
@@ -156,12 +150,12 @@ def _first_page() -> None:
 
 def _labels(loaded: data.Loaded) -> list[str]:
     """The labels of images in groups, most frequent first."""
-    members = np.unique(grouping.recorded(loaded).members)
-    return list(data.counts(grouping.column(loaded.samples, "label", members)).index)
+    members = np.unique(groups.recorded(loaded).members)
+    return list(data.counts(groups.column(loaded.samples, "label", members)).index)
 
 
 def _filters(loaded: data.Loaded) -> dict:
-    """What to show, as keywords of `grouping.filtered`."""
+    """What to show, as keywords of `groups.filtered`."""
 
     def control(label: str, options: tuple, key: str) -> str:
         return parts.one_of(label, options, default=ALL, key=key, bind="query-params", on_change=_first_page)

@@ -29,15 +29,7 @@ def value_of(loaded: data.Loaded, table: Table, frame: pd.DataFrame, policy: str
     if policy == "largest":
         sizes = [data.thumb(loaded, sample) for sample in ids.tolist()]
         return np.array([-found.width * found.height if found else np.nan for found in sizes], float)
-    return losses(loaded, ids)
-
-
-def losses(loaded: data.Loaded, ids: np.ndarray) -> np.ndarray:
-    """The mean loss of each sample, NaN where unknown: what the policy `loss` goes by."""
-    if "csl" not in loaded.scores:
-        return np.full(len(ids), np.nan)
-    at = loaded.scores.index.get_indexer(ids)
-    return np.where(at >= 0, loaded.scores["csl"].to_numpy(float)[at], np.nan)
+    return keeping.losses(loaded.scores, ids)
 
 
 def strips(loaded, table: Table, shown, decided: np.ndarray, partly: np.ndarray, policy: str, history) -> None:

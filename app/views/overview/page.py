@@ -9,10 +9,10 @@ import streamlit as st
 from lossprint.app import data
 from lossprint.app.charts import base as charts
 from lossprint.app.elements import gallery
+from lossprint.app.questions import groups
 from lossprint.app.shared import decide, detail, parts, story
 from lossprint.app.shared.later import later
-from lossprint.app.views import help as help_page
-from lossprint.app.views.duplicates.page import groups
+from lossprint.app.shared.tour import tour
 from lossprint.app.views.overview import suggest
 from lossprint.audit.review import span_counts
 from lossprint.audit.types import SCORES
@@ -36,7 +36,7 @@ DISTRIBUTIONS = ("csl", "curvature", "cld", "aum")
 
 def render(loaded: data.Loaded) -> None:
     parts.header("Overview", "What is in this dataset, and what deserves a look first?")
-    help_page.tour(loaded)
+    tour(loaded)
     _facts(loaded)
     _cards(loaded)
     _first(loaded)
@@ -137,7 +137,9 @@ def _looked_for(loaded: data.Loaded) -> str:
 def _suggestions(loaded: data.Loaded) -> list[suggest.Suggestion]:
     classes = data.counts(loaded.samples.loc[loaded.samples["split"] == "train", "label"])
     claims = data.derived(loaded, detail.claims_of)
-    return suggest.suggestions(loaded.findings, groups(loaded), classes, parts.md, claims, loaded.noun)
+    return suggest.suggestions(
+        loaded.findings, data.derived(loaded, groups.listed), classes, parts.md, claims, loaded.noun
+    )
 
 
 def _first(loaded: data.Loaded) -> None:
