@@ -9,7 +9,7 @@ import streamlit as st
 
 from lossprint.app import data, signin
 from lossprint.app.access import roles
-from lossprint.app.shared import decide, detail, guard, identity, parts
+from lossprint.app.shared import decide, drawer, guard, identity, parts
 from lossprint.audit.types import LossprintError
 
 NO_RUN = "_no_run"  # a run that a link asked for and that is not there
@@ -78,14 +78,14 @@ def main(start: str = "overview") -> None:
         with st.sidebar:
             signin.user()
     st.session_state["_told_missing"] = False
-    st.session_state[detail.DRAWN] = False
+    st.session_state[drawer.DRAWN] = False
     with guard.one_line():
         decide.tell()
         loaded = _pick_run()
         st.session_state["_loaded"] = loaded
         _reviewer(loaded)
         page.run()
-        detail.drawer(loaded, [])
+        drawer.draw(loaded, [])
 
 
 def _page(name: str) -> None:

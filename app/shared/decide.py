@@ -1,4 +1,4 @@
-"""Decisions: their buttons, how they are stored, and undo. Every decision is on the disk before the page goes on."""
+"""Decisions: how they are read, stored and taken back. Every decision is on the disk before the page goes on."""
 
 import getpass
 from collections.abc import Iterable, Mapping, Sequence
@@ -251,7 +251,7 @@ def answer(
     `token` names the asking: the same answer sent twice is stored once. `seconds` may be whatever a browser sent.
     """
     shared = {"finding": finding, "comment": comment.strip()[:LONGEST], "blind": blind}
-    shared |= {"seconds": looked(seconds), "role": role}
+    shared |= {"seconds": seconds_or_none(seconds), "role": role}
     rows = [
         {**shared, "sample": int(sample), "decision": decision, "new_label": label, "token": f"{token}:{at}"}
         | ({"new_frame": place[0]} if place else {})
@@ -260,7 +260,7 @@ def answer(
     store(loaded, rows, seen={finding: seen})
 
 
-def looked(seconds: object) -> float | None:
+def seconds_or_none(seconds: object) -> float | None:
     """How long a question was looked at, from what a browser sent: at most an hour, None where that is no number."""
     with suppress(TypeError, ValueError):
         return min(3600.0, max(0.0, round(float(seconds), 2)))
@@ -347,101 +347,3 @@ def last_action(history: pd.DataFrame, who: str) -> list[int]:
         return []
     last = mine.iloc[-1]
     return [int(one) for one in mine.loc[mine["at"] == last["at"], "id"]]
-
-
-# ---------------------------------------------------------------------------------------------- buttons
-
-
-def undo_button(loaded: data.Loaded, then, *, key: str) -> None:
-    """Where all is answered: the way back. `then(row)` as in `undo`."""
-    st.button(
-        "Undo my last decision",
-        icon=":material/undo:",
-        shortcut="U",
-        key=key,
-        on_click=undo,
-        args=(loaded, then),
-    )
-
-
-def buttons(
-    loaded: data.Loaded,
-    finding: str,
-    sample: int,
-    suggested: str | None,
-    *,
-    key: str,
-    seen: Mapping[str, int],
-    then=None,
-    asked=None,
-) -> None:
-    """The choices on one sample: accept the suggestion, keep, another label, exclude, unsure; the rest as in `press`.
-
-    The finding is a part of each key, so that a late click on one sample is never taken for a click on the next.
-    """
-    given = loaded.samples.at[sample, "label"]
-    key = f"{key}-{finding}"
-    comment = f"{key}-comment"
-
-    how = {"seen": seen, "comment_key": comment, "then": then, "asked": asked}
-
-    def button(label: str, decision: str, shortcut: str, new_label: str | None = None, **style) -> None:
-        st.button(
-            label,
-            key=f"{key}-{decision}",
-            on_click=press,
-            args=(loaded, [(finding, sample, decision, new_label)]),
-            kwargs=how,
-            shortcut=shortcut,
-            width="stretch",
-            **style,
-        )
-
-    if suggested and suggested != given:
-        button(f"It is {parts.md(suggested)}", "accept", "A", suggested, type="primary", icon=":material/check:")
-    button(f"Keep {parts.md(given) if loaded.labelled else 'it'}", "keep", "K", icon=":material/thumb_up:")
-    left, right = st.columns(2, gap="xsmall", wrap=False)
-    with left:
-        button("Exclude", "exclude", "X", icon=":material/block:")
-    with right:
-        button("Unsure", "unsure", "N", icon=":material/help:")
-    others = [label for label in loaded.classes if label not in (given, suggested)]
-    if others:
-        another(loaded, finding, sample, others, key=key, how=how)
-    comment_box(comment)
-
-
-def comment_box(key: str) -> None:
-    st.text_input(
-        "Comment",
-        key=key,
-        max_chars=LONGEST,
-        placeholder="Comment (optional), stored with the decision",
-        label_visibility="collapsed",
-    )
-
-
-def warn_excluded(loaded: data.Loaded, finding: str, samples: Sequence[int], what: str) -> None:
-    """Say which samples a decision on another finding has left out; `what` says what deciding here does to them."""
-    for sample, other in excluded_elsewhere(loaded, finding, samples).items():
-        st.warning(f"Sample {sample} is excluded in {parts.md(other)}; {what}", icon=":material/block:")
-
-
-def another(loaded: data.Loaded, finding: str, sample: int, others: list[str], *, key: str, how: dict) -> None:
-    """Choosing any other label of the dataset stores it; `how`: keywords of `press`."""
-    name = f"{key}-other"
-
-    def chosen() -> None:
-        label = st.session_state.get(name)
-        if label in others:
-            press(loaded, [(finding, sample, "relabel", label)], **how)
-
-    st.selectbox(
-        "Another label",
-        others,
-        index=None,
-        key=name,
-        on_change=chosen,
-        placeholder="It is something else …",
-        label_visibility="collapsed",
-    )

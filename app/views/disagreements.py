@@ -8,8 +8,9 @@ import streamlit as st
 
 from lossprint.app import data
 from lossprint.app.elements.question import Question, question
-from lossprint.app.questions import asking, differing
-from lossprint.app.shared import decide, detail, guard, parts
+from lossprint.app.questions import disagreements, questions
+from lossprint.app.shared import buttons, decide, guard, parts
+from lossprint.app.shared.sample import copies, decision_list, folded
 from lossprint.audit.review import queues, resolve
 from lossprint.audit.review.reviews import Conflict
 from lossprint.audit.types import LossprintError, Review
@@ -22,7 +23,7 @@ HIDDEN = {"given": "given label hidden", "suggestion": "suggestion hidden"}
 
 def render(loaded: data.Loaded) -> None:
     parts.header("Disagreements", "Where do reviewers differ, and what holds?")
-    rows, said = differing.rows(loaded)
+    rows, said = disagreements.rows(loaded)
     if rows.empty:
         _nothing(loaded)
         return
@@ -65,7 +66,9 @@ def _filters(rows: pd.DataFrame, said: pd.DataFrame) -> tuple[str, str, str]:
         of = st.selectbox("Given label", ["All labels", *labels], key="d_class", **shared) if len(labels) > 1 else ""
         kind = "All kinds"
         if len(kinds) > 1:
-            kind = st.selectbox("Kind", ["All kinds", *kinds], key="d_kind", format_func=differing.kind_title, **shared)
+            kind = st.selectbox(
+                "Kind", ["All kinds", *kinds], key="d_kind", format_func=disagreements.kind_title, **shared
+            )
     return who, "" if of == "All labels" else of, "" if kind == "All kinds" else kind
 
 
@@ -92,7 +95,7 @@ def _chosen(rows: pd.DataFrame, said: pd.DataFrame, who: str, of: str, kind: str
 def _round(loaded: data.Loaded, who: str, of: str, kind: str) -> None:
     with guard.one_line():
         decide.tell()
-        rows, said = differing.rows(loaded)
+        rows, said = disagreements.rows(loaded)
         mine = _chosen(rows, said, who, of, kind)
         sample = _which(rows, mine)
         parts.write_url("sample", None if sample is None else str(sample))
@@ -144,7 +147,7 @@ def _said_by(votes: pd.DataFrame) -> None:
 def _badge(row: pd.Series) -> str:
     outcome = str(row["outcome"])
     if outcome.startswith("label:"):
-        return f":violet-badge[{parts.md(differing.short(outcome))}]"
+        return f":violet-badge[{parts.md(disagreements.short(outcome))}]"
     if outcome == "keep":
         return ":blue-badge[keeps the label]"
     return f":orange-badge[{'excludes it' if outcome == 'exclude' else 'unsure'}]"
@@ -154,28 +157,28 @@ def _show(loaded: data.Loaded, row: pd.Series, votes: pd.DataFrame, mine: pd.Dat
     sample, finding = int(row["sample"]), str(row["finding"])
     history = data.reviews(loaded).history()
     about = history[history["finding"] == finding]
-    suggested = differing.suggestion(loaded, sample, finding)
-    choices, means = differing.choices(loaded, sample, suggested, votes)
+    suggested = disagreements.suggestion(loaded, sample, finding)
+    offers = disagreements.offers(loaded, sample, suggested, votes)
     state = st.session_state.get(ASKED)
     if state is None or state["sample"] != sample:
         state = {"token": uuid4().hex, "sample": sample, "notice": ""}
         st.session_state[ASKED] = state
     # Read by the answer's callback, which runs before the page is drawn again.
     seen = int(about["id"].max()) if len(about) else 0
-    state |= {"finding": finding, "means": means, "seen": seen, "suggested": suggested}
+    state |= {"finding": finding, "offers": offers, "seen": seen, "suggested": suggested}
     done = int(mine["adjudicated"].sum())
     few = len(loaded.classes) <= 1
     question(
         Question(
             token=state["token"],
             title="Which answer holds?",
-            images=asking.images(loaded, [sample]),
-            choices=choices,
+            images=questions.images(loaded, [sample]),
+            choices=tuple(offer.choice for offer in offers),
             labels=() if few else tuple(loaded.classes),
             given=str(loaded.samples.at[sample, "label"]),
             suggested=suggested or "",
             about=f"Sample {sample} · {loaded.samples.at[sample, 'path']} · {finding}",
-            notice=state["notice"] or differing.notice(history, sample, votes),
+            notice=state["notice"] or disagreements.notice(history, sample, votes),
             said=st.session_state.pop(SAID, ""),
             coming=_coming(loaded, mine, sample),
             done=done,
@@ -195,7 +198,7 @@ def _coming(loaded: data.Loaded, mine: pd.DataFrame, sample: int) -> tuple:
     skipped = st.session_state.get(SKIPPED, set())
     following = queues.next_open(names, ~mine["adjudicated"].to_numpy(bool), skipped, str(sample))
     following = next((one for one in following if one != str(sample)), None)
-    return asking.images(loaded, [int(following)]) if following is not None else ()
+    return questions.images(loaded, [int(following)]) if following is not None else ()
 
 
 # ---------------------------------------------------------------------------------------------- answers (callbacks)
@@ -206,11 +209,11 @@ def _answer(loaded: data.Loaded, answer: dict) -> None:
     if state is None or answer.get("token") != state["token"]:
         return  # a late key: it meant the question before
     sample, finding, choice = state["sample"], state["finding"], str(answer.get("choice"))
-    decisions = state["means"].get(choice)
+    decisions = next((offer.decisions for offer in state["offers"] if offer.id == choice), None)
     label = choice.removeprefix("label:")
     if label != choice and label in loaded.classes:
         given = str(loaded.samples.at[sample, "label"])
-        decisions = asking.decide_label(sample, label, given, state["suggested"])
+        decisions = questions.decide_label(sample, label, given, state["suggested"])
     if not decisions:
         return
     try:
@@ -282,18 +285,18 @@ def _all_settled(loaded: data.Loaded, mine: pd.DataFrame) -> None:
     with st.container(horizontal=True, horizontal_alignment="center"):
         parts.link("export", "Export the cleaned dataset", "download")
         parts.link("reviewers", "Reviewers", "group")
-        decide.undo_button(loaded, _back, key="settled-undo")
+        buttons.undo(loaded, _back, key="settled-undo")
 
 
 def _evidence(loaded: data.Loaded, row: pd.Series) -> None:
     sample = int(row["sample"])
 
     def more() -> None:
-        detail.copies(loaded, sample, "settle")
-        detail.decisions(loaded, sample)
+        copies(loaded, sample, "settle")
+        decision_list(loaded, sample)
 
     title = "Evidence: why it was asked, loss print, scores and neighbours"
-    detail.folded(loaded, sample, "settle", title, box="settle-evidence", more=more)
+    folded(loaded, sample, "settle", title, box="settle-evidence", more=more)
 
 
 def _list(mine: pd.DataFrame, said: pd.DataFrame) -> None:
@@ -301,8 +304,8 @@ def _list(mine: pd.DataFrame, said: pd.DataFrame) -> None:
         return
     with st.expander(f"All {len(mine):,} of them", icon=":material/list:", key="settle-list"):
         shown = mine.head(LISTED)
-        words = differing.sentences(said[said["sample"].isin(shown["sample"])])
-        kinds = shown["kind"].map(differing.kind_title)
+        words = disagreements.sentences(said[said["sample"].isin(shown["sample"])])
+        kinds = shown["kind"].map(disagreements.kind_title)
         shown = shown.assign(words=shown["sample"].map(words), kind=kinds)
 
         def picked() -> None:

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from lossprint.app import data
+from lossprint.app.elements.keys import KEYS
 from lossprint.app.shared import parts, tour
 from lossprint.app.shared.help import FORMULAS, NOTATION, PAPERS, SUSPECT, SYMBOLS
 from lossprint.audit.types import SCORES, ScoreInfo
@@ -49,10 +50,10 @@ KEYS = (
     ("Mislabeled, Outliers", "Ctrl + A, Esc", "select all of the page, none"),
     ("Mislabeled, Outliers", "A, K, X, N, U, 1 to 9", "decide on the selected, else on what is in focus"),
     ("An opened sample", "← →, Esc", "the previous one, the next one, close it"),
-    ("Deciding", "A", "accept the suggested label; of duplicates: keep one copy"),
-    ("Deciding", "K", "keep the given label; of duplicates: keep all"),
-    ("Deciding", "X", "exclude from the cleaned dataset"),
-    ("Deciding", "N", "not sure: leave it to somebody else"),
+    ("Deciding", KEYS["accept"], "accept the suggested label; of duplicates: keep one copy"),
+    ("Deciding", KEYS["keep"], "keep the given label; of duplicates: keep all"),
+    ("Deciding", KEYS["exclude"], "exclude from the cleaned dataset"),
+    ("Deciding", KEYS["unsure"], "not sure: leave it to somebody else"),
     ("Deciding", "1 to 9, 0", "one of the other labels; of duplicates: which stays"),
     ("Review", "/, C", "search a label, write a comment; Enter leaves it"),
     ("Review", "S, Z", "skip to the next question; enlarge the image"),
@@ -63,7 +64,7 @@ KEYS = (
         "[ and ], then ← →; + and -",
         "choose an end and move it, with Shift by 10 frames; closer, further away",
     ),
-    ("Anywhere one decides", "U", "undo your last decision"),
+    ("Anywhere one decides", KEYS["undo"], "undo your last decision"),
 )
 VIDEOS = (
     (

@@ -13,8 +13,9 @@ from helpers import make_run
 from streamlit.testing.v1 import AppTest
 
 from lossprint.app import data, main
-from lossprint.app.questions import groups, keeping
-from lossprint.app.shared import decide, detail, parts, story
+from lossprint.app.questions import copies, groups
+from lossprint.app.shared import decide, parts, story
+from lossprint.app.shared.sample import on_side
 from lossprint.app.views.overview import suggest
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.types import SCORES, LossprintError
@@ -166,7 +167,7 @@ def test_a_fault_within_the_drawer_is_one_line(run, monkeypatch):
     def broken(*_):
         raise ZeroDivisionError("secret detail")
 
-    monkeypatch.setattr("lossprint.app.shared.detail.why", broken)
+    monkeypatch.setattr("lossprint.app.shared.drawer.why", broken)
     app = open_page("labels", run.path, monkeypatch, open="4")
     assert not app.exception
     assert len(app.error) == 1 and "secret" not in app.error[0].value
@@ -185,19 +186,19 @@ def test_odd_links_do_no_harm(params, run, monkeypatch):
 
 
 def keep_all(loaded, finding: str, members: list[int]) -> list[tuple]:
-    known = keeping.said(data.reviews(loaded).history(), members)
-    return keeping.keep_all(members, known.before(finding))
+    known = copies.standing(data.reviews(loaded).history(), members)
+    return copies.keep_all(members, known.before(finding))
 
 
 def keep_one(loaded, finding: str, members: list[int], label: str | None = None) -> list[tuple]:
     """As the page does: the copy with the lowest mean loss, among those with a label."""
-    before = keeping.said(data.reviews(loaded).history(), members).before(finding)
+    before = copies.standing(data.reviews(loaded).history(), members).before(finding)
     rows = loaded.samples.loc[members]
-    labels = keeping.labels_now(members, rows["label"].astype(object).tolist(), before)
+    labels = copies.labels_now(members, rows["label"].astype(object).tolist(), before)
     among = None if label is None else [one == label for one in labels]
     loss = loaded.scores["csl"].reindex(members).to_numpy(float)
-    kept = keeping.stays(members, before, (rows["split"] == "train").tolist(), loss, among)
-    return keeping.keep_one(members, kept, before)
+    kept = copies.stays(members, before, (rows["split"] == "train").tolist(), loss, among)
+    return copies.keep_one(members, kept, before)
 
 
 def test_duplicate_groups_put_conflicts_first_and_keep_one_copy(tmp_path):
@@ -293,8 +294,8 @@ def test_an_emptied_reviewer_gets_the_default_back(run, monkeypatch):
 
 def test_partners_stand_on_the_side_of_their_sign():
     pairs = pd.DataFrame({"side": ["aligned"] * 2 + ["conflicting"] * 2, "correlation": [0.9, -0.1, 0.2, -0.5]})
-    assert list(detail.on_side(pairs, "aligned")["correlation"]) == [0.9]
-    assert list(detail.on_side(pairs, "conflicting")["correlation"]) == [-0.5]
+    assert list(on_side(pairs, "aligned")["correlation"]) == [0.9]
+    assert list(on_side(pairs, "conflicting")["correlation"]) == [-0.5]
 
 
 def test_a_download_that_fails_leaves_one_line_in_the_log(caplog):

@@ -6,7 +6,7 @@ import streamlit as st
 
 from lossprint.app import data
 from lossprint.app.elements import gallery
-from lossprint.app.shared import decide, detail, parts
+from lossprint.app.shared import decide, drawer, parts
 from lossprint.app.views.classes import charts, health
 from lossprint.app.views.classes.health import Health
 
@@ -250,11 +250,11 @@ def _detail(loaded: data.Loaded, found: Health, label: str) -> None:
             key=f"class-{kind}",
             label=f"{title} of {label}",
             size="small",
-            selected=detail.opened(),
-            on_open=detail.show,
+            selected=drawer.opened(),
+            on_open=drawer.show,
         )
     parts.tell_missing(told)
-    detail.drawer(loaded, list(dict.fromkeys(sample for samples in kinds.values() for sample in samples)), ())
+    drawer.draw(loaded, list(dict.fromkeys(sample for samples in kinds.values() for sample in samples)), ())
 
 
 def _sentence(found: Health, label: str, row: pd.Series, single: bool = True) -> str:

@@ -11,7 +11,7 @@ import streamlit as st
 
 from lossprint.app import data
 from lossprint.app.elements import gallery
-from lossprint.app.shared import decide, detail, parts
+from lossprint.app.shared import decide, drawer, parts
 from lossprint.app.shared.help import about
 from lossprint.app.views.compare import agreement, charts
 from lossprint.app.views.compare.agreement import Agreement
@@ -355,7 +355,7 @@ def _sets(loaded: data.Loaded, pair: Pair, found: Agreement, names: tuple[str, s
     st.caption(WORDS[chosen].format(**shown), help=MEASURED if found.score == "label_error" else None)
     if table.empty:
         st.caption("None.")
-        detail.drawer(loaded, [], ())
+        drawer.draw(loaded, [], ())
         return
     samples = pair.first["sample"].to_numpy()[pair.matched.first[table["row"].to_numpy()]]
     slot = st.container()
@@ -382,8 +382,8 @@ def _sets(loaded: data.Loaded, pair: Pair, found: Agreement, names: tuple[str, s
             tiles,
             key=f"compare-{chosen}",
             label=f"flagged samples of the set {chosen}, most suspect first",
-            selected=detail.opened(),
-            on_open=detail.show,
+            selected=drawer.opened(),
+            on_open=drawer.show,
         )
     st.caption("The places are those in the first and the second training, 1 the most suspect.")
-    detail.drawer(loaded, samples.tolist(), ())
+    drawer.draw(loaded, samples.tolist(), ())

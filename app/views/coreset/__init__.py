@@ -1,1 +1,1 @@
-"""The page Coreset: page.py draws it, the other modules are its parts."""
+"""The page Coreset: page.py draws it; measured.py what was measured, save.py the files, numbers.py the figures."""

@@ -6,10 +6,11 @@ import streamlit as st
 
 from lossprint.app import data
 from lossprint.app.charts import base as charts
-from lossprint.app.questions import groups, keeping
+from lossprint.app.elements.keys import KEYS
+from lossprint.app.questions import copies, groups
+from lossprint.app.questions.copies import POLICIES, Plan
 from lossprint.app.questions.groups import Table
-from lossprint.app.questions.keeping import POLICIES, Plan
-from lossprint.app.shared import browse, decide, detail, guard, parts
+from lossprint.app.shared import browse, decide, drawer, guard, parts
 from lossprint.app.views.duplicates import strips
 from lossprint.app.views.duplicates.strips import BEST
 
@@ -41,7 +42,7 @@ def render(loaded: data.Loaded) -> None:
         return
     table = _threshold(loaded, base)
     history = data.reviews(loaded).history()
-    decided, partly = keeping.states(table, history)
+    decided, partly = copies.states(table, history)
     chosen = _filters(loaded)
     found = groups.filtered(table, loaded.samples, decided, **chosen)
     per_page = _counts(found, decided[found.index])
@@ -53,7 +54,7 @@ def render(loaded: data.Loaded) -> None:
             else "Choose another view above.",
             "filter_alt_off",
         )
-        detail.drawer(loaded, [])
+        drawer.draw(loaded, [])
         return
     with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
         policy = _policy(loaded)
@@ -70,10 +71,10 @@ def render(loaded: data.Loaded) -> None:
         asked = _bulk(loaded, table, found, shown, open_now, policy, history)
     with slot:
         strips.strips(loaded, table, shown, decided, partly, policy, history)
-    if not asked and detail.opened() is not None:
+    if not asked and drawer.opened() is not None:
         # A sample may be in an exact group and in a near one: the arrows of the drawer pass it once.
         order = list(dict.fromkeys(table.members[groups.flat(found)[1]].tolist()))
-        detail.drawer(loaded, order)
+        drawer.draw(loaded, order)
 
 
 # ---------------------------------------------------------------------------------------------- what is shown
@@ -207,7 +208,7 @@ def _policy(loaded: data.Loaded) -> str:
 
 def _bulk(loaded, table: Table, found, shown, open_now: np.ndarray, policy: str, history: pd.DataFrame) -> bool:
     """The buttons that keep one copy of many groups at once. Whether one of them has asked for a confirmation."""
-    conflict = keeping.conflicting_now(table, found, loaded.samples, history)
+    conflict = copies.conflicting_now(table, found, loaded.samples, history)
     able = found[~conflict & open_now[found.index]]
     here = shown[shown.index.isin(able.index)]
     asked = None
@@ -236,14 +237,14 @@ def _bulk(loaded, table: Table, found, shown, open_now: np.ndarray, policy: str,
         key="duplicates-undo",
         icon=":material/undo:",
         type="tertiary",
-        shortcut="U" if detail.opened() is None else None,  # the drawer has its own
+        shortcut=KEYS["undo"] if drawer.opened() is None else None,  # the drawer has its own
         on_click=decide.undo,
         args=(loaded,),
     )
     if asked is None:
         return False
     value = strips.value_of(loaded, table, asked, policy)
-    plan = keeping.plan(table, asked, value, loaded.samples, history)
+    plan = copies.plan(table, asked, value, loaded.samples, history)
     whole = found if asked is able else shown
     left = conflict[found.index.get_indexer(whole.index)]
     seen = decide.last_seen(history, asked["group"])

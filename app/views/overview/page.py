@@ -10,9 +10,10 @@ from lossprint.app import data
 from lossprint.app.charts import base as charts
 from lossprint.app.elements import gallery
 from lossprint.app.questions import groups
-from lossprint.app.shared import decide, detail, parts, story
-from lossprint.app.shared.later import later
+from lossprint.app.shared import decide, drawer, parts, story
+from lossprint.app.shared.sample import claims_of
 from lossprint.app.shared.tour import tour
+from lossprint.app.shared.viewport import when_seen
 from lossprint.app.views.overview import suggest
 from lossprint.audit.review import span_counts
 from lossprint.audit.types import SCORES
@@ -40,7 +41,7 @@ def render(loaded: data.Loaded) -> None:
     _facts(loaded)
     _cards(loaded)
     _first(loaded)
-    later(f"overview {loaded.key}", _below, loaded, height=900)
+    when_seen(f"overview {loaded.key}", _below, loaded, height=900)
 
 
 def _below(loaded: data.Loaded) -> None:
@@ -136,7 +137,7 @@ def _looked_for(loaded: data.Loaded) -> str:
 
 def _suggestions(loaded: data.Loaded) -> list[suggest.Suggestion]:
     classes = data.counts(loaded.samples.loc[loaded.samples["split"] == "train", "label"])
-    claims = data.derived(loaded, detail.claims_of)
+    claims = data.derived(loaded, claims_of)
     return suggest.suggestions(
         loaded.findings, data.derived(loaded, groups.listed), classes, parts.md, claims, loaded.noun
     )
@@ -165,7 +166,7 @@ def _suggested(loaded: data.Loaded, first: int, last: int | None) -> None:
                     for sample, fields in zip(one.samples, more)
                 ]
                 told += tiles
-                gallery(tiles, key=f"first-{at}", label=one.title, size="small", on_open=detail.show)
+                gallery(tiles, key=f"first-{at}", label=one.title, size="small", on_open=drawer.show)
     parts.tell_missing(told)
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from lossprint.app import data
-from lossprint.app.questions import asking
+from lossprint.app.questions import questions
 from lossprint.app.shared import parts
 from lossprint.app.views.stop import charts
 from lossprint.audit.review import queues, span_counts, stopping
@@ -44,7 +44,7 @@ errors that random checks found looked at again.
 def render(loaded: data.Loaded) -> None:
     parts.header("When to stop", "What did the review find, what do the next questions hold, and what is left?")
     history = data.reviews(loaded).history()
-    of = data.derived(loaded, asking.strata_of)
+    of = data.derived(loaded, questions.strata_of)
     rule = _rule(history)
     found = stopping.so_far(of, history, rule=rule)
     if not found.flagged and not found.rest and not len(loaded.of_kind(*queues.SPANS)):

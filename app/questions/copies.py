@@ -18,7 +18,7 @@ PART = re.compile(rf"^{NEAR}:\d+ \((\d+) of \d+\)$")
 
 
 @dataclass(frozen=True)
-class Said:
+class Standing:
     """The standing decisions on some samples, oldest first: rows with sample, finding, decision, new_label, ..."""
 
     rows: list[dict]
@@ -32,10 +32,10 @@ class Said:
         return {int(row["sample"]): row for row in self.rows if row["finding"] != finding}
 
 
-def said(history: pd.DataFrame, samples: Sequence[int]) -> Said:
+def standing(history: pd.DataFrame, samples: Sequence[int]) -> Standing:
     """What stands on these samples, from `Reviews.history()`."""
-    mine = history[history["stands"] & history["sample"].isin(samples)]
-    return Said(mine.astype(object).where(mine.notna(), None).to_dict("records"))
+    rows = history[history["stands"] & history["sample"].isin(samples)]
+    return Standing(rows.astype(object).where(rows.notna(), None).to_dict("records"))
 
 
 def states(table: Table, history: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""One sample's whole story: image or text, labels, reason, loss print, scores, evidence; as a drawer or a page."""
+"""The parts of one sample's story: image or text, labels, reasons, loss print, scores, evidence."""
 
 import numpy as np
 import pandas as pd
@@ -7,14 +7,12 @@ import streamlit as st
 from lossprint.app import data
 from lossprint.app.charts import base as charts
 from lossprint.app.elements import gallery, reader, viewer
-from lossprint.app.shared import decide, guard, parts, spans, story
-from lossprint.app.shared.later import later
+from lossprint.app.shared import decide, parts, spans, story
 from lossprint.audit.datasets.turns import SAME
 from lossprint.audit.review import queues
-from lossprint.audit.types import SCORES, Review
+from lossprint.audit.types import SCORES
 
 LARGE = 1600  # pixels
-DRAWN = "_drawer_drawn"
 
 
 def finding_of(loaded: data.Loaded, sample: int, kinds: tuple[str, ...] = ()) -> pd.Series | None:
@@ -228,7 +226,7 @@ def place_in_time(loaded: data.Loaded, sample: int, key: str) -> None:
     gallery(tiles, key=f"{key}-time", label=f"frames around sample {sample}", size="small", strip=True, selected=sample)
 
 
-def decisions(loaded: data.Loaded, sample: int) -> None:
+def decision_list(loaded: data.Loaded, sample: int) -> None:
     """All decisions on a sample, newest first, those taken back included."""
     history = data.reviews(loaded).history()
     mine = history[(history["sample"] == sample) & history["decision"].isin(decide.SAID)]
@@ -254,7 +252,7 @@ def picture(loaded: data.Loaded, sample: int, key: str, limit: int) -> None:
     st.caption(f"Sample {sample} · {parts.md(row['path'])} · {parts.SPLITS.get(row['split'], row['split'])}")
 
 
-def labels(loaded: data.Loaded, sample: int, suggested: str | None) -> None:
+def label_line(loaded: data.Loaded, sample: int, suggested: str | None) -> None:
     """The given label, the suggested one, and how probable the model found it."""
     line, told = parts.labels_line(loaded, sample, suggested), None
     frames = data.derived(loaded, parts.over_time)
@@ -275,117 +273,4 @@ def evidence(loaded: data.Loaded, sample: int, key: str) -> None:
         partner_strip(loaded, sample, "class", f"{key}-partners")
         parts.link("pairs", "All partners and their curves", "compare_arrows", {"sample": sample})
     copies(loaded, sample, key)
-    decisions(loaded, sample)
-
-
-# ---------------------------------------------------------------------------------------------- the drawer
-
-
-def opened() -> int | None:
-    """The sample whose drawer is open, from the URL (`?open=`)."""
-    text = parts.url_value("open") or ""
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
-
-
-def show(sample: int) -> None:
-    parts.write_url("open", str(sample))
-
-
-def close() -> None:
-    parts.write_url("open", None)
-
-
-def drawer(loaded: data.Loaded, order: list[int], kinds: tuple[str, ...] = ()) -> None:
-    """Open the drawer of the sample that the URL names. `order` is the gallery's, to step through.
-
-    main.py calls it after every page, so that the drawer opens anywhere; where a page has called it, that one counts.
-    """
-    if st.session_state.get(DRAWN):
-        return
-    st.session_state[DRAWN] = True
-    if opened() in loaded.samples.index:
-        _drawer(loaded, order, kinds)
-
-
-@st.dialog("Sample", width="medium", position="right", on_dismiss=close)
-def _drawer(loaded: data.Loaded, order: list[int], kinds: tuple[str, ...]) -> None:
-    guard.still_in()
-    with guard.one_line():
-        _panel(loaded, order, kinds)
-
-
-def _panel(loaded: data.Loaded, order: list[int], kinds: tuple[str, ...]) -> None:
-    decide.tell()
-    sample = opened()
-    if sample is None or sample not in loaded.samples.index:
-        st.caption("Closed.")
-        return
-    at = order.index(sample) if sample in order else None
-    found = finding_of(loaded, sample, kinds)
-    # Before anything is drawn: never newer than what is shown.
-    seen = {} if found is None else decide.last_seen(data.reviews(loaded).history(), [found["group"]])
-    suggested = (found["suggested_label"] if found is not None else None) or parts.suggestion(loaded, sample)
-
-    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
-        _step("Previous", "chevron_left", order, at, -1)
-        _step("Next", "chevron_right", order, at, +1)
-        if at is not None:
-            st.caption(f"{at + 1:,} of {len(order):,}")
-        st.space("stretch")
-        parts.link("sample", "Open as a page", "open_in_new", {"sample": sample})
-    left, right = st.columns([5, 4], gap="medium")
-    with left:
-        picture(loaded, sample, "drawer-image", 360)
-    with right:
-        labels(loaded, sample, suggested)
-        why(loaded, sample)
-    if found is not None and found["kind"] in ("label_error", "outlier"):
-        following = order[at + 1] if at is not None and at + 1 < len(order) else None
-
-        def then() -> None:
-            if following is not None:
-                show(following)
-
-        with right:
-            decide.warn_excluded(
-                loaded, found["group"], [sample], "deciding here brings it back, except by **Exclude**."
-            )
-            how = {"then": then, "asked": lambda: opened() == sample}
-            decide.buttons(loaded, found["group"], sample, suggested, key="drawer", seen=seen, **how)
-            st.button(
-                "Undo my last decision",
-                key="drawer-undo",
-                icon=":material/undo:",
-                shortcut="U",
-                type="tertiary",
-                on_click=decide.undo,
-                args=(loaded, _back),
-            )
-    st.markdown("##### Loss print")
-    loss_chart(loaded, sample, "drawer-loss", height=260)
-    later(f"drawer {loaded.key} {sample}", _below, loaded, sample, "drawer", height=700)
-
-
-def _below(loaded: data.Loaded, sample: int, key: str) -> None:
-    if loaded.samples.at[sample, "split"] == "train":
-        st.markdown(f"##### Scores within {'its class' if loaded.labelled else 'all samples'}")
-        scores_chart(loaded, sample, f"{key}-scores")
-    evidence(loaded, sample, key)
-
-
-def _back(row: Review) -> None:
-    show(row.sample)
-
-
-def _step(label: str, icon: str, order: list[int], at: int | None, by: int) -> None:
-    to = at + by if at is not None else None
-    able = to is not None and 0 <= to < len(order)
-    st.button(
-        label,
-        key=f"drawer-{icon}",
-        icon=f":material/{icon}:",
-        disabled=not able,
-        on_click=show,
-        args=(order[to],) if able else (0,),
-        shortcut="Left" if by < 0 else "Right",
-    )
+    decision_list(loaded, sample)
