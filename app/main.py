@@ -10,7 +10,7 @@ import streamlit as st
 from lossprint.app import data, signin
 from lossprint.app.access import roles
 from lossprint.app.shared import decide, drawer, guard, identity, parts
-from lossprint.audit.types import LossprintError
+from lossprint.audit.types import KIND_WORDS, LossprintError
 
 NO_RUN = "_no_run"  # a run that a link asked for and that is not there
 # Streamlit writes white on the primary colour. One that can be read on a dark page is too light for that.
@@ -25,10 +25,10 @@ LOADED = (
 # name (its URL), title, icon, section, what the tooltip says
 PAGES = (
     ("overview", "Overview", "space_dashboard", "", "What is in the dataset and what to look at first."),
-    ("labels", "Mislabeled", "label_off", "Findings", "Samples whose given label the model kept doubting."),
+    ("labels", KIND_WORDS["label_error"][0], "label_off", "Findings", "Given labels that the model kept doubting."),
     ("duplicates", "Duplicates", "content_copy", "Findings", "The same or almost the same sample more than once."),
-    ("outliers", "Outliers", "scatter_plot", "Findings", "Samples unlike anything else in the dataset."),
-    ("sequences", "Sequences", "movie", "Findings", "Videos over time: segments mislabeled or out of order."),
+    ("outliers", KIND_WORDS["outlier"][0], "scatter_plot", "Findings", "Samples unlike anything else in the dataset."),
+    ("sequences", "Sequences", "movie", "Findings", "Videos over time: spans with a wrong label or out of order."),
     ("classes", "Classes", "category", "Findings", "How each class is doing, and what it is confused with."),
     ("map", "Triage map", "bubble_chart", "Evidence", "Two scores at once: wrong, hard, redundant, aligned."),
     ("prints", "Loss prints", "show_chart", "Evidence", "The loss trajectories of many samples at a glance."),

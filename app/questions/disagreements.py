@@ -5,8 +5,9 @@ import pandas as pd
 from lossprint.app import data
 from lossprint.app.elements.keys import KEYS
 from lossprint.app.questions import questions
-from lossprint.app.shared import decide, parts, story
+from lossprint.app.shared import decide, parts
 from lossprint.audit.review import queues, resolve
+from lossprint.audit.types import KIND_WORDS
 
 FEW = 9  # outcomes with a key of their own
 
@@ -15,7 +16,7 @@ def kind_title(kind: str) -> str:
     """A kind of finding, or of a question without one, as a title."""
     if kind == queues.AUDIT:
         return "Random audit"
-    return story.KIND[kind][0] if kind in story.KIND else kind.replace("_", " ").capitalize()
+    return KIND_WORDS[kind][0] if kind in KIND_WORDS else kind.replace("_", " ").capitalize()
 
 
 def rows(loaded: data.Loaded) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -13,14 +13,15 @@ from lossprint.app.questions import copies
 from lossprint.app.shared import parts
 from lossprint.app.shared.spans import claim, own_ends
 from lossprint.audit.review import assigning, queues, strata
+from lossprint.audit.types import KIND_WORDS
 from lossprint.audit.video import spans
 
 BLIND = {"Both labels": "", "Given label hidden": "given", "Suggestion hidden": "suggestion"}  # as the URL has them
 QUEUES = {
     "Everything": None,
-    "Labels": assigning.QUEUES["labels"],
+    KIND_WORDS["label_error"][0]: assigning.QUEUES["labels"],
     "Duplicates": assigning.QUEUES["duplicates"],
-    "Outliers": assigning.QUEUES["outliers"],
+    KIND_WORDS["outlier"][0]: assigning.QUEUES["outliers"],
     "Video": assigning.QUEUES["video"],
     "Random audit": (queues.AUDIT,),
     "Spot check": assigning.QUEUES["labels"],  # the label errors in a random order

@@ -1,4 +1,4 @@
-"""The gallery of findings on single samples: filters, order, pages, thumbnails, drawer. For Mislabeled and Outliers."""
+"""The gallery of findings on single samples, wrong labels and outliers: filters, order, pages, thumbnails, drawer."""
 
 import pandas as pd
 import streamlit as st

@@ -220,7 +220,7 @@ def place_in_time(loaded: data.Loaded, sample: int, key: str) -> None:
     found = loaded.findings
     mine = found[(found["sample"] == sample) & found["kind"].isin(queues.SPANS)]
     for name in mine["group"]:
-        parts.link("sequences", "Its suspicious segment in Sequences", "movie", {"span": name})
+        parts.link("sequences", "Its span in Sequences", "movie", {"span": name})
     if mine.empty and data.videos(loaded) is not None:
         parts.link("sequences", "Its video in Sequences", "movie", {"sequence": row["sequence"]})
     gallery(tiles, key=f"{key}-time", label=f"frames around sample {sample}", size="small", strip=True, selected=sample)

@@ -43,9 +43,9 @@ STEPS = (
     ),
 )
 OVER_TIME = (  # instead of the worst labels, where the dataset is of videos
-    "The worst segments",
-    "Stretches of a video whose label or place does not fit, the most suspicious first, beside what the model over "
-    "time makes of them. Look at some: you see at once whether it has a point.",
+    "The worst spans",
+    "Frames in a row whose label or place does not fit, the most suspicious first, beside what the model over time "
+    "makes of them. Look at some: you see at once whether it has a point.",
     "sequences",
     "See the videos",
     "movie",

@@ -6,7 +6,7 @@ from lossprint.app import data
 from lossprint.app.elements.keys import KEYS
 from lossprint.app.shared import parts, tour
 from lossprint.app.shared.help import FORMULAS, NOTATION, PAPERS, SUSPECT, SYMBOLS
-from lossprint.audit.types import SCORES, ScoreInfo
+from lossprint.audit.types import KIND_WORDS, SCORES, ScoreInfo
 
 GLOSSARY = {
     "Sample": "One image, one text, or one frame of a video. Its number stays the same in every run of a dataset.",
@@ -19,9 +19,9 @@ GLOSSARY = {
     "Conflicting": "Two samples of which one improves while the other gets worse: a wrong label, or a hard case.",
     "Near duplicate": "Almost the same image: shifted, mirrored, resized, compressed; or text: a few words changed. "
     "*Exact*: the same pixels or words.",
-    "Frame": "One picture of a video. *Sequence*: the video it belongs to. *Phase*: frames in a row with one label.",
-    "Segment": "A stretch of frames that looks wrong as a whole, asked and decided as one question: a *wrong label*, "
-    "the labels of two neighbouring phases *exchanged*, or two blocks of frames *moved*, pictures and labels, in time.",
+    "Frame": "One picture of a video. *Sequence*: the video it belongs to. *Phase*: consecutive frames with one label.",
+    "Span": "Consecutive frames that are one finding, asked and decided as one question: a *wrong label*, the labels "
+    "of two neighbouring phases *exchanged*, or two blocks of frames *moved*, pictures and labels, in time.",
     "Model over time": "A network that sees a whole video in order. What it says of a video comes from networks that "
     "were trained on the other videos only.",
     "Seam": "Where one frame meets the next. Where a block was moved, its ends meet frames that do not continue it.",
@@ -32,7 +32,7 @@ GLOSSARY = {
     "Triage": "A first sorting. *Wrong*: one other label was ahead steadily and with confidence. *Ambiguous*: ahead, "
     "but not so. *Hard*: the given label was ahead, with less than half of the probability.",
     "Tier": "How much a question asks. *Verify*: one confident suggestion, yes or no. *Correct*: choose among a few "
-    "likely labels. *Look closer*: ambiguous, a group of images, or a segment of video.",
+    "likely labels. *Look closer*: ambiguous, a group of images, or a span of video.",
     "Blind": "A question that hides the given label or the suggestion, since what is shown pulls answers to it.",
     "Random audit": "Questions on samples that nothing flagged, picked by chance: they tell what the ranking missed.",
     "Reviewer agreement": "How often reviewers say the same. *Kappa* and *alpha* take off what chance would give: "
@@ -41,14 +41,15 @@ GLOSSARY = {
     "Rank confidence": "In how many of 100 trials, with the checkpoints drawn anew, a sample stays among the flagged.",
     "Memorised": "Learned by heart: the loss is low although nothing general was learned. Wrong labels often end so.",
 }
+FINDINGS = ", ".join(KIND_WORDS[kind][0] for kind in ("label_error", "outlier"))  # the pages with galleries
 # where, keys, what they do
 KEYS = (
     ("Thumbnails", "← → ↑ ↓, Home, End", "move from one to the next"),
     ("Thumbnails", "Enter, or a click", "open the sample"),
-    ("Mislabeled, Outliers", "Space, Ctrl + click", "select one, or no longer"),
-    ("Mislabeled, Outliers", "Shift with an arrow, Space or a click", "select a range"),
-    ("Mislabeled, Outliers", "Ctrl + A, Esc", "select all of the page, none"),
-    ("Mislabeled, Outliers", "A, K, X, N, U, 1 to 9", "decide on the selected, else on what is in focus"),
+    (FINDINGS, "Space, Ctrl + click", "select one, or no longer"),
+    (FINDINGS, "Shift with an arrow, Space or a click", "select a range"),
+    (FINDINGS, "Ctrl + A, Esc", "select all of the page, none"),
+    (FINDINGS, f"{', '.join(KEYS.values())}, 1 to 9", "decide on the selected, else on what is in focus"),
     ("An opened sample", "← →, Esc", "the previous one, the next one, close it"),
     ("Deciding", KEYS["accept"], "accept the suggested label; of duplicates: keep one copy"),
     ("Deciding", KEYS["keep"], "keep the given label; of duplicates: keep all"),
@@ -89,7 +90,7 @@ VIDEOS = (
     ),
     (
         "What a decision does.",
-        "Accepting relabels all frames of the segment, or deals their frame numbers anew; the export says so of each "
+        "Accepting relabels all frames of the span, or deals their frame numbers anew; the export says so of each "
         "frame. The dataset itself is never edited.",
     ),
 )

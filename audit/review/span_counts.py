@@ -79,11 +79,9 @@ def sentences(table: pd.DataFrame) -> list[str]:
     if not total:
         return []
     if not answered:
-        return [f"{_plural(total, 'segment')} of video found, none reviewed yet."]
+        return [f"{_plural(total, 'span')} of video found, none reviewed yet."]
     found = share(table)
-    which = (
-        f"All {total:,} segments" if answered == total and total > 1 else f"{answered:,} of {_plural(total, 'segment')}"
-    )
+    which = f"All {total:,} spans" if answered == total and total > 1 else f"{answered:,} of {_plural(total, 'span')}"
     wrong = f"{errors or 'none'} of them {'was an error' if errors == 1 else 'were errors'}"
     said = [
         f"{which} of video {'was' if answered == 1 else 'were'} reviewed: {wrong} "
@@ -91,9 +89,7 @@ def sentences(table: pd.DataFrame) -> list[str]:
         f"{_plural(int(table['changed'].sum()), 'frame')} changed."
     ]
     if unsure := int(table["unsure"].sum()):
-        said.append(
-            f"{_plural(unsure, 'segment')} answered with “unsure” {'counts' if unsure == 1 else 'count'} as open."
-        )
+        said.append(f"{_plural(unsure, 'span')} answered with “unsure” {'counts' if unsure == 1 else 'count'} as open.")
     return said
 
 

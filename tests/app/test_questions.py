@@ -110,8 +110,8 @@ def test_queues_of_a_run(tmp_path):
     flagged = set(loaded.findings["sample"])
     train = loaded.samples.index[loaded.samples["split"] == "train"]
     assert {samples[0] for samples in audit["samples"]} == set(train) - flagged
-    mixed = questions.queue(loaded, "Labels", "", True)
-    assert len(mixed) == len(questions.queue(loaded, "Labels", "", False)) + len(audit)
+    mixed = questions.queue(loaded, "Wrong labels", "", True)
+    assert len(mixed) == len(questions.queue(loaded, "Wrong labels", "", False)) + len(audit)
 
 
 def test_a_conflicting_group_asks_for_the_label(tmp_path):

@@ -29,7 +29,7 @@ def test_a_run_in_a_bucket_is_shown_and_decided_on(s3, machine, chromium, tmp_pa
     machine("viewer")  # has neither the run nor an image
     s3.asked.clear()
     with serving(URL, free_port()) as base, watched(chromium) as page:
-        visit(page, f"{base}/labels?per=60", "Mislabeled")
+        visit(page, f"{base}/labels?per=60", "Wrong labels")
         eventually(lambda: seen(page) == min(60, len(flagged)))
         first = s3.reads()
         assert len(first) == len(set(first)) >= min(60, len(flagged)), "each image is downloaded once"
@@ -42,7 +42,7 @@ def test_a_run_in_a_bucket_is_shown_and_decided_on(s3, machine, chromium, tmp_pa
     assert list(kept["decision"]) == ["keep"] and kept["sample"].item() in flagged
     s3.asked.clear()
     with serving(URL, free_port()) as base, watched(chromium) as page:
-        visit(page, f"{base}/labels?per=60", "Mislabeled")
+        visit(page, f"{base}/labels?per=60", "Wrong labels")
         eventually(lambda: seen(page) == min(60, len(flagged)))
         page.locator(f"{TILES} .badge", has_text="kept").wait_for()
         assert not s3.reads(), "the second visit downloads no image"

@@ -46,7 +46,7 @@ def in_browser(test):
 
 
 PAGES = {
-    "Mislabeled": "labels",
+    "Wrong labels": "labels",
     "Duplicates": "duplicates",
     "Outliers": "outliers",
     "Classes": "classes",

@@ -20,7 +20,7 @@ ESTIMATE = {
     "has no triage, so nothing separates the wrong from the hard ones: read it as an upper limit.",
 }
 OVER_TIME = (
-    "How many labels are wrong is an **estimate**: of video frames those in segments that the model over time, trained "
+    "How many labels are wrong is an **estimate**: of video frames those in spans that the model over time, trained "
     "without the video, would label otherwise. Blocks that only changed places count as right."
 )
 MEASURED = (
@@ -291,7 +291,7 @@ def _partners(loaded: data.Loaded, label: str) -> None:
         st.caption("No other label was suggested for its samples, nor it for the samples of others.")
     if data.videos(loaded) is not None and loaded.of_kind("label_error").empty:
         if flagged or len(into):
-            parts.link("sequences", "The segments in Sequences", "movie")
+            parts.link("sequences", "The spans in Sequences", "movie")
         return
     if flagged:
         parts.link("labels", f"{parts.plural(flagged, 'flagged sample')} of this class", "label_off", {"given": label})

@@ -116,9 +116,8 @@ def _note(method: str, lacks: dict[str, str]) -> None:
     if advice := numbers.advice():
         with st.expander("What to choose when", icon=":material/help:"):
             st.markdown("\n".join(f"- **{when}**: {choose}. {why}" for when, choose, why in advice))
-            st.markdown(
-                f"Surer than any rule is to measure on your own data, by `lossprint coreset evaluate`. {measured.ALL}"
-            )
+            surer = "Surer than any rule is to measure on your own data, by `lossprint coreset evaluate`."
+            st.markdown(f"{surer} {measured.ALL}")
     with st.expander("All methods, those worth choosing first", icon=":material/list:"):
         rows = [(numbers.kind(name), METHODS[name].title, METHODS[name].meaning, lack) for name, lack in lacks.items()]
         table = pd.DataFrame(rows, columns=["kind", "method", "keeps", "lacks"])
@@ -147,14 +146,14 @@ def _numbers(loaded: data.Loaded, chosen: data.Coreset, inside: int, method: str
     grid.metric("Kept", f"{kept:,}", border=True, height="stretch")
     grid.metric("Dropped", f"{of - kept:,}", border=True, height="stretch")
     grid.metric(
-        "Suspicious labels kept",
+        "Flagged labels kept",
         f"{inside:,} of {flagged:,}",
         delta=None if method == "random" else f"by chance about {flagged * kept / max(1, of):,.0f}",
         delta_color="off",
         delta_arrow="off",
         border=True,
         height="stretch",
-        help="Samples flagged as mislabeled that would stay in the training set.",
+        help="Samples flagged with a wrong label that would stay in the training set.",
     )
     said = [f"{parts.plural(chosen.excluded, 'sample')} excluded"] * bool(chosen.excluded)
     said += [f"{parts.plural(chosen.relabelled, 'label')} changed"] * bool(chosen.relabelled)

@@ -197,7 +197,7 @@ def _chart(
     missing = f" {parts.plural(seen.missing, 'sample')} without one of the scores cannot be drawn." * (seen.missing > 0)
     doing = {"select": "Drag a box", "lasso": "Draw a line around samples", "zoom": "Click a point"}[tool]
     what = "to open its sample." if tool == "zoom" else "to see them below."
-    st.caption(f"{doing} {what} Shading: many samples; outlined points are flagged as mislabeled.{missing}")
+    st.caption(f"{doing} {what} Shading: many samples; outlined points are flagged with a wrong label.{missing}")
 
 
 def _axis_title(name: str, scale: str) -> str:

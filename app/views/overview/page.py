@@ -15,8 +15,8 @@ from lossprint.app.shared.sample import claims_of
 from lossprint.app.shared.tour import tour
 from lossprint.app.shared.viewport import when_seen
 from lossprint.app.views.overview import suggest
-from lossprint.audit.review import span_counts
-from lossprint.audit.types import SCORES
+from lossprint.audit.review import queues, span_counts
+from lossprint.audit.types import KIND_WORDS, SCORES
 
 CARDS = (
     ("label_error", "labels", "label_off"),
@@ -92,8 +92,7 @@ def _cards(loaded: data.Loaded) -> None:
     extents = data.derived(loaded, _extents)
     grid = st.grid(len(shown), min_column_width=165, gap="small", border=True)
     for kind, page, icon in shown:
-        title, meaning = story.KIND[kind]
-        meaning = parts.worded(loaded, meaning)
+        title, meaning = KIND_WORDS[kind][0], parts.worded(loaded, story.MEANING[kind])
         if kind == "label_error" and not loaded.labelled:
             title, meaning = f"Suspicious {loaded.noun}s", "Their loss stayed far above that of the others."
         row = progress.loc[kind]
@@ -120,19 +119,20 @@ def _extents(loaded: data.Loaded) -> dict[str, str]:
 def _looked_for(loaded: data.Loaded) -> str:
     """What was looked for and not found, and what was not looked for."""
     videos = data.videos(loaded)
+    wrong = KIND_WORDS["label_error"][2]
     able = {
-        "suspicious labels": loaded.has("label_error"),
+        wrong: loaded.has("label_error"),
         "duplicates": loaded.run.has_duplicates(),
         "outliers": loaded.has("outlier"),
     }
     if videos is not None:
         frames_only = len(videos.frames) == len(loaded.samples)
-        able = {name: looked for name, looked in able.items() if name != "suspicious labels" or not frames_only}
-        able |= {"mislabeled segments": True, "segments out of order": True}
+        able = {name: looked for name, looked in able.items() if name != wrong or not frames_only}
+        able |= {KIND_WORDS[kind][2]: True for kind in queues.SPANS}
     none = ", ".join(f"no {name}" for name, looked in able.items() if looked)
     rest = " and ".join(name for name, looked in able.items() if not looked)
-    said = [f"{none.capitalize()}."] if none else []
-    return " ".join(said + ([f"Not looked for: {rest}."] if rest else []))
+    sentences = [f"{none.capitalize()}."] if none else []
+    return " ".join(sentences + ([f"Not looked for: {rest}."] if rest else []))
 
 
 def _suggestions(loaded: data.Loaded) -> list[suggest.Suggestion]:

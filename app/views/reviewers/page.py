@@ -10,13 +10,13 @@ from lossprint.app.questions import disagreements
 from lossprint.app.shared import decide, parts
 from lossprint.app.views.reviewers import charts
 from lossprint.audit.review import assigning
-from lossprint.audit.types import LossprintError
+from lossprint.audit.types import KIND_WORDS, LossprintError
 
 QUEUES = {  # as the page says them: name in assigning.QUEUES
     "Everything": "all",
-    "Labels": "labels",
+    KIND_WORDS["label_error"][0]: "labels",
     "Duplicates": "duplicates",
-    "Outliers": "outliers",
+    KIND_WORDS["outlier"][0]: "outliers",
     "Video": "video",
 }
 CARD = {"delta_color": "off", "delta_arrow": "off", "border": True, "height": "stretch"}

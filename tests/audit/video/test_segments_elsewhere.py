@@ -163,11 +163,11 @@ def test_pages_render_with_videos(name, run, monkeypatch):
     counts = span_counts.counts(run.spans(), span_counts.outcomes(open_reviews(run).history(), run.spans()))
     expected = {  # the start of a sentence of each page that speaks of videos
         "overview": f"{counts.at['sequence_order', 'frames']:,} frames in ",
-        "labels": f"{len(run.spans())} segments found",
+        "labels": f"{len(run.spans())} spans found",
         "sample": "Its phase, ",
-        "stop": f"1 of {len(run.spans())} segments of video was reviewed",
+        "stop": f"1 of {len(run.spans())} spans of video was reviewed",
         "help": "What it cannot see.",
-        "classes": "of video frames those in segments",
+        "classes": "of video frames those in spans",
     }
     if name == "stop":
         told = " ".join(str(element.body) for element in app.get("html")) + told
@@ -186,15 +186,15 @@ def read(run, **how) -> Page:
 def test_the_report_shows_segments_and_what_became_of_them(run):
     found = run.spans()
     before = read(run)
-    assert f"{len(found):,} segments of video found, none reviewed yet." in before.text
-    assert before.text.count("Not reviewed") >= len(found) and "doubtful label" not in before.text
+    assert f"{len(found):,} spans of video found, none reviewed yet." in before.text
+    assert before.text.count("Not reviewed") >= len(found) and "wrong label" not in before.text
     assert len([one for one in before.all("svg") if one.get("class") == "place"]) == len(found)
     shown = sum(min(8, frames) for frames in found["frames"])
     assert sum(one["src"].startswith("data:image/png") for one in before.all("img")) == shown
     moved, kept = decide(run, "move"), decide(run, "relabel", "keep")
     decide(run, "swap", reviewer="Ben")
     page = read(run)
-    assert f"3 of {len(found)} segments of video were reviewed: 2 of them were errors (67 %, 90 % interval" in page.text
+    assert f"3 of {len(found)} spans of video were reviewed: 2 of them were errors (67 %, 90 % interval" in page.text
     assert f"{moved['frames']:,} frames put elsewhere" in page.text
     rows = {row[0]: row for row in page.rows}
     first, second = moved["middle"] - moved["start"], moved["end"] - moved["middle"] + 1
@@ -202,9 +202,9 @@ def test_the_report_shows_segments_and_what_became_of_them(run):
     assert row[1] == str(first) and row[3] == f"frames {moved['start'] + second} to {moved['end']}"
     assert row[5].startswith(moved["span"]) and row[6] == "as <b>seen</b>"
     counted = {tuple(row[:2]): row[2:] for row in page.rows if len(row) == 8}
-    assert counted["Segments out of order", "Ann"] == ["0", "0", "0", "0", "0", "1"]
-    assert counted["Mislabeled segments", "Ann"] == ["0", "0", "1", "0", "0", "0"]
-    assert counted["Segments out of order", "Ben"] == ["1", "0", "0", "0", "0", "0"]
+    assert counted["Spans out of order", "Ann"] == ["0", "0", "0", "0", "0", "1"]
+    assert counted["Spans with a wrong label", "Ann"] == ["0", "0", "1", "0", "0", "0"]
+    assert counted["Spans out of order", "Ben"] == ["1", "0", "0", "0", "0", "0"]
     people = {row[0]: row for row in page.rows if row[0] in ("Ann", "Ben")}
     assert people["Ann"][1] == str(moved["frames"] + kept["frames"]) and people["Ann"][5] == "12.0 s"
     assert "Kept as given" in page.text and page.text.count("Corrected: ") == 2
