@@ -108,8 +108,8 @@ def _pick_run() -> data.Loaded:
     if not path:
         raise LossprintError("expected a run folder, found none: start the app with `lossprint app RUN_OR_FOLDER`")
     listed = data.list_runs(path)
-    whole = {one.name: one for one in listed if one.problem is None}
-    broken = [one for one in listed if one.problem]
+    whole = {run.name: run for run in listed if run.problem is None}
+    broken = [run for run in listed if run.problem]
     if not listed:
         raise LossprintError(
             f"expected a run in {path}, found none: make one with `lossprint demo` or `lossprint audit`"
@@ -124,11 +124,11 @@ def _pick_run() -> data.Loaded:
 
 def _choose_run(names: list[str]) -> str:
     """The run that the URL names or that was chosen; the URL names it from then on, so that every link can be sent."""
-    asked = parts.url_asks("run")
-    if asked is not None:
-        st.session_state[NO_RUN] = None if asked in names else asked
-        if asked in names:
-            st.session_state["run"] = asked
+    link = parts.url_asks("run")
+    if link is not None:
+        st.session_state[NO_RUN] = None if link in names else link
+        if link in names:
+            st.session_state["run"] = link
     elif "run" not in st.query_params:  # gone on to another page
         _found()
     if st.session_state.get("run") not in names:
@@ -157,8 +157,8 @@ def _list_broken(broken: list[data.Listed]) -> None:
     if not broken:
         return
     with st.sidebar, st.expander(f"{parts.plural(len(broken), 'run')} cannot be opened", icon=":material/warning:"):
-        for one in broken:
-            st.markdown(f"**{parts.md(one.name)}** {parts.md(one.problem)}")
+        for run in broken:
+            st.markdown(f"**{parts.md(run.name)}** {parts.md(run.problem)}")
 
 
 def _reviewer(loaded: data.Loaded) -> None:

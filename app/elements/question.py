@@ -108,7 +108,7 @@ HELD = 16  # as many as question.js keeps: those of two questions
 
 
 def question(
-    asked: Question,
+    content: Question,
     *,
     key: str,
     on_answer: Callable[[Mapping], None],
@@ -150,15 +150,15 @@ def question(
         if value("undo"):
             on_undo()
 
-    images, coming = once(asked.images), once([one for one in asked.coming if not one.turns])
-    fresh = [image.id for image in (*asked.images, *asked.coming)]
+    images, coming = once(content.images), once([image for image in content.coming if not image.turns])
+    fresh = [image.id for image in (*content.images, *content.coming)]
     # The browser drops the oldest of its images: so does this list.
-    st.session_state[_SENT] = [one for one in sent if one not in fresh][-(HELD - len(fresh)) :] + list(
+    st.session_state[_SENT] = [name for name in sent if name not in fresh][-(HELD - len(fresh)) :] + list(
         dict.fromkeys(fresh)
     )
     _CARD(
         key=key,
-        data={**asdict(asked), "images": images, "coming": coming, "hold": HELD, "undo": KEYS["undo"]},
+        data={**asdict(content), "images": images, "coming": coming, "hold": HELD, "undo": KEYS["undo"]},
         on_answer_change=answered,
         on_skip_change=skipped,
         on_undo_change=undone,

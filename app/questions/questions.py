@@ -241,7 +241,7 @@ def about_group(
 
 
 def about_span(loaded: data.Loaded, finding: str, history: pd.DataFrame) -> Draft:
-    """A stretch of a video: is its label, or its place, wrong? Its ends are moved on the Sequences page."""
+    """A span of a video: is its label, or its place, wrong? Its ends are moved on the Sequences page."""
     videos = data.videos(loaded)
     span = next(videos.spans[videos.spans["span"] == finding].itertuples())
     row = pd.Series(span._asdict())
@@ -266,7 +266,7 @@ def about_span(loaded: data.Loaded, finding: str, history: pd.DataFrame) -> Draf
 
 
 def shown(samples: Sequence[int], kind: str) -> list[int]:
-    """The samples of a question whose images are shown: of a stretch of video some from all of it."""
+    """The samples of a question whose images are shown: of a span some from all of it."""
     if kind not in queues.SPANS or len(samples) <= MEMBERS:
         return list(samples)
     return [samples[int((at + 0.5) * len(samples) / MEMBERS)] for at in range(MEMBERS)]

@@ -30,7 +30,7 @@ def choices(
     key: str,
     seen: Mapping[str, int],
     then=None,
-    asked=None,
+    current=None,
 ) -> None:
     """The choices on one sample: accept the suggestion, keep, another label, exclude, unsure. Else as `decide.press`.
 
@@ -40,7 +40,7 @@ def choices(
     key = f"{key}-{finding}"
     comment = f"{key}-comment"
 
-    how = {"seen": seen, "comment_key": comment, "then": then, "asked": asked}
+    how = {"seen": seen, "comment_key": comment, "then": then, "current": current}
 
     def button(label: str, decision: str, new_label: str | None = None, **style) -> None:
         st.button(

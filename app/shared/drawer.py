@@ -52,10 +52,10 @@ def _panel(loaded: data.Loaded, order: list[int], kinds: tuple[str, ...]) -> Non
         st.caption("Closed.")
         return
     at = order.index(sample) if sample in order else None
-    found = finding_of(loaded, sample, kinds)
+    finding = finding_of(loaded, sample, kinds)
     # Before anything is drawn: never newer than what is shown.
-    seen = {} if found is None else decide.last_seen(data.reviews(loaded).history(), [found["group"]])
-    suggested = (found["suggested_label"] if found is not None else None) or parts.suggestion(loaded, sample)
+    seen = {} if finding is None else decide.last_seen(data.reviews(loaded).history(), [finding["group"]])
+    suggested = (finding["suggested_label"] if finding is not None else None) or parts.suggestion(loaded, sample)
 
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
         _step("Previous", "chevron_left", order, at, -1)
@@ -70,7 +70,7 @@ def _panel(loaded: data.Loaded, order: list[int], kinds: tuple[str, ...]) -> Non
     with right:
         label_line(loaded, sample, suggested)
         why(loaded, sample)
-    if found is not None and found["kind"] in ("label_error", "outlier"):
+    if finding is not None and finding["kind"] in ("label_error", "outlier"):
         following = order[at + 1] if at is not None and at + 1 < len(order) else None
 
         def then() -> None:
@@ -79,10 +79,10 @@ def _panel(loaded: data.Loaded, order: list[int], kinds: tuple[str, ...]) -> Non
 
         with right:
             buttons.warn_excluded(
-                loaded, found["group"], [sample], "deciding here brings it back, except by **Exclude**."
+                loaded, finding["group"], [sample], "deciding here brings it back, except by **Exclude**."
             )
-            how = {"then": then, "asked": lambda: opened() == sample}
-            buttons.choices(loaded, found["group"], sample, suggested, key="drawer", seen=seen, **how)
+            how = {"then": then, "current": lambda: opened() == sample}
+            buttons.choices(loaded, finding["group"], sample, suggested, key="drawer", seen=seen, **how)
             st.button(
                 "Undo my last decision",
                 key="drawer-undo",

@@ -197,7 +197,7 @@ def _show(
     blind: str,
 ) -> None:
     name, samples = item["group"], item["samples"]
-    blind = "" if item["kind"] in queues.SPANS else blind  # what is claimed of a stretch says both labels
+    blind = "" if item["kind"] in queues.SPANS else blind  # what is claimed of a span says both labels
     mine = history[history["finding"] == name]
     draft = _draft(loaded, item, history, blind)
     state = _asking(name, blind, mine)

@@ -1,4 +1,4 @@
-"""Sequences: which stretches of a video have a wrong label, or stand in the wrong place?"""
+"""Sequences: which spans of a video have a wrong label, or stand in the wrong place?"""
 
 import numpy as np
 import pandas as pd
@@ -25,7 +25,7 @@ ICONS = {"accept": "check", "keep": "close", "unsure": "help"}
 
 
 def render(loaded: data.Loaded) -> None:
-    parts.header("Sequences", "Which stretches of a video have a wrong label, or stand in the wrong place?")
+    parts.header("Sequences", "Which spans of a video have a wrong label, or stand in the wrong place?")
     videos = data.videos(loaded)
     if videos is None:
         _nothing(loaded)
@@ -76,8 +76,8 @@ def _clean(videos: data.Videos) -> None:
     severity = float(videos.frames[["sequence_label", "sequence_order"]].max(axis=None))
     near = f"a finding begins at a severity of {SUSPECT:.2f}, and the highest here is {severity:.2f}"
     if severity > SUSPECT:
-        near = "frames stand out here and there, but no stretch of them whose labels or place another would fit better"
-    text = f"No stretch of frames in {parts.plural(len(videos.rows), 'video')} is suspicious: {near}."
+        near = "frames stand out here and there, but no span of them whose labels or place another would fit better"
+    text = f"No span of frames in {parts.plural(len(videos.rows), 'video')} is suspicious: {near}."
     parts.empty("Nothing found", text)
 
 

@@ -266,9 +266,9 @@ def test_the_same_answer_twice_is_one_row(run, monkeypatch):
     monkeypatch.setattr(decide, "st", fake)
     for _ in range(3):
         decide.press(loaded, [("label_error:4", 4, "keep", None)], seen={"label_error:4": 0})
-    decide.press(loaded, [("label_error:4", 4, "exclude", None)], seen={"label_error:4": 0}, asked=lambda: False)
+    decide.press(loaded, [("label_error:4", 4, "exclude", None)], seen={"label_error:4": 0}, current=lambda: False)
     assert list(data.reviews(loaded).history()["decision"]) == ["keep"]
-    decide.press(loaded, [("label_error:4", 4, "exclude", None)], seen={"label_error:4": 0}, asked=lambda: True)
+    decide.press(loaded, [("label_error:4", 4, "exclude", None)], seen={"label_error:4": 0}, current=lambda: True)
     decide.press(loaded, [("label_error:4", 4, "keep", None)], seen={"label_error:4": 0})
     assert list(data.reviews(loaded).history()["decision"]) == ["keep", "exclude", "keep"]
 

@@ -105,7 +105,7 @@ def _cards(loaded: data.Loaded) -> None:
 
 
 def _extents(loaded: data.Loaded) -> dict[str, str]:
-    """Of each kind of stretch of video: in how many frames and videos it was found."""
+    """In how many frames and videos each kind of span was found."""
     videos = data.videos(loaded)
     if videos is None:
         return {}

@@ -32,7 +32,7 @@ def suggestions(
     noun: str = "image",
 ) -> list[Suggestion]:
     """At most four suggestions. `groups`: the duplicate groups; `classes`: training samples by label; `claims`: what
-    each finding of a stretch of video says, by its name; `noun`: what a sample is."""
+    each span of video says, by its name; `noun`: what a sample is."""
     wrong = findings[findings["kind"] == "label_error"].sort_values("severity", ascending=False, kind="stable")
     found = [
         *_spans(findings, claims or {}, show),
@@ -47,7 +47,7 @@ def suggestions(
 
 
 def _spans(findings: pd.DataFrame, claims: Mapping[str, str], show) -> list[Suggestion]:
-    """The most severe stretch of video of each kind, with frames from all of it."""
+    """The most severe span of each kind, with frames from all of it."""
     found = []
     for kind, title in (
         ("sequence_label", "The most suspicious span"),
