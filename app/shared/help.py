@@ -55,9 +55,9 @@ PAPERS = {
     "curvature": ("Memorization Through the Lens of Curvature of Loss Function Around Samples", f"{ARXIV}2307.05831"),
     "trace": ("Hutchinson's estimator, as in the curvature paper", f"{ARXIV}2307.05831"),
     "gradient_norm": ("EasyCore", f"{ARXIV}2510.11018"),
-    "label_error": ("Lossprint's own, built on the margin of AUM; see docs/measured", f"{ARXIV}2001.10528"),
-    "sequence_label": ("Lossprint's own, after Loss Knows Best (video, 2026); see docs/measured", None),
-    "sequence_order": ("Lossprint's own, after Loss Knows Best (video, 2026); see docs/measured", None),
+    "label_error": ("Lossprint's own, built on the margin of AUM; measured in docs/measured", f"{ARXIV}2001.10528"),
+    "sequence_label": ("Lossprint's own, after Loss Knows Best (video, 2026); measured in docs/measured", None),
+    "sequence_order": ("Lossprint's own, after Loss Knows Best (video, 2026); measured in docs/measured", None),
     "outlier": ("Ramaswamy et al., SIGMOD 2000; Sun et al., ICML 2022, for embeddings", f"{ARXIV}2204.06507"),
 }
 SUSPECT = {
