@@ -37,23 +37,23 @@ def strips(loaded, table: Table, shown, decided: np.ndarray, partly: np.ndarray,
     ids = table.members[at]
     value = value_of(loaded, table, shown, policy)
     pairs = data.derived(loaded, groups.edges).among(ids)
-    known = copies.standing(history, ids)
+    standing = copies.standing(history, ids)
     seen = decide.last_seen(history, shown["group"])
     for number, one in enumerate(shown.itertuples()):
         state = "decided" if decided[one.Index] else "partly" if partly[one.Index] else "open"
-        _group(loaded, one, table.samples(one), value[row == number], pairs, known, state, policy, seen)
+        _group(loaded, one, table.samples(one), value[row == number], pairs, standing, state, policy, seen)
 
 
-def _group(loaded, row, samples: list[int], value, pairs: Edges, known: Standing, state: str, policy, seen) -> None:
+def _group(loaded, row, samples: list[int], value, pairs: Edges, standing: Standing, state: str, policy, seen) -> None:
     members = pd.DataFrame({"sample": samples, "kind": row.kind})
     with st.container(border=True):
         sentence = story.group_sentence(members, loaded.samples, parts.md, loaded.noun)
         st.markdown(" ".join(_badges(row, samples, pairs, state, loaded.noun)) + "  \n" + sentence)
         left, right = st.columns([3, 2], gap="medium")
         with left:
-            _strip(loaded, row, samples, value, pairs, known, state, policy)
+            _strip(loaded, row, samples, value, pairs, standing, state, policy)
         with right:
-            actions(loaded, row.group, samples, key=row.group, policy=policy, value=value, known=known, seen=seen)
+            actions(loaded, row.group, samples, key=row.group, policy=policy, value=value, standing=standing, seen=seen)
             if row.size < row.whole:
                 st.caption(
                     f"A part of the recorded group {parts.md(row.of)}: decisions here are stored as "
@@ -86,9 +86,9 @@ def shown_alike(similarity: float) -> str:
     return f"{np.floor(similarity * 1000 + groups.CLOSE) / 1000:.3f}"
 
 
-def _strip(loaded, row, samples: list[int], value, pairs: Edges, known: Standing, state: str, policy: str) -> None:
+def _strip(loaded, row, samples: list[int], value, pairs: Edges, standing: Standing, state: str, policy: str) -> None:
     """The copies side by side, the one that would stay marked; what was decided takes the place of the preview."""
-    now, before = known.now(), known.before(row.group)
+    now, before = standing.now(), standing.before(row.group)
     rows = loaded.samples.loc[samples]
     train = (rows["split"] == "train").to_numpy(bool)
     labels = copies.labels_now(samples, rows["label"].astype(object).tolist(), before)
@@ -196,15 +196,15 @@ def actions(
     key: str,
     policy: str,
     value: np.ndarray,
-    known: Standing,
+    standing: Standing,
     seen: dict[str, int],
 ) -> None:
     """The choices on a duplicate group: one copy with one of its labels, all, none, unsure.
 
-    `value` is what the policy goes by, one a sample; `known` what was decided on the samples; `seen` as in
+    `value` is what the policy goes by, one a sample; `standing` what was decided on the samples; `seen` as in
     `decide.store`.
     """
-    before, now = known.before(group), known.now()
+    before, now = standing.before(group), standing.now()
     rows = loaded.samples.loc[samples]
     train = (rows["split"] == "train").to_numpy(bool)
     of_each = copies.labels_now(samples, rows["label"].astype(object).tolist(), before)
