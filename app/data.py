@@ -7,6 +7,8 @@ shared by all sessions: nothing that comes out of here is changed in place, filt
 import base64
 import io
 import itertools
+import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -30,6 +32,7 @@ from lossprint.audit.types import LossprintError, Trajectory
 from lossprint.scoring.coresets.methods import METHODS
 from lossprint.scoring.sequences import bounds_of
 
+RUNS = "LOSSPRINT_RUNS"
 TINY = 96
 REPEATED = ("label", "split", "sequence", "suggested_label", "triage")
 THUMB = 192
@@ -121,6 +124,11 @@ class Bands:
 
 
 # ---------------------------------------------------------------------------------------------- runs
+
+
+def runs_path() -> str | None:
+    """Where the runs are: the environment, or what follows `--` on the command line."""
+    return os.environ.get(RUNS) or (sys.argv[1] if len(sys.argv) > 1 else None)
 
 
 def list_runs(path: str) -> list[Listed]:

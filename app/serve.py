@@ -38,9 +38,9 @@ def serve(
     import streamlit as st
     from starlette.middleware import Middleware
 
-    from lossprint.app.access import gate, quiet
+    from lossprint.app.access import gate, log
 
-    quiet.install()
+    log.install()
     shown = "localhost" if host in ("127.0.0.1", "0.0.0.0", "::", "") else host
     url = login.origin if login else f"http://{f'[{shown}]' if ':' in shown else shown}:{port}"
     for text in logins.warnings(login):

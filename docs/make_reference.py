@@ -90,7 +90,7 @@ def pages() -> dict[str, str]:
 
 
 def scores() -> str:
-    from lossprint.app.views.help import FORMULAS, NOTATION, PAPERS, SYMBOLS
+    from lossprint.app.shared.help import FORMULAS, NOTATION, PAPERS, SYMBOLS
     from lossprint.audit.scores import SCORES
 
     text = [

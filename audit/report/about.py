@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lossprint.audit.report.decided import outcome
 from lossprint.audit.report.facts import Facts, digest
-from lossprint.audit.report.found import MANY, TEXTS, looked_for
+from lossprint.audit.report.found import looked_for
 from lossprint.audit.report.html import (
     NBSP,
     SPLITS,
@@ -31,7 +31,7 @@ from lossprint.audit.review import span_counts
 from lossprint.audit.review.queues import SPANS
 from lossprint.audit.runs.open import record_command, version
 from lossprint.audit.scores import SCORES
-from lossprint.audit.types import KINDS
+from lossprint.audit.types import KIND_WORDS, KINDS
 
 CLASSES = 60  # rows of the table of classes
 FAULTS = 20  # images that could not be read
@@ -96,7 +96,7 @@ def _found(of: Facts) -> str:
     for kind in KINDS:
         row = of.progress[of.progress["kind"] == kind]
         if len(row):
-            said.append(plural(int(row["of"].iloc[0]), TEXTS[kind][1], MANY.get(kind, "")))
+            said.append(plural(int(row["of"].iloc[0]), *KIND_WORDS[kind][1:]))
     return f"{listed(said, 6)}." if said else "Nothing was flagged."
 
 
@@ -148,7 +148,7 @@ def _left(of: Facts) -> str:
 
 def _left_in_videos(of: Facts) -> str:
     open_ones, rest = len(of.spans) - int(of.outcomes["choice"].isin(("error", "right")).sum()), of.stop.rest_left
-    of_all = f"of the {plural(len(of.spans), 'segment')} of video that were flagged"
+    of_all = f"of the {plural(len(of.spans), 'span')} of video that were flagged"
     said = f"{open_ones:,} {of_all} {'is' if open_ones == 1 else 'are'} not settled"
     said = said if open_ones else f"None {of_all} is open"
     if rest is None:
@@ -280,7 +280,7 @@ def _scores(of: Facts) -> str:
         info = SCORES[one]
         uses = {"label_error": "label_error"} if not of.only_frames else {}
         uses |= {"outlier": "outlier"} | {kind: kind for kind in SPANS}
-        use = TEXTS[uses[one]][0].lower() if one in uses else ""
+        use = KIND_WORDS[uses[one]][0].lower() if one in uses else ""
         title = f"<b>{info.title}</b>: {use}" if use else info.title
         lines.append([title, _sentence(info.meaning), _sentence(info.caution)])
     lines.sort(key=lambda line: not line[0].startswith("<b>"))
@@ -356,12 +356,12 @@ def limits(of: Facts) -> str:
 def _unaudited(of: Facts) -> str:
     said = []
     able = looked_for(of)
-    unable = [TEXTS[kind][0].lower() for kind, can in able.items() if not can]
+    unable = [KIND_WORDS[kind][0].lower() for kind, can in able.items() if not can]
     if unable:
         said.append(f"{', '.join(unable)} (not looked for)")
-    untouched = [TEXTS[row.kind][0].lower() for row in of.progress.itertuples() if not row.reviewed]
+    untouched = [KIND_WORDS[row.kind][0].lower() for row in of.progress.itertuples() if not row.reviewed]
     partly = [
-        f"{TEXTS[row.kind][0].lower()} ({row.of - row.reviewed:,} of {row.of:,})"
+        f"{KIND_WORDS[row.kind][0].lower()} ({row.of - row.reviewed:,} of {row.of:,})"
         for row in of.progress.itertuples()
         if 0 < row.reviewed < row.of
     ]

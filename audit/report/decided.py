@@ -8,7 +8,6 @@ import pandas as pd
 from lossprint.audit.datasets.media import Media
 from lossprint.audit.report import spans
 from lossprint.audit.report.facts import ROWS, Facts
-from lossprint.audit.report.found import TEXTS
 from lossprint.audit.report.html import (
     DASH,
     NBSP,
@@ -31,10 +30,11 @@ from lossprint.audit.report.html import (
 from lossprint.audit.report.pictures import Pictures
 from lossprint.audit.review import resolve
 from lossprint.audit.review.queues import SPANS
+from lossprint.audit.types import KIND_WORDS
 from lossprint.scoring import reviewers as measures
 from lossprint.scoring.reviewers import Estimate
 
-KINDS = {kind: texts[0] for kind, texts in TEXTS.items()} | {"audit": "Random checks"}
+KINDS = {kind: title for kind, (title, *_) in KIND_WORDS.items()} | {"audit": "Random checks"}
 CHOICES = {
     "accept": "Suggestion taken",
     "relabel": "Other label",
@@ -187,7 +187,7 @@ def _by_kind(of: Facts, rows: pd.DataFrame) -> str:
         for (one, who), row in zip(counts.index, counts.head(MOST).to_numpy().tolist())
     ]
     head = ["Asked because of", "Reviewer", *(f">{one}" for one in choices.values())]
-    about = "one image, or one segment of video" if video.any() else f"one {of.noun}"
+    about = "one image, or one span of video" if video.any() else f"one {of.noun}"
     caption = f"Decisions that stand, by kind of finding and reviewer (a decision is about {about})"
     return table(caption, head, lines, "wide") + _rest(len(counts), MOST, "row")
 

@@ -11,42 +11,30 @@ from lossprint.audit.report.html import NBSP, SPLITS, name, p, path, plural, sec
 from lossprint.audit.report.pictures import Pictures
 from lossprint.audit.report.svg import loss_print
 from lossprint.audit.review.queues import SPANS
-from lossprint.audit.types import KINDS
+from lossprint.audit.types import KIND_WORDS, KINDS
 
-# title, one of it, what it means
+# what each kind means
 TEXTS = {
     "label_error": (
-        "Doubtful labels",
-        "doubtful label",
         "While it learned, the network kept preferring another label to the given one. That is a reason to look, not a "
         "proof: some of these images are only hard to tell.",
     ),
     "duplicate": (
-        "Exact duplicates",
-        "group of exact duplicates",
         "The same pixels are in the dataset more than once. Where the labels differ, at least one is wrong; where "
         "copies lie in the training and the test part, results look better than they are.",
     ),
     "near_duplicate": (
-        "Near duplicates",
-        "group of near duplicates",
         "Almost the same image, such as shifted, mirrored, resized or compressed, is in the dataset more than once.",
     ),
     "sequence_label": (
-        spans.TITLES["sequence_label"],
-        "mislabeled segment",
         "Stretches of a video in which another label was ahead of the given one, by a model over time that was trained "
         "on the other videos only.",
     ),
     "sequence_order": (
-        spans.TITLES["sequence_order"],
-        "segment out of order",
         "Two neighbouring blocks of a video that have each other’s labels, or stand in each other’s place: exchanged, "
         "the order of phases is one that other videos have, and the pictures go on where they meet.",
     ),
     "outlier": (
-        "Outliers",
-        "outlier",
         "Images that are unlike all others to the network: broken, foreign to the dataset, or rare and worth keeping.",
     ),
 }
@@ -54,9 +42,6 @@ TRIAGE = {
     "wrong": "one other label was ahead steadily",
     "ambiguous": "no single other label was ahead",
     "hard": "the given label was ahead, but barely",
-}
-MANY = {"duplicate": "groups of exact duplicates", "near_duplicate": "groups of near duplicates"} | {
-    "sequence_order": "segments out of order"
 }
 SAID = {"keep": "Label confirmed", "unsure": "Left open (unsure)"}
 
@@ -96,8 +81,8 @@ def looked_for(of: Facts) -> dict[str, bool]:
 def _not_found(of: Facts, kinds: list[str]) -> list[str]:
     said = []
     able = looked_for(of)
-    none = [TEXTS[kind][0].lower() for kind, can in able.items() if can and kind not in kinds]
-    unable = [TEXTS[kind][0].lower() for kind, can in able.items() if not can and kind not in kinds]
+    none = [KIND_WORDS[kind][0].lower() for kind, can in able.items() if can and kind not in kinds]
+    unable = [KIND_WORDS[kind][0].lower() for kind, can in able.items() if not can and kind not in kinds]
     if none:
         said.append(f"Looked for, and none found: {', '.join(none)}.")
     if unable:
@@ -111,7 +96,7 @@ def _counts(of: Facts, kinds: list[str]) -> str:
     for kind in kinds:
         row = of.progress[of.progress["kind"] == kind].iloc[0]
         rest = int(row["of"] - row["reviewed"])
-        rows.append([TEXTS[kind][0], f"{row['of']:,}", f"{images[kind]:,}", f"{row['reviewed']:,}", f"{rest:,}"])
+        rows.append([KIND_WORDS[kind][0], f"{row['of']:,}", f"{images[kind]:,}", f"{row['reviewed']:,}", f"{rest:,}"])
     return table(
         "Findings of each kind, and how many were reviewed",
         ["Kind", ">Findings", of.media.worded(">Images"), ">Reviewed", ">Not reviewed"],
@@ -121,10 +106,11 @@ def _counts(of: Facts, kinds: list[str]) -> str:
 
 def _heading(of: Facts, kind: str, shown: int, more: str = "") -> str:
     total = int(of.progress.loc[of.progress["kind"] == kind, "of"].iloc[0])
-    title, one, meaning = map(of.media.worded, TEXTS[kind])
+    title, one, many = KIND_WORDS[kind]
+    meaning = of.media.worded(TEXTS[kind])
     which = f"The {shown} most severe of {total:,} are shown." if shown < total else ""
     head = f'<h3 id="{kind}">{title}</h3>'
-    return head + p(f"<b>{plural(total, one, MANY.get(kind, ''))}.</b> {meaning}", more, which, kind="lead-in")
+    return head + p(f"<b>{plural(total, one, many)}.</b> {meaning}", more, which, kind="lead-in")
 
 
 # ------------------------------------------------------------------------------------------------- single images

@@ -176,7 +176,7 @@ def _tenths(stop: stopping.Stopping) -> str:
         for row in shown.itertuples()
     ]
     head = ["Place in the queue", ">Reviewed", ">Errors", "Share of errors (90 % interval)"]
-    return table("Down the queue of doubtful labels, the most suspicious first", head, lines)
+    return table("Down the queue of wrong labels, the most severe first", head, lines)
 
 
 # ------------------------------------------------------------------------------------------------- before and after

@@ -8,10 +8,11 @@ from lossprint.audit.report.html import DASH, NBSP, bullets, moment, name, p, pe
 from lossprint.audit.report.pictures import Pictures
 from lossprint.audit.report.svg import place_in_video
 from lossprint.audit.review import span_counts
+from lossprint.audit.review.queues import SPANS
+from lossprint.audit.types import KIND_WORDS
 
 STRIP = 8  # frames of a segment that are shown
 HOW = {"relabel": "Wrong label", "swap": "Labels exchanged", "move": "Blocks moved"}
-TITLES = {"sequence_label": "Mislabeled segments", "sequence_order": "Segments out of order"}
 
 
 def worst(of: Facts, kind: str) -> pd.DataFrame:
@@ -28,7 +29,7 @@ def strip(of: Facts, span) -> list[int]:
 
 def pictured(of: Facts) -> list[int]:
     """The samples whose pictures the sections need."""
-    return [sample for kind in TITLES for span in worst(of, kind).itertuples() for sample in strip(of, span)]
+    return [sample for kind in SPANS for span in worst(of, kind).itertuples() for sample in strip(of, span)]
 
 
 def segments(of: Facts, pictures: Pictures, kind: str) -> str:
@@ -99,15 +100,15 @@ def left(of: Facts) -> str:
         ends = "" if found is None else f" ({100 * found.low:.0f} to {100 * found.high:.0f}{NBSP}%)"
         share = DASH if found is None else f"{percent(found.estimate)}{ends}"
         numbers = [row["of"], row["answered"], row["errors"]]
-        lines.append([TITLES[kind], *(f"{one:,}" for one in numbers), share, f"{row['changed']:,}"])
-    head = ["Segments of video", ">All", ">Reviewed", ">Errors", "Share of errors (90 % interval)", ">Frames corrected"]
+        lines.append([KIND_WORDS[kind][0], *(f"{one:,}" for one in numbers), share, f"{row['changed']:,}"])
+    head = ["Spans of video", ">All", ">Reviewed", ">Errors", "Share of errors (90 % interval)", ">Frames corrected"]
     return (
-        "<h3>Segments of video</h3>"
+        "<h3>Spans of video</h3>"
         + bullets(prose(one) for one in span_counts.sentences(counts))
-        + table("Segments that were flagged, and those that held an error", head, lines, "wide")
+        + table("Spans that were flagged, and those that held an error", head, lines, "wide")
         + p(
-            "A segment is one question, whatever it has of frames; it held an error where the reviewers changed the "
-            "label or the place of any of its frames. How many segments were missed is not known: where most videos "
+            "A span is one question, whatever it has of frames; it held an error where the reviewers changed the "
+            "label or the place of any of its frames. How many spans were missed is not known: where most videos "
             "share an error, it is learned as if it were right.",
             kind="note",
         )
@@ -156,9 +157,7 @@ def changes(of: Facts) -> str:
                 text(row.comment, 300) if isinstance(row.comment, str) else "",
             ]
         )
-    head = ["Segment", ">Frames", "Old label", "New label or place", "Who, and when (UTC)", "Why", "Comment"]
-    caption = (
-        f"{plural(len(mine), 'frame').replace(NBSP, ' ')} changed in {each['finding'].nunique():,} segments of video"
-    )
+    head = ["Span", ">Frames", "Old label", "New label or place", "Who, and when (UTC)", "Why", "Comment"]
+    caption = f"{plural(len(mine), 'frame').replace(NBSP, ' ')} changed in {each['finding'].nunique():,} spans of video"
     more = p(f"{len(each) - ROWS:,} further rows not shown here.", kind="note") if len(each) > ROWS else ""
     return table(caption, head, lines, "wide changes") + more

@@ -33,7 +33,7 @@ def test_a_run_from_a_bucket_is_shown_and_decided_on(s3, machine, chromium, tmp_
     sync(URL, here)
     s3.asked.clear()
     with serving(here, free_port()) as base, watched(chromium) as page:
-        visit(page, f"{base}/labels?per=60", "Mislabeled")
+        visit(page, f"{base}/labels?per=60", "Wrong labels")
         eventually(lambda: seen(page) == min(60, len(flagged)))
         first = s3.reads()
         assert len(first) == len(set(first)) >= min(60, len(flagged)), "each image is downloaded once"
@@ -42,7 +42,7 @@ def test_a_run_from_a_bucket_is_shown_and_decided_on(s3, machine, chromium, tmp_
         page.locator(f"{TILES} .badge", has_text="kept").wait_for()
         idle(page)
         s3.asked.clear()
-        visit(page, f"{base}/labels?per=60", "Mislabeled")
+        visit(page, f"{base}/labels?per=60", "Wrong labels")
         eventually(lambda: seen(page) == min(60, len(flagged)))
         page.locator(f"{TILES} .badge", has_text="kept").wait_for()
         assert not s3.asked, "the second visit asks the bucket for nothing"

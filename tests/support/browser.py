@@ -47,7 +47,7 @@ def in_browser(test):
 
 
 PAGES = {
-    "Mislabeled": "labels",
+    "Wrong labels": "labels",
     "Duplicates": "duplicates",
     "Outliers": "outliers",
     "Classes": "classes",

@@ -19,6 +19,7 @@ from fuzz_targets import LIMIT, Check, Target, assert_one_line, assert_only, lim
 from helpers import environment, make_run
 from streamlit.testing.v1 import AppTest
 
+from lossprint.app import data
 from lossprint.app import main as main_of_app
 from lossprint.app.access import roles as access
 from lossprint.audit.cli import main as cli
@@ -290,7 +291,7 @@ def names() -> list[str]:
 def urls(folder: Path) -> Check:
     """A page with some parameters in its URL, half of the odd ones empty: each value counts."""
     run = make_run(folder, train=6, held_out=3, frames=True)
-    os.environ[main_of_app.RUNS] = str(run.path)
+    os.environ[data.RUNS] = str(run.path)
     pages, known = [page[0] for page in main_of_app.PAGES], names()
     good = [
         "0",

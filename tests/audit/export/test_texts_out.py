@@ -50,7 +50,7 @@ def seen(page: str) -> str:
 
 def test_the_report_shows_the_texts(labelled, chats):
     page = report_bytes(labelled[2]).decode()
-    assert '<div class="text"><p dir="auto">' in page and "<img" not in page and "Doubtful labels" in page
+    assert '<div class="text"><p dir="auto">' in page and "<img" not in page and "Wrong labels" in page
     found = page[page.index('id="found"') :]
     assert (
         "The same words are in the dataset more than once" in found

@@ -64,7 +64,7 @@ def test_the_summary_has_five_lines_and_they_are_right(decided):
     page = read(decided)
     said = page.text
     assert "120 training images of 3 classes, and 12 for validation and 12 for testing." in said
-    assert "2 doubtful labels, 1 group of exact duplicates, 1 group of near duplicates and 1 outlier." in said
+    assert "2 wrong labels, 1 group of exact duplicates, 1 group of near duplicates and 1 outlier." in said
     assert "3 reviewers (Ann, Ben and Cem) looked at 4 images" in said
     assert (
         "2 labels are changed, 1 image left out, 0 labels confirmed and 1 image left as given because the reviewers "
@@ -103,8 +103,8 @@ def test_decisions_are_counted_by_kind_and_reviewer(decided):
     assert people["Ann"][1:6] == ["3", "1", "0", "0", "4.0 s"]
     assert people["Cem"][1:6] == ["1", "0", "1", "0", "–"]
     kinds = {tuple(row[:2]): row[2:] for row in rows if row[1:] and row[1] in ("Ann", "Ben", "Cem")}
-    assert kinds["Doubtful labels", "Ben"] == ["1", "1", "0", "0", "0"]
-    assert kinds["Doubtful labels", "Ann"] == ["1", "0", "1", "0", "0"]
+    assert kinds["Wrong labels", "Ben"] == ["1", "1", "0", "0", "0"]
+    assert kinds["Wrong labels", "Ann"] == ["1", "0", "1", "0", "0"]
     assert kinds["Exact duplicates", "Ben"] == ["0", "0", "0", "1", "0"]
     assert ("Outliers", "Ben") not in kinds, "what was taken back does not count"
     classes = {row[0]: row[1:] for row in rows if len(row) == 6 and row[0] in decided.classes}
@@ -269,7 +269,7 @@ def test_runs_that_lack_things(tmp_path):
         "versions": {},
     }
     page = read(Run(run.path, manifest))
-    assert "Looked for, and none found: doubtful labels." in page.text
+    assert "Looked for, and none found: wrong labels." in page.text
     assert "Not looked for, as the run has not what it takes: exact duplicates, near duplicates, outliers." in page.text
     assert "lossprint import 'my losses.npz' --dataset" in page.text and "Nothing was flagged." in page.text
     assert "Losses recorded outside Lossprint" in page.text

@@ -12,8 +12,9 @@ from html_page import Page
 from videos import make_video_run
 
 from lossprint.app import data, main
-from lossprint.app.questions import asking
-from lossprint.app.shared import detail, story
+from lossprint.app.questions import questions
+from lossprint.app.shared import story
+from lossprint.app.shared.sample import claims_of
 from lossprint.app.views.classes import health
 from lossprint.app.views.overview import suggest
 from lossprint.audit.cli import main as cli
@@ -56,21 +57,21 @@ def decide(run, how: str, choice: str = "accept", reviewer: str = "Ann", **ends)
 
 def test_a_segment_is_one_question_and_its_answer_covers_all_frames(run):
     loaded, history = data.load(run.path), open_reviews(run).history()
-    items = asking.items(loaded)
+    items = questions.items(loaded)
     mine = items[items["kind"].isin(queues.SPANS)].set_index("group")
     assert sorted(mine.index) == sorted(run.spans()["span"]) and set(mine["tier"]) == {"look"}
     for span in run.spans().itertuples():
         samples = mine.at[span.span, "samples"]
-        asked = asking.about_span(loaded, span.span, history)
-        assert span.sequence in asked.title and f"{span.frames:,} frames" in asked.hint
-        assert [choice.keys[0] for choice in asked.choices] == ["A", "K", "N"]
-        for choice, decisions in asked.means.items():
+        draft = questions.about_span(loaded, span.span, history)
+        assert span.sequence in draft.title and f"{span.frames:,} frames" in draft.hint
+        assert [offer.keys[0] for offer in draft.offers] == ["A", "K", "N"]
+        for choice, decisions in ((offer.id, offer.decisions) for offer in draft.offers):
             assert sorted(sample for sample, *_ in decisions) == sorted(samples)
             if choice != "accept":
                 assert {decision for _, decision, *_ in decisions} == {choice}
-        changed = {decision for _, decision, *_ in asked.means["accept"]} - {"keep"}
+        changed = {decision for _, decision, *_ in draft.decisions("accept")} - {"keep"}
         assert changed == {"reorder" if span.how == "move" else "relabel"}
-        shown = asking.images(loaded, asking.shown(samples, span.kind), strip=True)
+        shown = questions.images(loaded, questions.shown(samples, span.kind), strip=True)
         numbers = [int(one.title.split()[0]) for one in shown]
         assert len(shown) == min(8, len(samples)) and numbers == sorted(numbers)
         assert span.start <= numbers[0] and numbers[-1] <= span.end
@@ -83,9 +84,9 @@ def test_an_answer_after_wider_ends_puts_back_what_it_leaves(run):
     span = decide(run, "relabel", start=0)
     history = open_reviews(run).history()
     before = set(history.loc[history["decision"] == "relabel", "sample"])
-    asked = asking.about_span(data.load(run.path), span["span"], history)
-    assert {sample for sample, *_ in asked.means["keep"]} >= before
-    assert {decision for _, decision, *_ in asked.means["keep"]} == {"keep"}
+    draft = questions.about_span(data.load(run.path), span["span"], history)
+    assert {sample for sample, *_ in draft.decisions("keep")} >= before
+    assert {decision for _, decision, *_ in draft.decisions("keep")} == {"keep"}
 
 
 def test_progress_and_assignments_count_segments(run):
@@ -112,7 +113,7 @@ def test_progress_and_assignments_count_segments(run):
 
 def test_reasons_and_suggestions_name_the_segment(run):
     loaded = data.load(run.path)
-    claims = detail.claims_of(loaded)
+    claims = claims_of(loaded)
     span = run.spans().iloc[0]
     inside = run.findings().loc[run.findings()["group"] == span["span"], "sample"]
     tables = (loaded.findings, loaded.scores, loaded.samples)
@@ -162,11 +163,11 @@ def test_pages_render_with_videos(name, run, monkeypatch):
     counts = span_counts.counts(run.spans(), span_counts.outcomes(open_reviews(run).history(), run.spans()))
     expected = {  # the start of a sentence of each page that speaks of videos
         "overview": f"{counts.at['sequence_order', 'frames']:,} frames in ",
-        "labels": f"{len(run.spans())} segments found",
+        "labels": f"{len(run.spans())} spans found",
         "sample": "Its phase, ",
-        "stop": f"1 of {len(run.spans())} segments of video was reviewed",
+        "stop": f"1 of {len(run.spans())} spans of video was reviewed",
         "help": "What it cannot see.",
-        "classes": "of video frames those in segments",
+        "classes": "of video frames those in spans",
     }
     if name == "stop":
         told = " ".join(str(element.body) for element in app.get("html")) + told
@@ -185,15 +186,15 @@ def read(run, **how) -> Page:
 def test_the_report_shows_segments_and_what_became_of_them(run):
     found = run.spans()
     before = read(run)
-    assert f"{len(found):,} segments of video found, none reviewed yet." in before.text
-    assert before.text.count("Not reviewed") >= len(found) and "doubtful label" not in before.text
+    assert f"{len(found):,} spans of video found, none reviewed yet." in before.text
+    assert before.text.count("Not reviewed") >= len(found) and "wrong label" not in before.text
     assert len([one for one in before.all("svg") if one.get("class") == "place"]) == len(found)
     shown = sum(min(8, frames) for frames in found["frames"])
     assert sum(one["src"].startswith("data:image/png") for one in before.all("img")) == shown
     moved, kept = decide(run, "move"), decide(run, "relabel", "keep")
     decide(run, "swap", reviewer="Ben")
     page = read(run)
-    assert f"3 of {len(found)} segments of video were reviewed: 2 of them were errors (67 %, 90 % interval" in page.text
+    assert f"3 of {len(found)} spans of video were reviewed: 2 of them were errors (67 %, 90 % interval" in page.text
     assert f"{moved['frames']:,} frames put elsewhere" in page.text
     rows = {row[0]: row for row in page.rows}
     first, second = moved["middle"] - moved["start"], moved["end"] - moved["middle"] + 1
@@ -201,9 +202,9 @@ def test_the_report_shows_segments_and_what_became_of_them(run):
     assert row[1] == str(first) and row[3] == f"frames {moved['start'] + second} to {moved['end']}"
     assert row[5].startswith(moved["span"]) and row[6] == "as <b>seen</b>"
     counted = {tuple(row[:2]): row[2:] for row in page.rows if len(row) == 8}
-    assert counted["Segments out of order", "Ann"] == ["0", "0", "0", "0", "0", "1"]
-    assert counted["Mislabeled segments", "Ann"] == ["0", "0", "1", "0", "0", "0"]
-    assert counted["Segments out of order", "Ben"] == ["1", "0", "0", "0", "0", "0"]
+    assert counted["Spans out of order", "Ann"] == ["0", "0", "0", "0", "0", "1"]
+    assert counted["Spans with a wrong label", "Ann"] == ["0", "0", "1", "0", "0", "0"]
+    assert counted["Spans out of order", "Ben"] == ["1", "0", "0", "0", "0", "0"]
     people = {row[0]: row for row in page.rows if row[0] in ("Ann", "Ben")}
     assert people["Ann"][1] == str(moved["frames"] + kept["frames"]) and people["Ann"][5] == "12.0 s"
     assert "Kept as given" in page.text and page.text.count("Corrected: ") == 2

@@ -28,7 +28,7 @@ SEEN = "_seen"  # what has come into view in this session
 
 
 @guard.fragment
-def later(name: str, draw: Callable, *args, height: int = 400) -> None:
+def when_seen(name: str, draw: Callable, *args, height: int = 400) -> None:
     """Call `draw(*args)` when its place on the page comes near the window; until then that is `height` pixels high.
 
     `name` says what it is about, such as `story of sample 17`: what was seen once is drawn at once the next time.

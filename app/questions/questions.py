@@ -7,19 +7,21 @@ import numpy as np
 import pandas as pd
 
 from lossprint.app import data
+from lossprint.app.elements.keys import KEYS
 from lossprint.app.elements.question import Choice, Shown
-from lossprint.app.questions import keeping
+from lossprint.app.questions import copies
 from lossprint.app.shared import parts
 from lossprint.app.shared.spans import claim, own_ends
 from lossprint.audit.review import assigning, queues, strata
+from lossprint.audit.types import KIND_WORDS
 from lossprint.audit.video import spans
 
 BLIND = {"Both labels": "", "Given label hidden": "given", "Suggestion hidden": "suggestion"}  # as the URL has them
 QUEUES = {
     "Everything": None,
-    "Labels": assigning.QUEUES["labels"],
+    KIND_WORDS["label_error"][0]: assigning.QUEUES["labels"],
     "Duplicates": assigning.QUEUES["duplicates"],
-    "Outliers": assigning.QUEUES["outliers"],
+    KIND_WORDS["outlier"][0]: assigning.QUEUES["outliers"],
     "Video": assigning.QUEUES["video"],
     "Random audit": (queues.AUDIT,),
     "Spot check": assigning.QUEUES["labels"],  # the label errors in a random order
@@ -30,28 +32,44 @@ SIDE = 900  # pixels of the longer side of an image
 FRAME = 480  # of one of several frames of a video
 DIGITS = "1234567890"  # the keys of labels; with more classes than that, labels are searched for
 MEMBERS = 8  # images of a group that are shown
+AWAY = (("exclude", "Exclude"), ("unsure", "Unsure"))  # the answers to a question on one sample that name no label
 
 Decisions = list[tuple]  # sample, decision, new label, and for a place in a video the new frame
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A question without its progress: texts, choices, and by the id of a choice the decisions that it stores."""
+class Offer:
+    """An answer that is offered: its id, its text, its keys, the decisions that it stores; `kind` as in Choice."""
+
+    id: str
+    text: str
+    decisions: Decisions
+    keys: tuple[str, ...] = ()
+    kind: str = "plain"
+
+    @property
+    def choice(self) -> Choice:
+        """The offer as the question's element takes it."""
+        return Choice(self.id, self.text, self.keys, self.kind)
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A question without its progress. `labels`: those that can be searched for."""
 
     title: str
-    choices: tuple[Choice, ...]
-    means: dict[str, Decisions]
+    offers: tuple[Offer, ...]
     labels: tuple[str, ...] = ()
     given: str = ""
     suggested: str = ""
     hint: str = ""
 
-    def decisions(self, choice: str, name: Callable[[str], Decisions]) -> Decisions | None:
+    def decisions(self, choice: str, name: Callable[[str], Decisions] | None = None) -> Decisions | None:
         """What a choice stores; `name(label)` says it for a label that was searched for. None for an unknown choice."""
         label = choice.removeprefix("label:")
         if label != choice:
-            return name(label) if label in self.labels else None
-        return self.means.get(choice)
+            return name(label) if name is not None and label in self.labels else None
+        return next((offer.decisions for offer in self.offers if offer.id == choice), None)
 
 
 def items(loaded: data.Loaded) -> pd.DataFrame:
@@ -75,15 +93,15 @@ def queue(loaded: data.Loaded, which: str, tier: str, mix: bool) -> pd.DataFrame
     kinds = QUEUES[which]
     if kinds == (queues.AUDIT,):
         return data.derived(loaded, audit)
-    found = data.derived(loaded, items)
+    table = data.derived(loaded, items)
     if kinds is not None:
-        found = found[found["kind"].isin(kinds)]
+        table = table[table["kind"].isin(kinds)]
     if which == "Spot check":
-        of = data.derived(loaded, strata_of)
-        found = found.set_index("group", drop=False).loc[of.groups[of.spot]]
+        order = data.derived(loaded, strata_of)
+        table = table.set_index("group", drop=False).loc[order.groups[order.spot]]
     if tier:
-        found = found[found["tier"] == tier]
-    return queues.mixed(found, data.derived(loaded, audit)) if mix else found.reset_index(drop=True)
+        table = table[table["tier"] == tier]
+    return queues.mixed(table, data.derived(loaded, audit)) if mix else table.reset_index(drop=True)
 
 
 def likely(loaded: data.Loaded) -> dict[int, list[str]]:
@@ -109,7 +127,7 @@ def about_label(
     tier: str,
     kind: str,
     blind: str = "",
-) -> Asked:
+) -> Draft:
     """One image: is the given label right, and if not, which is?
 
     `likely`: labels, most likely first. `blind` leaves out the given label or the suggestion: then every label that is
@@ -117,66 +135,59 @@ def about_label(
     """
     if len(classes) == 1:
         return _about_sample(sample, kind)
-    few = len(classes) <= len(DIGITS)
-    if blind == "suggestion" or suggested == given:
-        suggested_shown, first = None, []
-    else:
-        suggested_shown, first = suggested, [suggested] if suggested else []
-    ordered = list(dict.fromkeys([*first, *([] if blind == "suggestion" else likely)]))
-    rest = [label for label in classes if label not in ordered]
-    if blind == "given":
-        # The given label must not stand out by being the only unlikely one that is offered, or by its place.
-        named = [*ordered, *rest] if few else list(dict.fromkeys([*ordered, given]))
-        named = sorted(named, key=list(classes).index) if few else sorted(named)
-    elif tier == "correct":
-        named = list(dict.fromkeys([*ordered, given]))
-        named += [label for label in rest if label not in named] if few else []
-    else:
-        named = [label for label in [*ordered, *(rest if few else [])] if label not in (given, suggested_shown)]
-    means: dict[str, Decisions] = {}
-    choices: list[Choice] = []
+    suggestion = None if blind == "suggestion" or suggested == given else suggested
+    ranked = [] if blind == "suggestion" else [*([suggestion] if suggestion else []), *likely]
+    way = "blind" if blind == "given" else "choose" if tier == "correct" else "confirm"
 
-    def offer(name: str, text: str, keys: tuple[str, ...], kind: str, decisions: Decisions) -> None:
-        choices.append(Choice(name, text, keys, kind))
-        means[name] = decisions
+    def offer(name: str, text: str, label: str, *keys: str, kind: str = "plain") -> Offer:
+        return Offer(name, text, decide_label(sample, label, given, suggested), keys, kind)
 
-    def named_as(label: str) -> Decisions:
-        return decide_label(sample, label, given, suggested)
-
-    if blind != "given" and tier != "correct":
-        if suggested_shown:
-            offer("accept", f"It is {suggested_shown}", ("A",), "main", named_as(suggested_shown))
-        offer("keep", f"Keep {given}" if suggested_shown else f"It is {given}", ("K",), "wide", named_as(given))
-    for at, label in enumerate(named[: len(DIGITS)]):
-        keys = (DIGITS[at],)
-        if blind != "given" and tier == "correct":
-            keys += ("A",) if label == suggested_shown else ("K",) if label == given else ()
-        word = " (given)" if blind != "given" and label == given else ""
-        offer(f"name-{at}", f"{label}{word}", keys, "plain", named_as(label))
-    offer("exclude", "Exclude", ("X",), "plain", [(sample, "exclude", None)])
-    offer("unsure", "Unsure", ("N",), "plain", [(sample, "unsure", None)])
-    return Asked(
-        _title(kind, given, suggested_shown, tier, blind),
-        tuple(choices),
-        means,
-        labels=() if few else tuple(classes),
+    offers = []
+    if way == "confirm" and suggestion:
+        offers.append(offer("accept", f"It is {suggestion}", suggestion, KEYS["accept"], kind="main"))
+    if way == "confirm":
+        text = f"Keep {given}" if suggestion else f"It is {given}"
+        offers.append(offer("keep", text, given, KEYS["keep"], kind="wide"))
+    more = {suggestion: (KEYS["accept"],), given: (KEYS["keep"],)} if way == "choose" else {}
+    for at, (digit, label) in enumerate(zip(DIGITS, _numbered(way, ranked, given, suggestion, classes))):
+        text = f"{label} (given)" if way == "choose" and label == given else label
+        offers.append(offer(f"name-{at}", text, label, digit, *more.get(label, ())))
+    return Draft(
+        _title(kind, given, suggestion, tier, blind),
+        (*offers, *(_plain(name, text, [(sample, name, None)]) for name, text in AWAY)),
+        labels=() if len(classes) <= len(DIGITS) else tuple(classes),
         given="" if blind == "given" else given,
-        suggested=suggested_shown or "" if blind == "" else "",
-        hint="Most likely first, as the model saw it." if tier == "correct" and blind == "" and ordered else "",
+        suggested="" if blind else suggestion or "",
+        hint="Most likely first, as the model saw it." if way == "choose" and not blind and ranked else "",
     )
 
 
-def _about_sample(sample: int, kind: str) -> Asked:
+def _numbered(way: str, ranked: Sequence[str], given: str, suggestion: str | None, classes: Sequence[str]) -> list[str]:
+    """The labels that have a digit; with few classes all of them.
+
+    way: `choose`, most likely first; `confirm`, without the given and the suggested one, which have buttons of their
+    own; `blind`, in the order of their names: neither place nor company tells which one is given.
+    """
+    few = len(classes) <= len(DIGITS)
+    labels = list(dict.fromkeys([*ranked, given, *(classes if few else ())]))
+    if way == "blind":
+        return list(classes) if few else sorted(labels)
+    return labels if way == "choose" else [label for label in labels if label not in (given, suggestion)]
+
+
+def _plain(decision: str, text: str, decisions: Decisions, kind: str = "plain") -> Offer:
+    """An answer with the key that its decision has everywhere."""
+    return Offer(decision, text, decisions, (KEYS[decision],), kind)
+
+
+def _about_sample(sample: int, kind: str) -> Draft:
     """One sample of a run without labels: does it stay?"""
-    offered = (
-        ("keep", "Keep it", "K", "main"),
-        ("exclude", "Exclude", "X", "plain"),
-        ("unsure", "Unsure", "N", "plain"),
-    )
-    return Asked(
+    return Draft(
         "Does this belong?" if kind == "outlier" else "Is this right?",
-        tuple(Choice(name, text, (key,), how) for name, text, key, how in offered),
-        {name: [(sample, name, None)] for name, *_ in offered},
+        (
+            _plain("keep", "Keep it", [(sample, "keep", None)], "main"),
+            *(_plain(name, text, [(sample, name, None)]) for name, text in AWAY),
+        ),
     )
 
 
@@ -192,76 +203,70 @@ def _title(kind: str, given: str, suggested: str | None, tier: str, blind: str) 
 
 def about_group(
     loaded: data.Loaded, finding: str, samples: Sequence[int], value: np.ndarray, history: pd.DataFrame
-) -> Asked:
-    """A group of the same or nearly the same images: which stays, under which label? `value`: see keeping.stays."""
-    known = keeping.said(history, samples)
-    before = known.before(finding)
+) -> Draft:
+    """A group of the same or nearly the same images: which stays, under which label? `value`: see copies.stays."""
+    before = copies.standing(history, samples).before(finding)
     rows = loaded.samples.loc[list(samples)]
     train = (rows["split"] == "train").to_numpy(bool)
-    of_each = keeping.labels_now(samples, rows["label"].astype(object).tolist(), before)
+    of_each = copies.labels_now(samples, rows["label"].astype(object).tolist(), before)
     labels = list(dict.fromkeys(of_each))
-    means: dict[str, Decisions] = {}
-    choices: list[Choice] = []
+    stays = copies.stays(samples, before, train, value)
 
-    def offer(name: str, text: str, key: str, decisions: Decisions, kind: str = "plain") -> None:
-        choices.append(Choice(name, text, (key,) if key else (), kind))
-        means[name] = decisions
-
-    def one(label: str) -> Decisions:
-        among = [other == label for other in of_each]
-        return keeping.keep_one(samples, keeping.stays(samples, before, train, value, among), before)
+    def keep(sample: int) -> Decisions:
+        return copies.keep_one(samples, sample, before)
 
     if len(labels) == 1:
-        stays = keeping.stays(samples, before, train, value)
-        offer("one", f"Keep only #{stays}", "A", keeping.keep_one(samples, stays, before), "main")
+        offers = [Offer("one", f"Keep only #{stays}", keep(stays), (KEYS["accept"],), "main")]
         for at, sample in enumerate(samples[:9] if len(samples) > 1 else []):
             if sample != stays:
-                offer(f"stay-{at}", f"Keep only #{sample}", str(at + 1), keeping.keep_one(samples, sample, before))
-    else:
-        for at, label in enumerate(labels[:9]):
-            offer(f"one-{at}", f"It is {label}", str(at + 1), one(label))
-    all_kept = keeping.keep_all(samples, before)
-    free = next((row for row in all_kept if row[1] == "keep"), None)
-    offer("all", "Keep all as they are", "K", all_kept, "wide")
-    offer("exclude", "Exclude all", "X", [(sample, "exclude", None) for sample in samples])
-    # On a copy where it hides no decision of another finding.
-    offer("unsure", "Unsure", "N", [(free[0], "unsure", None)] if free else all_kept[:1])
-    if len(labels) > 1:
-        hint = "Choosing a label keeps one copy that carries it and excludes the others."
-    else:
+                offers.append(Offer(f"stay-{at}", f"Keep only #{sample}", keep(sample), (DIGITS[at],)))
+        title = "Keep one copy only?"
         hint = f"#{stays} would stay: an evaluation copy if there is one, else the one with the lowest loss."
-    title = "Which label is right?" if len(labels) > 1 else "Keep one copy only?"
-    return Asked(title, tuple(choices), means, hint=hint)
+    else:
+        offers = []
+        for at, label in enumerate(labels[:9]):
+            best = copies.stays(samples, before, train, value, [other == label for other in of_each])
+            offers.append(Offer(f"one-{at}", f"It is {label}", keep(best), (DIGITS[at],)))
+        title = "Which label is right?"
+        hint = "Choosing a label keeps one copy that carries it and excludes the others."
+    all_kept = copies.keep_all(samples, before)
+    free = next((row for row in all_kept if row[1] == "keep"), None)
+    offers += [
+        Offer("all", "Keep all as they are", all_kept, (KEYS["keep"],), "wide"),
+        _plain("exclude", "Exclude all", [(sample, "exclude", None) for sample in samples]),
+        # On a copy where it hides no decision of another finding.
+        _plain("unsure", "Unsure", [(free[0], "unsure", None)] if free else all_kept[:1]),
+    ]
+    return Draft(title, tuple(offers), hint=hint)
 
 
-def about_span(loaded: data.Loaded, finding: str, history: pd.DataFrame) -> Asked:
-    """A stretch of a video: is its label, or its place, wrong? Its ends are moved on the Sequences page."""
+def about_span(loaded: data.Loaded, finding: str, history: pd.DataFrame) -> Draft:
+    """A span of a video: is its label, or its place, wrong? Its ends are moved on the Sequences page."""
     videos = data.videos(loaded)
     span = next(videos.spans[videos.spans["span"] == finding].itertuples())
     row = pd.Series(span._asdict())
     frames = videos.frames.iloc[videos.rows[span.sequence]]
     yes = {"relabel": f"Relabel as {span.suggested_label}", "swap": "Exchange the labels", "move": "Restore the order"}
-    offered = (
-        ("accept", yes[span.how], "A", "main"),
-        ("keep", "Keep as given", "K", "wide"),
-        ("unsure", "Unsure", "N", "plain"),
-    )
-    means = {}
-    for choice, *_ in offered:
+    offers = []
+    for choice, text, kind in (
+        ("accept", yes[span.how], "main"),
+        ("keep", "Keep as given", "wide"),
+        ("unsure", "Unsure", "plain"),
+    ):
         rows = spans.decide(frames, row, choice)
         left = spans.left_over(history, row, rows, frames)
-        means[choice] = [
+        decisions = [
             (int(one.sample), one.decision, one.new_label, None if pd.isna(one.new_frame) else int(one.new_frame))
             for table in (left, rows)
             for one in table.itertuples()
         ]
-    choices = tuple(Choice(name, text, (key,), kind) for name, text, key, kind in offered)
+        offers.append(_plain(choice, text, decisions, kind))
     hint = f"The answer is for all {span.frames:,} frames, in one go."
-    return Asked(f"{span.sequence}: {claim(span, own_ends(span))}", choices, means, hint=hint)
+    return Draft(f"{span.sequence}: {claim(span, own_ends(span))}", tuple(offers), hint=hint)
 
 
 def shown(samples: Sequence[int], kind: str) -> list[int]:
-    """The samples of a question whose images are shown: of a stretch of video some from all of it."""
+    """The samples of a question whose images are shown: of a span some from all of it."""
     if kind not in queues.SPANS or len(samples) <= MEMBERS:
         return list(samples)
     return [samples[int((at + 0.5) * len(samples) / MEMBERS)] for at in range(MEMBERS)]
@@ -275,12 +280,12 @@ def images(
     With `strip` they are frames of a video, smaller, with their numbers.
     """
     many = len(samples) > 1
-    made = []
+    pictures = []
     for sample in samples[:MEMBERS]:
         picture = data.thumb(loaded, sample, FRAME if strip else SIDE)
         row = loaded.samples.loc[int(sample)]
         label = "" if hide_label or not loaded.labelled else str(row["label"])
-        made.append(
+        pictures.append(
             Shown(
                 f"{loaded.key[0]}@{loaded.stamp}/{sample}{'/frame' * strip}",
                 picture.uri if picture else None,
@@ -294,4 +299,4 @@ def images(
                 loaded.noun,
             )
         )
-    return tuple(made)
+    return tuple(pictures)

@@ -18,7 +18,7 @@ PART = re.compile(rf"^{NEAR}:\d+ \((\d+) of \d+\)$")
 
 
 @dataclass(frozen=True)
-class Said:
+class Standing:
     """The standing decisions on some samples, oldest first: rows with sample, finding, decision, new_label, ..."""
 
     rows: list[dict]
@@ -32,10 +32,10 @@ class Said:
         return {int(row["sample"]): row for row in self.rows if row["finding"] != finding}
 
 
-def said(history: pd.DataFrame, samples: Sequence[int]) -> Said:
+def standing(history: pd.DataFrame, samples: Sequence[int]) -> Standing:
     """What stands on these samples, from `Reviews.history()`."""
-    mine = history[history["stands"] & history["sample"].isin(samples)]
-    return Said(mine.astype(object).where(mine.notna(), None).to_dict("records"))
+    rows = history[history["stands"] & history["sample"].isin(samples)]
+    return Standing(rows.astype(object).where(rows.notna(), None).to_dict("records"))
 
 
 def states(table: Table, history: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
@@ -47,15 +47,15 @@ def states(table: Table, history: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]
     split = np.flatnonzero((frame["size"] < frame["whole"]).to_numpy())
     decided[split] |= names.get_indexer(frame["of"].iloc[split]) >= 0
     partly = np.zeros(len(frame), bool)
-    parts = {at: int(found[1]) for at, name in enumerate(names) if " (" in name and (found := PART.match(name))}
+    parts = {at: int(match[1]) for at, name in enumerate(names) if " (" in name and (match := PART.match(name))}
     if parts:
         row, at = flat(frame)
         near = (frame["kind"] == NEAR).to_numpy()[row]
         size = np.zeros(len(names), np.int64)
         size[list(parts)] = list(parts.values())
         size = size[codes]
-        found = locate(table.members[at[near]], standing["sample"].to_numpy(np.int64)[size > 0])
-        owner, size = row[near][found[found >= 0]], size[size > 0][found >= 0]
+        place = locate(table.members[at[near]], standing["sample"].to_numpy(np.int64)[size > 0])
+        owner, size = row[near][place[place >= 0]], size[size > 0][place >= 0]
         # Parts are nested: one that shares a sample and is larger holds this group, a smaller one is a part of it.
         decided[owner[size > frame["size"].to_numpy()[owner]]] = True
         partly[owner[size < frame["size"].to_numpy()[owner]]] = True
@@ -80,6 +80,14 @@ def labels_now(samples: Sequence[int], given: Sequence[str], before: dict) -> li
         str(before[sample]["new_label"]) if sample in before and before[sample]["decision"] in LABELLED else str(label)
         for sample, label in zip(samples, given)
     ]
+
+
+def losses(scores: pd.DataFrame, ids: np.ndarray) -> np.ndarray:
+    """The mean loss of each sample, NaN where unknown: what the policy `loss` goes by."""
+    if "csl" not in scores:
+        return np.full(len(ids), np.nan)
+    at = scores.index.get_indexer(ids)
+    return np.where(at >= 0, scores["csl"].to_numpy(float)[at], np.nan)
 
 
 def stays(samples: Sequence[int], before: dict, train: Sequence[bool], value: Sequence[float], among=None) -> int:
@@ -145,18 +153,18 @@ def plan(table: Table, frame: pd.DataFrame, value: np.ndarray, samples: pd.DataF
     names = frame["group"].to_numpy(object)
     decisions, kept = [], np.zeros(len(ids), bool)
     for now in (exact, ~exact):
-        mine = np.flatnonzero(now)
-        order = mine[np.lexsort((ids[mine], value[mine], train[mine], out[mine], row[mine]))]
+        rows = np.flatnonzero(now)
+        order = rows[np.lexsort((ids[rows], value[rows], train[rows], out[rows], row[rows]))]
         first = order[np.r_[True, row[order][1:] != row[order][:-1]]] if len(order) else order
         kept[first[~out[first]]] = True
-        for one in order.tolist():
-            sample = int(ids[one])
-            if not kept[one]:
+        for place in order.tolist():
+            sample = int(ids[place])
+            if not kept[place]:
                 word, new = "exclude", None
             else:
                 word, new = ("relabel", label[sample]) if sample in label else ("keep", None)
-            decisions.append((names[row[one]], sample, word, new))
-        out |= np.isin(ids, ids[mine[~kept[mine]]])
+            decisions.append((names[row[place]], sample, word, new))
+        out |= np.isin(ids, ids[rows[~kept[rows]]])
     once, at = np.unique(ids, return_index=True)
     gone = out[at] & ~was_out[at]
     return Plan(
@@ -174,10 +182,10 @@ def conflicting_now(table: Table, frame: pd.DataFrame, samples: pd.DataFrame, hi
     touched = np.isin(ids, changed["sample"].to_numpy(np.int64))
     if not touched.any():
         return conflict
-    mine = np.isin(row, row[touched])
-    now = pd.Series(column(samples, "label", ids[mine]).astype(object).to_numpy(), index=ids[mine])
+    inside = np.isin(row, row[touched])
+    now = pd.Series(column(samples, "label", ids[inside]).astype(object).to_numpy(), index=ids[inside])
     new = dict(zip(changed["sample"].tolist(), changed["new_label"].astype(str)))
     labels = [new.get(sample, label) for sample, label in zip(now.index.tolist(), now)]
-    differ = pd.Series(labels, dtype=object).groupby(row[mine]).nunique()
+    differ = pd.Series(labels, dtype=object).groupby(row[inside]).nunique()
     conflict[differ.index[differ > 1]] = True
     return conflict
