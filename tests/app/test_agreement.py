@@ -11,8 +11,8 @@ from helpers import make_run
 
 from lossprint.app.charts import classes
 from lossprint.app.views.compare import agreement
-from lossprint.audit.findings.find import score_run
-from lossprint.audit.runs.run import open_run
+from lossprint.audit.findings.score import score_run
+from lossprint.audit.runs.open import open_run
 from lossprint.scoring import labels as label_scores
 from lossprint.scoring import trajectory
 

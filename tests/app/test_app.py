@@ -18,7 +18,8 @@ from lossprint.app.shared import decide, detail, parts, story
 from lossprint.app.views.duplicates import page as duplicates
 from lossprint.app.views.overview import suggest
 from lossprint.audit.review.reviews import open_reviews
-from lossprint.audit.types import SCORES, LossprintError
+from lossprint.audit.scores import SCORES
+from lossprint.audit.types import LossprintError
 
 
 @pytest.fixture(autouse=True)
@@ -242,11 +243,11 @@ def test_the_same_answer_twice_is_one_row(run, monkeypatch):
     fake = SimpleNamespace(session_state=state)
     monkeypatch.setattr(decide, "st", fake)
     for _ in range(3):
-        decide.store(loaded, "label_error:4", [(4, "keep", None)])
-    decide.store(loaded, "label_error:4", [(4, "exclude", None)], asked=lambda: False)
+        decide.press(loaded, [("label_error:4", 4, "keep", None)], seen={"label_error:4": 0})
+    decide.press(loaded, [("label_error:4", 4, "exclude", None)], seen={"label_error:4": 0}, asked=lambda: False)
     assert list(data.reviews(loaded).history()["decision"]) == ["keep"]
-    decide.store(loaded, "label_error:4", [(4, "exclude", None)], asked=lambda: True)
-    decide.store(loaded, "label_error:4", [(4, "keep", None)])
+    decide.press(loaded, [("label_error:4", 4, "exclude", None)], seen={"label_error:4": 0}, asked=lambda: True)
+    decide.press(loaded, [("label_error:4", 4, "keep", None)], seen={"label_error:4": 0})
     assert list(data.reviews(loaded).history()["decision"]) == ["keep", "exclude", "keep"]
 
 

@@ -12,7 +12,7 @@ from lossprint.app import data
 from lossprint.app.charts import classes
 from lossprint.app.views import help as help_page
 from lossprint.app.views.classes import health
-from lossprint.audit.types import SCORES
+from lossprint.audit.scores import SCORES
 
 CLASSES = ["bag", "coat", "shirt", "none of them"]
 

@@ -10,7 +10,7 @@ from helpers import digests, free_port, make_run
 from oidc import ROLES, Cookies, Raw, app, provider, registered, write_secrets
 
 from lossprint.audit.review.reviews import open_reviews
-from lossprint.audit.runs.run import open_run
+from lossprint.audit.runs.open import open_run
 
 # The provider is behind on what its own library calls deprecated.
 pytestmark = [*MARKS, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
@@ -298,6 +298,16 @@ def test_signing_out_ends_other_windows_and_kept_cookies(served, run):
     with Raw(kept) as raw:
         raw.run()
         assert "Sign in to see what is here" in raw.seen
+
+
+def test_the_address_that_signs_out_ends_a_kept_cookie_as_well(served):
+    vic, kept = Cookies(served.url), Cookies(served.url)
+    vic.sign_in("vic")
+    for one in vic.jar:
+        kept.jar.set_cookie(one)
+    assert kept.get("/_stcore/metrics")[0] == 200
+    vic.get("/auth/logout")
+    assert kept.get("/_stcore/metrics")[0] == 403
 
 
 def test_a_role_that_is_taken_away_is_gone_at_once(served, signed, run):

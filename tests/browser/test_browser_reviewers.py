@@ -15,7 +15,7 @@ from lossprint.audit.export import export
 from lossprint.audit.export.applied import applied
 from lossprint.audit.review import resolve
 from lossprint.audit.review.reviews import open_reviews
-from lossprint.audit.runs.run import open_run
+from lossprint.audit.runs.open import open_run
 
 pytestmark = MARKS
 
@@ -134,7 +134,7 @@ def test_names_and_comments_are_text_and_a_link_shows_one_disagreement(chromium,
             shared = {"finding": "label_error:21", "sample": 21, "role": "adjudication"}
             reviews.add(**shared, decision="unsure", reviewer="dan")
         page.keyboard.press("1")
-        page.get_by_text("dan settled this meanwhile").wait_for()
+        page.get_by_text("dan has settled this meanwhile").wait_for()
         assert settled(runs, "hostile") == {21: ("unsure", "dan")}
         page.keyboard.press("1")
         eventually(lambda: settled(runs, "hostile")[21][0] == "exclude")

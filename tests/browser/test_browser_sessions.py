@@ -15,7 +15,7 @@ from browser import (
 from helpers import BENCHMARKS, in_a_thread, make_run
 
 from lossprint.audit.review.reviews import open_reviews
-from lossprint.audit.runs.run import open_run
+from lossprint.audit.runs.open import open_run
 
 DECISIONS = 12  # of each; 34 questions are there
 

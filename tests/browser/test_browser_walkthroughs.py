@@ -17,7 +17,7 @@ from browser import (
     watched,
 )
 
-from lossprint.audit.runs.run import open_run
+from lossprint.audit.runs.open import open_run
 
 pytestmark = MARKS
 

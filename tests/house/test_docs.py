@@ -18,7 +18,7 @@ from helpers import answering, environment, free_port
 from lossprint.audit import open_run
 from lossprint.audit.cli import main as cli
 from lossprint.audit.runs.run import STAGES
-from lossprint.audit.types import SCORES
+from lossprint.audit.scores import SCORES
 from lossprint.scoring.coresets.methods import ADVICE, METHODS
 
 ROOT = Path(__file__).parent.parent.parent

@@ -13,7 +13,7 @@ from helpers import benchmark, environment
 from mutation import mutated, mutated_json, odd_text
 
 from lossprint.audit.datasets import dataset
-from lossprint.audit.datasets import source as sources
+from lossprint.audit.datasets.readers import manifests
 from lossprint.audit.types import LossprintError
 
 TARGETS = {one.name: one for one in (*READERS, *PROGRAMS)}
@@ -49,10 +49,10 @@ def test_a_reader_that_breaks_is_seen(tmp_path, monkeypatch):
     check = TARGETS["manifest-csv"].make(tmp_path / "a")
     for number in range(20):
         check(Random(number))
-    monkeypatch.setattr(sources, "csv_rows", lambda path: [][1])
+    monkeypatch.setattr(manifests, "csv_rows", lambda path: [][1])
     with pytest.raises(IndexError):
         check(Random(1))
-    monkeypatch.setattr(sources, "csv_rows", lambda path: raised(LossprintError("")))
+    monkeypatch.setattr(manifests, "csv_rows", lambda path: raised(LossprintError("")))
     with pytest.raises(AssertionError, match="without a word"):
         check(Random(1))
     check = pictures(tmp_path / "b")

@@ -37,13 +37,20 @@ def test_imports_go_one_way(folder):
                 assert name != forbidden and not name.startswith(f"{forbidden}."), f"{file} imports {name}"
 
 
-def test_only_curvature_needs_torch_in_scoring():
-    using = [file.name for file in (ROOT / "scoring").rglob("*.py") if "torch" in imported(file)]
-    assert using == ["curvature.py"]
+def test_what_is_trained_or_differentiated_alone_needs_torch_in_scoring():
+    using = {file.name for file in (ROOT / "scoring").rglob("*.py") if "torch" in imported(file)}
+    assert using == {"curvature.py", "linear.py"}
 
 
 @pytest.mark.parametrize(
-    "module", ["lossprint.scoring.trajectory", "lossprint.audit.runs.run", "lossprint.audit", "lossprint.app.data"]
+    "module",
+    [
+        "lossprint.scoring.trajectory",
+        "lossprint.scoring.heads.combine",
+        "lossprint.audit.runs.run",
+        "lossprint.audit",
+        "lossprint.app.data",
+    ],
 )
 def test_imports_without_torch(module):
     code = f"import sys, {module}; assert 'torch' not in sys.modules, 'torch was imported'"
@@ -52,6 +59,8 @@ def test_imports_without_torch(module):
 
 @pytest.mark.parametrize("folder", ["scoring", "audit", "app", "assets", "benchmarks", "docs", "examples", "tests"])
 def test_files_stay_readable(folder):
-    """No file over about 400 lines: above 450 one has more than one responsibility."""
+    """No file over about 400 lines: above 450 one has more than one responsibility, or its docstring says why not."""
     for file in (ROOT / folder).rglob("*.py"):
-        assert len(file.read_text().splitlines()) <= 450, file
+        text = file.read_text()
+        limit = 600 if "Longer than other files" in (ast.get_docstring(ast.parse(text)) or "") else 450
+        assert len(text.splitlines()) <= limit, file

@@ -15,7 +15,8 @@ from helpers import free_port, make_run
 from processes import warm_server
 
 from lossprint.audit.review.reviews import open_reviews
-from lossprint.audit.runs.run import Run, open_run
+from lossprint.audit.runs.open import open_run
+from lossprint.audit.runs.run import Run
 from lossprint.audit.types import Finding
 
 FLAGS = [

@@ -9,8 +9,10 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from lossprint.audit.findings import find, planning
+from lossprint.audit.findings.score import score_run
 from lossprint.audit.findings.sharding import Shard
-from lossprint.audit.runs.run import Run, create_run, open_run
+from lossprint.audit.runs.open import create_run, open_run
+from lossprint.audit.runs.run import Run
 
 CLASSES = ["a", "b", "c", "d", "e"]
 
@@ -117,7 +119,7 @@ def scored(run: Run, count: int, monkeypatch, engine=None) -> dict[str, pd.DataF
         shutil.rmtree(copy)
     shutil.copytree(run.path, copy)
     cut_into(count, monkeypatch)
-    done = find.find_run(find.score_run(open_run(copy, need="record"), engine))
+    done = find.find_run(score_run(open_run(copy, need="record"), engine))
     assert not (copy / ".scoring").exists()
     tables = {name: pq.read_table(copy / f"{name}.parquet").to_pandas() for name in TABLES}
     return tables | {"facts": done.manifest["facts"]}

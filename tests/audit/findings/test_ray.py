@@ -70,6 +70,7 @@ def dying(mark: Path, function):
 
 @pytest.mark.proof
 def test_a_shard_of_a_lost_worker_is_done_again(cluster, tmp_path, monkeypatch):
+    monkeypatch.setattr(sharding, "MANY", 100)  # so that shards are gone through twice
     run = nasty_run(tmp_path)
     whole = scored(run, 1, monkeypatch)
 
@@ -78,7 +79,7 @@ def test_a_shard_of_a_lost_worker_is_done_again(cluster, tmp_path, monkeypatch):
             return super().map(dying(tmp_path / function.__name__, function), shards, job, *shared)
 
     assert set(differences(scored(run, 5, monkeypatch, Killing(ray)), whole).values()) == {0.0}
-    killed = [int((tmp_path / name).read_text()) for name in ("measure", "rank")]
+    killed = [int((tmp_path / name).read_text()) for name in ("measure", "pair_suspicious")]
     assert len(set(killed)) == 2 and os.getpid() not in killed
 
 

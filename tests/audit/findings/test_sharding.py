@@ -10,9 +10,10 @@ from nasty_runs import cut_into, differences, nasty_run, scored
 
 from lossprint.audit.cli.main import main
 from lossprint.audit.findings import engines, find, planning, sharding
-from lossprint.audit.runs.ranges import rows_writer
-from lossprint.audit.runs.run import Run, open_run
-from lossprint.audit.runs.tables import LOOKUP_ROWS
+from lossprint.audit.findings.score import score_run
+from lossprint.audit.runs.open import open_run
+from lossprint.audit.runs.run import Run
+from lossprint.audit.runs.tables import LOOKUP_ROWS, rows_writer
 from lossprint.audit.types import LossprintError
 from lossprint.scoring import labels as label_scores
 from lossprint.scoring import pairs, trajectory
@@ -173,11 +174,11 @@ def test_shards_hold_all_samples_and_fit_into_the_memory(tmp_path):
 def test_said_beforehand_where_there_are_many(tmp_path, monkeypatch, capsys):
     run = nasty_run(tmp_path)
     cut_into(3, monkeypatch)
-    find.score_run(run, quiet=False)
+    score_run(run, quiet=False)
     said = capsys.readouterr().err.splitlines()
     assert said[0].startswith("lossprint: scoring 150 samples x 6 checkpoints in 3 shards, about ")
     cut_into(1, monkeypatch)
-    find.score_run(run, quiet=False)
+    score_run(run, quiet=False)
     assert capsys.readouterr().err == ""
 
 
@@ -212,22 +213,22 @@ def test_the_command_scores_within_a_memory(tmp_path, capsys):
 def test_a_run_that_cannot_be_scored_anew_stays_as_it_is(tmp_path, monkeypatch):
     run = nasty_run(tmp_path)
     cut_into(3, monkeypatch)
-    done = find.find_run(find.score_run(run))
+    done = find.find_run(score_run(run))
     before = (done.scores_path.read_bytes(), (done.path / "run.json").read_bytes())
 
     class Stopped(engines.Local):
         def map(self, function, shards, job, *shared):
             for result in super().map(function, shards, job, *shared):
                 yield result
-                if function is sharding.rank:
+                if function is sharding.measure:
                     raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        find.score_run(done, Stopped())
+        score_run(done, Stopped())
     part = sorted((done.path / "trajectories/split=train/checkpoint=00006").iterdir())[1]
     part.write_bytes(part.read_bytes()[:-20])
     with pytest.raises(LossprintError, match="checkpoint=00006"):
-        find.score_run(done)
+        score_run(done)
     assert (done.scores_path.read_bytes(), (done.path / "run.json").read_bytes()) == before
     assert not (done.path / ".scoring").exists()
 

@@ -9,7 +9,7 @@ import pytest
 from films import film
 
 from lossprint.audit.cli.main import main
-from lossprint.audit.runs.run import open_run
+from lossprint.audit.runs.open import open_run
 from lossprint.audit.workflow import audit as workflow
 from lossprint.audit.workflow import procedural
 
