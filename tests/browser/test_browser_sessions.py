@@ -29,7 +29,11 @@ def made(tmp_path_factory):
     return run
 
 
-@pytest.mark.parametrize("count", [4, pytest.param(DECISIONS, marks=pytest.mark.proof)])
+@pytest.mark.parametrize(
+    ("database", "count"),
+    [("sqlite", 4), *(pytest.param(kind, DECISIONS, marks=pytest.mark.proof) for kind in ("sqlite", "postgresql"))],
+    indirect=["database"],
+)
 def test_two_reviewers_lose_and_double_nothing_while_the_server_is_killed(made, tmp_path, database, monkeypatch, count):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     bench = importlib.import_module("review_sessions")

@@ -41,6 +41,7 @@ def of_the_product() -> set[str]:
     return {f"lossprint/{name}" for name in files}
 
 
+@pytest.mark.filterwarnings("ignore")  # setuptools on folders of data that could be packages
 def test_a_wheel_will_hold_code_demo_and_app(monkeypatch):
     """What setuptools says that it would copy, without a wheel being built."""
     from setuptools import Distribution
