@@ -30,12 +30,12 @@ def compare(options) -> int:
             f"expected no --{other[0].replace('_', '-')} with --from, found one: it is that of the run {options.out}"
         )
     from lossprint.audit.comparison import compare as loop
+    from lossprint.audit.datasets import kinds
     from lossprint.audit.runs import run as store
-    from lossprint.audit.workflow import audit as workflow
 
     run = store.open_run(options.out)
     source = run.manifest["dataset"].get("source")
-    if options.dataset is not None and workflow.absolute(options.dataset) != source:
+    if options.dataset is not None and kinds.absolute(options.dataset) != source:
         raise LossprintError(f"expected no DATASET with --from, or {source} of {run.path}, found {options.dataset}")
     table = loop.compare(
         run,

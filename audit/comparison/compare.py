@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 from lossprint.audit.comparison.cleaned import Cleaned, read_cleaned
 from lossprint.audit.runs.run import Run, open_run
-from lossprint.audit.types import LossprintError
+from lossprint.audit.training import loading
 
 ARMS = ("given", "cleaned", "thinned")
 LEVEL = 0.9
@@ -72,17 +72,13 @@ def compare(
     """
     run = run if isinstance(run, Run) else open_run(run)
     data = read_cleaned(run, cleaned)
-    from lossprint.audit.training import models, train
-    from lossprint.audit.workflow import audit as workflow  # torch only once the cheap checks have passed
+    from lossprint.audit.training import models, train  # torch only once the cheap checks have passed
 
-    asked = {**workflow.DEFAULTS, "dataset": run.manifest["dataset"].get("source")}
-    asked |= {name: value for name, value in run.manifest["asked"].items() if name in asked and name != "dataset"}
-    if not asked["dataset"]:
-        raise LossprintError(f"expected a run whose images are known, found none named in {run.path}")
+    asked = loading.asked_of(run)
     models.check_model(asked["model"])
     device = train.pick_device(device)
     epochs = epochs or asked["epochs"]
-    inputs = workflow.inputs_again(data.samples, data.given, data.split, data.classes, asked, quiet)
+    inputs = loading.inputs_again(data.samples, data.given, data.split, data.classes, asked, quiet)
     recipe = replace(train.Recipe(), epochs=epochs).for_size(len(data.rows("train")))
     steps = epochs * recipe.steps(len(data.rows("train")))
     relabelled, excluded = data.changed("train")

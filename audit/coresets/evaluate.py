@@ -36,9 +36,8 @@ from lossprint.audit.datasets.source import csv_rows
 from lossprint.audit.export.applied import Applied, applied
 from lossprint.audit.runs.run import Run, open_run
 from lossprint.audit.system.csvfile import unguard
-from lossprint.audit.training import side_by_side
+from lossprint.audit.training import loading, side_by_side
 from lossprint.audit.types import LossprintError
-from lossprint.audit.workflow import audit as workflow
 from lossprint.scoring.coresets.methods import METHODS
 
 __all__ = ["cells", "evaluate", "text"]
@@ -84,7 +83,7 @@ def evaluate(
     and fractions stay. What cannot be is refused before anything is trained. Raises LossprintError.
     """
     run = run if isinstance(run, Run) else open_run(run)
-    asked = _asked(run, model)
+    asked = loading.asked_of(run) | ({"model": model} if model else {})
     from lossprint.audit.training import (
         models,  # torch only once the cheap checks have passed
         train,
@@ -100,7 +99,7 @@ def evaluate(
     seeds_of = [asked["seed"] + k for k in range(seeds)]
     subsets = _subsets(decisions, methods, fractions, seeds_of, options, samples, wrong, quiet)
     labels = samples["label"].map({name: at for at, name in enumerate(run.classes)}).to_numpy(np.int64)
-    inputs = workflow.inputs_again(samples, labels, samples["split"].to_numpy(str), run.classes, asked, quiet)
+    inputs = loading.inputs_again(samples, labels, samples["split"].to_numpy(str), run.classes, asked, quiet)
     models.build_model(asked["model"], inputs.classes, inputs.size)  # one that does not fit is refused here
     recipe = replace(train.Recipe(), epochs=asked["epochs"]).for_size(len(inputs.rows("train")))
     each = recipe.steps(len(inputs.rows("train")))
@@ -128,15 +127,6 @@ def evaluate(
 
 
 # ------------------------------------------------------------------------------------------------- what is asked
-
-
-def _asked(run: Run, model: str | None) -> dict:
-    """What the run was asked for, with its dataset and the network to train now."""
-    asked = {**workflow.DEFAULTS, "dataset": run.manifest["dataset"].get("source")}
-    asked |= {name: value for name, value in run.manifest["asked"].items() if name in asked and name != "dataset"}
-    if not asked["dataset"]:
-        raise LossprintError(f"expected a run whose images are known, found none named in {run.path}")
-    return asked | ({"model": model} if model else {})
 
 
 def _decided(decisions: Applied) -> tuple[pd.DataFrame, str]:

@@ -164,7 +164,12 @@ def read_all(run: store.Run) -> None:
 
 def arguments(folder: Path) -> Check:
     """Options and values of all commands, in right and in wrong places. What would train or serve is replaced."""
-    for name in ("coresets", "evaluate", "from_checkpoints", "loop", "workflow"):  # seconds that are no input's
+    for name in (
+        "comparison.compare",
+        "coresets.evaluate",
+        "workflow.demo",
+        "workflow.from_checkpoints",
+    ):  # seconds that are no input's
         import_module(f"lossprint.audit.{name}")
     run = make_run(folder, train=6, held_out=3)
     known = listing(folder)
@@ -233,8 +238,7 @@ def _nothing_heavy(run: store.Run):
 
     from lossprint.audit.comparison import compare as loop
     from lossprint.audit.coresets import evaluate
-    from lossprint.audit.workflow import audit as workflow
-    from lossprint.audit.workflow import from_checkpoints
+    from lossprint.audit.workflow import audit, demo, from_checkpoints
 
     def refuse(*_, **__):
         raise OSError("no network here")
@@ -242,7 +246,7 @@ def _nothing_heavy(run: store.Run):
     def made(*_, **__):
         return run
 
-    changes = [(workflow, "audit", made), (workflow, "audit_demo", made), (workflow, "audit_video_demo", made)]
+    changes = [(audit, "audit", made), (demo, "audit_demo", made), (demo, "audit_video_demo", made)]
     changes += [(from_checkpoints, "record", made), (loop, "compare", refuse), (evaluate, "evaluate", refuse)]
     changes += [(cli, "_serve", lambda *_: 0), (socket.socket, "connect", refuse), (socket, "getaddrinfo", refuse)]
     changes += [(cli, "subprocess", SimpleNamespace(run=lambda *_, **__: SimpleNamespace(returncode=0)))]

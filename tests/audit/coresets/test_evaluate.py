@@ -20,9 +20,8 @@ from lossprint.audit.coresets.evaluate import SAME
 from lossprint.audit.export.applied import applied
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs import run as store
-from lossprint.audit.training import models, side_by_side, train
+from lossprint.audit.training import loading, models, side_by_side, train
 from lossprint.audit.types import LossprintError
-from lossprint.audit.workflow import audit as workflow
 from lossprint.scoring.coresets.gradients import LastLayer
 
 STEPS = 6
@@ -87,8 +86,8 @@ def test_accuracies_are_those_of_a_training_by_hand_and_the_same_samples_are_tra
     assert not table.duplicated([*SAME, "split", "label"]).any() and table["noisy"].isna().all()
     samples = run.samples()
     labels = samples["label"].map(run.classes.index).to_numpy(np.int64)
-    asked = {**workflow.DEFAULTS, "dataset": run.manifest["dataset"]["source"]}
-    inputs = workflow.inputs_again(samples, labels, samples["split"].to_numpy(str), run.classes, asked, True)
+    asked = {**loading.DEFAULTS, "dataset": run.manifest["dataset"]["source"]}
+    inputs = loading.inputs_again(samples, labels, samples["split"].to_numpy(str), run.classes, asked, True)
     rows = np.sort(coresets.coreset(run, "random", fraction=0.5, seed=1)["sample"].to_numpy())
     recipe = replace(train.Recipe(), epochs=3).for_size(36)
     how = {"model": "small", "recipe": recipe, "steps": STEPS, "seed": 1, "device": "cpu"}

@@ -10,7 +10,7 @@ from lossprint.audit import LossprintError, Recorder, open_run
 from lossprint.audit.datasets import tasks
 from lossprint.audit.recording import arriving
 from lossprint.audit.recording.per_sample import label_losses, of_task, squared_errors, token_losses
-from lossprint.audit.workflow.audit import score
+from lossprint.audit.workflow.score import score
 
 NAMES = ["blue", "large", "round"]
 

@@ -1,0 +1,31 @@
+"""`lossprint import`: a run from losses that somebody else recorded."""
+
+from pathlib import Path
+
+from lossprint.audit.datasets import kinds
+from lossprint.audit.findings import find
+from lossprint.audit.findings.duplicates import write_duplicates
+from lossprint.audit.recording.imported import read_losses
+from lossprint.audit.recording.recorder import Recorder
+from lossprint.audit.runs.mirror import place
+from lossprint.audit.runs.run import Run
+from lossprint.audit.system.atomic import writes
+from lossprint.audit.training.loading import DEFAULTS, load
+from lossprint.audit.types import LossprintError
+
+
+@writes("out")
+def import_losses(losses: str | Path, dataset: str, out: str | Path, quiet: bool = False, task: str = "classes") -> Run:
+    """A run from losses of `task` that the user recorded: all but curvature, embedding and what rests on them."""
+    out = place(out, write=True)
+    if (Path(out) / "run.json").exists():
+        raise LossprintError(f"expected a new folder for the run, found a run at {out}: choose another --out")
+    loaded, _ = load({**DEFAULTS, "dataset": dataset, "task": task}, quiet)
+    parts = read_losses(losses, loaded.dataset.samples, loaded.dataset.classes, loaded.dataset.task)
+    asked = {"dataset": kinds.absolute(dataset), "losses": kinds.absolute(losses)}
+    recorder = Recorder(out, loaded.dataset, recording="imported", asked=asked, task=loaded.dataset.task)
+    for split, checkpoint, table in sorted(parts, key=lambda part: (part[0], part[1])):
+        recorder.run.write_part(split, checkpoint, table)
+    run = recorder.finish()
+    write_duplicates(run, loaded, None)
+    return find.find_run(find.score_run(run))

@@ -1,0 +1,47 @@
+"""`lossprint score`: scores and findings of what is recorded, once more."""
+
+import warnings
+from pathlib import Path
+
+from lossprint.audit.findings import engines, find
+from lossprint.audit.findings.duplicates import write_duplicates
+from lossprint.audit.runs.mirror import place
+from lossprint.audit.runs.run import Run, how_far, open_run, unmeasured
+from lossprint.audit.system.atomic import writes
+from lossprint.audit.training.loading import DEFAULTS, load
+from lossprint.audit.types import LossprintError
+
+
+@writes("path")
+def score(
+    path: str | Path,
+    engine: str = "local",
+    memory: float | None = None,
+    workers: int | None = None,
+    quiet: bool = False,
+) -> Run:
+    """Score and find again from what is recorded. In a Recorder's run, look for duplicates the first time.
+
+    `engine` is local or ray, `memory` the bytes that each process may take for scoring, `workers` the processes that
+    Ray starts on this machine. See `engines` and `find.score_run`.
+    """
+    engines.check(engine, workers)
+    path = place(path, write=True)
+    run = open_run(path, need="record")
+    if unmeasured(run):
+        raise LossprintError(f"expected a whole run, found one half written at {path}: {how_far(run)}")
+    if not run.has_duplicates() and run.manifest["dataset"].get("source"):
+        _look_for_duplicates(run)
+    with engines.start(engine, workers) as started:
+        run = find.score_run(run, started, memory, quiet)
+    return find.find_run(run)
+
+
+def _look_for_duplicates(run: Run) -> None:
+    """Duplicates among the images of a run whose losses came from the user's own loop, if they are still there."""
+    try:
+        loaded, _ = load({**DEFAULTS, "dataset": run.manifest["dataset"]["source"], "task": run.task}, quiet=True)
+    except LossprintError as error:
+        warnings.warn(f"duplicates were not looked for: {error}", stacklevel=3)
+        return
+    write_duplicates(run, loaded, None)
