@@ -29,7 +29,8 @@ def compare(options) -> int:
         raise LossprintError(
             f"expected no --{other[0].replace('_', '-')} with --from, found one: it is that of the run {options.out}"
         )
-    from lossprint.audit.comparison import compare as loop
+    from lossprint.audit.comparison.compare import compare
+    from lossprint.audit.comparison.summary import sentences
     from lossprint.audit.datasets import kinds
     from lossprint.audit.runs import run as store
 
@@ -37,7 +38,7 @@ def compare(options) -> int:
     source = run.manifest["dataset"].get("source")
     if options.dataset is not None and kinds.absolute(options.dataset) != source:
         raise LossprintError(f"expected no DATASET with --from, or {source} of {run.path}, found {options.dataset}")
-    table = loop.compare(
+    table = compare(
         run,
         options.cleaned,
         seeds=options.seeds or SEEDS,
@@ -45,5 +46,5 @@ def compare(options) -> int:
         device=options.device,
         quiet=options.quiet,
     )
-    print("\n".join([*loop.sentences(table), f"see it: lossprint app {shown(run.path)}, page Before & after"]))
+    print("\n".join([*sentences(table), f"see it: lossprint app {shown(run.path)}, page Before & after"]))
     return 0

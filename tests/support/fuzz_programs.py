@@ -236,7 +236,7 @@ def _nothing_heavy(run: store.Run):
     """Training and serving replaced by a run that is there, sockets by a refusal."""
     import socket
 
-    from lossprint.audit.comparison import compare as loop
+    from lossprint.audit.comparison import compare
     from lossprint.audit.coresets import evaluate
     from lossprint.audit.workflow import audit, demo, from_checkpoints
 
@@ -247,7 +247,7 @@ def _nothing_heavy(run: store.Run):
         return run
 
     changes = [(audit, "audit", made), (demo, "audit_demo", made), (demo, "audit_video_demo", made)]
-    changes += [(from_checkpoints, "record", made), (loop, "compare", refuse), (evaluate, "evaluate", refuse)]
+    changes += [(from_checkpoints, "record", made), (compare, "compare", refuse), (evaluate, "evaluate", refuse)]
     changes += [(cli, "_serve", lambda *_: 0), (socket.socket, "connect", refuse), (socket, "getaddrinfo", refuse)]
     changes += [(cli, "subprocess", SimpleNamespace(run=lambda *_, **__: SimpleNamespace(returncode=0)))]
     before = [getattr(where, name) for where, name, _ in changes]
