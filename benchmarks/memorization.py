@@ -31,7 +31,7 @@ from scipy.stats import spearmanr
 from torch.nn import functional as F
 
 from lossprint.assets.make_demo import read_idx
-from lossprint.audit.findings import find
+from lossprint.audit.findings.score import score_run
 from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.training import loading, train
 from lossprint.audit.training.models import build_model
@@ -150,7 +150,7 @@ def ordinary_run(inputs, epochs: int, checkpoints: int, seed: int) -> pd.DataFra
         network = train.train(recorder, inputs, model="small", epochs=epochs, seed=seed, device="cpu", quiet=True)
         run, work = recorder.finish(), stages.Work(asked, inputs, None, "cpu", True)
         run = stages.measure_curvature(run, stages.OwnNetworks(run, work), work)
-        scores = find.score_run(run).scores().set_index("sample")
+        scores = score_run(run).scores().set_index("sample")
         last = curvature.measure(network.eval(), inputs.batches(inputs.rows("train"), "cpu"), seed=seed)
         final = run.part("train", epochs).to_pandas().set_index("sample")["loss"]
     scores["curvature_last"] = pd.Series(last.curvature, index=last.samples)

@@ -170,7 +170,7 @@ class Recorder:
                 self._columns.write(self.run, split, checkpoint, rows, rank)
 
     def finish(self, **facts) -> Run:
-        """Say that recording is done. `lossprint score RUN`, or `audit.find.score_run`, goes on from here."""
+        """Say that recording is done. `lossprint score RUN`, or `audit.findings.score.score_run`, goes on from here."""
         return self._session.finish(self._samples, facts)
 
     def _clear(self) -> None:

@@ -7,6 +7,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from lossprint.audit.datasets import dataset as datasets
+from lossprint.audit.datasets.media import Media
 from lossprint.audit.runs.run import Run
 from lossprint.audit.types import LossprintError
 
@@ -40,7 +41,7 @@ def load(asked: dict, quiet: bool) -> tuple[datasets.Loaded, int]:
     """Open and decode the dataset once; the side in pixels at which the network sees it, 0 of texts."""
     task = asked.get("task", "classes")
     dataset = datasets.open_dataset(asked["dataset"], asked["val_fraction"], asked["seed"], check=False, task=task)
-    if dataset.media == "text":
+    if not dataset.media.trained:
         return datasets.load(dataset), 0
     from lossprint.audit.training.models import proxy_size
 
@@ -49,9 +50,9 @@ def load(asked: dict, quiet: bool) -> tuple[datasets.Loaded, int]:
     return decoded(dataset, size, quiet), size
 
 
-def refuse_texts(dataset: str, texts: bool) -> None:
+def refuse_texts(dataset: str, media: Media) -> None:
     """Raise LossprintError where a DATASET is one of texts, for which there is no training built in."""
-    if texts:
+    if not media.trained:
         raise LossprintError(
             f"expected images to train on, found texts in {dataset}, for which there is no training built in: record "
             "the losses in your own loop with Recorder(RUN, DATASET) and `lossprint score RUN`, or `lossprint import` "
@@ -92,7 +93,7 @@ def inputs_again(
     Raises LossprintError where the dataset at `asked["dataset"]` has not all of them any more, or others.
     """
     loaded, size = load(asked, quiet)
-    refuse_texts(asked["dataset"], loaded.dataset.media == "text")
+    refuse_texts(asked["dataset"], loaded.dataset.media)
     there = loaded.dataset.samples
     ids = samples["sample"].to_numpy(np.int64)
     at = pd.Index(there["sample"]).get_indexer(ids)

@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from lossprint.audit.system.progress import bar_style
 from lossprint.audit.types import LossprintError
 
 HELD_OUT = ("val", "test")
@@ -88,11 +89,9 @@ def measured_once(
     seconds and are added to `done`. `name` stands beside the bar. Raises LossprintError as `trained` does; what is done
     by then is saved.
     """
-    from lossprint.audit.training import train
-
     missing = {key: training for key, training in todo.items() if key not in done}
     if missing:
-        style = {"unit": "step", "desc": name, "disable": quiet, **train.bar_style()}
+        style = {"unit": "step", "desc": name, "disable": quiet, **bar_style()}
         with (
             tqdm(total=len(missing) * plan.steps, **style) as bar,
             closing(trained(plan, missing, jobs, bar)) as judgements,

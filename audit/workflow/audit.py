@@ -65,7 +65,7 @@ def audit(dataset: str, out: str | Path, *, resume: bool = False, quiet: bool = 
     out, world, options = Path(place(out, write=True)), processes.opened(), Options(**options)
     quiet = quiet or world.rank > 0
     asked = _asked(out, options.of(dataset), resume)
-    refuse_texts(dataset, kinds.is_texts(dataset))
+    refuse_texts(dataset, kinds.kind_of(dataset).media)
     from lossprint.audit.training import models, train  # torch only once the cheap checks have passed
     from lossprint.audit.workflow import stages
 
@@ -77,7 +77,7 @@ def audit(dataset: str, out: str | Path, *, resume: bool = False, quiet: bool = 
         return run
     source = world.in_turn("videos", lambda: decode.prepared(asked["dataset"], out, asked.get("rate"), quiet))
     loaded, size = load({**asked, "dataset": source}, quiet)
-    refuse_texts(dataset, loaded.dataset.media == "text")
+    refuse_texts(dataset, loaded.dataset.media)
     asked = _settled(asked, loaded.dataset.samples)
     refuse_inside(out, loaded.dataset)
     models.build_model(asked["model"], len(loaded.dataset.classes), size)  # one that does not fit leaves no run behind

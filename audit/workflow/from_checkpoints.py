@@ -186,7 +186,7 @@ def _asked(out: Path, options: dict, saved: list[files.Saved], resume: bool) -> 
 def _opened(asked: dict, out: Path) -> datasets.Dataset:
     """The dataset, which must be one of images, and lie elsewhere than the run."""
     dataset = datasets.open_dataset(asked["dataset"], asked["val_fraction"], asked["seed"], check=False)
-    if dataset.media == "text":
+    if not dataset.media.trained:
         raise LossprintError(
             f"expected a dataset of images with one class each, found texts in {asked['dataset']}: record them in "
             "your own loop with Recorder(RUN, DATASET)"

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from lossprint.audit.datasets import kinds
-from lossprint.audit.findings import find
 from lossprint.audit.findings.duplicates import write_duplicates
+from lossprint.audit.findings.find import find_run
+from lossprint.audit.findings.score import score_run
 from lossprint.audit.recording.imported import read_losses
 from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.runs.mirror import place
@@ -28,4 +29,4 @@ def import_losses(losses: str | Path, dataset: str, out: str | Path, quiet: bool
         recorder.run.write_part(split, checkpoint, table)
     run = recorder.finish()
     write_duplicates(run, loaded, None)
-    return find.find_run(find.score_run(run))
+    return find_run(score_run(run))

@@ -3,8 +3,10 @@
 import warnings
 from pathlib import Path
 
-from lossprint.audit.findings import engines, find
+from lossprint.audit.findings import engines
 from lossprint.audit.findings.duplicates import write_duplicates
+from lossprint.audit.findings.find import find_run
+from lossprint.audit.findings.score import score_run
 from lossprint.audit.runs.mirror import place
 from lossprint.audit.runs.run import Run, how_far, open_run, unmeasured
 from lossprint.audit.system.atomic import writes
@@ -23,7 +25,7 @@ def score(
     """Score and find again from what is recorded. In a Recorder's run, look for duplicates the first time.
 
     `engine` is local or ray, `memory` the bytes that each process may take for scoring, `workers` the processes that
-    Ray starts on this machine. See `engines` and `find.score_run`.
+    Ray starts on this machine. See `engines` and `score_run`.
     """
     engines.check(engine, workers)
     path = place(path, write=True)
@@ -33,8 +35,8 @@ def score(
     if not run.has_duplicates() and run.manifest["dataset"].get("source"):
         _look_for_duplicates(run)
     with engines.start(engine, workers) as started:
-        run = find.score_run(run, started, memory, quiet)
-    return find.find_run(run)
+        run = score_run(run, started, memory, quiet)
+    return find_run(run)
 
 
 def _look_for_duplicates(run: Run) -> None:

@@ -12,10 +12,12 @@ from torch import nn
 from tqdm import tqdm
 
 from lossprint.audit.datasets import dataset as datasets
-from lossprint.audit.findings import find
 from lossprint.audit.findings.duplicates import write_duplicates
+from lossprint.audit.findings.find import find_run
+from lossprint.audit.findings.score import score_run
 from lossprint.audit.runs.run import Run
 from lossprint.audit.system import processes
+from lossprint.audit.system.progress import bar_style
 from lossprint.audit.training import curvature, loading, models, train
 from lossprint.audit.training.inputs import counted
 
@@ -45,7 +47,7 @@ class Work:
 
     def bar(self, total: int, name: str) -> tqdm:
         """A progress bar of images."""
-        return tqdm(total=total, unit="img", desc=name, disable=self.quiet, **train.bar_style())
+        return tqdm(total=total, unit="img", desc=name, disable=self.quiet, **bar_style())
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +85,7 @@ def finished(run: Run, networks: Networks, work: Work) -> Run:
         return run
     if "embed" not in run.stages:
         run = embed(run, networks, work)
-    return find.find_run(find.score_run(run))
+    return find_run(score_run(run))
 
 
 def measure_curvature(run: Run, networks: Networks, work: Work) -> Run:
