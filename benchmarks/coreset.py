@@ -43,7 +43,7 @@ from lossprint.audit.runs.run import Run
 from lossprint.audit.training import train
 from lossprint.audit.training.inputs import Inputs
 from lossprint.audit.training.recipe import Recipe
-from lossprint.audit.workflow import audit as workflow
+from lossprint.audit.workflow.audit import audit
 from lossprint.scoring.coresets.coreset import Pool, select
 from lossprint.scoring.coresets.cover import facility_location
 from lossprint.scoring.coresets.gradients import LastLayer
@@ -82,7 +82,7 @@ def make_fashion(idx: Path, folder: Path, noise: int, train: int, val: int, seed
 def audited(manifest: Path, place: Path, options) -> Run:
     """The run at `place`, made or gone on with where it is not whole."""
     began = time.perf_counter()
-    run = workflow.audit(
+    run = audit(
         str(manifest),
         place,
         model=options.model,

@@ -28,15 +28,16 @@ def compare(options) -> int:
         raise LossprintError(
             f"expected no --{other[0].replace('_', '-')} with --from, found one: it is that of the run {options.out}"
         )
-    from lossprint.audit.comparison import compare as loop
+    from lossprint.audit.comparison.compare import compare
+    from lossprint.audit.comparison.summary import sentences
+    from lossprint.audit.datasets import kinds
     from lossprint.audit.runs.open import open_run
-    from lossprint.audit.workflow import audit as workflow
 
     run = open_run(options.out)
     source = run.manifest["dataset"].get("source")
-    if options.dataset is not None and workflow.absolute(options.dataset) != source:
+    if options.dataset is not None and kinds.absolute(options.dataset) != source:
         raise LossprintError(f"expected no DATASET with --from, or {source} of {run.path}, found {options.dataset}")
-    table = loop.compare(
+    table = compare(
         run,
         options.cleaned,
         seeds=options.seeds or SEEDS,
@@ -44,5 +45,5 @@ def compare(options) -> int:
         device=options.device,
         quiet=options.quiet,
     )
-    print("\n".join([*loop.sentences(table), f"see it: lossprint app {run.path}, page Before & after"]))
+    print("\n".join([*sentences(table), f"see it: lossprint app {run.path}, page Before & after"]))
     return 0

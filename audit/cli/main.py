@@ -198,7 +198,7 @@ def _demo(options) -> int:
         refused = subprocess.run([*_server_command(out, options), "--check"]).returncode
         if refused:
             return refused
-    from lossprint.audit.workflow.audit import audit_demo, audit_video_demo
+    from lossprint.audit.workflow.demo import audit_demo, audit_video_demo
 
     run = (audit_video_demo if options.video else audit_demo)(out)
     print(_summary(run))
@@ -240,7 +240,7 @@ def _audit(options) -> int:
 
 
 def _import(options) -> int:
-    from lossprint.audit.workflow.audit import import_losses
+    from lossprint.audit.workflow.import_losses import import_losses
 
     run = import_losses(options.losses, options.dataset, options.out, quiet=options.quiet, task=options.task)
     print(_summary(run))
@@ -256,7 +256,7 @@ def _score(options) -> int:
         return 0
     if options.out is not None:
         raise LossprintError("expected --out only beside --new MANIFEST: a run is scored where it is")
-    from lossprint.audit.workflow.audit import score
+    from lossprint.audit.workflow.score import score
 
     memory = None if options.memory is None else options.memory * 1e9
     print(_summary(score(options.run, options.engine, memory, options.workers, options.quiet)))

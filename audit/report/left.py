@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from lossprint.audit.comparison import compare as loop
+from lossprint.audit.comparison import summary
 from lossprint.audit.report import spans
 from lossprint.audit.report.facts import Facts
 from lossprint.audit.report.html import (
@@ -186,7 +186,7 @@ def comparison(of: Facts, cleaned: str, compare: str) -> str:
     """The section on training with given and with cleaned labels, or with the commands for it where there is none."""
     title = "Before and after"
     data = of.comparison
-    found = loop.summaries(data) if data is not None else []
+    found = summary.summaries(data) if data is not None else []
     if not found:
         return section(
             "comparison",
@@ -211,14 +211,14 @@ def comparison(of: Facts, cleaned: str, compare: str) -> str:
         "comparison",
         title,
         p(about, _stale(of, data)),
-        bullets(prose(one) for one in loop.sentences(data)),
+        bullets(prose(one) for one in summary.sentences(data)),
         f'<figure class="drawing">{drawn}<figcaption class="key">{key}</figcaption></figure>',
         _accuracies(found),
         _by_class(found[0], of.run.classes),
     )
 
 
-def _judged(one: loop.Summary) -> str:
+def _judged(one: summary.Summary) -> str:
     which = "given labels" if one.labels == "given" else "decided labels"
     return f"{SPLITS.get(one.split, one.split)} images, {which}"
 
@@ -231,7 +231,7 @@ def _stale(of: Facts, data: pd.DataFrame) -> str:
     return f"{plural(since, 'decision')} {'has' if since == 1 else 'have'} been made since, which this does not show."
 
 
-def _accuracies(found: list[loop.Summary]) -> str:
+def _accuracies(found: list[summary.Summary]) -> str:
     lines = []
     for one in found:
         for arm in one.accuracy:
@@ -250,8 +250,8 @@ def _accuracies(found: list[loop.Summary]) -> str:
     return table("Accuracy, mean over the seeds", head, lines, "wide")
 
 
-def _by_class(first: loop.Summary, classes: list[str]) -> str:
-    each = loop.by_class(first, classes)
+def _by_class(first: summary.Summary, classes: list[str]) -> str:
+    each = summary.by_class(first, classes)
     if len(each) < 2:
         return ""
     most = each.reindex(each["change"].abs().sort_values(ascending=False, kind="stable").index).head(MOST)

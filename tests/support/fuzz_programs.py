@@ -167,7 +167,12 @@ def read_all(run: Run) -> None:
 
 def arguments(folder: Path) -> Check:
     """Options and values of all commands, in right and in wrong places. What would train or serve is replaced."""
-    for name in ("coresets", "evaluate", "from_checkpoints", "loop", "workflow"):  # seconds that are no input's
+    for name in (
+        "comparison.compare",
+        "coresets.evaluate",
+        "workflow.demo",
+        "workflow.from_checkpoints",
+    ):  # seconds that are no input's
         import_module(f"lossprint.audit.{name}")
     run = make_run(folder, train=6, held_out=3)
     known = listing(folder)
@@ -234,10 +239,9 @@ def _nothing_heavy(run: Run):
     """Training and serving replaced by a run that is there, sockets by a refusal."""
     import socket
 
-    from lossprint.audit.comparison import compare as loop
+    from lossprint.audit.comparison import compare
     from lossprint.audit.coresets import evaluate
-    from lossprint.audit.workflow import audit as workflow
-    from lossprint.audit.workflow import from_checkpoints
+    from lossprint.audit.workflow import audit, demo, from_checkpoints
 
     def refuse(*_, **__):
         raise OSError("no network here")
@@ -245,8 +249,8 @@ def _nothing_heavy(run: Run):
     def made(*_, **__):
         return run
 
-    changes = [(workflow, "audit", made), (workflow, "audit_demo", made), (workflow, "audit_video_demo", made)]
-    changes += [(from_checkpoints, "record", made), (loop, "compare", refuse), (evaluate, "evaluate", refuse)]
+    changes = [(audit, "audit", made), (demo, "audit_demo", made), (demo, "audit_video_demo", made)]
+    changes += [(from_checkpoints, "record", made), (compare, "compare", refuse), (evaluate, "evaluate", refuse)]
     changes += [(cli, "_serve", lambda *_: 0), (socket.socket, "connect", refuse), (socket, "getaddrinfo", refuse)]
     changes += [(cli, "subprocess", SimpleNamespace(run=lambda *_, **__: SimpleNamespace(returncode=0)))]
     before = [getattr(where, name) for where, name, _ in changes]

@@ -27,7 +27,7 @@ from lossprint.audit.system import processes
 from lossprint.audit.training import train
 from lossprint.audit.training.models import build_model
 from lossprint.audit.types import LossprintError
-from lossprint.audit.workflow import audit as workflow
+from lossprint.audit.workflow import stages
 
 TRAIN, VAL, CHECKPOINTS = 139, 24, 5
 ASKED = {"model": "small", "epochs": CHECKPOINTS, "seed": 5, "curvature_checkpoints": 2}
@@ -81,7 +81,8 @@ def given_weights(out: Path) -> None:
         if world.rank == 0:
             recorder.run.write_checkpoint(epoch, network.state_dict())
     run = recorder.finish(size=28)
-    workflow._measure_curvature(run, inputs, ASKED, "cpu", quiet=True)
+    work = stages.Work(ASKED, inputs, None, "cpu", True)
+    stages.measure_curvature(run, stages.OwnNetworks(run, work), work)
 
 
 class Plain(nn.Module):

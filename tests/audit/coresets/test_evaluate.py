@@ -21,9 +21,8 @@ from lossprint.audit.export.applied import applied
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs.open import open_run
 from lossprint.audit.runs.run import Run
-from lossprint.audit.training import models, side_by_side, train
+from lossprint.audit.training import loading, models, side_by_side, train
 from lossprint.audit.types import LossprintError
-from lossprint.audit.workflow import audit as workflow
 from lossprint.scoring.coresets.gradients import LastLayer
 
 STEPS = 6
@@ -88,8 +87,8 @@ def test_accuracies_are_those_of_a_training_by_hand_and_the_same_samples_are_tra
     assert not table.duplicated([*SAME, "split", "label"]).any() and table["noisy"].isna().all()
     samples = run.samples()
     labels = samples["label"].map(run.classes.index).to_numpy(np.int64)
-    asked = {**workflow.DEFAULTS, "dataset": run.manifest["dataset"]["source"]}
-    inputs = workflow.inputs_again(samples, labels, samples["split"].to_numpy(str), run.classes, asked, True)
+    asked = {**loading.DEFAULTS, "dataset": run.manifest["dataset"]["source"]}
+    inputs = loading.inputs_again(samples, labels, samples["split"].to_numpy(str), run.classes, asked, True)
     rows = np.sort(coresets.coreset(run, "random", fraction=0.5, seed=1)["sample"].to_numpy())
     recipe = replace(train.Recipe(), epochs=3).for_size(36)
     how = {"model": "small", "recipe": recipe, "steps": STEPS, "seed": 1, "device": "cpu"}
@@ -259,7 +258,7 @@ def test_in_processes_it_comes_to_the_same_and_survives_a_lost_one_and_a_stop(ru
         expected = evaluate.evaluate(alone, ["random", "cld"], [0.5], **options)
     bars = []
 
-    class Bar(evaluate.tqdm):
+    class Bar(side_by_side.tqdm):
         def __init__(self, *arguments, **how):
             super().__init__(*arguments, **how | {"disable": False, "file": io.StringIO(), "mininterval": 0})
             bars.append(self)
@@ -269,7 +268,7 @@ def test_in_processes_it_comes_to_the_same_and_survives_a_lost_one_and_a_stop(ru
             if act := acts and acts.pop(0):
                 act()
 
-    monkeypatch.setattr(evaluate, "tqdm", Bar)
+    monkeypatch.setattr(side_by_side, "tqdm", Bar)
     others = set(multiprocessing.active_children())
 
     def kill() -> None:
@@ -296,18 +295,18 @@ def test_in_processes_it_comes_to_the_same_and_survives_a_lost_one_and_a_stop(ru
 
 
 def _by_one(plan, todo, bar):
-    for key, (rows, seed) in todo.items():
-        yield key, side_by_side.one(plan, rows, seed, bar)
+    for key, training in todo.items():
+        yield key, side_by_side.one(plan, training, bar)
 
 
 def test_the_bar_counts_all_steps(run, monkeypatch):
     written = io.StringIO()
 
-    class Bar(evaluate.tqdm):
+    class Bar(side_by_side.tqdm):
         def __init__(self, *arguments, **how):
             super().__init__(*arguments, **how | {"disable": False, "file": written, "mininterval": 0, "ncols": 100})
 
-    monkeypatch.setattr(evaluate, "tqdm", Bar)
+    monkeypatch.setattr(side_by_side, "tqdm", Bar)
     evaluate.evaluate(run, ["random"], [0.5, 0.25], seeds=1, **QUICK)
     last = [line for line in written.getvalue().split("\r") if line.startswith("evaluate:")][-1]
     assert "12.0/12.0" in last and "1 of 2 trainings" in written.getvalue() and "<" in last

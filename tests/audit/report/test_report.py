@@ -11,7 +11,7 @@ from html_page import Page
 
 from lossprint.audit.cli import main as cli
 from lossprint.audit.cli import report as cli_report
-from lossprint.audit.comparison import compare as loop
+from lossprint.audit.comparison import compare
 from lossprint.audit.report import page as report
 from lossprint.audit.report import svg
 from lossprint.audit.report.html import css_string, day, listed, percent, text
@@ -154,7 +154,13 @@ def test_without_decisions_it_tells_what_is_suspected(run):
 def test_before_and_after(decided):
     val = decided.samples().query("split == 'val'")
     given = pd.Index(decided.classes).get_indexer(val["label"].astype(str))
-    common = dict.fromkeys(loop.COLUMNS, 0) | {"split": "val", "model": "small", "steps": 100, "seeds": 3, "key": "k"}
+    common = dict.fromkeys(compare.COLUMNS, 0) | {
+        "split": "val",
+        "model": "small",
+        "steps": 100,
+        "seeds": 3,
+        "key": "k",
+    }
     common |= {"relabelled": 2, "excluded": 1, "last_review": 2, "device": "cpu", "cleaned": "cleaned.csv"}
     frames = []
     for arm, right in (("given", 7), ("cleaned", 9), ("thinned", 7)):

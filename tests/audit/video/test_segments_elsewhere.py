@@ -25,7 +25,7 @@ from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs.open import open_run
 from lossprint.audit.types import LossprintError
 from lossprint.audit.video import spans
-from lossprint.audit.workflow import audit as workflow
+from lossprint.audit.workflow import demo
 
 
 @pytest.fixture(scope="module")
@@ -232,13 +232,13 @@ def test_a_segments_place_lies_in_its_drawing():
 
 def test_the_video_demo_makes_its_videos_beside_the_run_and_goes_on(tmp_path):
     out = tmp_path / "a run"
-    made = workflow.audit_video_demo(out, quiet=True, sequences=5, length=40, epochs=1)
+    made = demo.audit_video_demo(out, quiet=True, sequences=5, length=40, epochs=1)
     videos = tmp_path / "a run-frames"
     assert sorted(one.name for one in tmp_path.iterdir()) == ["a run", "a run-frames"]
     assert made.manifest["dataset"]["source"] == str(videos / "labels.csv")
     assert made.frames()["sequence"].nunique() == 5 and (made.path / "spans.parquet").exists()
     files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
-    assert workflow.audit_video_demo(out, quiet=True).path == open_run(out).path
+    assert demo.audit_video_demo(out, quiet=True).path == open_run(out).path
     assert files == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
 
 
@@ -247,16 +247,16 @@ def test_a_video_demo_that_fails_leaves_no_half_made_videos(tmp_path, monkeypatc
         (tmp_path / "nothing").mkdir()
         raise LossprintError("expected more, found less")
 
-    monkeypatch.setattr("lossprint.audit.workflow.procedural.film", stop)
+    monkeypatch.setattr("lossprint.audit.workflow.demo_videos.film", stop)
     with pytest.raises(LossprintError):
-        workflow.audit_video_demo(tmp_path / "run", quiet=True, sequences=2, length=40, epochs=1)
+        demo.audit_video_demo(tmp_path / "run", quiet=True, sequences=2, length=40, epochs=1)
     assert [one.name for one in tmp_path.iterdir()] == ["nothing"]
 
 
 def test_the_demo_takes_its_place_and_kind(tmp_path, monkeypatch, capsys):
     asked = []
     for name in ("audit_demo", "audit_video_demo"):
-        monkeypatch.setattr(workflow, name, lambda out, name=name: asked.append((name, str(out))))
+        monkeypatch.setattr(demo, name, lambda out, name=name: asked.append((name, str(out))))
     monkeypatch.setattr(cli, "_summary", lambda run: "")
     for arguments in ([], ["--video"], ["--video", "--out", "x"], ["--out", "y"]):
         assert cli.main(["demo", "--no-app", *arguments]) == 0

@@ -3,9 +3,30 @@
 A plain `.cpu()` in each step would make the loop wait for the GPU each time. Needs torch only for tensors there.
 """
 
+from collections import deque
+from collections.abc import Iterator
+
 import numpy as np
 
 AHEAD = 8  # batches that may be on their way; bounds the memory that they hold
+
+
+class Queue:
+    """Batches, tuples of tensors and others, whose copies were started, oldest first."""
+
+    def __init__(self):
+        self._waiting: deque = deque()
+
+    def put(self, batch: tuple) -> None:
+        """Start the copies of a batch."""
+        self._waiting.append(leave(batch))
+
+    def arrived(self, left: int = 0) -> Iterator[tuple]:
+        """All batches but the last `left`, each when its copies are there."""
+        while len(self._waiting) > left:
+            copies, event = self._waiting.popleft()
+            event.synchronize()
+            yield copies
 
 
 def on_gpu(values) -> bool:
