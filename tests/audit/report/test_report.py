@@ -12,8 +12,8 @@ from html_page import Page
 from lossprint.audit.cli import main as cli
 from lossprint.audit.cli import report as cli_report
 from lossprint.audit.comparison import compare
+from lossprint.audit.report import facts, svg
 from lossprint.audit.report import page as report
-from lossprint.audit.report import svg
 from lossprint.audit.report.html import css_string, day, listed, percent, text
 from lossprint.audit.report.pictures import TINY, picture
 from lossprint.audit.review.reviews import open_reviews
@@ -122,7 +122,7 @@ def test_agreement_and_what_is_open(decided):
 
 
 def test_the_random_checks_give_the_errors_left(run):
-    of = report.report_facts.gather(run, open_reviews(run))
+    of = facts.gather(run, open_reviews(run))
     assert of.stop.rest_left is None
     from lossprint.audit.review.strata import asked
 
@@ -133,7 +133,7 @@ def test_the_random_checks_give_the_errors_left(run):
         [{"finding": f"audit:{one}", "sample": one, "decision": what, "reviewer": "Ann"} for one, what in rows]
     )
     page = read(run)
-    found = report.report_facts.gather(run, open_reviews(run)).stop
+    found = facts.gather(run, open_reviews(run)).stop
     row = next(row for row in page.rows if row[0] == "Flagged by nothing")
     assert row[1:4] == [f"{len(rest):,}", "80", "1"]
     assert row[5] == (
