@@ -4,16 +4,27 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 DEMO ?= runs/demo
 
-.PHONY: app test lint format chromium screenshots docs reference faults fuzz load vulnerabilities clean
+.PHONY: app test proofs proofs-long lint format chromium screenshots docs reference faults fuzz load vulnerabilities clean
 
 app: $(VENV)/.installed
 	$(BIN)/lossprint demo --out $(DEMO)
 
-# In two processes: the browser's tests mostly wait, the others compute, and more threads would get in each other's way.
+# In three processes for two cores: the browser's tests mostly wait, the others compute, and more threads would get in
+# each other's way. A file is one piece of work, the longest first (tests/conftest.py), so that none is left over.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+
 test: $(VENV)/.installed-test chromium
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	$(PYTEST) -m "not proof"
+
+# What no ordinary commit breaks: kills, odd inputs, load, Ray, the wheel, the documentation's blocks and site, examples.
+# Before a release, and before a change to one of them is called done. `make faults`, `make fuzz` and `make load` are
+# the long programs: hours.
+proofs: $(VENV)/.installed-test chromium
+	$(PYTEST) -m proof
+
+proofs-long: proofs faults fuzz load
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
@@ -55,10 +66,13 @@ vulnerabilities: $(VENV)/.installed-test
 	$(BIN)/python -m pip freeze --exclude-editable >build/installed.txt
 	build/pip-audit/bin/pip-audit --strict --no-deps --disable-pip -r build/installed.txt
 
-# The system's Chromium if there is one; on Debian as root its package; else Playwright's own.
+# The system's Chromium if there is one; on Debian as root its package, without windows where there is such a one, which
+# takes a quarter less of the processor; else Playwright's own.
 chromium: $(VENV)/.installed-test
-	@if command -v chromium || command -v chromium-browser || command -v google-chrome; then :; \
-	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && apt-get install -y -qq chromium; \
+	@if command -v chromium-headless-shell || command -v chromium || command -v chromium-browser || \
+		command -v google-chrome; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && \
+		{ apt-get install -y -qq chromium-headless-shell || apt-get install -y -qq chromium; }; \
 	else $(BIN)/python -m playwright install chromium; fi
 
 $(VENV)/bin/python:

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from lossprint.app.shared import parts
-from lossprint.audit.types import SCORES, ScoreInfo
+from lossprint.audit.scores import SCORES, ScoreInfo
 
 NOTATION = (
     "Sample *i* with its given label *y*; checkpoints *t* = 1 … *E*; *l* its loss in nats (natural logarithm); *p* the "

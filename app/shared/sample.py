@@ -8,9 +8,8 @@ from lossprint.app import data
 from lossprint.app.charts import base as charts
 from lossprint.app.elements import gallery, reader, viewer
 from lossprint.app.shared import decide, parts, spans, story
-from lossprint.audit.datasets.turns import SAME
 from lossprint.audit.review import queues
-from lossprint.audit.types import SCORES
+from lossprint.audit.scores import SCORES
 
 LARGE = 1600  # pixels
 
@@ -48,7 +47,7 @@ def why(loaded: data.Loaded, sample: int) -> None:
     claims = data.derived(loaded, claims_of)
     for sentence in story.reasons(
         *(loaded.findings, loaded.scores, loaded.samples, sample, parts.md, claims),
-        noun=loaded.noun,
+        media=loaded.media,
         labelled=loaded.labelled,
     ):
         st.markdown(sentence)
@@ -180,7 +179,7 @@ def copies(loaded: data.Loaded, sample: int, key: str) -> bool:
     for row in pairs.itertuples():
         other = int(row.partner if row.sample == sample else row.sample)
         split = loaded.samples.at[other, "split"]
-        same = f"same {SAME[loaded.noun]}"
+        same = f"same {loaded.media.same}"
         alike = same if row.kind == "exact" else f"{row.similarity:.3f} alike"
         tiles.append(
             parts.tile(

@@ -6,7 +6,8 @@ from lossprint.app import data
 from lossprint.app.elements.keys import KEYS
 from lossprint.app.shared import parts, tour
 from lossprint.app.shared.help import FORMULAS, NOTATION, PAPERS, SUSPECT, SYMBOLS
-from lossprint.audit.types import KIND_WORDS, SCORES, ScoreInfo
+from lossprint.audit.scores import SCORES, ScoreInfo
+from lossprint.audit.types import KIND_WORDS
 
 GLOSSARY = {
     "Sample": "One image, one text, or one frame of a video. Its number stays the same in every run of a dataset.",

@@ -126,7 +126,7 @@ def _round(loaded: data.Loaded, which: str, tier: str, blind: str, mix: bool) ->
         items = data.derived(loaded, questions.queue, which, tier, mix)
         kept = data.reviews(loaded)
         history, assignments, who = kept.history(), kept.assignments(), decide.reviewer()
-        open_now = queues.open_to(who, items["group"], history, assignments)
+        open_now = queues.unanswered_by(who, items["group"], history, assignments)
         name = _choose(loaded, items, open_now, assignments)
         parts.write_url("finding", name)
         if name is None:
@@ -166,7 +166,7 @@ def _choose(loaded: data.Loaded, items: pd.DataFrame, open_now: np.ndarray, assi
 
 def _still_open(loaded: data.Loaded, name: str) -> bool:
     kept = data.reviews(loaded)
-    return bool(queues.open_to(decide.reviewer(), pd.Series([name]), kept.history(), kept.assignments())[0])
+    return bool(queues.unanswered_by(decide.reviewer(), pd.Series([name]), kept.history(), kept.assignments())[0])
 
 
 def _claim(loaded: data.Loaded, name: str) -> str | None:

@@ -11,7 +11,8 @@ import pandas as pd
 
 from lossprint.audit.review.resolve import about_places, outcome, resolve
 from lossprint.audit.review.reviews import LABELLED, Reviews, open_reviews
-from lossprint.audit.runs.run import Run, how_far, version
+from lossprint.audit.runs.open import how_far, version
+from lossprint.audit.runs.run import Run
 from lossprint.audit.types import LossprintError
 
 UNSURE = ("keep", "drop")
@@ -186,7 +187,7 @@ def _refuse_doubled(table: pd.DataFrame) -> None:
         )
 
 
-def slots(table: pd.DataFrame) -> dict[int, int]:
+def row_swaps(table: pd.DataFrame) -> dict[int, int]:
     """{sample: the sample that is to stand in its row}, of the rows of `Applied.table` that change hands.
 
     The row that had a frame's number holds the sample that is to have it, so that reading by row and reading by number

@@ -6,14 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from lossprint.audit.datasets.turns import noun_of
+from lossprint.audit.datasets.media import Media, media_of
 from lossprint.audit.export.applied import applied
 from lossprint.audit.review import assigning, span_counts, stopping
 from lossprint.audit.review.queues import SPANS
 from lossprint.audit.review.resolve import RULES
 from lossprint.audit.review.reviews import Reviews
 from lossprint.audit.runs.run import Run
-from lossprint.audit.types import SCORES, SPLITS
+from lossprint.audit.scores import SCORES
+from lossprint.audit.types import SPLITS
 
 WORST = 12  # findings of a kind that are shown with pictures
 MEMBERS = 4  # images of a group that are shown
@@ -68,9 +69,13 @@ class Facts:
     sequences: int
 
     @property
+    def media(self) -> Media:
+        return media_of(self.run.manifest["dataset"])
+
+    @property
     def noun(self) -> str:
         """What one sample is: image or text."""
-        return noun_of(self.run.manifest["dataset"])
+        return self.media.noun
 
     @property
     def reviewers(self) -> list[str]:

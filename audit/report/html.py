@@ -5,6 +5,9 @@ import re
 from collections.abc import Iterable
 from datetime import datetime
 
+from lossprint.audit import words
+from lossprint.audit.words import NBSP
+
 # Control characters, which HTML forbids, and those that turn the direction of what follows them.
 _UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 MONTHS = (
@@ -12,7 +15,6 @@ MONTHS = (
     *("August", "September", "October", "November", "December"),
 )
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
-NBSP = "\N{NO-BREAK SPACE}"
 DASH = "–"
 
 
@@ -48,21 +50,12 @@ def css_string(value: str, most: int = 80) -> str:
 # ------------------------------------------------------------------------------------------------- numbers and dates
 
 
+percent, listed = words.percent, words.listed  # names to be listed are HTML already
+
+
 def plural(number: int, one: str, many: str = "") -> str:
-    return f"{number:,}{NBSP}{one if number == 1 else many or one + 's'}"
-
-
-def percent(share: float) -> str:
-    """A share in [0, 1] as a percentage, with a digit after the point where it is small."""
-    value = 100 * share
-    return f"{value:.0f}{NBSP}%" if value >= 9.95 or value == 0 else f"{value:.1f}{NBSP}%"
-
-
-def listed(names: list[str], most: int = 5) -> str:
-    """`a, b and c`; of many, some and how many more. The names are HTML already."""
-    if len(names) > most:
-        names = [*names[: most - 1], f"{len(names) - most + 1:,} others"]
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else ""
+    """On a page the number stays with its noun."""
+    return words.plural(number, one, many, NBSP)
 
 
 def day(at: object) -> str:

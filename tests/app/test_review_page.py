@@ -8,7 +8,7 @@ from lossprint.app import data
 from lossprint.app.questions import questions
 from lossprint.app.shared import decide
 from lossprint.app.views import review
-from lossprint.audit.runs.run import open_run
+from lossprint.audit.runs.open import open_run
 
 
 class Reviewer:
@@ -30,7 +30,7 @@ class Reviewer:
             kept = data.reviews(self.loaded)
             items = questions.queue(self.loaded, queue, "", mix)
             assignments = kept.assignments()
-            open_now = review.queues.open_to(decide.reviewer(), items["group"], kept.history(), assignments)
+            open_now = review.queues.unanswered_by(decide.reviewer(), items["group"], kept.history(), assignments)
             name = review._choose(self.loaded, items, open_now, assignments)
             if name is not None:
                 item = review._item(self.loaded, items, name)

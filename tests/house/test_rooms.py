@@ -19,7 +19,8 @@ FORBIDDEN = {
 # From the ground up. A room imports rooms of lower floors, and no other room of its own floor.
 FLOORS = {
     "audit": (
-        "types",
+        "types words",
+        "scores",
         "system",
         "datasets runs",
         "recording review",

@@ -15,7 +15,8 @@ from lossprint.app.shared import decide, drawer, parts
 from lossprint.app.shared.help import about
 from lossprint.app.views.compare import agreement, charts
 from lossprint.app.views.compare.agreement import Agreement
-from lossprint.audit.types import SCORES, LossprintError
+from lossprint.audit.scores import SCORES
+from lossprint.audit.types import LossprintError
 from lossprint.scoring.labels import SUSPECT
 
 PER_PAGE = 24

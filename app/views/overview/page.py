@@ -16,7 +16,8 @@ from lossprint.app.shared.tour import tour
 from lossprint.app.shared.viewport import when_seen
 from lossprint.app.views.overview import suggest
 from lossprint.audit.review import queues, span_counts
-from lossprint.audit.types import KIND_WORDS, SCORES
+from lossprint.audit.scores import SCORES
+from lossprint.audit.types import KIND_WORDS
 
 CARDS = (
     ("label_error", "labels", "label_off"),
@@ -92,7 +93,7 @@ def _cards(loaded: data.Loaded) -> None:
     extents = data.derived(loaded, _extents)
     grid = st.grid(len(shown), min_column_width=165, gap="small", border=True)
     for kind, page, icon in shown:
-        title, meaning = KIND_WORDS[kind][0], parts.worded(loaded, story.MEANING[kind])
+        title, meaning = KIND_WORDS[kind][0], loaded.media.worded(story.MEANING[kind])
         if kind == "label_error" and not loaded.labelled:
             title, meaning = f"Suspicious {loaded.noun}s", "Their loss stayed far above that of the others."
         row = progress.loc[kind]
