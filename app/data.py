@@ -21,8 +21,11 @@ from PIL import Image
 from lossprint.app.access import roles
 from lossprint.audit.coresets import coreset as coresets
 from lossprint.audit.datasets import turns
+from lossprint.audit.datasets.media import Media, media_of
 from lossprint.audit.export.applied import applied
-from lossprint.audit.runs import run as store
+from lossprint.audit.runs import open as opening
+from lossprint.audit.runs.open import open_run
+from lossprint.audit.runs.run import Run
 from lossprint.audit.types import LossprintError, Trajectory
 from lossprint.scoring.coresets.methods import METHODS
 from lossprint.scoring.sequences import bounds_of
@@ -45,7 +48,7 @@ class Listed:
 class Loaded:
     """The tables of a whole run. `samples` and `scores` are indexed by sample; `stamp` is when run.json was written."""
 
-    run: store.Run
+    run: Run
     stamp: int
     samples: pd.DataFrame
     scores: pd.DataFrame
@@ -62,9 +65,14 @@ class Loaded:
         return self.run.classes
 
     @property
+    def media(self) -> Media:
+        """What the samples are, images or texts, and what differs with that."""
+        return media_of(self.run.manifest["dataset"])
+
+    @property
     def noun(self) -> str:
         """What one sample is called: `image` or `text`."""
-        return turns.noun_of(self.run.manifest["dataset"])
+        return self.media.noun
 
     @property
     def labelled(self) -> bool:
@@ -118,10 +126,10 @@ class Bands:
 def list_runs(path: str) -> list[Listed]:
     """The runs at a path, newest first, the ones that cannot be opened with the reason."""
     listed = []
-    for folder in store.list_runs(path):
+    for folder in opening.list_runs(path):
         problem = None
         try:
-            store.open_run(folder)
+            open_run(folder)
         except LossprintError as error:
             problem = str(error)
         listed.append(Listed(folder, folder.name, problem))
@@ -139,7 +147,7 @@ def load(path: Path) -> Loaded:
 
 @st.cache_resource(max_entries=4, show_spinner="Opening the run …")
 def _load(path: str, stamp: int) -> Loaded:
-    run = store.open_run(path)
+    run = open_run(path)
     samples = _by_sample(_lean(run.samples(), REPEATED))
     scores = run.scores()
     scores = _by_sample(_lean(scores.drop(columns="path", errors="ignore"), REPEATED))
@@ -171,7 +179,7 @@ def videos(loaded: Loaded) -> Videos | None:
 
 @st.cache_resource(max_entries=4, show_spinner=False)
 def _videos(path: str, stamp: int) -> Videos | None:
-    run = store.open_run(path)
+    run = open_run(path)
     frames = run.frames()
     if frames is None:
         return None
@@ -228,7 +236,7 @@ def trajectory(loaded: Loaded, split: str) -> Trajectory | None:
 
 @st.cache_resource(max_entries=6, show_spinner="Reading the loss trajectories …")
 def _trajectory(path: str, stamp: int, split: str) -> Trajectory:
-    return store.open_run(path).trajectory(split, losses_only=split == "train")
+    return open_run(path).trajectory(split, losses_only=split == "train")
 
 
 def losses(loaded: Loaded, sample: int) -> pd.Series | None:
@@ -279,7 +287,7 @@ def learning(loaded: Loaded) -> pd.DataFrame:
 @st.cache_resource(max_entries=4, show_spinner=False)
 def _learning(path: str, stamp: int) -> pd.DataFrame:
     rows = []
-    run = store.open_run(path)
+    run = open_run(path)
     index = {label: i for i, label in enumerate(run.classes)}
     samples = _load(path, stamp).samples
     for split in ("train", "val"):
@@ -305,7 +313,7 @@ def partners(loaded: Loaded, sample: int) -> pd.DataFrame:
 
 @lru_cache(2000)
 def _partners(path: str, stamp: int, sample: int) -> pd.DataFrame:
-    return store.open_run(path).pairs(sample).sort_values(["scope", "side", "rank"])
+    return open_run(path).pairs(sample).sort_values(["scope", "side", "rank"])
 
 
 # ---------------------------------------------------------------------------------------------- images
@@ -313,12 +321,9 @@ def _partners(path: str, stamp: int, sample: int) -> pd.DataFrame:
 
 @st.cache_resource(max_entries=4, show_spinner=False)
 def _reader(path: str, stamp: int) -> Callable[[str], Image.Image | str]:
-    from lossprint.audit.datasets.dataset import image_reader, text_reader
+    from lossprint.audit.datasets.dataset import sample_reader
 
-    about = store.open_run(path).manifest["dataset"]
-    if turns.noun_of(about) == "text":
-        return text_reader(about["source"], about.get("fingerprint"))
-    return image_reader(about["source"])
+    return sample_reader(open_run(path).manifest["dataset"])
 
 
 def image(loaded: Loaded, sample: int) -> Image.Image | str | None:
@@ -429,7 +434,7 @@ def _decided(loaded: Loaded) -> tuple:
 def _reviews(path: str, url: str):
     from lossprint.audit.review.reviews import open_reviews
 
-    return open_reviews(store.open_run(path))
+    return open_reviews(open_run(path))
 
 
 def reviews(loaded: Loaded):

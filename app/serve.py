@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import Timer
 
 from lossprint.app.access import login as logins
-from lossprint.audit.runs.mirror import place
+from lossprint.audit.system.urls import local
 from lossprint.audit.types import LossprintError
 
 MAIN = Path(__file__).with_name("main.py")
@@ -125,7 +125,7 @@ def main() -> int:
     options = parser.parse_args()
     how = {"roles": options.roles, "secrets": options.secrets, "insecure": options.insecure}
     try:
-        run = place(options.run)
+        run = local(options.run)
         if options.check:
             settle(run, options.host, **how)
             return 0

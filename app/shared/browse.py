@@ -158,7 +158,7 @@ def _findings_gallery(loaded: data.Loaded, kind: str, prefix: str, suggestions: 
             labels=loaded.classes if loaded.labelled else (),
             digits=digits(loaded) if loaded.labelled else (),
         )
-    what = parts.worded(loaded, "an image")
+    what = loaded.media.worded("an image")
     st.caption(f"Click {what}, or move with the arrow keys and press Enter, to see why it is flagged and to decide.")
 
 

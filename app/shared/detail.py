@@ -9,7 +9,6 @@ from lossprint.app.charts import base as charts
 from lossprint.app.elements import gallery, reader, viewer
 from lossprint.app.shared import decide, guard, parts, spans, story
 from lossprint.app.shared.later import later
-from lossprint.audit.datasets.turns import SAME
 from lossprint.audit.review import queues
 from lossprint.audit.scores import SCORES
 from lossprint.audit.types import Review
@@ -51,7 +50,7 @@ def why(loaded: data.Loaded, sample: int) -> None:
     claims = data.derived(loaded, claims_of)
     for sentence in story.reasons(
         *(loaded.findings, loaded.scores, loaded.samples, sample, parts.md, claims),
-        noun=loaded.noun,
+        media=loaded.media,
         labelled=loaded.labelled,
     ):
         st.markdown(sentence)
@@ -183,7 +182,7 @@ def copies(loaded: data.Loaded, sample: int, key: str) -> bool:
     for row in mine.itertuples():
         other = int(row.partner if row.sample == sample else row.sample)
         split = loaded.samples.at[other, "split"]
-        same = f"same {SAME[loaded.noun]}"
+        same = f"same {loaded.media.same}"
         alike = same if row.kind == "exact" else f"{row.similarity:.3f} alike"
         tiles.append(
             parts.tile(

@@ -1,8 +1,10 @@
 """What the options of the command line may be: each gives the value, or says what was expected and what was found."""
 
 import argparse
-import sys
 from pathlib import Path
+
+from lossprint.audit.system.urls import local
+from lossprint.audit.types import LossprintError
 
 
 def natural(text: str) -> int:
@@ -64,34 +66,9 @@ def _number(text: str) -> float:
         return float("nan")
 
 
-class RunURL(str):
-    """A run named by its URL; `bring` puts its folder on this machine in its place, after all is parsed."""
-
-    write = False
-
-
-class WrittenRunURL(RunURL):
-    write = True
-
-
-def run_folder(text: str) -> Path | RunURL:
-    """A RUN that is read."""
-    return RunURL(text) if "://" in text else Path(text)
-
-
-def written_run(text: str) -> Path | RunURL:
-    """A RUN that is made, gone on with or scored."""
-    return WrittenRunURL(text) if "://" in text else Path(text)
-
-
-def bring(options: argparse.Namespace) -> None:
-    """Replace the runs at URLs by their folders on this machine, brought up to date. Raises LossprintError."""
-    for name, value in list(vars(options).items()):
-        if isinstance(value, RunURL):
-            from lossprint.audit.runs import mirror
-
-            folder = mirror.working_copy(str(value), write=value.write)
-            setattr(options, name, folder)
-            where = mirror.about_decisions(folder)
-            if where and not value.write:
-                print(f"lossprint: {where}", file=sys.stderr)
+def run_folder(text: str) -> Path:
+    """A RUN on this machine."""
+    try:
+        return local(text)
+    except LossprintError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None

@@ -3,7 +3,6 @@
 import argparse
 from pathlib import Path
 
-from lossprint.audit.runs.mirror import shown
 from lossprint.audit.types import LossprintError
 
 SEEDS = 3
@@ -13,7 +12,7 @@ TEXT = (
     "accurate they are on held-out images. A comparison that was cut off goes on when it is asked for again. "
     "Of the other options only --seeds, --epochs, --device and --quiet go with it."
 )
-ELSEWHERE = ("model", "seed", "curvature_checkpoints", "val_fraction", "folds", "rate", "precision", "compile")
+ELSEWHERE = ("model", "seed", "curvature_checkpoints", "val_fraction", "folds", "rate", "precision", "compile", "sync")
 
 
 def add(audit: argparse.ArgumentParser) -> None:
@@ -30,10 +29,10 @@ def compare(options) -> int:
             f"expected no --{other[0].replace('_', '-')} with --from, found one: it is that of the run {options.out}"
         )
     from lossprint.audit.comparison import compare as loop
-    from lossprint.audit.runs import run as store
+    from lossprint.audit.runs.open import open_run
     from lossprint.audit.workflow import audit as workflow
 
-    run = store.open_run(options.out)
+    run = open_run(options.out)
     source = run.manifest["dataset"].get("source")
     if options.dataset is not None and workflow.absolute(options.dataset) != source:
         raise LossprintError(f"expected no DATASET with --from, or {source} of {run.path}, found {options.dataset}")
@@ -45,5 +44,5 @@ def compare(options) -> int:
         device=options.device,
         quiet=options.quiet,
     )
-    print("\n".join([*loop.sentences(table), f"see it: lossprint app {shown(run.path)}, page Before & after"]))
+    print("\n".join([*loop.sentences(table), f"see it: lossprint app {run.path}, page Before & after"]))
     return 0

@@ -3,8 +3,7 @@
 import argparse
 from pathlib import Path
 
-from lossprint.audit.cli.arguments import natural, positive, run_folder, seed, share, written_run
-from lossprint.audit.runs.mirror import shown
+from lossprint.audit.cli.arguments import natural, positive, run_folder, seed, share
 from lossprint.audit.types import LossprintError
 from lossprint.scoring.coresets.methods import FIRST, METHODS
 
@@ -41,7 +40,7 @@ def add_export(exports, command) -> None:
 def add(kinds, command) -> None:
     """Add the commands under `coreset`."""
     evaluate = command(kinds, "evaluate", _evaluate, "train on coresets of several methods and sizes, and compare")
-    evaluate.add_argument("run", type=written_run, metavar="RUN")
+    evaluate.add_argument("run", type=run_folder, metavar="RUN")
     evaluate.add_argument(
         "--methods",
         nargs="+",
@@ -82,9 +81,9 @@ def _given(options, *names: str) -> dict:
 def _export(options) -> int:
     from lossprint.audit.coresets import coreset as coresets
     from lossprint.audit.export import applied, outfile
-    from lossprint.audit.runs import run as store
+    from lossprint.audit.runs.open import open_run
 
-    run = store.open_run(options.run)
+    run = open_run(options.run)
     ask, like = _ask(options)
     ask, why = coresets.measured(run, ask)
     if options.manifest is not None:
@@ -132,9 +131,9 @@ def _evaluate(options) -> int:
     from lossprint.audit.coresets import coreset as coresets
     from lossprint.audit.coresets import evaluate
     from lossprint.audit.export import applied
-    from lossprint.audit.runs import run as store
+    from lossprint.audit.runs.open import open_run
 
-    run = store.open_run(options.run)
+    run = open_run(options.run)
     methods = options.methods
     if methods == ["all"]:
         source = coresets.source_of(applied.applied(run))
@@ -142,7 +141,7 @@ def _evaluate(options) -> int:
     names = ("seeds", "model", "steps", "truth", "jobs", "device", "precision", "quiet", *CONSTRAINTS)
     table = evaluate.evaluate(run, methods, sorted(set(options.fractions)), **_given(options, *names))
     print(evaluate.text(table))
-    print(f"see it: lossprint app {shown(run.path)}, page Coreset")
+    print(f"see it: lossprint app {run.path}, page Coreset")
     return 0
 
 

@@ -51,9 +51,9 @@ def cleaned(options) -> int:
 def _decisions(options):
     """The decisions of the run as they stand now, by the options of `add_rule`: whatever is written follows from it."""
     from lossprint.audit.export import applied
-    from lossprint.audit.runs import run as store
+    from lossprint.audit.runs.open import open_run
 
-    return applied.applied(store.open_run(options.run), apply=options.apply, unsure=options.unsure)
+    return applied.applied(open_run(options.run), apply=options.apply, unsure=options.unsure)
 
 
 def _manifest(options) -> int:
@@ -96,17 +96,17 @@ def _cleanlab(options) -> int:
 
 def _labelstudio(options) -> int:
     from lossprint.audit.export import labelstudio
-    from lossprint.audit.runs import run as store
+    from lossprint.audit.runs.open import open_run
 
     prefix = labelstudio.LOCAL if options.prefix is None else options.prefix
-    count, config = labelstudio.write_tasks(store.open_run(options.run), options.out, prefix=prefix)
+    count, config = labelstudio.write_tasks(open_run(options.run), options.out, prefix=prefix)
     print(f"{count:,} tasks written to {options.out}; their labeling interface is {config}")
     return 0
 
 
 def _import(options) -> int:
     from lossprint.audit.export import exchange
-    from lossprint.audit.runs import run as store
+    from lossprint.audit.runs.open import open_run
 
-    print(f"stored: {exchange.import_file(store.open_run(options.run), options.file, options.reviewer)}")
+    print(f"stored: {exchange.import_file(open_run(options.run), options.file, options.reviewer)}")
     return 0

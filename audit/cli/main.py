@@ -16,9 +16,8 @@ from lossprint.audit.cli import export as cli_export
 from lossprint.audit.cli import record as cli_record
 from lossprint.audit.cli import report as cli_report
 from lossprint.audit.cli import reviews as cli_reviewers
-from lossprint.audit.cli import verify
+from lossprint.audit.cli import sync, verify
 from lossprint.audit.cli.arguments import (
-    bring,
     folds,
     fraction,
     gigabytes,
@@ -27,10 +26,8 @@ from lossprint.audit.cli.arguments import (
     rate,
     run_folder,
     seed,
-    written_run,
 )
 from lossprint.audit.datasets.tasks import TASKS
-from lossprint.audit.runs.mirror import shown, spoken
 from lossprint.audit.system import processes
 from lossprint.audit.types import LossprintError
 
@@ -43,7 +40,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser = build_parser()
     options = parser.parse_args(arguments)
     try:
-        bring(options)
         return options.call(options) or 0
     except (LossprintError, KeyboardInterrupt, OSError) as error:
         return _told(error)
@@ -52,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _told(error: BaseException) -> int:
     """Say in one line what went wrong; the exit status. What is no known error is raised again."""
     if isinstance(error, LossprintError):
-        print(f"lossprint: {spoken(error)}", file=sys.stderr)
+        print(f"lossprint: {error}", file=sys.stderr)
         return 2
     if isinstance(error, KeyboardInterrupt):
         print("lossprint: stopped; what is recorded is kept", file=sys.stderr)
@@ -80,14 +76,14 @@ def build_parser() -> argparse.ArgumentParser:
     demo = _command(commands, "demo", _demo, "audit the embedded dataset, then open the app on it")
     demo.add_argument("--video", action="store_true", help="made-up videos with planted errors instead, in RUN-frames")
     demo.add_argument(
-        "--out", type=written_run, metavar="RUN", help="default: lossprint-demo, with --video lossprint-video"
+        "--out", type=run_folder, metavar="RUN", help="default: lossprint-demo, with --video lossprint-video"
     )
     demo.add_argument("--no-app", action="store_true", help="only audit")
     _server(demo)
 
     audit = _command(commands, "audit", _audit, "train a proxy, record every sample's loss, score and find")
     audit.add_argument("dataset", metavar="DATASET", nargs="?", help=f"{DATASET}; not with --from")
-    audit.add_argument("--out", type=written_run, required=True, metavar="RUN", help="the run folder to write")
+    audit.add_argument("--out", type=run_folder, required=True, metavar="RUN", help="the run folder to write")
     cli_loop.add(audit)
     audit.add_argument("--model", help="small (the default) or a torchvision classifier, such as resnet18")
     audit.add_argument("--epochs", type=positive, help="default: 24")
@@ -101,25 +97,26 @@ def build_parser() -> argparse.ArgumentParser:
     audit.add_argument("--folds", type=folds, metavar="K", help="rank labels by K-fold out-of-sample losses")
     audit.add_argument("--rate", type=rate, metavar="FPS", help="of videos: frames to look at a second; default: 1")
     audit.add_argument("--resume", action="store_true", help="continue a run that was cut off")
+    sync.add_option(audit)
     audit.add_argument("--quiet", action="store_true", help="no progress bars")
 
     imported = _command(commands, "import", _import, "start from losses that you recorded yourself")
     imported.add_argument("losses", type=Path, metavar="LOSSES", help="an npz, Parquet or CSV file")
     imported.add_argument("--dataset", required=True, metavar="DATASET", help=DATASET)
-    imported.add_argument("--out", type=written_run, required=True, metavar="RUN")
+    imported.add_argument("--out", type=run_folder, required=True, metavar="RUN")
     imported.add_argument("--task", choices=TASKS, default=TASKS[0], help="of what; default: %(default)s")
     imported.add_argument("--quiet", action="store_true", help="no progress bars")
 
     cli_record.add(commands, _command, DATASET, _summary)
     score = _command(commands, "score", _score, "score and find again from what is recorded; no training")
-    score.add_argument("run", type=written_run, metavar="RUN")
+    score.add_argument("run", type=run_folder, metavar="RUN")
     score.add_argument(
         "--new",
         metavar="MANIFEST",
         help="new annotated videos for the networks of RUN to look at",
     )
     score.add_argument(
-        "--out", type=written_run, metavar="NEWRUN", help="their run; default: RUN/new/ and the manifest's name"
+        "--out", type=run_folder, metavar="NEWRUN", help="their run; default: RUN/new/ and the manifest's name"
     )
     score.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="for --new")
     score.add_argument("--engine", choices=("local", "ray"), default="local", help="ray: by a cluster, for large runs")
@@ -147,6 +144,7 @@ def build_parser() -> argparse.ArgumentParser:
     cli_coreset.add(coresets.add_subparsers(required=True, metavar="WHAT", parser_class=_Parser), _command)
     cli_report.add(commands, _command)
     verify.add(commands, _command)
+    sync.add(commands, _command)
     reviews = commands.add_parser("reviews", help="share the review out, see how far it is, bring decisions in")
     kinds = reviews.add_subparsers(required=True, metavar="WHAT", parser_class=_Parser)
     cli_reviewers.add(kinds, _command)
@@ -185,7 +183,7 @@ class _Version(argparse.Action):
     """Looked up only when it is asked for."""
 
     def __call__(self, parser, *_):
-        from lossprint.audit.runs.run import version
+        from lossprint.audit.runs.open import version
 
         print(f"lossprint {version()}")
         parser.exit()
@@ -212,9 +210,13 @@ def _audit(options) -> int:
         return cli_loop.compare(options)
     if options.dataset is None:
         raise LossprintError("expected a DATASET, or --from CLEANED, found neither (see lossprint audit --help)")
+    from lossprint.audit.runs.sync import syncing
     from lossprint.audit.workflow.audit import audit
 
-    with processes.joined(options.device, _told) as world:
+    with (
+        processes.joined(options.device, _told) as world,
+        syncing(options.out, options.sync if world.rank == 0 else None),
+    ):
         run = audit(
             options.dataset,
             options.out,
@@ -262,7 +264,7 @@ def _score(options) -> int:
 
 
 def _app(options) -> int:
-    from lossprint.audit.runs.run import list_runs, open_run
+    from lossprint.audit.runs.open import list_runs, open_run
 
     if (options.run / "run.json").is_file():
         open_run(options.run)  # one that cannot be shown is refused here, not in the browser
@@ -272,7 +274,7 @@ def _app(options) -> int:
 
 
 def _server_command(path: Path, options) -> list[str]:
-    command = [sys.executable, "-m", "lossprint.app.serve", shown(path), "--host", options.host]
+    command = [sys.executable, "-m", "lossprint.app.serve", str(path), "--host", options.host]
     command += ["--port", str(options.port)] + ["--no-browser"] * options.no_browser + ["--insecure"] * options.insecure
     for name in ("roles", "secrets"):
         command += [f"--{name}", str(getattr(options, name))] * (getattr(options, name) is not None)
@@ -294,9 +296,9 @@ def _serve(path: Path, options) -> int:
 
 def _export_findings(options) -> int:
     from lossprint.audit.export import export
-    from lossprint.audit.runs import run as store
+    from lossprint.audit.runs.open import open_run
 
-    run = store.open_run(options.run)
+    run = open_run(options.run)
     frame = export.findings(run)
     export.save(run, frame, options.out)
     print(f"{frame['group'].nunique():,} findings ({len(frame):,} rows) written to {options.out}")
@@ -307,7 +309,7 @@ def _summary(run) -> str:
     """What was found and where to go from here."""
     found = run.manifest["facts"]["find"].get("findings", {})
     counts = ", ".join(f"{count:,} {kind.replace('_', ' ')}" for kind, count in found.items()) or "nothing suspicious"
-    lines = [*run.manifest["dataset"].get("notes", []), f"found: {counts}", f"see it: lossprint app {shown(run.path)}"]
+    lines = [*run.manifest["dataset"].get("notes", []), f"found: {counts}", f"see it: lossprint app {run.path}"]
     return "\n".join(lines)
 
 

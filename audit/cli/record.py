@@ -5,7 +5,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from lossprint.audit.cli.arguments import fraction, natural, positive, written_run
+from lossprint.audit.cli import sync
+from lossprint.audit.cli.arguments import fraction, natural, positive, run_folder
 
 TEXT = (
     "The network at each checkpoint looks at every image; weights are loaded, nothing in a checkpoint is run. "
@@ -32,7 +33,7 @@ def add(commands, command, dataset: str, summary: Callable) -> None:
         "--model", required=True, metavar="MODULE:FUNCTION", help="or small, or a torchvision classifier"
     )
     record.add_argument("--dataset", required=True, metavar="DATASET", help=dataset)
-    record.add_argument("--out", type=written_run, required=True, metavar="RUN", help="the run folder to write")
+    record.add_argument("--out", type=run_folder, required=True, metavar="RUN", help="the run folder to write")
     record.add_argument(
         "--size", type=positive, metavar="PX", help="side of the images; default: their median, at most 224"
     )
@@ -50,6 +51,7 @@ def add(commands, command, dataset: str, summary: Callable) -> None:
     record.add_argument("--curvature-checkpoints", type=natural, metavar="K", help="default: 10; 0 measures none")
     record.add_argument("--val-fraction", type=fraction, metavar="F", help="drawn from train without a val split; 0.1")
     record.add_argument("--resume", action="store_true", help="continue a run that was cut off")
+    sync.add_option(record)
     record.add_argument("--quiet", action="store_true", help="no progress bars")
 
 
@@ -75,25 +77,27 @@ def _positive_channels(text: str) -> tuple[float, ...]:
 
 
 def _record(options) -> int:
+    from lossprint.audit.runs.sync import syncing
     from lossprint.audit.workflow.from_checkpoints import record
 
-    run = record(
-        options.checkpoints,
-        options.model,
-        options.dataset,
-        options.out,
-        size=options.size,
-        mean=options.mean,
-        std=options.std,
-        batch=options.batch,
-        device=options.device,
-        val_fraction=options.val_fraction,
-        curvature_checkpoints=options.curvature_checkpoints,
-        classes=options.classes,
-        weights=options.weights,
-        resume=options.resume,
-        quiet=options.quiet,
-        say=lambda line: print(f"lossprint: {line}", file=sys.stderr),
-    )
+    with syncing(options.out, options.sync):
+        run = record(
+            options.checkpoints,
+            options.model,
+            options.dataset,
+            options.out,
+            size=options.size,
+            mean=options.mean,
+            std=options.std,
+            batch=options.batch,
+            device=options.device,
+            val_fraction=options.val_fraction,
+            curvature_checkpoints=options.curvature_checkpoints,
+            classes=options.classes,
+            weights=options.weights,
+            resume=options.resume,
+            quiet=options.quiet,
+            say=lambda line: print(f"lossprint: {line}", file=sys.stderr),
+        )
     print(options.summary(run))
     return 0

@@ -18,8 +18,8 @@ def add(commands, command) -> None:
 
 def _report(options) -> int:
     from lossprint.audit.report import page as report
-    from lossprint.audit.runs import run as store
+    from lossprint.audit.runs.open import open_run
 
-    out = report.write_report(store.open_run(options.run), options.out, rule=options.apply)
+    out = report.write_report(open_run(options.run), options.out, rule=options.apply)
     print(f"report written to {out} ({out.stat().st_size / 1e6:.1f} MB)")
     return 0

@@ -32,9 +32,9 @@ def add(reviews, command) -> None:
 def _assign(options) -> int:
     from lossprint.audit.review import assigning
     from lossprint.audit.review.reviews import open_reviews
-    from lossprint.audit.runs import run as store
+    from lossprint.audit.runs.open import open_run
 
-    run = store.open_run(options.run)
+    run = open_run(options.run)
     kept = open_reviews(run)
     queue = assigning.queue(run.findings(), options.queue)
     if queue.empty:
@@ -59,9 +59,9 @@ def _assign(options) -> int:
 def _status(options) -> int:
     from lossprint.audit.review import assigning, resolve
     from lossprint.audit.review.reviews import open_reviews
-    from lossprint.audit.runs import run as store
+    from lossprint.audit.runs.open import open_run
 
-    run = store.open_run(options.run)
+    run = open_run(options.run)
     kept = open_reviews(run)
     history = kept.history()
     given = run.samples().set_index("sample")["label"]

@@ -21,7 +21,6 @@ def add(commands, command) -> None:
 def _verify(options) -> int:
     from tqdm import tqdm
 
-    from lossprint.audit.runs.mirror import shown
     from lossprint.audit.runs.verify import WRONG, verify
 
     hidden = options.quiet or not sys.stderr.isatty()
@@ -32,5 +31,5 @@ def _verify(options) -> int:
     counts = ", ".join(f"{found.count(word):,} {word}" for word in WRONG)
     how = "by their sizes" if options.quick else f"by their checksums ({found.size / 1e6:,.1f} MB)"
     verdict = "whole" if found.whole else "not whole"
-    print(f"{shown(options.run)}: {verdict}; {found.compared:,} files compared {how}, {found.read:,} read; {counts}")
+    print(f"{options.run}: {verdict}; {found.compared:,} files compared {how}, {found.read:,} read; {counts}")
     return 0 if found.whole else 2

@@ -27,7 +27,8 @@ import pandas as pd
 from tqdm import tqdm
 
 from lossprint.audit.comparison.cleaned import Cleaned, read_cleaned
-from lossprint.audit.runs.run import Run, open_run
+from lossprint.audit.runs.open import open_run
+from lossprint.audit.runs.run import Run
 from lossprint.audit.system.progress import bar_style
 from lossprint.audit.types import LossprintError
 

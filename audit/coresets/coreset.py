@@ -14,13 +14,14 @@ import pandas as pd
 
 from lossprint.audit.coresets.evaluated import cells, ranked
 from lossprint.audit.coresets.files import Fit, apply, digest, part, read, untouched
-from lossprint.audit.datasets.source import OF_FILES
+from lossprint.audit.datasets.kinds import OF_FILES
 from lossprint.audit.export import outfile
 from lossprint.audit.export.applied import Applied, applied, run_in_record
 from lossprint.audit.export.tree import dataset_root
 from lossprint.audit.review.resolve import resolve
 from lossprint.audit.review.strata import relevant
-from lossprint.audit.runs.run import Run, version
+from lossprint.audit.runs.open import version
+from lossprint.audit.runs.run import Run
 from lossprint.audit.system.csvfile import csv_text
 from lossprint.audit.types import LossprintError, Selection, one_line
 from lossprint.scoring.coresets.coreset import Pool, lacks, select

@@ -32,9 +32,10 @@ from tqdm import tqdm
 from lossprint.audit.coresets import coreset as coresets
 from lossprint.audit.coresets.coreset import Ask
 from lossprint.audit.coresets.evaluated import CELL, cells, text
-from lossprint.audit.datasets.source import csv_rows
+from lossprint.audit.datasets.readers.manifests import csv_rows
 from lossprint.audit.export.applied import Applied, applied
-from lossprint.audit.runs.run import Run, open_run
+from lossprint.audit.runs.open import open_run
+from lossprint.audit.runs.run import Run
 from lossprint.audit.system.csvfile import unguard
 from lossprint.audit.system.progress import bar_style
 from lossprint.audit.training import side_by_side

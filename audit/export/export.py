@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lossprint.audit.datasets.source import DECODED
+from lossprint.audit.datasets.readers.manifests import DECODED
 from lossprint.audit.export import outfile
 from lossprint.audit.export.applied import Applied, elsewhere, need_whole, row_swaps
 from lossprint.audit.export.outfile import PARQUET, save

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from lossprint.audit.datasets.remote import is_table, manifest_of
+from lossprint.audit.datasets.kinds import WORDS
+from lossprint.audit.datasets.readers.manifests import is_table, manifest_of
 from lossprint.audit.export import outfile
 from lossprint.audit.export.applied import Applied, row_swaps
 from lossprint.audit.runs.run import Run
@@ -29,9 +30,7 @@ def original(run: Run) -> Path:
     if kind == "remote" and is_table(source):
         return manifest_of(source) if "://" in source else Path(source)
     if kind != "manifest" or not source:
-        what = {"folder": "a folder of class folders", "torchvision": "a torchvision dataset", "coco": "a COCO file"}
-        what |= {"huggingface": "a Hugging Face dataset", "webdataset": "WebDataset shards", "remote": "a folder"}
-        what = what.get(kind, "none")
+        what = WORDS.get(kind, "none")
         raise LossprintError(
             f"expected a dataset with a CSV or Parquet manifest, found {what} in run {run.path}: export the cleaned "
             "dataset instead"

@@ -17,10 +17,12 @@ import pyarrow as pa
 from lossprint.audit.datasets import tasks
 from lossprint.audit.recording import arriving
 from lossprint.audit.recording.samples import check_same, check_samples, described
-from lossprint.audit.runs import run as store
-from lossprint.audit.runs.mirror import place
+from lossprint.audit.runs.open import create_run, open_run
+from lossprint.audit.runs.run import Run
 from lossprint.audit.runs.tables import OPTIONAL, PART
-from lossprint.audit.system import atomic, processes
+from lossprint.audit.system import locks, processes
+from lossprint.audit.system.atomic import sweep
+from lossprint.audit.system.urls import local
 from lossprint.audit.types import SPLITS, LossprintError
 from lossprint.scoring.trajectory import el2n_norms
 
@@ -71,7 +73,7 @@ class Recorder:
         asked: dict | None = None,
         seed: int = 0,
     ):
-        out = place(out, write=True)
+        out = local(out)
         if recording not in ("eval", "by-product", "imported"):
             raise LossprintError(f"expected recording to be 'eval' or 'by-product', found {recording!r}")
         tasks.check_task(task, label_names)
@@ -83,19 +85,19 @@ class Recorder:
 
         self._alone = ExitStack()  # in the run folder, until `finish`
 
-        def begun() -> store.Run:
+        def begun() -> Run:
             mine = self.world.rank == 0  # the others open what it has made
             if mine:
-                self._alone.enter_context(atomic.writing(Path(out), make=True))
+                self._alone.enter_context(locks.writing(Path(out), make=True))
             if not mine or (resume and (Path(out) / "run.json").exists()):
-                run = store.open_run(out, need=None)
+                run = open_run(out, need=None)
                 check_same(run, said, recording)
                 check_samples(run, table)
                 if mine:
-                    atomic.sweep(run.path)
+                    sweep(run.path)
                     run.drop_unfinished()
             else:
-                run = store.create_run(out, asked or {}, said, seed, recording)
+                run = create_run(out, asked or {}, said, seed, recording)
             if mine and not run.has_samples():  # a run may have been killed before they were written
                 run.write_samples(table, unreadable)
             return run
@@ -144,13 +146,11 @@ class Recorder:
         """What was scored before does not know of what is recorded now."""
         if self.run.stages:
             path, first = self.run.path, self.world.rank == 0
-            self.run = self.world.in_turn(
-                "reopen", lambda: self._reopened() if first else store.open_run(path, need=None)
-            )
+            self.run = self.world.in_turn("reopen", lambda: self._reopened() if first else open_run(path, need=None))
 
-    def _reopened(self) -> store.Run:
+    def _reopened(self) -> Run:
         self._alone.close()
-        self._alone.enter_context(atomic.writing(self.run.path))
+        self._alone.enter_context(locks.writing(self.run.path))
         return self.run.reopen("record")
 
     def update(self, ids, losses, logits=None, labels=None) -> None:
@@ -295,16 +295,16 @@ class Recorder:
     def _label_folders(self) -> list[str]:
         return [tasks.folder(at) for at in range(len(self._names))]
 
-    def finish(self, **facts) -> store.Run:
+    def finish(self, **facts) -> Run:
         """Say that recording is done. `lossprint score RUN`, or `audit.findings.score.score_run`, goes on from here."""
         first, path = self.world.rank == 0, self.run.path
         self.run = self.world.in_turn(
-            "finish", lambda: self._finished(facts) if first else store.open_run(path, need="record")
+            "finish", lambda: self._finished(facts) if first else open_run(path, need="record")
         )
         self._alone.close()
         return self.run
 
-    def _finished(self, facts: dict) -> store.Run:
+    def _finished(self, facts: dict) -> Run:
         checkpoints = self.run.recorded("train")
         if not checkpoints:
             raise LossprintError(f"expected at least one recorded checkpoint in {self.run.path}, found none")

@@ -5,8 +5,9 @@ from pathlib import Path
 import pandas as pd
 
 from lossprint.audit.datasets import tasks
+from lossprint.audit.datasets.media import IMAGES
 from lossprint.audit.datasets.source import SPLIT_NAMES
-from lossprint.audit.runs import run as store
+from lossprint.audit.runs.run import Run
 from lossprint.audit.types import SPLITS, LossprintError
 
 
@@ -83,11 +84,11 @@ def _of_dataset(dataset) -> dict:
         "unreadable": len(dataset.unreadable),
         "notes": list(dataset.notes),
         **({} if dataset.task == "classes" else {"task": dataset.task}),
-        **({} if dataset.media == "image" else {"media": dataset.media}),
+        **({} if dataset.media is IMAGES else {"media": dataset.media.noun}),
     }
 
 
-def check_samples(run: store.Run, table: pd.DataFrame) -> None:
+def check_samples(run: Run, table: pd.DataFrame) -> None:
     """An image that became unreadable between two parts of a run would leave a gap in it."""
     if run.has_samples() and sorted(run.samples()["sample"]) != sorted(table["sample"]):
         raise LossprintError(
@@ -96,7 +97,7 @@ def check_samples(run: store.Run, table: pd.DataFrame) -> None:
         )
 
 
-def check_same(run: store.Run, described: dict, recording: str) -> None:
+def check_same(run: Run, described: dict, recording: str) -> None:
     """A run is continued on the data and with the kind of losses that it began with, or not at all."""
     before = run.manifest["dataset"]
     if before.get("fingerprint") != described.get("fingerprint") or before["classes"] != described["classes"]:

@@ -4,7 +4,6 @@ import math
 import shlex
 from pathlib import Path
 
-from lossprint.audit.datasets.turns import worded
 from lossprint.audit.report.decided import outcome
 from lossprint.audit.report.facts import Facts, digest
 from lossprint.audit.report.found import MANY, TEXTS, looked_for
@@ -30,9 +29,8 @@ from lossprint.audit.report.html import (
 from lossprint.audit.report.left import span
 from lossprint.audit.review import span_counts
 from lossprint.audit.review.queues import SPANS
-from lossprint.audit.runs.run import version
+from lossprint.audit.runs.open import record_command, version
 from lossprint.audit.scores import SCORES
-from lossprint.audit.training.checkpoints import record_command
 from lossprint.audit.types import KINDS
 
 CLASSES = 60  # rows of the table of classes
@@ -54,7 +52,7 @@ def dataset_name(of: Facts) -> str:
 
 
 def head(of: Facts) -> str:
-    what = "a video dataset" if of.only_frames else worded("an image dataset", of.noun)
+    what = "a video dataset" if of.only_frames else of.media.worded("an image dataset")
     return (
         f"<h1>Audit report: {name(dataset_name(of), 120)}</h1>"
         f'<p class="lead">An audit of the labels of {what} with Lossprint {text(version(), 30)}, as of '
@@ -241,12 +239,12 @@ def how(of: Facts) -> str:
             f"<i>loss</i> on every {of.noun} was written down: how surprised it was by the given label. Clear "
             f"{of.noun}s are learned early, hard ones late, and wrongly labelled ones hardly ever, or only by heart. "
             f"{of.noun.capitalize()}s are ranked by this; what a label ought to be is for people to decide. Copies are "
-            f"found by comparing the {'words' if of.noun == 'text' else 'pictures'} themselves."
+            f"found by comparing the {of.media.content} themselves."
         ),
         _over_time(of),
         facts(
             [
-                ("Losses recorded", worded(RECORDED.get(manifest.get("recording"), "in an unknown way"), of.noun)),
+                ("Losses recorded", of.media.worded(RECORDED.get(manifest.get("recording"), "in an unknown way"))),
                 ("Checkpoints", f"{checkpoints:,}"),
                 ("Network", text(asked["model"], 60) if asked.get("model") else "the user’s own"),
                 ("Epochs", text(asked["epochs"], 20) if asked.get("epochs") else ""),
@@ -347,12 +345,7 @@ def limits(of: Facts) -> str:
         names = listed([name(one, 40) for one in few], 6)
         said.append(f"<b>Few validation {of.noun}s</b> (under 10) make scores noisy in these classes: {names}.")
     if of.run.has_duplicates():
-        said.append(
-            "<b>Not every copy is found.</b> Texts that say the same in other words are no copies to it."
-            if of.noun == "text"
-            else "<b>Not every copy is found.</b> Copies that were turned, turned upside down or cropped are mostly "
-            "missed, and different pictures of one patient, object or scene are no copies to it."
-        )
+        said.append(f"<b>Not every copy is found.</b> {of.media.missed}")
     said.append(
         f"<b>The {of.noun}s are the only evidence.</b> What is not in them, such as a history, a pathology report or "
         "who belongs to which group, was not looked at; neither was whether the dataset is fit or fair for a purpose."

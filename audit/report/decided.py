@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from lossprint.audit.datasets.turns import worded
+from lossprint.audit.datasets.media import Media
 from lossprint.audit.report import spans
 from lossprint.audit.report.facts import ROWS, Facts
 from lossprint.audit.report.found import TEXTS
@@ -57,7 +57,7 @@ def decided(of: Facts) -> str:
     """The section: what holds, by whom, and what it does to the classes; `every_change` lists the changes."""
     if of.standing.empty:
         empty = "Nobody has decided on an image yet, so this report tells what the network suspects, and nothing else."
-        return section("decided", "What was decided, and by whom", p(worded(empty, of.noun)))
+        return section("decided", "What was decided, and by whom", p(of.media.worded(empty)))
     rows = of.standing.drop_duplicates(["finding", "sample", "reviewer", "role"], keep="last")
     return section(
         "decided",
@@ -328,7 +328,7 @@ def agreement(of: Facts) -> str:
         "Reviewer agreement",
         p(f"{shared}more reviewers, independently of what holds in the end.", agree),
         p(*said),
-        _measures(found, of.noun),
+        _measures(found, of.media),
         _agreement_of(found, of.noun),
         _pairs(found, of.noun),
         p(
@@ -339,13 +339,13 @@ def agreement(of: Facts) -> str:
     )
 
 
-def _measures(found, noun: str) -> str:
+def _measures(found, media: Media) -> str:
     meanings = (
         (
             "Same answer",
             found.raw,
             True,
-            worded("Of two reviewers’ answers about an image, the share that is equal.", noun),
+            media.worded("Of two reviewers’ answers about an image, the share that is equal."),
         ),
         (found.name, found.kappa, False, "Agreement beyond chance: 1 is perfect, 0 is what chance would give."),
         ("Krippendorff’s alpha", found.alpha, False, "The same, for any number of reviewers and missing answers."),
@@ -354,7 +354,7 @@ def _measures(found, noun: str) -> str:
         [title, _value(one, share), _interval(one, share), f"{one.items:,}", meaning + _reason(one)]
         for title, one, share, meaning in meanings
     ]
-    head = ["Measure", ">Value", ">90 % interval", f">{noun.capitalize()}s", "What it means"]
+    head = ["Measure", ">Value", ">90 % interval", f">{media.noun.capitalize()}s", "What it means"]
     return table("How far reviewers agree", head, lines, "words")
 
 

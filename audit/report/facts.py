@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from lossprint.audit.datasets.turns import noun_of
+from lossprint.audit.datasets.media import Media, media_of
 from lossprint.audit.export.applied import applied
 from lossprint.audit.review import assigning, span_counts, stopping
 from lossprint.audit.review.queues import SPANS
@@ -69,9 +69,13 @@ class Facts:
     sequences: int
 
     @property
+    def media(self) -> Media:
+        return media_of(self.run.manifest["dataset"])
+
+    @property
     def noun(self) -> str:
         """What one sample is: image or text."""
-        return noun_of(self.run.manifest["dataset"])
+        return self.media.noun
 
     @property
     def reviewers(self) -> list[str]:

@@ -5,7 +5,6 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from lossprint.audit.datasets.turns import worded
 from lossprint.audit.report import spans
 from lossprint.audit.report.facts import MEMBERS, Facts
 from lossprint.audit.report.html import NBSP, SPLITS, name, p, path, plural, section, table, text
@@ -67,9 +66,9 @@ def found(of: Facts, pictures: Pictures) -> str:
     kinds = [kind for kind in KINDS if (of.progress["kind"] == kind).any()]
     parts = [p(*_not_found(of, kinds))]
     if kinds:
-        parts.append(_counts(of, kinds, pictures.noun))
+        parts.append(_counts(of, kinds))
     if pictures.missing and kinds:
-        gone = worded("The images are not where the audit found them, so they are not shown here.", pictures.noun)
+        gone = of.media.worded("The images are not where the audit found them, so they are not shown here.")
         parts.append(p(gone, kind="note"))
     for kind in kinds:
         if kind in SPANS:
@@ -106,7 +105,7 @@ def _not_found(of: Facts, kinds: list[str]) -> list[str]:
     return said
 
 
-def _counts(of: Facts, kinds: list[str], noun: str) -> str:
+def _counts(of: Facts, kinds: list[str]) -> str:
     images = of.findings.groupby("kind", observed=True)["sample"].nunique()
     rows = []
     for kind in kinds:
@@ -115,14 +114,14 @@ def _counts(of: Facts, kinds: list[str], noun: str) -> str:
         rows.append([TEXTS[kind][0], f"{row['of']:,}", f"{images[kind]:,}", f"{row['reviewed']:,}", f"{rest:,}"])
     return table(
         "Findings of each kind, and how many were reviewed",
-        ["Kind", ">Findings", worded(">Images", noun), ">Reviewed", ">Not reviewed"],
+        ["Kind", ">Findings", of.media.worded(">Images"), ">Reviewed", ">Not reviewed"],
         rows,
     )
 
 
-def _heading(of: Facts, kind: str, shown: int, more: str = "", noun: str = "image") -> str:
+def _heading(of: Facts, kind: str, shown: int, more: str = "") -> str:
     total = int(of.progress.loc[of.progress["kind"] == kind, "of"].iloc[0])
-    title, one, meaning = (worded(words, noun) for words in TEXTS[kind])
+    title, one, meaning = map(of.media.worded, TEXTS[kind])
     which = f"The {shown} most severe of {total:,} are shown." if shown < total else ""
     head = f'<h3 id="{kind}">{title}</h3>'
     return head + p(f"<b>{plural(total, one, MANY.get(kind, ''))}.</b> {meaning}", more, which, kind="lead-in")
@@ -139,13 +138,13 @@ def _singles(of: Facts, pictures: Pictures, kind: str) -> str:
     key = ""
     if drawn and top:
         key = p(
-            f'<span class="swatch"></span> The {pictures.noun}’s <i>loss print</i>: how surprised the network was by '
+            f'<span class="swatch"></span> The {of.noun}’s <i>loss print</i>: how surprised the network was by '
             f"the given label at each of {plural(len(of.prints.checkpoints), 'checkpoint')} (bottom: not at all; top: "
-            f'{top:.1f}{NBSP}nats). <span class="swatch mean"></span> The mean of the {of.prints.of} {pictures.noun}s '
+            f'{top:.1f}{NBSP}nats). <span class="swatch mean"></span> The mean of the {of.prints.of} {of.noun}s '
             "with that label. Where the first stays far above the second, the network never accepted the label.",
             kind="note",
         )
-    return f'{_heading(of, kind, len(rows), noun=pictures.noun)}<ul class="cards">{cards}</ul>{key}'
+    return f'{_heading(of, kind, len(rows))}<ul class="cards">{cards}</ul>{key}'
 
 
 def _top(of: Facts, samples: Iterable[int]) -> float:
@@ -196,7 +195,7 @@ def _groups(of: Facts, pictures: Pictures, kind: str) -> str:
     rows = of.worst[of.worst["kind"] == kind]
     groups = list(rows.groupby("rank", sort=True))
     items = "".join(f"<li>{_group(of, pictures, group)}</li>" for _, group in groups)
-    return f'{_heading(of, kind, len(groups), _odd(of, kind), pictures.noun)}<ul class="groups">{items}</ul>'
+    return f'{_heading(of, kind, len(groups), _odd(of, kind))}<ul class="groups">{items}</ul>'
 
 
 def _odd(of: Facts, kind: str) -> str:
@@ -225,7 +224,7 @@ def _group(of: Facts, pictures: Pictures, group: pd.DataFrame) -> str:
             f'{p(label)}{p(path(row["path"]))}<p class="said">{said(of, sample)}</p></figcaption></figure>'
         )
     more = len(group) - MEMBERS
-    rest = p(f"and {plural(more, f'further {pictures.noun}')} of this group", kind="note") if more > 0 else ""
+    rest = p(f"and {plural(more, f'further {of.noun}')} of this group", kind="note") if more > 0 else ""
     labels, splits = known["label"].nunique(), known["split"].nunique()
     notes = [words for words, odd in (("conflicting labels", labels > 1), ("in several splits", splits > 1)) if odd]
     head = p(f'<span class="tag out">{" · ".join(notes)}</span>' if notes else "The same label: one copy is enough.")

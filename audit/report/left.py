@@ -6,7 +6,6 @@ from dataclasses import replace
 import pandas as pd
 
 from lossprint.audit.comparison import compare as loop
-from lossprint.audit.datasets.turns import worded
 from lossprint.audit.report import spans
 from lossprint.audit.report.facts import Facts
 from lossprint.audit.report.html import (
@@ -44,7 +43,7 @@ def left(of: Facts) -> str:
         "left",
         "Errors found, and errors left",
         p(
-            worded("An error is an image whose label the reviewers changed or which they left out. ", of.noun)
+            of.media.worded("An error is an image whose label the reviewers changed or which they left out. ")
             + "The 90 % intervals are made so that nine in ten of them hold the true value; they take the reviewers at "
             "their word."
         ),

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from PIL import Image
 
 from lossprint.audit.datasets import turns
-from lossprint.audit.datasets.dataset import image_reader, text_reader
-from lossprint.audit.datasets.turns import noun_of
+from lossprint.audit.datasets.dataset import sample_reader
+from lossprint.audit.datasets.media import media_of
 from lossprint.audit.report.html import text
 from lossprint.audit.runs.run import Run
 from lossprint.audit.types import LossprintError
@@ -36,13 +36,10 @@ class Pictures:
     def __init__(self, run: Run, paths: dict[int, str], cards: list[int], small: list[int]):
         self.paths = paths
         about = run.manifest["dataset"]
-        source, self.noun = about.get("source"), noun_of(about)
+        self.media = media_of(about)
         wanted = list(dict.fromkeys([*cards, *small]))
         try:
-            if self.noun == "text":
-                reader = text_reader(source, about.get("fingerprint"))
-            else:
-                reader = image_reader(source) if source else None
+            reader = sample_reader(about) if about.get("source") else None
         except LossprintError:  # the dataset is not on this machine (any more)
             reader = None
         big = set(cards)
@@ -84,8 +81,7 @@ class Pictures:
         """`label` is what the dataset says the image shows."""
         where = text(self.paths.get(sample, sample))
         if found is None:
-            what = "no text" if self.noun == "text" else "no picture"
-            return f'<span class="gone" role="img" aria-label="{where}: not available">{what}</span>'
+            return f'<span class="gone" role="img" aria-label="{where}: not available">{self.media.gone}</span>'
         if found.turns:
             said = "".join(
                 f"<b>{text(role)}</b>" * bool(role) + f'<p dir="auto">{text(words, 500)}</p>'

@@ -11,20 +11,14 @@ import pandas as pd
 from tqdm import tqdm
 
 from lossprint.audit.datasets import dataset as datasets
-from lossprint.audit.runs import run as store
+from lossprint.audit.datasets.media import TEXTS
+from lossprint.audit.runs.run import Run
 from lossprint.audit.types import LossprintError
 from lossprint.scoring import duplicates
 from lossprint.scoring.near_texts import near_texts
 
 DRAWS = 1  # of curvature at each checkpoint, fresh at each: more checkpoints rank better than more draws
 THUMB = 32  # px, side of the grey images that near duplicates are confirmed on
-
-
-def begun(out: Path) -> LossprintError:
-    """The fault that a run is there already."""
-    return LossprintError(
-        f"expected a new folder for the run, found a run at {out}: add --resume to continue it, or choose another --out"
-    )
 
 
 def refuse_changed(out: Path, before: dict, given: dict, options: dict[str, str] | None = None) -> None:
@@ -69,15 +63,15 @@ def curvature_at(checkpoint: int, network, batches: Iterable, seed: int, device:
     return pd.DataFrame({"sample": measured.samples, **{name: getattr(measured, name) for name in names}})
 
 
-def write_duplicates(run: store.Run, loaded: datasets.Loaded, vectors: np.ndarray | None) -> None:
+def write_duplicates(run: Run, loaded: datasets.Loaded, vectors: np.ndarray | None) -> None:
     """Exact pairs from the digests, near pairs from embedding (if any), spectrum and pixels; of texts from words."""
     ids = loaded.dataset.samples["sample"].to_numpy(np.int64)
     frames = []
     for group in duplicates.exact_pairs(loaded.digests):
         first, second = np.triu_indices(len(group), 1)
         frames.append(_pair_frame(ids[group[first]], ids[group[second]], "exact", np.ones(len(first))))
-    if loaded.dataset.media == "text":
-        read, paths = loaded.dataset.origin.text, loaded.dataset.samples["path"].tolist()
+    if loaded.dataset.media is TEXTS:
+        read, paths = loaded.dataset.origin.read, loaded.dataset.samples["path"].tolist()
         near = near_texts(map(read, paths), lambda at: read(paths[at]))
     else:
         near = duplicates.near_pairs(vectors, grey(thumbs(loaded)))

@@ -26,13 +26,15 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
-from lossprint.audit.datasets.source import DECODED
-from lossprint.audit.runs.run import VIDEO_FRAMES, refuse_others, version
+from lossprint.audit.datasets.kinds import kind_of
+from lossprint.audit.datasets.readers.manifests import DECODED
+from lossprint.audit.runs.open import refuse_others, version
+from lossprint.audit.runs.run import VIDEO_FRAMES
 from lossprint.audit.system.atomic import write_bytes, write_text
 from lossprint.audit.system.csvfile import write_csv
 from lossprint.audit.system.progress import bar_style
 from lossprint.audit.types import LossprintError, one_line
-from lossprint.audit.video.segments import COPY, Segments, is_segments, ranges, read_segments, read_video
+from lossprint.audit.video.segments import COPY, Segments, ranges, read_segments, read_video
 
 EXTENSIONS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg")
 # What FFmpeg may take a file for, and that it may open nothing else: a playlist named .mp4 could name any file or host.
@@ -67,7 +69,7 @@ def asked(dataset: str, rate: float | None) -> dict:
     """
     if rate is not None and not 0 < rate <= FASTEST:
         raise LossprintError(f"expected a rate over 0 and up to {FASTEST} frames a second, found {rate}")
-    if is_segments(dataset):
+    if kind_of(dataset).name == "segments":
         return {"rate": rate}
     if rate is not None:
         raise LossprintError(
@@ -82,7 +84,7 @@ def prepared(dataset: str, out: str | Path, rate: float | None = None, quiet: bo
     What an earlier, killed call decoded whole is kept. In a run that has begun, the frames are those that it began
     with. Raises LossprintError, before any network is trained, for bad segments and bad videos.
     """
-    if not is_segments(dataset):
+    if kind_of(dataset).name != "segments":
         return dataset
     path, folder = Path(dataset).expanduser().absolute(), Path(out).absolute() / VIDEO_FRAMES
     manifest = folder / "labels.csv"

@@ -15,15 +15,16 @@ from tqdm import tqdm
 
 from lossprint.audit.datasets import dataset as datasets
 from lossprint.audit.datasets import kinds
+from lossprint.audit.datasets.media import Media
 from lossprint.audit.findings import engines
 from lossprint.audit.findings.find import find_run
 from lossprint.audit.findings.score import score_run
 from lossprint.audit.recording.imported import read_losses
 from lossprint.audit.recording.recorder import Recorder
-from lossprint.audit.runs import run as store
-from lossprint.audit.runs.mirror import place
+from lossprint.audit.runs.open import how_far, needs_audit, open_run, refuse_run
+from lossprint.audit.runs.run import STAGES, Run
 from lossprint.audit.system import processes as distributed
-from lossprint.audit.system.atomic import writes
+from lossprint.audit.system.locks import writes
 from lossprint.audit.system.progress import bar_style
 from lossprint.audit.training import stages
 from lossprint.audit.types import LossprintError
@@ -44,7 +45,7 @@ DEFAULTS = {
 FRAME_DEFAULTS = {"epochs": 12, "folds": 4}
 
 
-@writes("out")
+@writes(lambda dataset, out, **_: out)
 def audit(
     dataset: str,
     out: str | Path,
@@ -62,7 +63,7 @@ def audit(
     compiled: bool = False,
     resume: bool = False,
     quiet: bool = False,
-) -> store.Run:
+) -> Run:
     """Record, measure curvature, embed, score and find. None stands for the default, or on resume for what was asked.
 
     `seeds` trainings with the seeds that follow make the ranking of label errors steadier, `folds` of two and more rank
@@ -75,7 +76,6 @@ def audit(
     In several processes (torch.distributed), as many as there are now, they train, record and measure together, see
     `train`; rank 0 alone embeds, scores and finds, and the others return the run as far as they have seen it.
     """
-    out = place(out, write=True)
     world = distributed.opened()
     quiet = quiet or world.rank > 0
     given = {
@@ -91,7 +91,7 @@ def audit(
         **decode.asked(dataset, rate),
     }
     asked = _asked(Path(out), given, resume)
-    _refuse_texts(dataset, kinds.is_texts(dataset))
+    _refuse_texts(dataset, kinds.kind_of(dataset).media)
     from lossprint.audit.training import (
         models,  # torch only once the cheap checks have passed
         train,
@@ -100,14 +100,14 @@ def audit(
     models.check_model(asked["model"])
     device = train.pick_device(device)
     if resume and (Path(out) / "run.json").is_file():
-        run = store.open_run(out, need=None)
-        if run.stages == list(store.STAGES):
+        run = open_run(out, need=None)
+        if run.stages == list(STAGES):
             return run
     else:
         asked["precision"] = train.pick_precision(precision, device)
     source = world.in_turn("videos", lambda: decode.prepared(asked["dataset"], out, asked.get("rate"), quiet))
     loaded, size = load({**asked, "dataset": source}, quiet)
-    _refuse_texts(dataset, loaded.dataset.media == "text")
+    _refuse_texts(dataset, loaded.dataset.media)
     asked = settled(asked, loaded.dataset.samples)
     refuse_inside(Path(out), loaded.dataset)
     models.build_model(asked["model"], len(loaded.dataset.classes), size)  # one that does not fit leaves no run behind
@@ -140,7 +140,7 @@ def audit(
     return find_run(score_run(run))
 
 
-def audit_demo(out: str | Path, quiet: bool = False) -> store.Run:
+def audit_demo(out: str | Path, quiet: bool = False) -> Run:
     """Audit the embedded demo dataset; a run that is there already is continued, or used as it is."""
     demo = importlib.resources.files("lossprint.assets") / "demo" / "labels.csv"
     return audit(str(demo), out, resume=True, quiet=quiet)
@@ -148,7 +148,7 @@ def audit_demo(out: str | Path, quiet: bool = False) -> store.Run:
 
 def audit_video_demo(
     out: str | Path, quiet: bool = False, *, sequences: int = 24, length: int = 200, epochs: int | None = None
-) -> store.Run:
+) -> Run:
     """Audit made-up videos with planted errors; a run that is there already is continued, or used as it is.
 
     `sequences` videos of about `length` frames each, and their manifest, are made in OUT-frames, beside the run.
@@ -167,14 +167,10 @@ def audit_video_demo(
     return audit(str(videos / "labels.csv"), out, epochs=epochs, resume=True, quiet=quiet)
 
 
-@writes("out")
-def import_losses(
-    losses: str | Path, dataset: str, out: str | Path, quiet: bool = False, task: str = "classes"
-) -> store.Run:
+@writes(lambda losses, dataset, out, *_, **__: out)
+def import_losses(losses: str | Path, dataset: str, out: str | Path, quiet: bool = False, task: str = "classes") -> Run:
     """A run from losses of `task` that the user recorded: all but curvature, embedding and what rests on them."""
-    out = place(out, write=True)
-    if (Path(out) / "run.json").exists():
-        raise LossprintError(f"expected a new folder for the run, found a run at {out}: choose another --out")
+    refuse_run(out)
     loaded, _ = load({"dataset": dataset, "model": "small", "val_fraction": 0.1, "seed": 0, "task": task}, quiet)
     parts = read_losses(losses, loaded.dataset.samples, loaded.dataset.classes, loaded.dataset.task)
     asked = {"dataset": absolute(dataset), "losses": absolute(losses)}
@@ -186,24 +182,23 @@ def import_losses(
     return find_run(score_run(run))
 
 
-@writes("path")
+@writes(lambda path, *_, **__: path)
 def score(
     path: str | Path,
     engine: str = "local",
     memory: float | None = None,
     workers: int | None = None,
     quiet: bool = False,
-) -> store.Run:
+) -> Run:
     """Score and find again from what is recorded. In a Recorder's run, look for duplicates the first time.
 
     `engine` is local or ray, `memory` the bytes that each process may take for scoring, `workers` the processes that
     Ray starts on this machine. See `engines` and `score_run`.
     """
     engines.check(engine, workers)
-    path = place(path, write=True)
-    run = store.open_run(path, need="record")
-    if store.unmeasured(run):
-        raise LossprintError(f"expected a whole run, found one half written at {path}: {store.how_far(run)}")
+    run = open_run(path, need="record")
+    if needs_audit(run):
+        raise LossprintError(f"expected a whole run, found one half written at {path}: {how_far(run)}")
     if not run.has_duplicates() and run.manifest["dataset"].get("source"):
         _look_for_duplicates(run)
     with engines.start(engine, workers) as started:
@@ -211,7 +206,7 @@ def score(
     return find_run(run)
 
 
-def _look_for_duplicates(run: store.Run) -> None:
+def _look_for_duplicates(run: Run) -> None:
     """Duplicates among the images of a run whose losses came from the user's own loop, if they are still there."""
     try:
         loaded, _ = load({**DEFAULTS, "dataset": run.manifest["dataset"]["source"], "task": run.task}, quiet=True)
@@ -224,7 +219,7 @@ def _look_for_duplicates(run: store.Run) -> None:
 # ---------------------------------------------------------------------------------------------- stages
 
 
-def _measure_curvature(run: store.Run, inputs, asked: dict, device: str, quiet: bool) -> store.Run:
+def _measure_curvature(run: Run, inputs, asked: dict, device: str, quiet: bool) -> Run:
     """Curvature of the training samples at K checkpoints spread over training, one file each and process."""
     from lossprint.audit.training import models, train
 
@@ -256,7 +251,7 @@ def _counted(batches, bar, processes: int):
         bar.update(min(len(batch[0]) * processes, bar.total - bar.n))
 
 
-def _embed(run: store.Run, inputs, loaded: datasets.Loaded, asked: dict, device: str, quiet: bool) -> store.Run:
+def _embed(run: Run, inputs, loaded: datasets.Loaded, asked: dict, device: str, quiet: bool) -> Run:
     """The last checkpoint's embedding of every sample, the duplicates among them, and videos looked at over time."""
     from lossprint.audit.training import models, train
 
@@ -281,7 +276,7 @@ def load(asked: dict, quiet: bool) -> tuple[datasets.Loaded, int]:
     """Open and decode the dataset once; the side in pixels at which the network sees it, 0 of texts."""
     task = asked.get("task", "classes")
     dataset = datasets.open_dataset(asked["dataset"], asked["val_fraction"], asked["seed"], check=False, task=task)
-    if dataset.media == "text":
+    if not dataset.media.trained:
         return datasets.load(dataset), 0
     from lossprint.audit.training.models import proxy_size
 
@@ -290,8 +285,8 @@ def load(asked: dict, quiet: bool) -> tuple[datasets.Loaded, int]:
     return stages.decoded(dataset, size, quiet), size
 
 
-def _refuse_texts(dataset: str, texts: bool) -> None:
-    if texts:
+def _refuse_texts(dataset: str, media: Media) -> None:
+    if not media.trained:
         raise LossprintError(
             f"expected images to train on, found texts in {dataset}, for which there is no training built in: record "
             "the losses in your own loop with Recorder(RUN, DATASET) and `lossprint score RUN`, or `lossprint import` "
@@ -331,7 +326,7 @@ def inputs_again(
     Raises LossprintError where the dataset at `asked["dataset"]` has not all of them any more, or others.
     """
     loaded, size = load(asked, quiet)
-    _refuse_texts(asked["dataset"], loaded.dataset.media == "text")
+    _refuse_texts(asked["dataset"], loaded.dataset.media)
     there = loaded.dataset.samples
     ids = samples["sample"].to_numpy(np.int64)
     at = pd.Index(there["sample"]).get_indexer(ids)
@@ -358,7 +353,7 @@ def inputs_again(
 def _asked(out: Path, given: dict, resume: bool) -> dict:
     """What this run is to do; on resume what it was begun with, which the options given now must not contradict."""
     if (out / "run.json").is_file() and resume:
-        before = store.open_run(out, need=None).manifest["asked"]
+        before = open_run(out, need=None).manifest["asked"]
         if "epochs" not in before:
             made = "of imported losses" if "losses" in before else "recorded by a Recorder in another loop"
             made = "recorded from saved checkpoints" if "checkpoints" in before else made
@@ -366,8 +361,7 @@ def _asked(out: Path, given: dict, resume: bool) -> dict:
         before = {**DEFAULTS, **before}  # what a run of an earlier version could not be asked
         stages.refuse_changed(out, before, given, {"dataset": "the dataset"})
         return before
-    if (out / "run.json").is_file():
-        raise stages.begun(out)
+    refuse_run(out, resumable=True)
     chosen = {name: DEFAULTS.get(name) for name in given if name not in FRAME_DEFAULTS}
     return chosen | {name: value for name, value in given.items() if value is not None or name in FRAME_DEFAULTS}
 

@@ -19,8 +19,9 @@ from lossprint.audit.datasets import dataset as datasets
 from lossprint.audit.findings.find import find_run
 from lossprint.audit.findings.score import score_run
 from lossprint.audit.recording.recorder import Recorder
-from lossprint.audit.runs import run as store
-from lossprint.audit.system.atomic import writes
+from lossprint.audit.runs.open import open_run, refuse_others, refuse_run
+from lossprint.audit.runs.run import STAGES, Run
+from lossprint.audit.system.locks import writes
 from lossprint.audit.system.progress import bar_style
 from lossprint.audit.training import checkpoints as files
 from lossprint.audit.training import stages
@@ -32,7 +33,7 @@ LARGEST = 224  # px, side of images that a network of the user's own gets, unles
 TRIED = 512  # training images on which the last checkpoint is tried out
 
 
-@writes("out")
+@writes(lambda checkpoints, model, dataset, out, **_: out)
 def record(
     checkpoints: str | Path,
     model: str,
@@ -51,7 +52,7 @@ def record(
     resume: bool = False,
     quiet: bool = False,
     say: Callable[[str], None] = lambda line: None,
-) -> store.Run:
+) -> Run:
     """Record every sample at each checkpoint of a folder, measure curvature, embed, score and find.
 
     `checkpoints`, see `checkpoints.find_checkpoints`; `model`, see `networks.find_builder`. Without a transform of the
@@ -98,8 +99,8 @@ def _asked(out: Path, given: dict, saved: list[files.Saved], resume: bool) -> di
         chosen = {name: DEFAULTS.get(name) if value is None else value for name, value in given.items()}
         return chosen | {"seed": DEFAULTS["seed"], "files": listed}
     if not resume:
-        raise stages.begun(out)
-    before = store.open_run(out, need=None).manifest["asked"]
+        refuse_run(out, resumable=True)
+    before = open_run(out, need=None).manifest["asked"]
     if "checkpoints" not in before:
         raise LossprintError(f"expected a run made by record, found another at {out}: choose another --out")
     stages.refuse_changed(out, before, given, {"network": "--model"})
@@ -123,16 +124,16 @@ class _Recording:
         self.build = networks.find_builder(model)  # what is cheap to find out comes first
         self.device = train.pick_device(device)
 
-    def run(self, notes: list[str], say: Callable[[str], None]) -> store.Run:
-        run = store.open_run(self.out, need=None) if (self.out / "run.json").is_file() else None
+    def run(self, notes: list[str], say: Callable[[str], None]) -> Run:
+        run = open_run(self.out, need=None) if (self.out / "run.json").is_file() else None
         todo = [one for one in self.saved if run is None or one.number not in run.recorded("train")]
-        if run is not None and not todo and run.stages == list(store.STAGES):
+        if run is not None and not todo and run.stages == list(STAGES):
             return run
         if run is None:
-            store.refuse_others(self.out)
+            refuse_others(self.out)
         asked = self.asked
         dataset = datasets.open_dataset(asked["dataset"], asked["val_fraction"], asked["seed"], check=False)
-        if dataset.media == "text":
+        if not dataset.media.trained:
             raise LossprintError(
                 f"expected a dataset of images with one class each, found texts in {asked['dataset']}: record them in "
                 "your own loop with Recorder(RUN, DATASET)"
@@ -286,7 +287,7 @@ class _Recording:
 
         return tqdm(total=total, unit="img", desc=name, disable=self.quiet, **bar_style())
 
-    def _record(self, recorder: Recorder, module, inputs, todo: list[files.Saved], accuracy: float) -> store.Run:
+    def _record(self, recorder: Recorder, module, inputs, todo: list[files.Saved], accuracy: float) -> Run:
         import torch
 
         from lossprint.audit.training import train
@@ -314,7 +315,7 @@ class _Recording:
             facts["input"] = list(inputs.made.shape)
         return recorder.finish(**facts, files=[[one.number, one.name] for one in self.saved])
 
-    def _measure(self, run: store.Run, module, inputs) -> store.Run:
+    def _measure(self, run: Run, module, inputs) -> Run:
         """Curvature of the training samples at K checkpoints spread over the training, as `audit` measures it."""
         began, chosen = time.perf_counter(), stages.spread(self.saved, self.asked["curvature_checkpoints"])
         measured = set(run.curvature_recorded())  # of fewer checkpoints, where further ones were added to a whole run
@@ -334,7 +335,7 @@ class _Recording:
             draws=stages.DRAWS if chosen else 0,
         )
 
-    def _embed(self, run: store.Run, module, inputs, loaded: datasets.Loaded, embeds: bool) -> store.Run:
+    def _embed(self, run: Run, module, inputs, loaded: datasets.Loaded, embeds: bool) -> Run:
         """The last checkpoint's embedding of every sample, if the network has one, and the duplicates."""
         from lossprint.audit.training import train
 

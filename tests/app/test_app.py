@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 import streamlit as st
+from app_pages import NAMES, assert_whole, open_page, said
 from helpers import make_run
-from streamlit.testing.v1 import AppTest
 
 from lossprint.app import data, main
 from lossprint.app.questions import keeping
@@ -20,8 +20,6 @@ from lossprint.app.views.overview import suggest
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.scores import SCORES
 from lossprint.audit.types import LossprintError
-
-NAMES = [page[0] for page in main.PAGES]
 
 
 @pytest.fixture(autouse=True)
@@ -34,27 +32,6 @@ def fresh_caches():
 @pytest.fixture
 def run(tmp_path):
     return make_run(tmp_path / "one")
-
-
-def open_page(name: str, runs, monkeypatch, **params) -> AppTest:
-    monkeypatch.setenv("LOSSPRINT_RUNS", str(runs))
-    app = AppTest.from_string(f"from lossprint.app import main\nmain.main({name!r})", default_timeout=30)
-    for key, value in params.items():
-        if key in ("open", "finding"):
-            app.query_params[key] = value
-        else:  # AppTest does not fill a widget that is bound to the URL; test_browser.py opens real links
-            app.session_state[key] = value
-    return app.run()
-
-
-def said(app: AppTest) -> str:
-    parts = [*app.title, *app.markdown, *app.caption, *app.error, *app.warning, *app.subheader]
-    return "\n".join(str(element.value) for element in parts)
-
-
-def assert_whole(app: AppTest) -> None:
-    assert not app.exception
-    assert [error.value for error in app.error] == []
 
 
 @pytest.mark.parametrize("name", NAMES)

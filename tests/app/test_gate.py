@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from helpers import make_run
+from helpers import in_a_thread, make_run
 
 from lossprint.app import serve
 from lossprint.app.access import gate, login, roles
@@ -176,7 +176,7 @@ def ask(hosts, mine=None, kind="http", path="/", method="GET", **headers):
 
     pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
     scope = {"type": kind, "path": path, "method": method, "headers": pairs, "query_string": b""}
-    asyncio.run(gate.Gate(app, hosts=hosts, origin=mine)(scope, None, send))
+    in_a_thread(asyncio.run, gate.Gate(app, hosts=hosts, origin=mine)(scope, None, send))
     ask.sent = sent
     return sent[0].get("status", sent[0].get("code"))
 

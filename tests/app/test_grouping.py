@@ -15,7 +15,7 @@ from lossprint.audit.export.applied import applied
 from lossprint.audit.export.export import changes
 from lossprint.audit.findings import find
 from lossprint.audit.review.reviews import open_reviews
-from lossprint.audit.runs.run import open_run
+from lossprint.audit.runs.open import open_run
 
 
 def planted(pairs: list[tuple], labels: list[str], splits: list[str] | None = None, categorical: bool = False):

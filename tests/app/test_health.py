@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import streamlit as st
+from app_pages import assert_whole, open_page, said
 from helpers import make_run
 from streamlit.testing.v1 import AppTest
-from test_app import assert_whole, open_page, said
 
 from lossprint.app import data
 from lossprint.app.charts import classes

@@ -8,7 +8,7 @@ from lossprint.app import data
 from lossprint.app.questions import asking
 from lossprint.app.shared import decide
 from lossprint.app.views import review
-from lossprint.audit.runs.run import open_run
+from lossprint.audit.runs.open import open_run
 
 
 class Reviewer:

@@ -15,7 +15,8 @@ from lossprint.audit.coresets import coreset as coresets
 from lossprint.audit.export.applied import applied
 from lossprint.audit.report.page import write_report
 from lossprint.audit.review.reviews import open_reviews
-from lossprint.audit.runs.run import Run, open_run
+from lossprint.audit.runs.open import open_run
+from lossprint.audit.runs.run import Run
 
 pytestmark = MARKS
 SCRIPT = "<script>window.__planted='script'</script>"

@@ -10,7 +10,7 @@ from helpers import digests, free_port, make_run
 from oidc import ROLES, Cookies, Raw, app, provider, registered, write_secrets
 
 from lossprint.audit.review.reviews import open_reviews
-from lossprint.audit.runs.run import open_run
+from lossprint.audit.runs.open import open_run
 
 # The provider is behind on what its own library calls deprecated.
 pytestmark = [*MARKS, pytest.mark.filterwarnings("ignore::DeprecationWarning")]

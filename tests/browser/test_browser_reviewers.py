@@ -15,7 +15,7 @@ from lossprint.audit.export import export
 from lossprint.audit.export.applied import applied
 from lossprint.audit.review import resolve
 from lossprint.audit.review.reviews import open_reviews
-from lossprint.audit.runs.run import open_run
+from lossprint.audit.runs.open import open_run
 
 pytestmark = MARKS
 

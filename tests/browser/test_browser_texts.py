@@ -9,7 +9,7 @@ from browser import MARKS, address, caption, check_access, download, eventually,
 from helpers import free_port
 
 from lossprint.audit.review.reviews import open_reviews
-from lossprint.audit.runs.run import open_run
+from lossprint.audit.runs.open import open_run
 
 pytestmark = MARKS
 MARKUP = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>'

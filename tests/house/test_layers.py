@@ -59,6 +59,8 @@ def test_imports_without_torch(module):
 
 @pytest.mark.parametrize("folder", ["scoring", "audit", "app", "assets", "benchmarks", "docs", "examples", "tests"])
 def test_files_stay_readable(folder):
-    """No file over about 400 lines: above 450 one has more than one responsibility."""
+    """No file over about 400 lines: above 450 one has more than one responsibility, or its docstring says why not."""
     for file in (ROOT / folder).rglob("*.py"):
-        assert len(file.read_text().splitlines()) <= 450, file
+        text = file.read_text()
+        limit = 600 if "Longer than other files" in (ast.get_docstring(ast.parse(text)) or "") else 450
+        assert len(text.splitlines()) <= limit, file

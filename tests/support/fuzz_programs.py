@@ -23,7 +23,8 @@ from lossprint.app import main as main_of_app
 from lossprint.app.access import roles as access
 from lossprint.audit.cli import main as cli
 from lossprint.audit.review.reviews import open_reviews
-from lossprint.audit.runs import run as store
+from lossprint.audit.runs.open import how_far, list_runs, open_run
+from lossprint.audit.runs.run import Run
 from lossprint.audit.scores import SCORES
 from lossprint.audit.types import DECISIONS, KINDS
 from lossprint.scoring.coresets.methods import METHODS
@@ -122,9 +123,9 @@ def _runs(folder: Path, damage) -> Check:
         shutil.rmtree(run, ignore_errors=True)
         shutil.copytree(made.path, run)
         damage(rng, run)
-        refused(lambda: store.list_runs(folder))
-        opened: list[store.Run] = []
-        if not refused(lambda: opened.append(store.open_run(run, rng.choice(("find", None))))):
+        refused(lambda: list_runs(folder))
+        opened: list[Run] = []
+        if not refused(lambda: opened.append(open_run(run, rng.choice(("find", None))))):
             read_all(opened[0])
         what = rng.choice((*EXPORTS, "report", "score", "status", "assign"))
         place = out / "file"
@@ -147,7 +148,7 @@ def _runs(folder: Path, damage) -> Check:
     return check
 
 
-def read_all(run: store.Run) -> None:
+def read_all(run: Run) -> None:
     """Call every reader of a run; each may refuse, in one line."""
     tables = ("samples", "scores", "findings", "pairs", "frames", "spans", "unreadable", "duplicates", "curvature")
     for name in (*tables, "embeddings", "timeline", "saved_checkpoints", "recorded", "curvature_recorded", "known"):
@@ -157,7 +158,7 @@ def read_all(run: store.Run) -> None:
         for checkpoint in run.recorded(split):
             refused(lambda split=split, checkpoint=checkpoint: run.part(split, checkpoint).to_pandas())
     refused(run.read_state)
-    assert_one_line(store.how_far(run))
+    assert_one_line(how_far(run))
 
 
 # ------------------------------------------------------------------------------------------------ command line
@@ -228,7 +229,7 @@ def _within(folder: Path):
 
 
 @contextmanager
-def _nothing_heavy(run: store.Run):
+def _nothing_heavy(run: Run):
     """Training and serving replaced by a run that is there, sockets by a refusal."""
     import socket
 

@@ -22,7 +22,7 @@ from torch import nn
 
 from lossprint.audit.cli import main as cli
 from lossprint.audit.recording.recorder import Recorder
-from lossprint.audit.runs import run as store
+from lossprint.audit.runs.run import Run
 from lossprint.audit.system import processes
 from lossprint.audit.training import train
 from lossprint.audit.training.models import build_model
@@ -145,14 +145,14 @@ def audit(kill: str, arguments: list[str]) -> int:
     """kill: NAME-CHECKPOINT, the method of a Run that rank 0 does not live to call for this checkpoint; or nothing."""
     name, _, checkpoint = kill.partition("-")
     if checkpoint and os.environ["RANK"] == "0":
-        before = getattr(store.Run, name)
+        before = getattr(Run, name)
 
         def write(run, *given, **more):
             if given[name == "write_part"] == int(checkpoint):
                 os.kill(os.getpid(), signal.SIGKILL)
             return before(run, *given, **more)
 
-        setattr(store.Run, name, write)
+        setattr(Run, name, write)
     return cli.main(["audit", *arguments])
 
 

@@ -10,7 +10,6 @@ from lossprint.app import data
 from lossprint.app.shared import decide, parts
 from lossprint.app.views.loop import charts
 from lossprint.audit.comparison import compare as loop
-from lossprint.audit.runs.mirror import shown
 
 HOW = """
 **Three versions of the training split** train the same network: the labels as *given*, as *cleaned* by the decisions,
@@ -65,7 +64,7 @@ def _empty(loaded: data.Loaded, table: pd.DataFrame | None) -> None:
         )
         parts.link("review", "Start the review", "rule")
         return
-    if loaded.noun == "text":
+    if not loaded.media.trained:
         text = (
             "There is no training of texts built in: export the cleaned labels, train your own model on both, compare."
         )
@@ -80,7 +79,7 @@ def _empty(loaded: data.Loaded, table: pd.DataFrame | None) -> None:
 
 
 def _commands(loaded: data.Loaded) -> None:
-    run = shown(loaded.run.path.resolve())
+    run = str(loaded.run.path.resolve())
     cleaned = loaded.run.exports.resolve() / "cleaned.csv"
     words = [["export", "cleaned", run, "--out", cleaned], ["audit", "--from", cleaned, "--out", run]]
     st.code("\n".join(shlex.join(["lossprint", *map(str, line)]) for line in words), language=None, wrap_lines=True)

@@ -370,7 +370,7 @@ def _gallery(loaded: data.Loaded, rows: np.ndarray, per_page: int) -> None:
         )
         st.caption(
             "Most suspicious label first, then highest CSL. The bar is the label error. "
-            + parts.worded(loaded, "Click an image to see why.")
+            + loaded.media.worded("Click an image to see why.")
         )
 
 

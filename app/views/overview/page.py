@@ -92,7 +92,7 @@ def _cards(loaded: data.Loaded) -> None:
     grid = st.grid(len(shown), min_column_width=165, gap="small", border=True)
     for kind, page, icon in shown:
         title, meaning = story.KIND[kind]
-        meaning = parts.worded(loaded, meaning)
+        meaning = loaded.media.worded(meaning)
         if kind == "label_error" and not loaded.labelled:
             title, meaning = f"Suspicious {loaded.noun}s", "Their loss stayed far above that of the others."
         row = progress.loc[kind]

@@ -19,7 +19,8 @@ from lossprint.audit.coresets.coreset import Ask
 from lossprint.audit.coresets.evaluate import SAME
 from lossprint.audit.export.applied import applied
 from lossprint.audit.review.reviews import open_reviews
-from lossprint.audit.runs import run as store
+from lossprint.audit.runs.open import open_run
+from lossprint.audit.runs.run import Run
 from lossprint.audit.training import models, side_by_side, train
 from lossprint.audit.types import LossprintError
 from lossprint.audit.workflow import audit as workflow
@@ -115,7 +116,7 @@ class _Bar:
 
 
 def test_cut_off_it_goes_on_and_comes_to_the_same(run, monkeypatch, tmp_path):
-    whole = store.open_run(shutil.copytree(run.path, tmp_path / "whole"))
+    whole = open_run(shutil.copytree(run.path, tmp_path / "whole"))
     asked = (["random", "cld"], [0.25, 0.5])
     expected = evaluate.evaluate(whole, *asked, seeds=2, **QUICK)
     first = Fits(monkeypatch, until=1)
@@ -247,11 +248,12 @@ def hears_ctrl_c():
     signal.signal(signal.SIGINT, before)
 
 
+@pytest.mark.proof
 @pytest.mark.usefixtures("hears_ctrl_c")
 def test_in_processes_it_comes_to_the_same_and_survives_a_lost_one_and_a_stop(run, monkeypatch, tmp_path):
     """Real processes, begun three times: one is killed, Ctrl-C is pressed, and the third time all goes well."""
     options = QUICK | {"jobs": 2, "seeds": 2, "steps": 20}
-    alone = store.open_run(shutil.copytree(run.path, tmp_path / "alone"))
+    alone = open_run(shutil.copytree(run.path, tmp_path / "alone"))
     with monkeypatch.context() as patch:  # as many threads as each of two processes gets
         patch.setattr(side_by_side, "_in_processes", lambda plan, todo, jobs, threads, bar: _by_one(plan, todo, bar))
         expected = evaluate.evaluate(alone, ["random", "cld"], [0.5], **options)
@@ -383,7 +385,7 @@ def test_what_a_run_has_not_is_one_line_before_anything_is_trained(run, monkeypa
     def told(run) -> str:
         return one_line(evaluate.evaluate, run, ["random"], [0.5], **QUICK)
 
-    nowhere = store.Run(run.path, run.manifest | {"dataset": run.manifest["dataset"] | {"source": None}})
+    nowhere = Run(run.path, run.manifest | {"dataset": run.manifest["dataset"] | {"source": None}})
     assert "expected a run whose images are known" in told(nowhere)
     run.write_samples(samples[samples["split"] == "train"], run.unreadable())
     assert "expected validation or test samples to judge on" in told(run)

@@ -10,7 +10,6 @@ from lossprint.audit.cli import export as cli_export
 from lossprint.audit.cli import main as cli
 from lossprint.audit.export import outfile
 from lossprint.audit.review.reviews import open_reviews
-from lossprint.audit.runs import run as store
 from lossprint.audit.types import LossprintError
 
 
@@ -27,7 +26,7 @@ def run(made, tmp_path, monkeypatch):
         reviews.add(finding="label_error:1", sample=1, decision="accept", new_label="shirt", reviewer=who)
     reviews.add(finding="outlier:5", sample=5, decision="unsure", reviewer="ann")
     reviews.add(finding="label_error:4", sample=4, decision="relabel", new_label="bag", reviewer="ann")
-    monkeypatch.setattr(store, "open_run", lambda path: run)
+    monkeypatch.setattr("lossprint.audit.runs.open.open_run", lambda path: run)
     return run
 
 

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from test_sharding import differences, nasty_run, scored
+from nasty_runs import differences, nasty_run, scored
 
 from lossprint.audit.findings import engines, sharding
 from lossprint.audit.runs.run import Run
@@ -29,6 +29,21 @@ def cluster(tmp_path_factory):
     assert not ray.is_initialized()
 
 
+def test_workers_do_what_they_are_given(cluster):
+    """The smoke of what follows, which runs among the proofs."""
+
+    def add(job, shard):
+        if shard < 0:
+            raise LossprintError("expected a shard, found none")
+        return job + shard
+
+    assert sorted(cluster.map(add, [1, 2, 3, 4], 10)) == [11, 12, 13, 14]
+    assert cluster.peaks and not any(process.endswith(f":{os.getpid()}") for process in cluster.peaks)
+    with pytest.raises(LossprintError, match=r"^expected a shard, found none$"):
+        list(cluster.map(add, [1, -1], 10))
+
+
+@pytest.mark.proof
 @pytest.mark.parametrize("kind", ["plain", "folds"])
 def test_equal_to_the_local_engine(kind, cluster, tmp_path, monkeypatch):
     run = nasty_run(tmp_path, kind)
@@ -53,6 +68,7 @@ def dying(mark: Path, function):
     return call
 
 
+@pytest.mark.proof
 def test_a_shard_of_a_lost_worker_is_done_again(cluster, tmp_path, monkeypatch):
     monkeypatch.setattr(sharding, "MANY", 100)  # so that shards are gone through twice
     run = nasty_run(tmp_path)
@@ -67,6 +83,7 @@ def test_a_shard_of_a_lost_worker_is_done_again(cluster, tmp_path, monkeypatch):
     assert len(set(killed)) == 2 and os.getpid() not in killed
 
 
+@pytest.mark.proof
 def test_a_fault_of_a_worker_is_one_line(cluster, tmp_path, monkeypatch):
     run = nasty_run(tmp_path)
 
@@ -100,6 +117,7 @@ sys.exit(cli.main(sys.argv[1:]))
 """
 
 
+@pytest.mark.proof
 def test_a_stopped_command_leaves_the_run_as_it_was_and_no_process_behind(tmp_path):
     run = nasty_run(tmp_path)
     before = (run.path / "run.json").read_bytes()

@@ -2,12 +2,12 @@
 
 import re
 import shutil
-from html.parser import HTMLParser
 
 import numpy as np
 import pandas as pd
 import pytest
 from helpers import at_home, digests, make_run
+from html_page import Page
 
 from lossprint.audit.cli import main as cli
 from lossprint.audit.cli import report as cli_report
@@ -17,59 +17,12 @@ from lossprint.audit.report import svg
 from lossprint.audit.report.html import css_string, day, listed, percent, text
 from lossprint.audit.report.pictures import TINY, picture
 from lossprint.audit.review.reviews import open_reviews
-from lossprint.audit.runs import run as store
+from lossprint.audit.runs.open import open_run
+from lossprint.audit.runs.run import Run
 from lossprint.audit.types import Finding, LossprintError
 from lossprint.scoring.intervals import Interval
 
 HOSTILE = "</style></title><script>window.hacked=1</script>"
-VOID = {"meta", "img", "br", "path", "circle"}
-INLINE = {"bdi", "b", "i", "span", "small", "code", "a", "time"}
-
-
-class Page(HTMLParser):
-    """Checks that tags are balanced, and keeps what a reader and a browser would care for."""
-
-    def __init__(self, html: str):
-        super().__init__(convert_charrefs=True)
-        self.open, self.tags, self.words, self.rows, self.row = [], [], [], [], None
-        self.feed(html)
-        self.close()
-        assert not self.open, self.open
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        if tag not in INLINE:
-            self.handle_data(" ")
-        if tag == "tr":
-            self.row = []
-        if tag in ("td", "th"):
-            self.row.append("")
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag, tag
-        if tag not in INLINE:
-            self.handle_data(" ")
-        if tag == "tr":
-            self.rows.append([" ".join(cell.split()) for cell in self.row])
-            self.row = None
-
-    def handle_data(self, data):
-        if self.open and self.open[-1] not in ("style", "title"):
-            self.words.append(data)
-            if self.row:
-                self.row[-1] += data
-
-    @property
-    def text(self) -> str:
-        return " ".join("".join(self.words).split())
-
-    def all(self, tag: str) -> list[dict]:
-        return [attrs for name, attrs in self.tags if name == tag]
 
 
 def read(run, **how) -> Page:
@@ -257,7 +210,7 @@ def test_it_is_complete_in_itself_and_says_what_its_pictures_show(decided):
 
 def test_same_run_same_decisions_same_bytes(decided, tmp_path):
     first = report.report_bytes(decided)
-    assert report.report_bytes(store.open_run(decided.path)) != b"" and report.report_bytes(decided) == first
+    assert report.report_bytes(open_run(decided.path)) != b"" and report.report_bytes(decided) == first
     open_reviews(decided).add(finding="outlier:5", sample=5, decision="keep", reviewer="Ann")
     assert report.report_bytes(decided) != first
 
@@ -266,7 +219,7 @@ def test_hostile_text_stays_text(tmp_path):
     home = make_run(tmp_path, classes=(HOSTILE, "a\u202eb & <b>", "plain"), train=12)
     run = at_home(tmp_path)
     (tmp_path / "data").rename(tmp_path / "data<img src=x onerror=alert(1)>")
-    run = store.Run(run.path, {**home.manifest, "dataset": {**home.manifest["dataset"], "source": HOSTILE + "/x.csv"}})
+    run = Run(run.path, {**home.manifest, "dataset": {**home.manifest["dataset"], "source": HOSTILE + "/x.csv"}})
     kept = open_reviews(run)
     for who in (HOSTILE, '" onload="alert(1)'):
         kept.add(
@@ -290,7 +243,7 @@ def test_missing_images_are_said_to_be_missing(decided):
     page = read(decided)
     assert not page.all("img") and "The images are not where the audit found them" in page.text
     assert "images/train_001.png: not available" in [one.get("aria-label") for one in page.all("span")]
-    gone = store.Run(decided.path, {**decided.manifest, "dataset": {**decided.manifest["dataset"], "source": None}})
+    gone = Run(decided.path, {**decided.manifest, "dataset": {**decided.manifest["dataset"], "source": None}})
     assert "not known" in read(gone).text
 
 
@@ -315,7 +268,7 @@ def test_runs_that_lack_things(tmp_path):
         "facts": {},
         "versions": {},
     }
-    page = read(store.Run(run.path, manifest))
+    page = read(Run(run.path, manifest))
     assert "Looked for, and none found: doubtful labels." in page.text
     assert "Not looked for, as the run has not what it takes: exact duplicates, near duplicates, outliers." in page.text
     assert "lossprint import 'my losses.npz' --dataset" in page.text and "Nothing was flagged." in page.text
@@ -376,7 +329,7 @@ def test_the_command(decided, tmp_path, capsys, monkeypatch):
     cli_report.add(parser.add_subparsers(required=True), cli._command)
     out = tmp_path / "r.html"
     options = parser.parse_args(["report", str(decided.path), "--out", str(out), "--apply", "majority"])
-    monkeypatch.setattr(store, "open_run", lambda path: decided)
+    monkeypatch.setattr("lossprint.audit.runs.open.open_run", lambda path: decided)
     assert options.call(options) == 0
     assert capsys.readouterr().out.startswith(f"report written to {out} (0.")
     assert "what more than half" in out.read_text()

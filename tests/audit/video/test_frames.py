@@ -15,7 +15,7 @@ from lossprint.audit.cli.main import main
 from lossprint.audit.export import exchange, export, manifests
 from lossprint.audit.export.applied import applied
 from lossprint.audit.review.reviews import open_reviews
-from lossprint.audit.runs.run import open_run
+from lossprint.audit.runs.open import open_run
 from lossprint.audit.runs.tables import FRAMES, SPANS
 from lossprint.audit.types import LossprintError
 from lossprint.audit.video import spans

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import streamlit as st
+from app_pages import assert_whole, open_page, said
 from helpers import at_home
-from test_app import assert_whole, open_page, said
-from test_report import Page
+from html_page import Page
 from videos import make_video_run
 
 from lossprint.app import data, main
@@ -21,7 +21,7 @@ from lossprint.audit.report import page as report
 from lossprint.audit.report import svg
 from lossprint.audit.review import assigning, queues, span_counts
 from lossprint.audit.review.reviews import open_reviews
-from lossprint.audit.runs.run import open_run
+from lossprint.audit.runs.open import open_run
 from lossprint.audit.types import LossprintError
 from lossprint.audit.video import spans
 from lossprint.audit.workflow import audit as workflow

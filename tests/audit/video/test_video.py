@@ -3,41 +3,23 @@
 import json
 import os
 import shutil
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from films import film
 from PIL import Image
 
 from lossprint.audit.cli import main as cli
 from lossprint.audit.datasets.dataset import open_dataset
 from lossprint.audit.export.applied import applied
-from lossprint.audit.runs import run as store
+from lossprint.audit.runs.open import open_run
 from lossprint.audit.types import LossprintError
 from lossprint.audit.video import decode
 from lossprint.audit.video.segments import corrected_segments
 
 av = pytest.importorskip("av")
-
-
-def film(file: Path, pictures: int = 60, fps: int = 20, size=(54, 32), codec="mpeg4", times=None, draw=None) -> Path:
-    """A video whose picture i shows i in binary, in bars. times: milliseconds of each picture, for a varying rate."""
-    with av.open(str(file), "w") as container:
-        stream = container.add_stream(codec, rate=fps)
-        stream.width, stream.height, stream.pix_fmt, stream.gop_size = *size, "yuv420p", 10
-        if times is not None:
-            stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)
-        for i in range(pictures):
-            bars = np.repeat([255 * (i >> bit & 1) for bit in range(6)], -(-size[0] // 6))[: size[0], None]
-            shown = np.broadcast_to(bars.astype(np.uint8), (size[1], size[0], 3)) if draw is None else draw(i)
-            frame = av.VideoFrame.from_ndarray(shown, format="rgb24")
-            if times is not None:
-                frame.pts, frame.time_base = times[i], Fraction(1, 1000)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-    return file
 
 
 def number(file: Path) -> int:
@@ -117,7 +99,7 @@ def test_frames_in_no_segment_are_left_out_and_said(films, tmp_path):
 
 
 def open_dataset_notes(run: Path) -> str:
-    from lossprint.audit.datasets.source import read_manifest
+    from lossprint.audit.datasets.readers.manifests import read_manifest
 
     return "; ".join(read_manifest(run / "frames" / "labels.csv").notes)
 
@@ -316,7 +298,7 @@ def test_an_audit_of_videos(tmp_path, capsys):
     command = ["audit", str(path), "--out", str(out), "--rate", "8", "--epochs", "1", "--curvature-checkpoints", "0"]
     assert cli.main([*command, "--folds", "0", "--device", "cpu", "--quiet"]) == 0
     assert "decoded 4 videos at 8 frames a second: 64 frames" in capsys.readouterr().out
-    run = store.open_run(out)
+    run = open_run(out)
     assert run.manifest["asked"]["rate"] == 8 and run.manifest["asked"]["dataset"] == str(path)
     assert run.manifest["dataset"]["source"] == str(out / "frames" / "labels.csv")
     assert json.loads((out / "run.json").read_text())["dataset"]["source"] == "frames/labels.csv"
@@ -327,7 +309,7 @@ def test_an_audit_of_videos(tmp_path, capsys):
     assert cli.main(["audit", str(path), "--out", str(out), "--resume", "--rate", "2"]) == 2
     assert "--rate 8" in capsys.readouterr().err
 
-    moved = store.open_run(out.rename(tmp_path / "moved"))
+    moved = open_run(out.rename(tmp_path / "moved"))
     assert Path(moved.manifest["dataset"]["source"]) == tmp_path / "moved" / "frames" / "labels.csv"
     table = applied(moved).table
     table.loc[(table["sequence"] == "q") & table["given_frame"].isin((8, 9)), ["label", "change"]] = "sew", "relabelled"
@@ -357,4 +339,4 @@ def test_a_killed_audit_goes_on(tmp_path, monkeypatch):
     assert cli.main([*command, "--resume"]) == 2
     path.write_text(whole)
     assert cli.main([*command, "--resume"]) == 0
-    assert len(store.open_run(out).samples()) == 48
+    assert len(open_run(out).samples()) == 48

@@ -22,8 +22,8 @@ from safetensors.torch import load_file, save_file
 
 from lossprint.audit import LossprintError, open_run
 from lossprint.audit.cli import main as cli
+from lossprint.audit.runs.open import record_command
 from lossprint.audit.runs.run import STAGES
-from lossprint.audit.training.checkpoints import record_command
 from lossprint.audit.workflow.audit import audit, score
 from lossprint.audit.workflow.from_checkpoints import record
 

@@ -6,10 +6,10 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-from test_video import film
+from films import film
 
 from lossprint.audit.cli.main import main
-from lossprint.audit.runs.run import open_run
+from lossprint.audit.runs.open import open_run
 from lossprint.audit.workflow import audit as workflow
 from lossprint.audit.workflow import procedural
 
