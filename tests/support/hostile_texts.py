@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from fuzz_programs import assert_known, command, parsers
+from fuzz_programs import assert_known, command
 from fuzz_targets import assert_one_line, refused
 from helpers import make_run
 from hostile import Case, must_refuse
@@ -129,14 +129,13 @@ NUMBER_COLUMNS = {"severity", "score", "cld", "label_quality", "start", "end"}
 
 
 def exports(run: store.Run, folder: Path) -> list[tuple[list[str], Path]]:
-    """(arguments, file) of each `lossprint export` that there is, by the parser itself: a new one is tried as well."""
+    """(arguments, file) of each `lossprint export` that there is, by the program itself: a new one is tried as well."""
     folder.mkdir(exist_ok=True)
     known = {"labelstudio": ".json"}
     more = {
         "coreset": ["--method", "random", "--fraction", "0.9", "--manifest", str(run.path.parent / "data" / "core.csv")]
     }
-    kinds = next(one for one in parsers(cli.build_parser()) if one.prog.endswith(" export"))
-    names = next(action.choices for action in kinds._actions if isinstance(action.choices, dict))
+    names = cli.program.commands["export"].commands
     assert {"cleaned", "coreset", "findings", "manifest", "changes", "cleanlab", "segments"} <= set(names)
     return [([name, *more.get(name, [])], folder / f"{name}{known.get(name, '.csv')}") for name in names]
 

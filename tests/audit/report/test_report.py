@@ -169,7 +169,7 @@ def test_agreement_and_what_is_open(decided):
 
 
 def test_the_random_checks_give_the_errors_left(run):
-    of = report.report_facts.gather(run, open_reviews(run))
+    of = report.facts.gather(run, open_reviews(run))
     assert of.stop.rest_left is None
     from lossprint.audit.review.strata import asked
 
@@ -180,7 +180,7 @@ def test_the_random_checks_give_the_errors_left(run):
         [{"finding": f"audit:{one}", "sample": one, "decision": what, "reviewer": "Ann"} for one, what in rows]
     )
     page = read(run)
-    found = report.report_facts.gather(run, open_reviews(run)).stop
+    found = report.facts.gather(run, open_reviews(run)).stop
     row = next(row for row in page.rows if row[0] == "Flagged by nothing")
     assert row[1:4] == [f"{len(rest):,}", "80", "1"]
     assert row[5] == (
@@ -372,12 +372,9 @@ def test_not_into_a_folder_of_class_folders(tmp_path):
 
 
 def test_the_command(decided, tmp_path, capsys, monkeypatch):
-    parser = cli._Parser(prog="lossprint")
-    cli_report.add(parser.add_subparsers(required=True), cli._command)
     out = tmp_path / "r.html"
-    options = parser.parse_args(["report", str(decided.path), "--out", str(out), "--apply", "majority"])
-    monkeypatch.setattr(store, "open_run", lambda path: decided)
-    assert options.call(options) == 0
+    monkeypatch.setattr(cli_report, "open_run", lambda path: decided)
+    assert cli.main(["report", str(decided.path), "--out", str(out), "--apply", "majority"]) == 0
     assert capsys.readouterr().out.startswith(f"report written to {out} (0.")
     assert "what more than half" in out.read_text()
 
