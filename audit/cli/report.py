@@ -15,7 +15,7 @@ from lossprint.audit.runs.run import open_run
 @opt.rule
 def report(run: Path, out: Path, apply: str) -> None:
     """One HTML file: what was audited, found, decided, and what is left."""
-    from lossprint.audit.report.page import write_report
+    from lossprint.audit.report.write import write_report
 
     out = write_report(open_run(run), out, rule=apply)
     print(f"report written to {out} ({out.stat().st_size / 1e6:.1f} MB)")

@@ -11,7 +11,6 @@ from PIL import Image
 from lossprint.audit.datasets import turns
 from lossprint.audit.datasets.dataset import image_reader, text_reader
 from lossprint.audit.datasets.turns import noun_of
-from lossprint.audit.report.html import text
 from lossprint.audit.runs.run import Run
 from lossprint.audit.types import LossprintError
 
@@ -73,27 +72,6 @@ class Pictures:
     def missing(self) -> bool:
         """Whether none of the images or texts could be read."""
         return not self.cards and not self.small
-
-    def card(self, sample: int, label: str) -> str:
-        return self._img(self.cards.get(sample), sample, label)
-
-    def thumb(self, sample: int, label: str) -> str:
-        return self._img(self.small.get(sample), sample, label)
-
-    def _img(self, found: Picture | None, sample: int, label: str) -> str:
-        """`label` is what the dataset says the image shows."""
-        where = text(self.paths.get(sample, sample))
-        if found is None:
-            what = "no text" if self.noun == "text" else "no picture"
-            return f'<span class="gone" role="img" aria-label="{where}: not available">{what}</span>'
-        if found.turns:
-            said = "".join(
-                f"<b>{text(role)}</b>" * bool(role) + f'<p dir="auto">{text(words, 500)}</p>'
-                for role, words in found.turns
-            )
-            return f'<div class="text">{said}</div>'
-        tiny = ' class="tiny"' if found.tiny else ""
-        return f'<img{tiny} src="{found.uri}" alt="{where}, labelled {text(label, 60)}">'
 
 
 def _read(reader: Callable[[str], Image.Image | str], path: str | None) -> Image.Image | str | None:

@@ -36,7 +36,7 @@ def test_the_wheel_holds_code_demo_and_app(wheel):
     for needed in (
         "lossprint/scoring/trajectory.py",
         "lossprint/scoring/coresets/methods.py",
-        "lossprint/audit/cli.py",
+        "lossprint/audit/cli/main.py",
         "lossprint/audit/review/migrations/env.py",
         "lossprint/audit/review/migrations/versions/v0002_reviewers.py",
         "lossprint/audit/review/migrations/versions/v0003_frames.py",
@@ -49,7 +49,7 @@ def test_the_wheel_holds_code_demo_and_app(wheel):
     assert sum(name.startswith("lossprint/assets/demo/images/") for name in names) == 5000
     held = zipfile.ZipFile(wheel).read("lossprint/assets/demo/labels.csv")
     assert held == (ROOT / "assets" / "demo" / "labels.csv").read_bytes()
-    for folder in ("app/elements", "app/views"):
+    for folder in ("app/elements", "app/views", "audit/report"):
         ours = {f"lossprint/{file.relative_to(ROOT)}" for file in (ROOT / folder).iterdir() if file.is_file()}
         assert ours <= set(names)
     assert all(name.startswith("lossprint") for name in names), "nothing of ours lies beside the package"

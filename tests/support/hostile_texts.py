@@ -18,7 +18,7 @@ from lossprint.audit.cli import main as cli
 from lossprint.audit.datasets import dataset as datasets
 from lossprint.audit.datasets import source as sources
 from lossprint.audit.datasets.images import reason
-from lossprint.audit.report import page as report
+from lossprint.audit.report import write as report
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs import run as store
 from lossprint.audit.system.csvfile import csv_text, unguard

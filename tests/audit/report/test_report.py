@@ -3,6 +3,7 @@
 import re
 import shutil
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,10 +13,10 @@ from helpers import at_home, digests, make_run
 from lossprint.audit.cli import main as cli
 from lossprint.audit.cli import report as cli_report
 from lossprint.audit.comparison import compare as loop
-from lossprint.audit.report import page as report
 from lossprint.audit.report import svg
-from lossprint.audit.report.html import css_string, day, listed, percent, text
+from lossprint.audit.report import write as report
 from lossprint.audit.report.pictures import TINY, picture
+from lossprint.audit.report.words import css_string, day, listed, name, percent, text
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs import run as store
 from lossprint.audit.types import Finding, LossprintError
@@ -390,9 +391,9 @@ def test_a_half_written_run_is_refused(tmp_path):
 
 
 def test_text_and_numbers():
-    assert text("a <b>\n\x00 " + "x" * 200, 20) == "a &lt;b&gt; \ufffd " + "x" * 11 + "…"
+    assert text("a <b>\n\x00 " + "x" * 200, 20) == "a <b> \ufffd " + "x" * 11 + "…"
     assert css_string('a"</style>') == '"a\\000022\\00003c\\00002fstyle\\00003e"'
-    assert day("2026-03-01T10:00:00+00:00") == "1\xa0March 2026" and day("<soon>") == "&lt;soon&gt;"
+    assert day("2026-03-01T10:00:00+00:00") == "1\xa0March 2026" and day("<soon>") == "<soon>"
     assert [percent(one) for one in (0, 0.004, 0.0994, 0.0996, 1)] == [
         "0\xa0%",
         "0.4\xa0%",
@@ -401,6 +402,17 @@ def test_text_and_numbers():
         "100\xa0%",
     ]
     assert listed([]) == "" and listed(["a"]) == "a" and listed(["a", "b", "c"], 2) == "a and 2 others"
+    assert listed(["<a>", name("<b>")]) == "&lt;a&gt; and <bdi>&lt;b&gt;</bdi>"
+
+
+def test_a_template_escapes_whatever_it_is_given():
+    template = report._environment().from_string("{{ value }}|{{ value|name }}|{{ value|path }}|{{ 12345 }}")
+    hostile = "<b>\x00\u202e'&"
+    shown = "&lt;b&gt;\ufffd\ufffd&#39;&amp;"
+    assert template.render(value=hostile) == f'{shown}|<bdi>{shown}</bdi>|<bdi class="path">{shown}</bdi>|12,345'
+    for file in Path(report.__file__).parent.glob("*.j2"):
+        text = file.read_text(encoding="utf-8")
+        assert not re.search(r"\|\s*safe|autoescape|Markup", text), f"{file.name} lets something past the escaping"
 
 
 def test_drawings_break_at_gaps_and_stay_in_their_frame():

@@ -17,8 +17,9 @@ from lossprint.app.shared import detail, story
 from lossprint.app.views.classes import health
 from lossprint.app.views.overview import suggest
 from lossprint.audit.cli import main as cli
-from lossprint.audit.report import page as report
 from lossprint.audit.report import svg
+from lossprint.audit.report import write as report
+from lossprint.audit.report.facts import Place
 from lossprint.audit.review import assigning, queues, span_counts
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs.run import open_run
@@ -222,7 +223,7 @@ def test_names_of_videos_stay_text_in_the_report(run):
 
 
 def test_a_segments_place_lies_in_its_drawing():
-    drawn = svg.place_in_video(200, 50, 100, 75, np.array([0, 75, 150]), "video: frames 50 to 99")
+    drawn = svg.place_in_video(Place(200, 50, 100, 75, np.array([0, 75, 150]), (0, 199)), "video: frames 50 to 99")
     assert "M160.0 1H320.0V15H160.0Z" in drawn and "M240.0 0V16" in drawn and 'aria-label="video: frames' in drawn
 
 
