@@ -101,7 +101,7 @@ class Facts:
         """When the state was reached that the report tells: the last row of the history, else the run's creation."""
         return str(self.history["at"].iloc[-1]) if len(self.history) else str(self.run.manifest.get("created", ""))
 
-    @property
+    @cached_property
     def by_segment(self) -> pd.Series:
         """Which of `changed` a decision on a stretch of video has changed, (N,) bool."""
         kind = self.changed["finding"].astype(object).str.split(":", n=1).str[0]
@@ -219,12 +219,12 @@ class Facts:
     def segment_counts(self) -> pd.DataFrame:
         return span_counts.counts(self.spans, self.outcomes)
 
-    @property
+    @cached_property
     def answers(self) -> pd.DataFrame:
         """The last answer of each reviewer to each question, in each role."""
         return self.standing.drop_duplicates(["finding", "sample", "reviewer", "role"], keep="last")
 
-    @property
+    @cached_property
     def about_segments(self) -> pd.Series:
         """Which of `answers` are about a segment of video."""
         return self.answers["finding"].astype(object).str.split(":", n=1).str[0].isin(SPANS)

@@ -162,7 +162,7 @@ def read_all(run: store.Run) -> None:
 
 def arguments(folder: Path) -> Check:
     """Options and values of all commands, in right and in wrong places. What would train or serve is replaced."""
-    for name in ("coresets", "evaluate", "from_checkpoints", "loop", "workflow"):  # seconds that are no input's
+    for name in ("coresets.evaluate", "workflow.from_checkpoints", "comparison.compare"):  # seconds that are no input's
         import_module(f"lossprint.audit.{name}")
     run = make_run(folder, train=6, held_out=3)
     known = listing(folder)

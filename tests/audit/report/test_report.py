@@ -13,10 +13,11 @@ from helpers import at_home, digests, make_run
 from lossprint.audit.cli import main as cli
 from lossprint.audit.cli import report as cli_report
 from lossprint.audit.comparison import compare as loop
-from lossprint.audit.report import svg
+from lossprint.audit.report import svg, words
 from lossprint.audit.report import write as report
+from lossprint.audit.report.facts import gather
 from lossprint.audit.report.pictures import TINY, picture
-from lossprint.audit.report.words import css_string, day, listed, name, percent, text
+from lossprint.audit.report.words import css_string, day, listed, percent, text
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs import run as store
 from lossprint.audit.types import Finding, LossprintError
@@ -170,7 +171,7 @@ def test_agreement_and_what_is_open(decided):
 
 
 def test_the_random_checks_give_the_errors_left(run):
-    of = report.facts.gather(run, open_reviews(run))
+    of = gather(run, open_reviews(run))
     assert of.stop.rest_left is None
     from lossprint.audit.review.strata import asked
 
@@ -181,7 +182,7 @@ def test_the_random_checks_give_the_errors_left(run):
         [{"finding": f"audit:{one}", "sample": one, "decision": what, "reviewer": "Ann"} for one, what in rows]
     )
     page = read(run)
-    found = report.facts.gather(run, open_reviews(run)).stop
+    found = gather(run, open_reviews(run)).stop
     row = next(row for row in page.rows if row[0] == "Flagged by nothing")
     assert row[1:4] == [f"{len(rest):,}", "80", "1"]
     assert row[5] == (
@@ -402,14 +403,17 @@ def test_text_and_numbers():
         "100\xa0%",
     ]
     assert listed([]) == "" and listed(["a"]) == "a" and listed(["a", "b", "c"], 2) == "a and 2 others"
-    assert listed(["<a>", name("<b>")]) == "&lt;a&gt; and <bdi>&lt;b&gt;</bdi>"
+    assert listed(["<a>", words.name("<b>")]) == "&lt;a&gt; and <bdi>&lt;b&gt;</bdi>"
 
 
 def test_a_template_escapes_whatever_it_is_given():
-    template = report._environment().from_string("{{ value }}|{{ value|name }}|{{ value|path }}|{{ 12345 }}")
+    template = report._environment().from_string("{{ value }}|{{ value|name }}|{{ value|path }}|{{ number }}")
     hostile = "<b>\x00\u202e'&"
     shown = "&lt;b&gt;\ufffd\ufffd&#39;&amp;"
-    assert template.render(value=hostile) == f'{shown}|<bdi>{shown}</bdi>|<bdi class="path">{shown}</bdi>|12,345'
+    assert (
+        template.render(value=hostile, number=12345)
+        == f'{shown}|<bdi>{shown}</bdi>|<bdi class="path">{shown}</bdi>|12,345'
+    )
     for file in Path(report.__file__).parent.glob("*.j2"):
         text = file.read_text(encoding="utf-8")
         assert not re.search(r"\|\s*safe|autoescape|Markup", text), f"{file.name} lets something past the escaping"
