@@ -4,16 +4,27 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 DEMO ?= runs/demo
 
-.PHONY: app test lint format chromium screenshots docs reference faults fuzz load vulnerabilities clean
+.PHONY: app test proofs proofs-long lint format chromium screenshots docs reference faults fuzz load vulnerabilities clean
 
 app: $(VENV)/.installed
 	$(BIN)/lossprint demo --out $(DEMO)
 
-# In two processes: the browser's tests mostly wait, the others compute, and more threads would get in each other's way.
+# In three processes for two cores: the browser's tests mostly wait, the others compute, and more threads would get in
+# each other's way. A file is one piece of work, the longest first (tests/conftest.py), so that none is left over.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+
 test: $(VENV)/.installed-test chromium
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	$(PYTEST) -m "not proof"
+
+# What no ordinary commit breaks: kills, odd inputs, load, Ray, the wheel, the documentation's blocks and site, examples.
+# Before a release, and before a change to one of them is called done. `make faults`, `make fuzz` and `make load` are
+# the long programs: hours.
+proofs: $(VENV)/.installed-test chromium
+	$(PYTEST) -m proof
+
+proofs-long: proofs faults fuzz load
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

@@ -21,6 +21,7 @@ from PIL import Image
 from lossprint.app.access import roles
 from lossprint.audit.coresets import coreset as coresets
 from lossprint.audit.datasets import turns
+from lossprint.audit.datasets.media import Media, media_of
 from lossprint.audit.export.applied import applied
 from lossprint.audit.runs import run as store
 from lossprint.audit.types import LossprintError, Trajectory
@@ -62,9 +63,14 @@ class Loaded:
         return self.run.classes
 
     @property
+    def media(self) -> Media:
+        """What the samples are, images or texts, and what differs with that."""
+        return media_of(self.run.manifest["dataset"])
+
+    @property
     def noun(self) -> str:
         """What one sample is called: `image` or `text`."""
-        return turns.noun_of(self.run.manifest["dataset"])
+        return self.media.noun
 
     @property
     def labelled(self) -> bool:
@@ -313,12 +319,9 @@ def _partners(path: str, stamp: int, sample: int) -> pd.DataFrame:
 
 @st.cache_resource(max_entries=4, show_spinner=False)
 def _reader(path: str, stamp: int) -> Callable[[str], Image.Image | str]:
-    from lossprint.audit.datasets.dataset import image_reader, text_reader
+    from lossprint.audit.datasets.dataset import sample_reader
 
-    about = store.open_run(path).manifest["dataset"]
-    if turns.noun_of(about) == "text":
-        return text_reader(about["source"], about.get("fingerprint"))
-    return image_reader(about["source"])
+    return sample_reader(store.open_run(path).manifest["dataset"])
 
 
 def image(loaded: Loaded, sample: int) -> Image.Image | str | None:

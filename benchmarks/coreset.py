@@ -36,7 +36,8 @@ from lossprint.audit.coresets import coreset as coresets
 from lossprint.audit.coresets import evaluate
 from lossprint.audit.coresets.evaluated import ranked
 from lossprint.audit.export.applied import applied
-from lossprint.audit.findings import find
+from lossprint.audit.findings.find import find_run
+from lossprint.audit.findings.score import score_run
 from lossprint.audit.runs import run as store
 from lossprint.audit.training import train
 from lossprint.audit.training.inputs import Inputs
@@ -121,7 +122,7 @@ def halved(options) -> None:
             shutil.copytree(run.path, place, ignore=skip)
             half = store.open_run(place)
             half.drop_parts_after((run.recorded()[-1] + 1) // 2)
-            find.find_run(find.score_run(half))
+            find_run(score_run(half))
         half = store.open_run(place)
         how = {"seeds": options.seeds, "steps": options.steps, "precision": options.precision}
         evaluate.evaluate(half, ["cld"], options.fractions, **how)

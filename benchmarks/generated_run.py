@@ -29,7 +29,8 @@ import pandas as pd
 from PIL import Image
 
 from lossprint.assets.make_demo import CLASSES, read_idx
-from lossprint.audit.findings import find
+from lossprint.audit.findings.find import find_run
+from lossprint.audit.findings.score import score_run
 from lossprint.audit.runs import run as store
 from lossprint.audit.runs.run import Run
 
@@ -93,10 +94,10 @@ def _make(folder: Path, train: int, images, photo, validation: int, checkpoints:
     run = run.finish("curvature", seconds=0.0)
     run.write_duplicates(plan["duplicates"])
     run = run.finish("embed", seconds=0.0)
-    run = find.score_run(run)
+    run = score_run(run)
     clock.told("scored")
     _draw_outliers(run, random)
-    find.find_run(run)
+    find_run(run)
     clock.told("found")
 
 

@@ -31,7 +31,7 @@ from scipy.stats import spearmanr
 from torch.nn import functional as F
 
 from lossprint.assets.make_demo import read_idx
-from lossprint.audit.findings import find
+from lossprint.audit.findings.score import score_run
 from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.training import train
 from lossprint.audit.training.models import build_model
@@ -149,7 +149,7 @@ def ordinary_run(inputs, epochs: int, checkpoints: int, seed: int) -> pd.DataFra
         recorder = Recorder(Path(folder) / "run", table, classes=order, asked=asked, seed=seed)
         network = train.train(recorder, inputs, model="small", epochs=epochs, seed=seed, device="cpu", quiet=True)
         run = workflow._measure_curvature(recorder.finish(), inputs, asked, "cpu", True)
-        scores = find.score_run(run).scores().set_index("sample")
+        scores = score_run(run).scores().set_index("sample")
         last = curvature.measure(network.eval(), inputs.batches(inputs.rows("train"), "cpu"), seed=seed)
         final = run.part("train", epochs).to_pandas().set_index("sample")["loss"]
     scores["curvature_last"] = pd.Series(last.curvature, index=last.samples)

@@ -23,9 +23,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from lossprint.audit.findings import engines, find, planning
+from lossprint.audit.findings import engines, planning
+from lossprint.audit.findings.find import find_run
+from lossprint.audit.findings.score import score_run
 from lossprint.audit.runs.ranges import rows_writer
 from lossprint.audit.runs.run import Run, create_run, open_run
+from lossprint.audit.system.memory import peak
 
 BLOCK = 1 << 22  # samples made at once, which become one part file of a checkpoint
 VALIDATION = 50  # samples a class
@@ -104,14 +107,14 @@ def measured(run: Path, engine: str, memory: float | None) -> dict:
     began = time.perf_counter()
     if engine == "reading":
         _read(open_run(run, need="record"), memory)
-        return {"score": time.perf_counter() - began, "peak": engines.peak()}
+        return {"score": time.perf_counter() - began, "peak": peak()}
     with engines.start(engine, WORKERS if engine == "ray" else None) as started:
-        opened = find.score_run(open_run(run, need="record"), started, memory, quiet=False)
-        scored, most = time.perf_counter(), engines.peak()
+        opened = score_run(open_run(run, need="record"), started, memory, quiet=False)
+        scored, most = time.perf_counter(), peak()
         workers = sorted(started.peaks.values()) if engine == "ray" else []
-    find.find_run(opened)
+    find_run(opened)
     found = time.perf_counter()
-    return {"score": scored - began, "peak": most, "workers": workers, "find": found - scored, "end": engines.peak()}
+    return {"score": scored - began, "peak": most, "workers": workers, "find": found - scored, "end": peak()}
 
 
 def _read(run: Run, memory: float | None) -> None:

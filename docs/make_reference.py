@@ -91,7 +91,7 @@ def pages() -> dict[str, str]:
 
 def scores() -> str:
     from lossprint.app.views.help import FORMULAS, NOTATION, PAPERS, SYMBOLS
-    from lossprint.audit.types import SCORES
+    from lossprint.audit.scores import SCORES
 
     text = [
         "# Scores, and when not to trust them",
@@ -150,7 +150,7 @@ def _commands(context: click.Context) -> Iterator[click.Context]:
 
 def run_folder() -> str:
     from lossprint.audit.runs import tables
-    from lossprint.audit.types import SCORES
+    from lossprint.audit.scores import SCORES
 
     schemas = {
         "trajectories/split=SPLIT/checkpoint=NNNNN/rank-R.parquet": tables.PART.append(tables.OPTIONAL),

@@ -10,7 +10,7 @@ Definitions (l: cross-entropy of the given label; g = grad_x l; n draws of r wit
 Norms and products run over all input elements, in the units of the normalised input. The sum of the batch's losses is
 differentiated, not the mean, so that a score does not depend on the batch size; g(x) is computed once, not once a draw.
 Each sample's draws follow from (seed, sample id) alone. A sample whose input or loss is not finite gets NaN, the others
-of its batch their own scores. This module is the only one of `scoring` that imports torch.
+of its batch their own scores. Of `scoring`, only this module and `heads.linear` import torch.
 """
 
 from collections.abc import Callable, Iterable, Iterator

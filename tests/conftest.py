@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 from browser import base, chromium, context, page, runs  # noqa: F401 (fixtures of all browser tests)
 from postgres import database, postgresql  # noqa: F401 (fixtures of all tests of the decisions)
-from s3 import broken, machine, s3  # noqa: F401 (a server for the tests of data and runs at URLs)
+from s3 import broken, machine, moto, s3  # noqa: F401 (a server for the tests of data and runs at URLs)
 
 DEMO = Path(__file__).parent.parent / "assets" / "demo"
+DURATIONS = Path(__file__).parent.parent / ".ci" / "durations.txt"
 
 
 def cut_demo(folder: Path, train: int, val: int, labels: tuple[str, ...] = ("bag", "dress", "sandal")) -> Path:
@@ -26,6 +27,13 @@ def cut_demo(folder: Path, train: int, val: int, labels: tuple[str, ...] = ("bag
         shutil.copyfile(DEMO / path, folder / path)
     table.to_csv(folder / "labels.csv", index=False)
     return folder / "labels.csv"
+
+
+def pytest_collection_modifyitems(items) -> None:
+    """The longest files first, for `--dist loadfile`: the last one does not run alone. New files come first, too."""
+    table = DURATIONS.read_text(encoding="utf-8").splitlines()[1:]
+    seconds = {name: float(number) for number, name in map(str.split, table)}
+    items.sort(key=lambda item: -seconds.get(item.path.name, 1e9))
 
 
 @pytest.fixture(autouse=True)

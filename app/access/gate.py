@@ -25,6 +25,10 @@ HEADERS = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff
 OPEN = ("/_stcore/health", "/_stcore/host-config", "/_stcore/stream")  # of what is not for everybody
 CLOSED = ("/_stcore/", "/media/", "/component/", "/app/static/")
 SAFE = ("GET", "HEAD", "OPTIONS")
+# What a browser may send over its websocket under a login. What else there is concerns the whole server (emptying
+# everybody's caches) or a developer, and is for owners.
+MESSAGES = {"rerun_script", "stop_script", "app_heartbeat", "file_urls_request"}
+OPERATIONS = {"deferred_file", "dataframe_chunk"}  # of the session itself: the file of its button, rows of its table
 USER = "_streamlit_user"
 
 
@@ -46,10 +50,12 @@ class Gate:
         headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
         path = _path(scope)
         why = self._refused(scope, headers, path)
+        if why is None and roles.asked() and path.rstrip("/") == "/auth/logout":
+            roles.forget(_visitor(headers))  # Streamlit only asks the browser to drop the cookie
         if why is not None:
             await _refuse(scope, send, why)
         elif scope["type"] == "websocket":
-            await self.app(scope, receive, send)
+            await self.app(scope, _heard(receive, headers) if roles.asked() else receive, send)
         elif path.startswith("/media/") and roles.asked():
             await self._media(scope, receive, send, _visitor(headers))
         else:
@@ -121,6 +127,29 @@ class Gate:
         headers += [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
         await send({**start, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else content})
+
+
+def _heard(receive, headers: dict):
+    """`receive`, without the messages that who sends them may not send; they are passed over as if never sent."""
+    from google.protobuf.message import DecodeError
+    from streamlit.proto.BackMsg_pb2 import BackMsg
+
+    async def heard():
+        while True:
+            message = await receive()
+            if message["type"] != "websocket.receive":
+                return message
+            try:
+                sent = BackMsg.FromString(message.get("bytes") or b"")
+            except DecodeError:
+                continue
+            operations = {field.name for field, _ in sent.backend_operation_request.ListFields() if field.message_type}
+            if sent.WhichOneof("type") in MESSAGES or (operations and operations <= OPERATIONS):
+                return message
+            if _visitor(headers).may("owner"):
+                return message
+
+    return heard
 
 
 def _path(scope) -> str:

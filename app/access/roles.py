@@ -10,8 +10,10 @@ import hashlib
 import io
 import logging
 import os
+import string
 import time
 import tomllib
+import unicodedata
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -29,6 +31,7 @@ ROLES = ("viewer", "reviewer", "owner")
 SIGNED_OUT, EXPIRED, UNVERIFIED, UNKNOWN = "signed out", "expired", "unverified", "unknown"
 # What anybody who may see the run may call on its decisions; whatever is not here or checked below is refused.
 READ = {"run", "key", "history", "current", "progress", "assignments", "claims", "release"}
+LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 HELD = 2000  # files handed out that are remembered
 _gone: dict[str, float] = {}  # logins that were signed out of: their mark, until when their cookie might come back
 _made: OrderedDict[tuple[str, str], None] = OrderedDict()  # (digest of a file, who had it made)
@@ -52,10 +55,13 @@ class Roles:
     hours: float | None = None
 
     def role(self, email: str) -> str | None:
-        """An address of its own beats its domain, which beats the default."""
+        """An address of its own beats its domain, which beats the default. An address that only looks like one of the
+        file (a Kelvin sign for a k, a ligature for two letters), or whose domain does, has no role at all."""
         for name in (email, "*@" + email.rpartition("@")[2]):
             if name in self.of:
                 return self.of[name]
+            if any(name != listed and _folded(name) == _folded(listed) for listed in self.of):
+                return None
         return self.default
 
 
@@ -108,10 +114,15 @@ def _checked(found: dict, path: Path) -> Roles:
 
 
 def _address(value: object) -> str:
-    """An address in the form that is compared; empty for what is none."""
-    text = value.strip().casefold() if isinstance(value, str) else ""
+    """An address in the form that is compared: A to Z in lower case, nothing else changed. Empty for what is none."""
+    text = value.strip().translate(LOWER) if isinstance(value, str) else ""
     local, at, domain = text.rpartition("@")
     return text if at and local and domain and text.isprintable() and " " not in text else ""
+
+
+def _folded(address: str) -> str:
+    """What an address looks like to whoever does not compare its characters one by one."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", address).casefold())
 
 
 def _number(value: object) -> bool:
@@ -204,9 +215,9 @@ def _mark(said: Mapping) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def forget() -> None:
-    """Sign this login out for good: in other windows as well, and for whoever kept its cookie."""
-    now, one = time.time(), visitor()
+def forget(one: Visitor | None = None) -> None:
+    """Sign a login out for good, this session's if none is given: in other windows, and for whoever kept its cookie."""
+    now, one = time.time(), one or visitor()
     with _lock:
         for mark in [mark for mark, until in _gone.items() if until < now]:
             del _gone[mark]

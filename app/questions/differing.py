@@ -7,6 +7,7 @@ from lossprint.app.elements.question import Choice
 from lossprint.app.questions import asking
 from lossprint.app.shared import decide, parts, story
 from lossprint.audit.review import queues, resolve
+from lossprint.audit.words import some
 
 FEW = 9  # outcomes with a key of their own
 
@@ -58,7 +59,7 @@ def choices(
     means: dict[str, asking.Decisions] = {}
     made: list[Choice] = []
     for at, (outcome, names) in enumerate(who.items()):
-        by = ", ".join(map(str, names[:4])) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+        by = some(names, 4)
         keys = (str(at + 1),) if at < FEW else ()
         if outcome == "keep":
             text, decisions = f"Keep {given}", [(sample, "keep", None)]

@@ -132,6 +132,7 @@ def _findings_gallery(loaded: data.Loaded, kind: str, prefix: str, suggestions: 
             number = st.pagination(pages, key=f"{prefix}page", bind="query-params")
     rows = page_of(shown, number, per_page)
     detail.drawer(loaded, shown["sample"].tolist(), (kind,))  # before the tiles: it is what a click waits for
+    seen = decide.last_seen(data.reviews(loaded).history(), rows["group"])  # first: never newer than what is shown
     decided = decide.decided(loaded)
     tiles = [
         parts.tile(
@@ -153,11 +154,11 @@ def _findings_gallery(loaded: data.Loaded, kind: str, prefix: str, suggestions: 
             size=size,
             selected=detail.opened(),
             on_open=detail.show,
-            on_act=decide.bulk(loaded, rows),
+            on_act=decide.bulk(loaded, rows, seen),
             labels=loaded.classes if loaded.labelled else (),
             digits=digits(loaded) if loaded.labelled else (),
         )
-    what = parts.worded(loaded, "an image")
+    what = loaded.media.worded("an image")
     st.caption(f"Click {what}, or move with the arrow keys and press Enter, to see why it is flagged and to decide.")
 
 

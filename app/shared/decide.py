@@ -1,7 +1,7 @@
 """Decisions: their buttons, how they are stored, and undo. Every decision is on the disk before the page goes on."""
 
 import getpass
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from threading import Lock
 
@@ -13,6 +13,7 @@ from lossprint.app.access import roles
 from lossprint.app.shared import parts
 from lossprint.audit.export import exchange
 from lossprint.audit.review.resolve import LABELLED, resolve
+from lossprint.audit.review.reviews import Conflict
 from lossprint.audit.types import LossprintError, Review
 
 SAID = {
@@ -33,6 +34,7 @@ BADGE = {
 }
 LONGEST = 500  # characters of a comment
 STORING = Lock()
+OWN = "_stored_last"  # the last decision of this session on each finding, by (run, finding)
 STACK = "_stored"  # what this session stored and may take back: run, reviewer, ids of the rows
 
 
@@ -61,8 +63,11 @@ def decided(loaded: data.Loaded) -> dict[int, dict]:
     return {int(row["sample"]): row for row in rows}
 
 
-def bulk(loaded: data.Loaded, rows: pd.DataFrame):
-    """What a gallery calls for its selected tiles: stores one action on their findings. `rows`: findings by sample."""
+def bulk(loaded: data.Loaded, rows: pd.DataFrame, seen: Mapping[str, int]):
+    """What a gallery calls for its selected tiles: stores one action on their findings.
+
+    rows: findings by sample. seen: as in `store`, of what the tiles show.
+    """
 
     def act(action: str, samples: list[int], label: str | None) -> None:
         if action == "undo":
@@ -79,7 +84,7 @@ def bulk(loaded: data.Loaded, rows: pd.DataFrame):
             elif action in SAID and (new is None or new in loaded.classes):
                 decisions.append((row.group, int(row.sample), action, new))
         if decisions:
-            store_all(loaded, decisions)
+            press(loaded, decisions, seen=seen)
         if without:
             _tell(f"{parts.plural(without, 'sample')} without a suggestion left as before", ":material/info:")
 
@@ -140,49 +145,92 @@ def tell() -> None:
 
 
 def store(
-    loaded: data.Loaded,
-    finding: str,
-    decisions: Sequence[tuple[int, str, str | None]],
-    comment_key: str | None = None,
-    then=None,
-    asked=None,
-) -> None:
-    """Append decisions (sample, decision, new label) on one finding; `then()` is called when they are stored.
+    loaded: data.Loaded, rows: Sequence[dict], *, seen: Mapping[str, int], asked=None, news=False
+) -> list[Review]:
+    """Append decisions in one go, the only way in which a page does: on the disk when this returns; one undo, one lock.
 
-    `asked()` says whether the page still asks about this finding. A quick second key reaches the button of the question
-    before: it meant another image, and is dropped.
+    rows: the keywords of `Reviews.add`, without the reviewer. `seen`: for each finding the highest id of its decisions
+    that the page showed, see `last_seen`; what this session itself has stored since counts as seen. `asked()` says
+    whether the page still asks about this: a quick second key reaches the button of the question before, meant another
+    image, and is dropped. `news`: without what the reviewer's standing decisions say already.
+    Raises Conflict where another session has decided since, LossprintError where nothing could be stored.
     """
-    store_all(loaded, [(finding, *decision) for decision in decisions], comment_key, then, asked)
-
-
-def store_all(loaded: data.Loaded, decisions: Sequence[tuple], comment_key=None, then=None, asked=None) -> None:
-    """As `store`, for several findings at once, (finding, sample, decision, new label) each: one action, one undo."""
-    comment = (st.session_state.get(comment_key) or "").strip()[:LONGEST] if comment_key else ""
     who, stack = reviewer(), st.session_state.setdefault(STACK, [])
+    own = st.session_state.setdefault(OWN, {})
+    kept = data.reviews(loaded)
+    # Streamlit stops a script run at its next look at session_state and starts the next beside it: a quick second
+    # key gets here before the first is done. What is stored is therefore noted without such a look.
+    with STORING:
+        if asked is not None and not asked():
+            return []
+        rows = _unsaid(kept.history(), rows, who) if news else rows
+        known = {name: max(last, own.get((loaded.run.path, name), 0)) for name, last in seen.items()}
+        made = kept.add_all([{**row, "reviewer": who} for row in rows], seen=known)
+        if made:
+            stack.append((loaded.run.path, who, [row.id for row in made]))
+        for row in made:
+            own[loaded.run.path, row.finding] = max(row.id, own.get((loaded.run.path, row.finding), 0))
+    return made
+
+
+def last_seen(history: pd.DataFrame, findings: Iterable[str]) -> dict[str, int]:
+    """The highest id of the decisions on each finding, 0 without any: what a page knows that shows this history."""
+    names = list(dict.fromkeys(findings))
+    last = history[history["finding"].isin(names)].groupby("finding")["id"].max()
+    return dict.fromkeys(names, 0) | {str(name): int(one) for name, one in last.items()}
+
+
+def press(loaded: data.Loaded, decisions: Sequence[tuple], *, seen, comment_key=None, then=None, asked=None) -> None:
+    """What a button or a gallery calls: store decisions, (finding, sample, decision, new label) each, and say so.
+
+    `then()` is called when they are stored; the rest as in `store`. Where a colleague has decided on one of them since
+    the page was drawn, nothing is stored, and the page is drawn anew with who decided what.
+    """
+    comment = (st.session_state.get(comment_key) or "").strip()[:LONGEST] if comment_key else ""
+    names = ("finding", "sample", "decision", "new_label")
+    rows = [dict(zip(names, one)) | {"comment": comment} for one in decisions]
+    gone = False
+
+    def still() -> bool:
+        nonlocal gone
+        gone = asked is not None and not asked()
+        return not gone
+
     try:
-        kept = data.reviews(loaded)
-        # Streamlit stops a script run at its next look at session_state and starts the next beside it: a quick second
-        # key gets here before the first is done. What is stored is therefore noted without such a look.
-        with STORING:
-            if asked is not None and not asked():
-                return
-            decisions = _unsaid(kept.history(), decisions, who, comment)
-            shared = {"reviewer": who, "comment": comment}
-            made = kept.add_all(
-                [
-                    {**shared, "finding": finding, "sample": int(sample), "decision": decision, "new_label": label}
-                    for finding, sample, decision, label in decisions
-                ]
-            )
-            if made:
-                stack.append((loaded.run.path, who, [row.id for row in made]))
+        made = store(loaded, rows, seen=seen, asked=still, news=True)
+    except Conflict as conflict:
+        st.session_state["_error"] = meanwhile(conflict)
+        return
     except LossprintError as error:
         st.session_state["_error"] = f"The decision was not stored: {error}"
         return
+    if gone:
+        return
     if made:
-        _tell_stored(decisions)
+        _tell_stored(made)
     if then is not None:
         then()
+
+
+def answered(row: Review, verb: str = "answered") -> str:
+    """Who decided on a finding since the page was drawn, and what, as plain text."""
+    who = "You, in another window, have" if row.reviewer == reviewer() else f"{row.reviewer} has"
+    return f"{who} {verb} this meanwhile: {one_in_words(row.decision, row.new_label)}."
+
+
+def meanwhile(conflict: Conflict) -> str:
+    """Markdown: that nothing was stored, as others have decided since the page was drawn, and who decided what."""
+    rows = list({row.finding: row for row in reversed(conflict.rows)}.values())
+    said = [
+        f"{parts.md('you, in another window' if row.reviewer == reviewer() else row.reviewer)} on "
+        f"{parts.md(f'{row.finding}: {one_in_words(row.decision, row.new_label)}')}"
+        for row in rows[:3]
+    ]
+    more = f"; and {len(rows) - 3:,} more" if len(rows) > 3 else ""
+    return (
+        f"Nothing was stored: decided meanwhile by {'; '.join(said)}{more}. The page now shows it; decide again to "
+        "add yours."
+    )
 
 
 def answer(
@@ -191,46 +239,25 @@ def answer(
     decisions: Sequence[tuple],
     *,
     token: str,
-    seen: int | None = None,
+    seen: int,
     seconds: object = None,
     blind: str = "",
     comment: str = "",
     role: str = "",
 ) -> None:
-    """Append the answer to one asked question; undo takes it back. It is on the disk when this returns.
+    """Store the answer to one asked question, see `store`.
 
     decisions: (sample, decision, new label), and for a place in a video the new frame.
-    `token` names the asking: the same answer sent twice is stored once. `seen` is the highest id of the decisions on
-    this finding that the page knew of. `seconds` may be whatever a browser sent. Raises Conflict where another session
-    has answered since, LossprintError where nothing could be stored.
+    `token` names the asking: the same answer sent twice is stored once. `seconds` may be whatever a browser sent.
     """
-    shared = {"finding": finding, "reviewer": reviewer(), "comment": comment.strip()[:LONGEST]}
-    shared |= {"blind": blind, "seconds": looked(seconds), "role": role}
+    shared = {"finding": finding, "comment": comment.strip()[:LONGEST], "blind": blind}
+    shared |= {"seconds": looked(seconds), "role": role}
     rows = [
         {**shared, "sample": int(sample), "decision": decision, "new_label": label, "token": f"{token}:{at}"}
         | ({"new_frame": place[0]} if place else {})
         for at, (sample, decision, label, *place) in enumerate(decisions)
     ]
-    stack = st.session_state.setdefault(STACK, [])
-    with STORING:
-        made = data.reviews(loaded).add_all(rows, seen=None if seen is None else {finding: seen})
-        stack.append((loaded.run.path, shared["reviewer"], [row.id for row in made]))
-
-
-def store_rows(loaded: data.Loaded, finding: str, rows: pd.DataFrame, *, seen: int | None = None) -> None:
-    """Append the decisions of `spans.decide` on one finding, all in one go; undo takes them back together.
-
-    `seen` as in `answer`. Raises Conflict and LossprintError as `answer` does.
-    """
-    shared = {"finding": finding, "reviewer": reviewer()}
-    asked = [
-        {name: None if pd.isna(value) else value for name, value in row.items()} | shared
-        for row in rows.to_dict("records")
-    ]
-    stack = st.session_state.setdefault(STACK, [])
-    with STORING:
-        made = data.reviews(loaded).add_all(asked, seen=None if seen is None else {finding: seen})
-        stack.append((loaded.run.path, shared["reviewer"], [row.id for row in made]))
+    store(loaded, rows, seen={finding: seen})
 
 
 def looked(seconds: object) -> float | None:
@@ -253,27 +280,31 @@ def in_words(decisions: Sequence[tuple[int, str, str | None]]) -> str:
     return SAID[decision] + (f": {label}" if label else "")
 
 
-def _unsaid(history: pd.DataFrame, decisions: Sequence[tuple], who: str, comment: str) -> list[tuple]:
+def _unsaid(history: pd.DataFrame, rows: Sequence[dict], who: str) -> list[dict]:
     """Without those that the reviewer's standing row on their finding and sample says already, in the same words."""
-    asked = {finding for finding, *_ in decisions}
-    mine = history[history["stands"] & history["finding"].isin(asked) & (history["reviewer"] == who)]
+    names = {row["finding"] for row in rows}
+    mine = history[history["stands"] & history["finding"].isin(names) & (history["reviewer"] == who)]
     mine = mine.drop_duplicates(["finding", "sample"], keep="last")
     # A decision under another finding may have come after it: then the same words are news again.
     latest = history[history["stands"]].drop_duplicates("sample", keep="last")["id"]
     said = {
-        (row.finding, int(row.sample), row.decision, None if pd.isna(row.new_label) else row.new_label)
+        (row.finding, int(row.sample), row.decision, None if pd.isna(row.new_label) else row.new_label): row.comment
         for row in mine[mine["id"].isin(latest)].itertuples()
-        if comment in ("", row.comment)
     }
-    return [one for one in decisions if tuple(one) not in said]
+
+    def new(row: dict) -> bool:
+        words = (row["finding"], int(row["sample"]), row["decision"], row["new_label"])
+        return words not in said or row["comment"] not in ("", said[words])
+
+    return [row for row in rows if new(row)]
 
 
-def _tell_stored(decisions: list[tuple]) -> None:
-    _, _, decision, label = decisions[0]
-    if len(decisions) > 1:
-        _tell(f"{len(decisions)} decisions stored", ":material/check:")
+def _tell_stored(made: Sequence[Review]) -> None:
+    if len(made) > 1:
+        _tell(f"{len(made)} decisions stored", ":material/check:")
     else:
-        _tell(SAID[decision] + (f": {parts.md(label)}" if label else ""), ":material/check:")
+        label = made[0].new_label
+        _tell(SAID[made[0].decision] + (f": {parts.md(label)}" if label else ""), ":material/check:")
 
 
 def forget_stored() -> None:
@@ -340,10 +371,11 @@ def buttons(
     suggested: str | None,
     *,
     key: str,
+    seen: Mapping[str, int],
     then=None,
     asked=None,
 ) -> None:
-    """The choices on one sample: accept the suggestion, keep, another label, exclude, unsure.
+    """The choices on one sample: accept the suggestion, keep, another label, exclude, unsure; the rest as in `press`.
 
     The finding is a part of each key, so that a late click on one sample is never taken for a click on the next.
     """
@@ -351,28 +383,31 @@ def buttons(
     key = f"{key}-{finding}"
     comment = f"{key}-comment"
 
-    def press(label: str, decision: str, shortcut: str, new_label: str | None = None, **style) -> None:
+    how = {"seen": seen, "comment_key": comment, "then": then, "asked": asked}
+
+    def button(label: str, decision: str, shortcut: str, new_label: str | None = None, **style) -> None:
         st.button(
             label,
             key=f"{key}-{decision}",
-            on_click=store,
-            args=(loaded, finding, [(sample, decision, new_label)], comment, then, asked),
+            on_click=press,
+            args=(loaded, [(finding, sample, decision, new_label)]),
+            kwargs=how,
             shortcut=shortcut,
             width="stretch",
             **style,
         )
 
     if suggested and suggested != given:
-        press(f"It is {parts.md(suggested)}", "accept", "A", suggested, type="primary", icon=":material/check:")
-    press(f"Keep {parts.md(given) if loaded.labelled else 'it'}", "keep", "K", icon=":material/thumb_up:")
+        button(f"It is {parts.md(suggested)}", "accept", "A", suggested, type="primary", icon=":material/check:")
+    button(f"Keep {parts.md(given) if loaded.labelled else 'it'}", "keep", "K", icon=":material/thumb_up:")
     left, right = st.columns(2, gap="xsmall", wrap=False)
     with left:
-        press("Exclude", "exclude", "X", icon=":material/block:")
+        button("Exclude", "exclude", "X", icon=":material/block:")
     with right:
-        press("Unsure", "unsure", "N", icon=":material/help:")
+        button("Unsure", "unsure", "N", icon=":material/help:")
     others = [label for label in loaded.classes if label not in (given, suggested)]
     if others:
-        another(loaded, finding, sample, others, key=key, comment=comment, then=then, asked=asked)
+        another(loaded, finding, sample, others, key=key, how=how)
     comment_box(comment)
 
 
@@ -392,16 +427,14 @@ def warn_excluded(loaded: data.Loaded, finding: str, samples: Sequence[int], wha
         st.warning(f"Sample {sample} is excluded in {parts.md(other)}; {what}", icon=":material/block:")
 
 
-def another(
-    loaded: data.Loaded, finding: str, sample: int, others: list[str], *, key: str, comment: str, then=None, asked=None
-) -> None:
-    """Choosing any other label of the dataset stores it."""
+def another(loaded: data.Loaded, finding: str, sample: int, others: list[str], *, key: str, how: dict) -> None:
+    """Choosing any other label of the dataset stores it; `how`: keywords of `press`."""
     name = f"{key}-other"
 
     def chosen() -> None:
         label = st.session_state.get(name)
         if label in others:
-            store(loaded, finding, [(sample, "relabel", label)], comment, then, asked)
+            press(loaded, [(finding, sample, "relabel", label)], **how)
 
     st.selectbox(
         "Another label",

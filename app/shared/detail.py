@@ -9,9 +9,9 @@ from lossprint.app.charts import base as charts
 from lossprint.app.elements import gallery, reader, viewer
 from lossprint.app.shared import decide, guard, parts, spans, story
 from lossprint.app.shared.later import later
-from lossprint.audit.datasets.turns import SAME
 from lossprint.audit.review import queues
-from lossprint.audit.types import SCORES, Review
+from lossprint.audit.scores import SCORES
+from lossprint.audit.types import Review
 
 LARGE = 1600  # pixels
 DRAWN = "_drawer_drawn"
@@ -50,7 +50,7 @@ def why(loaded: data.Loaded, sample: int) -> None:
     claims = data.derived(loaded, claims_of)
     for sentence in story.reasons(
         *(loaded.findings, loaded.scores, loaded.samples, sample, parts.md, claims),
-        noun=loaded.noun,
+        media=loaded.media,
         labelled=loaded.labelled,
     ):
         st.markdown(sentence)
@@ -182,7 +182,7 @@ def copies(loaded: data.Loaded, sample: int, key: str) -> bool:
     for row in mine.itertuples():
         other = int(row.partner if row.sample == sample else row.sample)
         split = loaded.samples.at[other, "split"]
-        same = f"same {SAME[loaded.noun]}"
+        same = f"same {loaded.media.same}"
         alike = same if row.kind == "exact" else f"{row.similarity:.3f} alike"
         tiles.append(
             parts.tile(
@@ -322,6 +322,8 @@ def _panel(loaded: data.Loaded, order: list[int], kinds: tuple[str, ...]) -> Non
         return
     at = order.index(sample) if sample in order else None
     found = finding_of(loaded, sample, kinds)
+    # Before anything is drawn: never newer than what is shown.
+    seen = {} if found is None else decide.last_seen(data.reviews(loaded).history(), [found["group"]])
     suggested = (found["suggested_label"] if found is not None else None) or parts.suggestion(loaded, sample)
 
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
@@ -348,9 +350,8 @@ def _panel(loaded: data.Loaded, order: list[int], kinds: tuple[str, ...]) -> Non
             decide.warn_excluded(
                 loaded, found["group"], [sample], "deciding here brings it back, except by **Exclude**."
             )
-            decide.buttons(
-                loaded, found["group"], sample, suggested, key="drawer", then=then, asked=lambda: opened() == sample
-            )
+            how = {"then": then, "asked": lambda: opened() == sample}
+            decide.buttons(loaded, found["group"], sample, suggested, key="drawer", seen=seen, **how)
             st.button(
                 "Undo my last decision",
                 key="drawer-undo",

@@ -11,7 +11,7 @@ import streamlit as st
 
 from lossprint.app import data
 from lossprint.app.elements import Tile, reader
-from lossprint.audit.datasets import turns
+from lossprint.audit.words import plural
 
 CHART = {"displayModeBar": False, "scrollZoom": False, "doubleClick": "reset", "responsive": True}
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
@@ -23,16 +23,6 @@ _LINKS = re.compile(r"https?:(?=//)|www(?=\.)", re.IGNORECASE)  # a browser's ma
 def md(value: object) -> str:
     """A label or a path as plain text inside markdown: one line, no markup, no HTML, no formula, no link."""
     return _MARKS.sub(r"\\\1", _LINKS.sub("\\g<0>\u2060", " ".join(str(value).split())))
-
-
-def worded(loaded: data.Loaded, sentence: str) -> str:
-    """A sentence of ours about images; about texts where the samples of the run are that."""
-    return turns.worded(sentence, loaded.noun)
-
-
-def plural(number: int, one: str, many: str | None = None) -> str:
-    """`1 image`, `2,000 images`."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def dark() -> bool:

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from lossprint.audit.datasets.media import IMAGES, Media
 from lossprint.audit.datasets.tasks import ALL
-from lossprint.audit.datasets.turns import worded
-from lossprint.audit.types import SCORES
+from lossprint.audit.scores import SCORES
+from lossprint.audit.words import NBSP
 
 KIND = {
     "label_error": ("Suspicious labels", "The model kept preferring another label."),
@@ -18,7 +19,6 @@ KIND = {
     "outlier": ("Outliers", "Unlike anything else in the dataset."),
 }
 SEGMENT = {"sequence_label": "Part of a mislabeled segment.", "sequence_order": "Part of a segment out of order."}
-NBSP = "\N{NO-BREAK SPACE}"
 
 
 def percentile(scores: pd.DataFrame, sample: int, name: str, within_class: bool = True) -> float | None:
@@ -83,23 +83,23 @@ def reasons(
     sample: int,
     show=str,
     claims: Mapping[str, str] | None = None,
-    noun: str = "image",
+    media: Media = IMAGES,
     labelled: bool = True,
 ) -> list[str]:
     """Why a sample is flagged, a sentence a finding; one sentence saying that it is not, otherwise.
 
-    `show` makes a label fit to be shown (it escapes markup). `noun`: what a sample is; `labelled`: whether it has a
-    label. `claims`: what each finding of a stretch of video says, by
-    its name, in a run whose videos were looked at over time.
+    `show` makes a label fit to be shown (it escapes markup). `media`: what the samples are; `labelled`: whether they
+    have labels. `claims`: what each finding of a stretch of video says, by its name, in a run whose videos were looked
+    at over time.
     """
     mine = findings[findings["sample"] == sample]
     label = show(samples.at[sample, "label"])
     said = []
     for row in mine.itertuples():
         if row.kind == "label_error":
-            said.append(_label_error(row, scores, sample, label, show, noun) if labelled else _doubted(scores, sample))
+            said.append(_label_error(row, scores, sample, label, show, media) if labelled else _doubted(scores, sample))
         elif row.kind in ("duplicate", "near_duplicate"):
-            said.append(group_sentence(findings[findings["group"] == row.group], samples, show, noun))
+            said.append(group_sentence(findings[findings["group"] == row.group], samples, show, media.noun))
         elif row.kind == "outlier":
             said.append(
                 f"It lies farther from its nearest neighbours than {_outlier_share(scores, sample)} of the samples."
@@ -120,7 +120,7 @@ def _doubted(scores: pd.DataFrame, sample: int) -> str:
     return f"While the model learned, the loss of this sample stayed far above that of the others{more}."
 
 
-def _label_error(row, scores: pd.DataFrame, sample: int, label: str, show, noun: str) -> str:
+def _label_error(row, scores: pd.DataFrame, sample: int, label: str, show, media: Media) -> str:
     other = row.suggested_label
     probability = scores.at[sample, "suggested_probability"] if sample in scores.index else None
     sure = "" if probability is None or pd.isna(probability) else f" ({100 * probability:.0f}{NBSP}% on average)"
@@ -134,7 +134,7 @@ def _label_error(row, scores: pd.DataFrame, sample: int, label: str, show, noun:
     if percent is not None and percent >= 50:
         rest = "all other" if percent >= 99.95 else f"{share(percent)} of"
         said.append(f"Its mean loss is higher than that of {rest} *{label}* samples.")
-    said += [text for text in (_case(scores, sample, noun), _sureness(scores, sample)) if text]
+    said += [text for text in (_case(scores, sample, media), _sureness(scores, sample)) if text]
     return " ".join(said)
 
 
@@ -144,12 +144,12 @@ CASES = {
 }
 
 
-def _case(scores: pd.DataFrame, sample: int, noun: str) -> str | None:
+def _case(scores: pd.DataFrame, sample: int, media: Media) -> str | None:
     """What kind of case it is, in a run that was scored with the triage."""
     if "triage" not in scores.columns or sample not in scores.index:
         return None
     found = CASES.get(scores.at[sample, "triage"])
-    return found and worded(found, noun)
+    return found and media.worded(found)
 
 
 def _sureness(scores: pd.DataFrame, sample: int) -> str | None:

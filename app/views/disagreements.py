@@ -226,10 +226,8 @@ def _answer(loaded: data.Loaded, answer: dict) -> None:
             role="adjudication",
         )
     except Conflict as conflict:
-        row = conflict.row
-        did = "settled" if row.role == "adjudication" else "answered"
-        said = decide.one_in_words(row.decision, row.new_label)
-        notice = f"{row.reviewer} {did} this meanwhile: {said}. Answer again to add yours, or skip (S)."
+        did = "settled" if conflict.row.role == "adjudication" else "answered"
+        notice = f"{decide.answered(conflict.row, did)} Answer again to add yours, or skip (S)."
         st.session_state[ASKED] = {**state, "token": uuid4().hex, "notice": notice}
         return
     except LossprintError as error:

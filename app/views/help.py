@@ -4,7 +4,7 @@ import streamlit as st
 
 from lossprint.app import data
 from lossprint.app.shared import decide, parts
-from lossprint.audit.types import SCORES, ScoreInfo
+from lossprint.audit.scores import SCORES, ScoreInfo
 
 NOTATION = (
     "Sample *i* with its given label *y*; checkpoints *t* = 1 … *E*; *l* its loss in nats (natural logarithm); *p* the "

@@ -6,7 +6,7 @@ from lossprint.app.shared import browse, parts
 
 def render(loaded: data.Loaded) -> None:
     question = "Which images are unlike anything else here? Rare and valid, or broken and out of place."
-    parts.header("Outliers", parts.worded(loaded, question))
+    parts.header("Outliers", loaded.media.worded(question))
     if loaded.of_kind("outlier").empty:
         if loaded.has("outlier"):
             parts.empty("No outliers", "No image lies far from all others in the trained network's embedding.")

@@ -124,7 +124,7 @@ def _round(loaded: data.Loaded, which: str, tier: str, blind: str, mix: bool) ->
         items = data.derived(loaded, asking.queue, which, tier, mix)
         kept = data.reviews(loaded)
         history, assignments, who = kept.history(), kept.assignments(), decide.reviewer()
-        open_now = queues.open_to(who, items["group"], history, assignments)
+        open_now = queues.unanswered_by(who, items["group"], history, assignments)
         name = _choose(loaded, items, open_now, assignments)
         parts.write_url("finding", name)
         if name is None:
@@ -164,7 +164,7 @@ def _choose(loaded: data.Loaded, items: pd.DataFrame, open_now: np.ndarray, assi
 
 def _still_open(loaded: data.Loaded, name: str) -> bool:
     kept = data.reviews(loaded)
-    return bool(queues.open_to(decide.reviewer(), pd.Series([name]), kept.history(), kept.assignments())[0])
+    return bool(queues.unanswered_by(decide.reviewer(), pd.Series([name]), kept.history(), kept.assignments())[0])
 
 
 def _claim(loaded: data.Loaded, name: str) -> str | None:
@@ -353,12 +353,8 @@ def _answer(loaded: data.Loaded, answer: dict) -> None:
             comment=str(answer.get("comment") or ""),
         )
     except Conflict as conflict:
-        row = conflict.row
-        who = "You, in another window," if row.reviewer == decide.reviewer() else row.reviewer
-        verb = "have" if who.startswith("You") else "has"
-        said = decide.one_in_words(row.decision, row.new_label)
-        notice = f"{who} {verb} answered this meanwhile: {said}. Answer again to add yours, or skip (S)."
-        st.session_state[ASKED] = {**state, "token": uuid4().hex, "notice": notice, "seen": row.id}
+        notice = f"{decide.answered(conflict.row)} Answer again to add yours, or skip (S)."
+        st.session_state[ASKED] = {**state, "token": uuid4().hex, "notice": notice, "seen": conflict.row.id}
         return
     except LossprintError as error:
         # The token stays: if only the word that it was stored got lost, a second answer is not stored again.

@@ -10,6 +10,7 @@ from lossprint.app.elements.gallery import gallery
 from lossprint.app.elements.timeline import timeline
 from lossprint.app.shared import decide, detail, guard, parts
 from lossprint.app.shared import spans as view
+from lossprint.audit.review.reviews import Conflict
 from lossprint.audit.types import LossprintError
 from lossprint.audit.video import spans
 from lossprint.scoring.labels import SUSPECT
@@ -343,12 +344,15 @@ def _decide(
 ) -> None:
     span = videos.spans[videos.spans["span"] == name].iloc[0]
     frames = videos.frames.iloc[videos.rows[span["sequence"]]]
-    mine = history[history["finding"] == name]
     try:
         rows = spans.decide(frames, span, choice, label=label, **edges)
         left = spans.left_over(history, span, rows, frames)
         rows = pd.concat([left.astype(object), rows.astype(object)], ignore_index=True) if len(left) else rows
-        decide.store_rows(loaded, name, rows, seen=int(mine["id"].max()) if len(mine) else 0)
+        rows = rows.assign(finding=name).astype(object)
+        decide.store(loaded, rows.where(rows.notna(), None).to_dict("records"), seen=decide.last_seen(history, [name]))
+    except Conflict as conflict:
+        st.session_state["_error"] = decide.meanwhile(conflict)
+        return
     except LossprintError as error:
         st.session_state["_error"] = f"The decision was not stored: {error}"
         return

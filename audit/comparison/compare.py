@@ -28,6 +28,7 @@ from tqdm import tqdm
 
 from lossprint.audit.comparison.cleaned import Cleaned, read_cleaned
 from lossprint.audit.runs.run import Run, open_run
+from lossprint.audit.system.progress import bar_style
 from lossprint.audit.types import LossprintError
 
 ARMS = ("given", "cleaned", "thinned")
@@ -113,7 +114,7 @@ def compare(
         return table
 
     steps_done = steps * sum(key in done for key in keys)
-    style = {"unit": "step", "desc": "compare", "disable": quiet, **train.bar_style()}
+    style = {"unit": "step", "desc": "compare", "disable": quiet, **bar_style()}
     with tqdm(total=len(todo) * steps, initial=steps_done, **style) as bar:
         for at, ((arm, seed), key) in enumerate(zip(todo, keys)):
             if key in done:

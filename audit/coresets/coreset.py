@@ -14,7 +14,7 @@ import pandas as pd
 
 from lossprint.audit.coresets.evaluated import cells, ranked
 from lossprint.audit.coresets.files import Fit, apply, digest, part, read, untouched
-from lossprint.audit.datasets.source import OF_FILES
+from lossprint.audit.datasets.kinds import OF_FILES
 from lossprint.audit.export import outfile
 from lossprint.audit.export.applied import Applied, applied, run_in_record
 from lossprint.audit.export.tree import dataset_root

@@ -32,10 +32,11 @@ from tqdm import tqdm
 from lossprint.audit.coresets import coreset as coresets
 from lossprint.audit.coresets.coreset import Ask
 from lossprint.audit.coresets.evaluated import CELL, cells, text
-from lossprint.audit.datasets.source import csv_rows
+from lossprint.audit.datasets.readers.manifests import csv_rows
 from lossprint.audit.export.applied import Applied, applied
 from lossprint.audit.runs.run import Run, open_run
 from lossprint.audit.system.csvfile import unguard
+from lossprint.audit.system.progress import bar_style
 from lossprint.audit.training import side_by_side
 from lossprint.audit.types import LossprintError
 from lossprint.audit.workflow import audit as workflow
@@ -115,7 +116,7 @@ def evaluate(
     if todo:
         jobs = jobs or (1 if device == "cuda" else side_by_side.cores())
         plan = side_by_side.Plan(inputs, recipe, asked["model"], steps, device, precision, run.classes)
-        style = {"unit": "step", "desc": "evaluate", "disable": quiet, **train.bar_style()}
+        style = {"unit": "step", "desc": "evaluate", "disable": quiet, **bar_style()}
         with (
             tqdm(total=len(todo) * steps, **style) as bar,
             closing(side_by_side.trained(plan, todo, jobs, bar)) as done,
@@ -183,7 +184,6 @@ def _wrong(samples: pd.DataFrame, classes: list[str], truth: str | Path) -> np.n
 
 def _subsets(decisions, methods, fractions, seeds, options, samples, wrong, quiet) -> list[_Subset]:
     """All subsets that are asked for; those of a method without chance are the same for all seeds."""
-    from lossprint.audit.training import train
 
     methods, fractions = list(dict.fromkeys(methods)), [float(one) for one in dict.fromkeys(fractions)]
     if not (methods and fractions and seeds):
@@ -201,7 +201,7 @@ def _subsets(decisions, methods, fractions, seeds, options, samples, wrong, quie
             raise LossprintError(f"{METHODS[name].title} needs {lacking}")
     known, found, fixed = samples["sample"].to_numpy(np.int64), [], {}
     choices = [(f, m, s) for f in fractions for m in methods for s in (seeds if METHODS[m].chance else seeds[:1])]
-    style = {"unit": "subset", "desc": "choose", "disable": quiet, **train.bar_style()}
+    style = {"unit": "subset", "desc": "choose", "disable": quiet, **bar_style()}
     for fraction, method, seed in tqdm(choices, **style):
         ask = Ask(method, fraction=fraction, seed=seed if METHODS[method].chance else 0, **options)
         ids = fixed.get((fraction, method))

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lossprint.audit.datasets.source import csv_rows
+from lossprint.audit.datasets.readers.manifests import csv_rows
 from lossprint.audit.export import outfile
 from lossprint.audit.system.csvfile import unguard
 from lossprint.audit.types import LossprintError

@@ -27,12 +27,15 @@ import pandas as pd
 from PIL import Image
 
 from lossprint.audit.datasets.images import pixel_digest, reason, square
-from lossprint.audit.datasets.kinds import open_reader, read_source
-from lossprint.audit.datasets.source import OF_FILES, Source, read_file_inside
+from lossprint.audit.datasets.kinds import OF_FILES, open_reader, read_source
+from lossprint.audit.datasets.media import TEXTS, Media, media_of
+from lossprint.audit.datasets.source import Source, read_file_inside
 from lossprint.audit.datasets.tasks import ALL
+from lossprint.audit.datasets.validation import draw
 from lossprint.audit.system.memory import free_memory
 from lossprint.audit.system.urls import Unreachable
 from lossprint.audit.types import LossprintError
+from lossprint.audit.words import some
 
 __all__ = [
     "Dataset",
@@ -45,6 +48,7 @@ __all__ = [
     "load",
     "open_dataset",
     "pixel_digest",
+    "sample_reader",
     "text_reader",
 ]
 
@@ -81,14 +85,16 @@ class Dataset:
 
     def image(self, path: str) -> Image.Image:
         """The upright RGB image at a path of `samples`, at full size. Raises LossprintError if it cannot be read."""
+        if self.media is TEXTS:
+            raise LossprintError(f"expected an image, found a text at {path!r} of {self.source}")
         if self.kind in OF_FILES:
             return _read(lambda known: read_file_inside(self.root, known), path, self.source)
         return _read(self.origin.read, path, self.source)
 
     @property
-    def media(self) -> str:
-        """What the samples are: `image` or `text`."""
-        return "image" if self.origin.text is None else "text"
+    def media(self) -> Media:
+        """What the samples are: images or texts."""
+        return self.origin.media
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +118,7 @@ def open_dataset(
     progress: Progress | None = None,
     task: str = "classes",
 ) -> Dataset:
-    """Open a DATASET of any kind, see `origins`.
+    """Open a DATASET of any kind, see `kinds`.
 
     Without validation samples, about `val_fraction` of each class's training samples is drawn, at least one, and at
     least one is left; of video frames, whole sequences: the same ones for the same paths (or names) and seed. With
@@ -139,9 +145,9 @@ def image_reader(source: str | Path) -> Callable[[str], Image.Image]:
     a path that leads out of the dataset's folder.
     """
     reader = open_reader(source)
-    if reader.image is None:
+    if reader.media is TEXTS:
         raise LossprintError(f"expected a dataset of images, found texts in {reader.name}")
-    return lambda path: _read(reader.image, path, reader.name)
+    return lambda path: _read(reader.read, path, reader.name)
 
 
 def text_reader(source: str | Path, fingerprint: str | None = None) -> Callable[[str], str]:
@@ -151,13 +157,20 @@ def text_reader(source: str | Path, fingerprint: str | None = None) -> Callable[
     dataset has not this `fingerprint`: rows are told apart by their places.
     """
     origin = read_source(source)
-    if origin.text is None:
+    if origin.media is not TEXTS:
         raise LossprintError(f"expected a dataset of texts, found images in {origin.name}")
 
     def changed(path: str) -> str:
         raise LossprintError(f"expected the texts that were audited in {origin.name}, found that they were changed")
 
-    return origin.text if fingerprint in (None, origin.fingerprint) else changed
+    return origin.read if fingerprint in (None, origin.fingerprint) else changed
+
+
+def sample_reader(dataset: dict) -> Callable[[str], Image.Image | str]:
+    """The `image_reader` or the `text_reader` of run.json's `dataset`. Raises LossprintError as they do."""
+    if media_of(dataset) is TEXTS:
+        return text_reader(dataset["source"], dataset.get("fingerprint"))
+    return image_reader(dataset["source"])
 
 
 def _read(read: Callable[[str], Image.Image], path: str, source: str) -> Image.Image:
@@ -190,19 +203,19 @@ def _assemble(
     notes = list(origin.notes)
     if len(unreadable):
         notes.append(f"{len(unreadable):,} of {len(origin.rows):,} images could not be read")
-    if task == "classes" and origin.text is not None and samples["label"].nunique() == 1:
+    if task == "classes" and origin.media is TEXTS and samples["label"].nunique() == 1:
         task = "text"  # texts without labels, such as instructions and their answers
     _refuse_unfit(samples, origin.name, task)
     if not (samples["split"] == "val").any():
-        rows, said = _draw(samples, val_fraction, seed, origin.name, task)
+        rows, note = draw(samples, val_fraction, seed, origin.name, task)
         samples.loc[rows, "split"] = "val"
-        notes.append(said)
+        notes.append(note)
     classes = sorted(set(samples["label"]))
     for split, lack in (("train", "cannot be learnt"), ("val", "get no CLD")):
         has = set(samples.loc[samples["split"] == split, "label"])
         without = [name for name in classes if name not in has]
         if without:
-            notes.append(f"{_some(without)} without {split} samples: their images {lack}")
+            notes.append(f"{_classes(without)} without {split} samples: their images {lack}")
     return Dataset(
         source=origin.name,
         kind=origin.kind,
@@ -240,63 +253,12 @@ def _refuse_unfit(samples: pd.DataFrame, name: str, task: str) -> None:
     if few:
         raise LossprintError(
             f"expected at least two readable samples of each class in train and val of {name}, "
-            f"found fewer of {_some(few)}"
+            f"found fewer of {_classes(few)}"
         )
 
 
-def _some(labels: list[str], most: int = 5) -> str:
-    more = f" and {len(labels) - most} more" if len(labels) > most else ""
-    return ("class " if len(labels) == 1 else "classes ") + ", ".join(map(repr, labels[:most])) + more
-
-
-def _draw(samples: pd.DataFrame, fraction: float, seed: int, name: str, task: str = "classes") -> tuple[list[int], str]:
-    """Rows of the training samples to validate on, ascending, and how many of what they are, in words.
-
-    Video frames are drawn by whole sequences, other images a class at a time. Each path (or sequence) gets a
-    pseudo-random rank of its own, so that images which come, go or cannot be read do not reshuffle the others.
-    """
-    train = samples[samples["split"] == "train"]
-    frames, plain = train[train["sequence"].notna()], train[train["sequence"].isna()]
-    ranks = pd.Series([_chance(path, seed) for path in plain["path"]], index=plain.index)
-    drawn, words = [], []
-    # Sets of labels are often of one sample each.
-    groups = plain["label"] if task != "multi-label" else pd.Series(ALL, index=plain.index)
-    for _, rows in ranks.groupby(groups):
-        count = min(max(int(len(rows) * fraction + 0.5), 1), len(rows) - 1)
-        drawn += rows.sort_values(kind="stable").index[:count].tolist()
-    if len(plain):
-        words.append(f"{len(drawn):,} of {len(plain):,} training samples")
-    if len(frames):
-        names = sorted(frames["sequence"].unique(), key=lambda one: _chance(one, seed))
-        if len(names) < 2 and not drawn:
-            raise LossprintError(
-                f"expected at least two sequences in train of {name}, to draw one for validation, found only "
-                f"{names[0]!r}"
-            )
-        chosen = _draw_sequences(frames, names, fraction)
-        rows = frames.index[frames["sequence"].isin(chosen)].tolist()
-        drawn += rows
-        words.append(f"{len(chosen):,} of {len(names):,} training sequences ({len(rows):,} frames)")
-    how = "stratified, " if len(plain) else ""
-    return sorted(drawn), f"drew {' and '.join(words)} for validation ({how}seed {seed})"
-
-
-def _draw_sequences(frames: pd.DataFrame, names: list[str], fraction: float) -> list[str]:
-    """About `fraction` of the sequences, the first of `names`; one that alone has a class only where none is left."""
-    has = {one: set(labels) for one, labels in frames.groupby("sequence")["label"]}
-    left = pd.Series([label for one in names for label in has[one]]).value_counts().to_dict()
-    count = min(max(int(len(names) * fraction + 0.5), 1), len(names) - 1)
-    chosen: list[str] = []
-    for one in names:
-        if len(chosen) < count and all(left[label] > 1 for label in has[one]):
-            chosen.append(one)
-            for label in has[one]:
-                left[label] -= 1
-    return chosen + [one for one in names if one not in chosen][: count - len(chosen)]
-
-
-def _chance(text: str, seed: int) -> bytes:
-    return blake2b(f"{seed}:{text}".encode(), digest_size=8).digest()
+def _classes(labels: list[str]) -> str:
+    return ("class " if len(labels) == 1 else "classes ") + some(map(repr, labels))
 
 
 # ------------------------------------------------------------------------------------------------ decoding
@@ -312,20 +274,16 @@ def load(
     """
     samples = dataset.samples
     paths, ids = samples["path"].tolist(), samples["sample"].tolist()
-    pixels = None if size is None or dataset.media == "text" else np.empty((len(paths), size, size, 3), np.uint8)
+    pixels = None if size is None or dataset.media is TEXTS else np.empty((len(paths), size, size, 3), np.uint8)
     digests = [""] * len(paths)
     faults = dict(dataset.faults)
 
     def one(row: int) -> None:
         try:
-            if dataset.origin.text is not None:
-                words = " ".join(dataset.origin.text(paths[row]).split())
-                digests[row] = blake2b(words.encode(), digest_size=16).hexdigest()
-                return
-            image = dataset.origin.read(paths[row])
-            digests[row] = pixel_digest(image)
+            content = dataset.origin.read(paths[row])
+            digests[row] = _text_digest(content) if dataset.media is TEXTS else pixel_digest(content)
             if pixels is not None:
-                pixels[row] = square(image, size)
+                pixels[row] = square(content, size)
         except Unreachable:  # says nothing of the image
             raise
         except Exception as error:  # a decoder may raise anything at all on a damaged file: all of it is listed
@@ -340,6 +298,10 @@ def load(
             pixels[to] = pixels[row]
         pixels = pixels[: len(kept)]
     return Loaded(whole, pixels, np.array(digests, dtype=object)[kept])
+
+
+def _text_digest(text: str) -> str:
+    return blake2b(" ".join(text.split()).encode(), digest_size=16).hexdigest()
 
 
 def decode(dataset: Dataset, size: int, workers: int | None = None, progress: Progress | None = None) -> np.ndarray:
@@ -364,17 +326,17 @@ def image_sizes(dataset: Dataset, at_most: int | None = None, workers: int | Non
     paths = dataset.samples["path"].tolist()
     if at_most is not None and at_most < len(paths):
         paths = [paths[row] for row in np.linspace(0, len(paths) - 1, at_most).astype(int)]
-    found: list = [None] * len(paths)
+    sizes: list = [None] * len(paths)
 
     def one(row: int) -> None:
         try:
-            found[row] = dataset.origin.size(paths[row])
+            sizes[row] = dataset.origin.size(paths[row])
         except Exception:  # `load` comes across the same file and lists it with its reason
-            found[row] = None
+            sizes[row] = None
 
     with _quiet_about_bombs():
         _each(one, len(paths), workers or dataset.origin.workers, None)
-    return np.array([size for size in found if size is not None], np.int64).reshape(-1, 2)
+    return np.array([size for size in sizes if size is not None], np.int64).reshape(-1, 2)
 
 
 def _each(one: Callable[[int], None], count: int, workers: int | None, progress: Progress | None) -> None:

@@ -1,142 +1,120 @@
-"""What a DATASET's name stands for: which reader lists it, and how one image or text of it is read alone.
+"""The kinds of datasets, in one table: what a DATASET's name stands for, and which reader lists it.
 
-Kinds are told apart by the name and, for a file, its columns. Modules that need an extra are imported by their kind.
+Whoever asks which kind a dataset is asks here: `kind_of` of a name, the tables below of what run.json calls it.
 """
 
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from PIL import Image
-
-from lossprint.audit.datasets.folders import read_folder
-from lossprint.audit.datasets.source import MANIFESTS, SPLIT_NAMES, Source, locate, read_file_inside, read_manifest
-
-TARS = (".tar", ".tar.gz", ".tgz")
+from lossprint.audit.datasets.media import IMAGES, TEXTS, Media
+from lossprint.audit.datasets.readers import coco, huggingface, manifests, remote, texts, torchvision, webdataset
+from lossprint.audit.datasets.readers.folders import read_folder
+from lossprint.audit.datasets.readers.shards import names_shards
+from lossprint.audit.datasets.source import Reader, Source, locate, read_file_inside
 
 
 @dataclass(frozen=True)
-class Reader:
-    """How one sample of a dataset is read by its path: an image, or a text, in a dataset of texts.
+class Kind:
+    """A kind of dataset. A dataset is of the first one in `KINDS` that `matches` its name, or the file that it names.
 
-    Both raise whatever is wrong with it, and for a path that leads out of the dataset.
+    name: what run.json calls it. read(DATASET) lists its samples; open(DATASET) tells how one of them is read alone,
+    without listing the others where that can be done; both raise LossprintError where there is none. absolute(DATASET)
+    is the same dataset from any folder, where the name is no path. media: what the samples are, as far as the name
+    tells. words: what a message calls it, where it has no manifest of images. files: paths are files under its root.
+    packed: images are no files of their own.
     """
 
     name: str
-    image: Callable[[str], Image.Image] | None = None
-    text: Callable[[str], str] | None = None
+    matches: Callable[[str], bool]
+    read: Callable[[str], Source]
+    open: Callable[[str], Reader | Source]
+    absolute: Callable[[str], str] | None = None
+    media: Media = IMAGES
+    words: str = ""
+    files: bool = False
+    packed: bool = False
+
+
+def _is_remote_table(name: str) -> bool:
+    return "://" in name and manifests.is_table(name)
+
+
+def _is_folder(name: str) -> bool:
+    return os.path.isdir(os.path.expanduser(name))
+
+
+def _is_json(name: str) -> bool:
+    return name.lower().endswith(".json")
+
+
+def _files_below(root_of: Callable[[Path], Path]) -> Callable[[str], Reader]:
+    """The reader of files below the folder that belongs to a place on this machine."""
+
+    def opened(name: str) -> Reader:
+        place = locate(name)
+        return Reader(str(place), partial(read_file_inside, root_of(place)))
+
+    return opened
+
+
+KINDS = (
+    Kind(
+        "torchvision",
+        lambda name: name.startswith("torchvision:"),
+        torchvision.read_torchvision,
+        torchvision.read_torchvision,
+        absolute=str,
+        words="a torchvision dataset",
+        packed=True,
+    ),
+    Kind(
+        "huggingface",
+        lambda name: name.startswith("hf:"),
+        huggingface.read_huggingface,
+        huggingface.open_huggingface,
+        absolute=huggingface.absolute,
+        words="a Hugging Face dataset",
+        packed=True,
+    ),
+    Kind(
+        "webdataset", names_shards, webdataset.read_tars, webdataset.open_tars, words="WebDataset shards", packed=True
+    ),
+    Kind("remote", _is_remote_table, manifests.read_remote_manifest, manifests.open_remote_manifest),
+    Kind("remote", lambda name: "://" in name, remote.read_remote, remote.open_remote, words="a folder"),
+    Kind("folder", _is_folder, read_folder, _files_below(Path), words="a folder of class folders", files=True),
+    Kind("coco", _is_json, coco.read_coco, _files_below(coco.root_of), words="a COCO file", files=True),
+    Kind("text", texts.lists_texts, texts.read_texts, texts.read_texts, media=TEXTS),
+    # Reading segments of videos says that they are to be decoded first; their frames are then a manifest.
+    Kind("segments", manifests.lists_segments, manifests.read_manifest, manifests.read_manifest),
+    Kind("manifest", lambda name: True, manifests.read_manifest, manifests.open_manifest, files=True),
+)
+OF_FILES = tuple(kind.name for kind in KINDS if kind.files)
+PACKED = tuple(kind.name for kind in KINDS if kind.packed)
+WORDS = {kind.name: kind.words for kind in KINDS if kind.words}
+
+
+def kind_of(name: str | Path) -> Kind:
+    """The kind of a DATASET, by its name and, for a file, its header. Whether it can be read is seen when it is."""
+    return next(kind for kind in KINDS if kind.matches(str(name)))
 
 
 def read_source(name: str | Path) -> Source:
     """List the samples of a DATASET. Raises LossprintError where there is none."""
-    name = str(name)
-    if name.startswith("torchvision:"):
-        from lossprint.audit.datasets.torchvision import read_torchvision
+    return kind_of(name).read(str(name))
 
-        return read_torchvision(name)
-    if name.startswith("hf:"):
-        from lossprint.audit.datasets.huggingface import read_huggingface
 
-        return read_huggingface(name)
-    if _tars(name):
-        from lossprint.audit.datasets.webdataset import read_tars
-
-        return read_tars(name)
-    if "://" in name:
-        from lossprint.audit.datasets.remote import read_remote
-
-        return read_remote(name)
-    path = locate(name)
-    if path.is_dir():
-        return read_folder(path)
-    if path.suffix.lower() == ".json":
-        from lossprint.audit.datasets.coco import read_coco
-
-        return read_coco(path)
-    if _texts(path):
-        from lossprint.audit.datasets.texts import read_texts
-
-        return read_texts(path)
-    return read_manifest(path)
+def open_reader(name: str | Path) -> Reader | Source:
+    """How to read one sample of a DATASET, without listing it where that can be done without."""
+    return kind_of(name).open(str(name))
 
 
 def absolute(name: str | Path) -> str:
     """A DATASET's name that means the same from any folder. Nothing is opened."""
     name = str(name)
-    if name.startswith("hf:"):
-        from lossprint.audit.datasets.huggingface import absolute as of_huggingface
-
-        return of_huggingface(name)
-    return name if name.startswith("torchvision:") or "://" in name else str(Path(name).expanduser().absolute())
-
-
-def open_reader(name: str | Path) -> Reader:
-    """How to read one sample of a DATASET, without listing it where that can be done without."""
-    name = str(name)
-    if name.startswith("hf:"):
-        from lossprint.audit.datasets.huggingface import open_huggingface
-
-        return Reader(*open_huggingface(name))
-    if _tars(name):
-        from lossprint.audit.datasets.webdataset import open_tars
-
-        return Reader(*open_tars(name))
     if "://" in name:
-        from lossprint.audit.datasets.remote import open_remote
-
-        return Reader(name, open_remote(name))
-    if name.startswith("torchvision:"):
-        source = read_source(name)
-        return Reader(source.name, source.read, source.text)
-    place = locate(name)
-    if not place.is_dir() and _texts(place):
-        source = read_source(name)
-        return Reader(source.name, None, source.text)
-    root = place if place.is_dir() else place.parent
-    if place.suffix.lower() == ".json":
-        from lossprint.audit.datasets.coco import root_of
-
-        root = root_of(place)
-    if place.suffix.lower() in MANIFESTS:  # its paths may be URLs
-        return Reader(str(place), lambda path: _read_url(path) if "://" in path else read_file_inside(root, path))
-    return Reader(str(place), lambda path: read_file_inside(root, path))
-
-
-def _read_url(path: str) -> Image.Image:
-    from lossprint.audit.datasets.remote import read_url
-
-    return read_url(path)
-
-
-def _tars(name: str) -> bool:
-    """Whether this names WebDataset shards: a tar file, a pattern such as shards-{000..009}.tar, a folder of tars."""
-    if name.lower().endswith(TARS):
-        return True
-    folder = os.path.expanduser(name)
-    if "://" in name or not os.path.isdir(folder):
-        return False
-    found = [entry for entry in os.scandir(folder) if not entry.name.startswith(".")]
-    folders = [entry for entry in found if entry.is_dir()]
-    if any(entry.name.lower() not in SPLIT_NAMES for entry in folders):
-        return False
-    if folders:  # of tars; beside those of class folders may lie the tar that they came in
-        found = [entry for inner in folders for entry in os.scandir(inner) if not entry.name.startswith(".")]
-    return any(entry.name.lower().endswith(TARS) for entry in found) and not any(
-        entry.is_dir() for entry in found if folders
-    )
-
-
-def is_texts(name: str | Path) -> bool:
-    """Whether a DATASET is a file of texts on this machine, told by its name and header."""
-    name = str(name)
-    return "://" not in name and os.path.isfile(os.path.expanduser(name)) and not _tars(name) and _texts(Path(name))
-
-
-def _texts(path: Path) -> bool:
-    """Whether a file lists texts: JSON Lines, or a table with a column of texts and none of paths."""
-    if path.suffix.lower() == ".jsonl":
-        return True
-    from lossprint.audit.datasets.texts import lists_texts
-
-    return lists_texts(path)
+        return name
+    own = next((kind.absolute for kind in KINDS if kind.absolute and kind.matches(name)), None)
+    return own(name) if own else str(Path(name).expanduser().absolute())

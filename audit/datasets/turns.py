@@ -14,15 +14,6 @@ NAMES = {"gpt": "Assistant", "bot": "Assistant", "model": "Assistant"}
 EXCERPT = 280  # characters of a text on a card
 WHOLE = 200_000  # characters of a text that are shown at most; a browser scrolls through these at ease
 TURNS = 500  # of one text that get a heading
-SAME = {"image": "pixels", "text": "words"}  # what exact duplicates share
-OF_TEXTS = (  # what is said of images -> of texts
-    ("Largest image", "Longest text"),
-    ("most pixels", "most characters"),
-    ("image files", "file"),
-    ("an image", "a text"),
-    ("image", "text"),
-    ("pixels", "words"),
-)
 # Characters that turn the direction of what follows them, or are not seen at all.
 _UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
@@ -31,22 +22,22 @@ _UNSEEN = re.compile(
 
 def joined(parts: Iterable[tuple[str, str]]) -> str:
     """One text out of (role, what was said). A line within a turn that looks like a heading is indented by a blank."""
-    said = []
+    turns = []
     for role, words in parts:
         name = NAMES.get(role.strip().lower()) or " ".join(role.split())[:40].capitalize() or "Unknown"
-        body = HEADING.sub(lambda found: f" {found[0]}", words.strip("\n"))
-        said.append(f"{name}:\n{body}")
-    return "\n\n".join(said)
+        body = HEADING.sub(lambda match: f" {match[0]}", words.strip("\n"))
+        turns.append(f"{name}:\n{body}")
+    return "\n\n".join(turns)
 
 
 def turns(text: str) -> list[tuple[str, str]]:
     """(heading, what stands below it) of each turn; the heading of what stands above the first one is empty."""
-    found = list(HEADING.finditer(text))[:TURNS]
-    starts = [0, *(match.end() for match in found)]
-    stops = [*(match.start() for match in found), len(text)]
-    names = ["", *(match[1] for match in found)]
-    said = [(name, text[start:stop].strip("\n")) for name, start, stop in zip(names, starts, stops)]
-    return [turn for turn in said if turn[0] or turn[1].strip()]
+    headings = list(HEADING.finditer(text))[:TURNS]
+    starts = [0, *(match.end() for match in headings)]
+    stops = [*(match.start() for match in headings), len(text)]
+    names = ["", *(match[1] for match in headings)]
+    parts = [(name, text[start:stop].strip("\n")) for name, start, stop in zip(names, starts, stops)]
+    return [turn for turn in parts if turn[0] or turn[1].strip()]
 
 
 def shown(text: str) -> str:
@@ -57,8 +48,8 @@ def shown(text: str) -> str:
     return _UNSEEN.sub(_sign, text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
-def _sign(found: re.Match) -> str:
-    code = ord(found[0])
+def _sign(match: re.Match) -> str:
+    code = ord(match[0])
     return chr(0x2400 + code) if code < 0x20 else "\u2421" if code == 0x7F else f"\u27e8U+{code:04X}\u27e9"
 
 
@@ -67,14 +58,14 @@ def excerpt(text: str, most: int = EXCERPT) -> list[tuple[str, str]]:
 
     Of a conversation each of the first turns has a share, so that a long question does not hide the answer.
     """
-    said = turns(shown(text[: 40 * most]))
+    parts = turns(shown(text[: 40 * most]))
     left, out = most, []
-    for at, (name, words) in enumerate(said):
-        share = left if at == len(said) - 1 else max(left // 2, 40)
+    for at, (name, words) in enumerate(parts):
+        share = left if at == len(parts) - 1 else max(left // 2, 40)
         cut = _cut(words, share)
         out.append((name, cut))
         left -= len(cut) + len(name)
-        if left < 40 and at < len(said) - 1:
+        if left < 40 and at < len(parts) - 1:
             out[-1] = (name, cut if cut.endswith("\u2026") else f"{cut} \u2026")
             break
     if out and len(text) > 40 * most and not out[-1][1].endswith("\u2026"):
@@ -89,8 +80,8 @@ def whole(text: str) -> tuple[list[tuple[str, str]], int]:
 
 def line(text: str, most: int) -> str:
     """The beginning of a text on one line."""
-    said = excerpt(text, most)
-    return _cut(" ".join(" ".join(f"{name}: {words}" if name else words for name, words in said).split()), most)
+    parts = excerpt(text, most)
+    return _cut(" ".join(" ".join(f"{name}: {words}" if name else words for name, words in parts).split()), most)
 
 
 def _cut(text: str, most: int) -> str:
@@ -102,15 +93,3 @@ def _cut(text: str, most: int) -> str:
         head = head[:-1]
     space = max(head.rfind(" "), head.rfind("\n"))
     return (head[:space] if space > most // 2 else head).rstrip() + "\u2026"
-
-
-def noun_of(dataset: dict) -> str:
-    """What one sample of run.json's `dataset` is called: image or text."""
-    return "text" if dataset.get("media") == "text" else "image"
-
-
-def worded(sentence: str, noun: str) -> str:
-    """A sentence of ours about images, about texts where samples are that: `noun` is image or text."""
-    for image, text in OF_TEXTS if noun == "text" else ():
-        sentence = sentence.replace(image, text).replace(image[0].upper() + image[1:], text[0].upper() + text[1:])
-    return sentence

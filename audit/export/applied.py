@@ -186,7 +186,7 @@ def _refuse_doubled(table: pd.DataFrame) -> None:
         )
 
 
-def slots(table: pd.DataFrame) -> dict[int, int]:
+def row_swaps(table: pd.DataFrame) -> dict[int, int]:
     """{sample: the sample that is to stand in its row}, of the rows of `Applied.table` that change hands.
 
     The row that had a frame's number holds the sample that is to have it, so that reading by row and reading by number

@@ -3,36 +3,27 @@
 A file is read and checked as a whole (`plan`) before anything is stored, and is stored as a whole or not at all.
 """
 
-import csv
 import hashlib
-import io
 import json
-import os
 import re
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
-from urllib.parse import parse_qs, unquote, urlsplit
+from pathlib import Path
 
 import pandas as pd
 
-from lossprint.audit.datasets.images import EXTENSIONS
 from lossprint.audit.export import labelstudio
-from lossprint.audit.export.applied import LEFT_UNSURE
+from lossprint.audit.export.decisions_csv import SHOWN, is_whole, read_csv
 from lossprint.audit.export.labelstudio import Said
+from lossprint.audit.export.sample_paths import Finder
 from lossprint.audit.review.queues import AUDIT
 from lossprint.audit.review.resolve import LABELLED, adjudications, outcome, votes
 from lossprint.audit.review.reviews import CHOICES, Reviews, open_reviews, run_key
 from lossprint.audit.runs.run import Run
-from lossprint.audit.system.csvfile import unguard
 from lossprint.audit.types import KINDS, LossprintError, Review
+from lossprint.audit.words import plural
 
-LABELS = ("new", "new_label", "cleaned_label", "corrected_label", "label")  # the first that a file has counts
-PATHS = ("path", "image", "file", "filename")
-REVIEWERS = ("reviewer", "annotator", "completed_by", "who")
 DECIDED = re.compile(r" ?\[decided [^\]]*\]$")
-UPLOAD = re.compile(r"^/data/upload/.*/[0-9a-f]{8}-")  # what Label Studio calls an uploaded file
-SHOWN = 80  # characters of a hostile text in a message
 
 
 @dataclass(frozen=True)
@@ -124,104 +115,13 @@ def _read(run: Run, content: bytes, name: str) -> tuple[list[Said], int]:
     if not text.strip():
         raise LossprintError(f"expected decisions in {name}, found an empty file")
     if text.lstrip()[0] not in "[{":
-        return _read_csv(text, name)
+        return read_csv(text, name)
     try:
         return labelstudio.read(json.loads(text), run.classes)
     except (ValueError, RecursionError) as error:
         raise LossprintError(f"expected JSON in {name}, found: {' '.join(str(error).split())[:200]}") from None
     except LossprintError as error:
         raise LossprintError(f"{error} (in {name})") from None
-
-
-def _read_csv(text: str, name: str) -> tuple[list[Said], int]:
-    rows, lines = _rows(text, name)
-    header = [unguard(cell).strip().lower() for cell in rows[0]]
-
-    def column(*names: str) -> int | None:
-        found = next((one for one in names if one in header), None)
-        if found is not None and header.count(found) > 1:
-            raise LossprintError(f"expected one column {found!r} in {name}, found {header.count(found)}")
-        return None if found is None else header.index(found)
-
-    moved = {"source", "given_label", "change"} <= set(header)  # labels.csv of an exported folder: the dataset's path
-    places = {"path": column("source") if moved else column(*PATHS)}
-    places |= {"sample": column("sample"), "label": column(*LABELS)}
-    places |= {"decision": column("decision"), "reviewer": column(*REVIEWERS), "comment": column("comment")}
-    places |= {"finding": column("finding"), "at": column("at", "updated_at", "created_at"), "role": column("role")}
-    places |= {"review": column("review"), "reason": column("reason"), "issue": column("is_label_issue")}
-    places |= {"blind": column("blind"), "given": column("given_label"), "new_frame": column("new_frame")}
-    if (places["path"] is None and places["sample"] is None) or (
-        places["label"] is None and places["decision"] is None
-    ):
-        raise LossprintError(
-            f"expected a column path or sample and a column {', '.join(LABELS)} or decision in {name}, "
-            f"found {', '.join(map(repr, header))[:300]}"
-        )
-    said, nothing = [], 0
-    for row, line in zip(rows[1:], lines[1:]):
-        if len(row) != len(header):
-            raise LossprintError(f"expected {len(header)} cells in {line} of {name}, found {len(row)}")
-        cells = {key: "" if at is None else unguard(row[at]) for key, at in places.items()}
-        one = _said(cells, line, name, reviewed="review" in header)
-        said += [one] if one else []
-        nothing += one is None
-    return said, nothing
-
-
-def _rows(text: str, name: str) -> tuple[list[list[str]], list[str]]:
-    """The rows of a CSV text that are not empty, and what to call each in a message."""
-    rows, lines = [], []
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
-    try:
-        for row in reader:
-            if row:
-                rows.append(row)
-                lines.append(f"line {reader.line_num}")
-    except csv.Error as error:
-        raise LossprintError(f"expected a CSV file, found in line {reader.line_num} of {name}: {error}") from None
-    return rows, lines
-
-
-def _delimiter(text: str) -> str:
-    """What the first line is split by: a comma, a semicolon or a tab, as spreadsheets of some countries write."""
-    head = text.lstrip("\r\n").splitlines()[0]
-    return max((",", ";", "\t"), key=head.count)
-
-
-def _said(cells: dict[str, str], line: str, name: str, reviewed: bool) -> Said | None:
-    """What a row says, None where it says nothing."""
-    decision, label = cells["decision"].strip().lower(), cells["label"] or None
-    if reviewed and not cells["review"].strip():
-        return None
-    if not decision and cells["reason"].startswith(LEFT_UNSURE):
-        decision = "unsure"
-    if decision and decision not in CHOICES:
-        shown = cells["decision"][:SHOWN]
-        raise LossprintError(f"expected a decision of {', '.join(CHOICES)}, found {shown!r} in {line} of {name}")
-    no_issue = cells["issue"].strip().lower() in ("false", "0", "no")
-    if not decision and (label is None or (no_issue and label == (cells["given"] or label))):
-        return None
-    if decision in LABELLED and label is None:
-        raise LossprintError(f"expected a label with {decision!r}, found none in {line} of {name}")
-    if decision == "reorder" and not _whole(cells["new_frame"]):
-        found = cells["new_frame"][:SHOWN]
-        raise LossprintError(
-            f"expected a frame number as new_frame with 'reorder', found {found!r} in {line} of {name}"
-        )
-    verdict = decision if decision in (*labelstudio.VERDICTS, "keep", "reorder") else None
-    label = None if decision == "reorder" else label
-    meta = {key: cells[key] for key in ("finding", "role", "blind", "review") if cells[key]}
-    meta |= {"new_frame": int(cells["new_frame"])} if decision == "reorder" else {}
-    meta |= {"decision": decision} if decision else {}
-    data = {"path": cells["path"], "sample": cells["sample"]}
-    reviewer = cells["reviewer"].strip() or None
-    return Said(line, data, label, verdict, reviewer, cells["comment"], cells["at"].strip(), meta or None)
-
-
-def _whole(value: object) -> bool:
-    """Whether a cell or a number of JSON is a whole number that a database can hold."""
-    text = str(value).strip()
-    return not isinstance(value, bool) and text.isascii() and text.isdigit() and len(text) < 19
 
 
 # --------------------------------------------------------------------------------------------------- about the samples
@@ -231,7 +131,7 @@ def _decisions(run: Run, said: list[Said], name: str, reviewer: str | None) -> l
     """What is said as the keywords of `Reviews.add`, in the order in which it was said."""
     samples = run.samples()
     given = dict(zip(samples["sample"], samples["label"]))
-    found = _Finder(samples)
+    found = Finder(samples)
     suggested, findings = _suggested(run), _findings(run)
     faults: dict[str, list[str]] = {}
     made, seen = [], {}
@@ -241,7 +141,7 @@ def _decisions(run: Run, said: list[Said], name: str, reviewer: str | None) -> l
         label = one.label if one.label is None or one.label in classes else one.label.strip()
         who = one.reviewer or (reviewer or "").strip()
         meta = dict(one.meta or {})
-        if not _whole(meta.get("new_frame")):
+        if not is_whole(meta.get("new_frame")):
             meta.pop("new_frame", None)
         role = "adjudication" if one.truth or meta.get("role") == "adjudication" else "import"
         if fault is None and label is not None and one.verdict not in labelstudio.VERDICTS and label not in classes:
@@ -270,70 +170,16 @@ def _decisions(run: Run, said: list[Said], name: str, reviewer: str | None) -> l
                 "role": role,
                 **({"new_frame": meta["new_frame"]} if "new_frame" in meta else {}),
                 "blind": meta["blind"] if meta.get("blind") in ("given", "suggestion") else "",
-                "_order": (one.at, int(meta["review"]) if _whole(meta.get("review", "")) else 0, len(made)),
+                "_order": (one.at, int(meta["review"]) if is_whole(meta.get("review", "")) else 0, len(made)),
             }
         )
     if faults:
         told = "; ".join(f"{len(rows):,} with {what} (the first: {rows[0]})" for what, rows in faults.items())
-        many = f"{len(said):,} decision{'s' if len(said) != 1 else ''}"
+        many = plural(len(said), "decision")
         raise LossprintError(f"expected {many} on samples of {run.name} in {name}, found {told}")
     if all(one["_order"][0] for one in made):
         made.sort(key=lambda one: one["_order"])
     return [{key: value for key, value in one.items() if key != "_order"} for one in made]
-
-
-class _Finder:
-    """The sample that an image's path means: the same path, or the only one with the same ending."""
-
-    def __init__(self, samples: pd.DataFrame):
-        self.paths = dict(zip(samples["path"], samples["sample"].tolist()))
-        self.ids = set(self.paths.values())
-        self._samples = samples
-        self._by_name: dict[str, list[str]] | None = None
-
-    def __call__(self, data: dict) -> tuple[int | None, tuple[str, str] | None]:
-        """The sample, or what is wrong and with which text."""
-        texts = {key: value for key, value in data.items() if isinstance(value, str) and value.strip()}
-        images = [value for value in texts.values() if os.path.splitext(value.lower())[1] in EXTENSIONS]
-        path = next((texts[key] for key in PATHS if key in texts), images[0] if len(images) == 1 else None)
-        if path is None:
-            number = str(data.get("sample", "")).strip()
-            if number.isascii() and number.isdigit() and len(number) < 19 and int(number) in self.ids:
-                return int(number), None
-            return None, ("no known path or sample id", number)
-        if path in self.paths:
-            return self.paths[path], None
-        found = self._ending(path)
-        if len(found) == 1:
-            return self.paths[found[0]], None
-        return None, ("an ambiguous path" if found else "an unknown path", path)
-
-    def _ending(self, path: str) -> list[str]:
-        wanted = _plain(path)
-        if self._by_name is None:
-            self._by_name = {}
-            for known in self.paths:
-                self._by_name.setdefault(known.rsplit("/", 1)[-1], []).append(known)
-        near = self._by_name.get(wanted.rsplit("/", 1)[-1], [])
-        longer = [known for known in near if known == wanted or known.endswith("/" + wanted)]
-        if longer:
-            return longer
-        shorter = [known for known in near if wanted.endswith("/" + _plain(known))]
-        longest = max(map(len, shorter), default=0)
-        return [known for known in shorter if len(known) == longest]
-
-
-def _plain(path: str) -> str:
-    """A path without what surrounds it in a URL, in Label Studio's local and uploaded files, or on another system."""
-    if UPLOAD.match(path):
-        return unquote(UPLOAD.sub("", path))
-    try:
-        parts = urlsplit(path) if "://" in path or path.startswith("/data/local-files/") else None
-    except ValueError:  # it only looks like a URL
-        parts = None
-    if parts is not None:
-        path = parse_qs(parts.query).get("d", [""])[0] or unquote(parts.path)
-    return os.path.normpath(str(PurePosixPath(path.replace("\\", "/")))).replace(os.sep, "/").lstrip("/")
 
 
 def _suggested(run: Run) -> dict[int, set[str]]:

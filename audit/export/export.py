@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lossprint.audit.datasets.source import DECODED
+from lossprint.audit.datasets.readers.manifests import DECODED
 from lossprint.audit.export import outfile
-from lossprint.audit.export.applied import Applied, elsewhere, need_whole, slots
+from lossprint.audit.export.applied import Applied, elsewhere, need_whole, row_swaps
 from lossprint.audit.export.outfile import PARQUET, save
 from lossprint.audit.export.tree import write_tree
 from lossprint.audit.runs.run import Run
@@ -84,7 +84,7 @@ def cleaned(decisions: Applied) -> pd.DataFrame:
     review (id). Frames stand in the order that was decided.
     """
     table = decisions.table
-    swapped = slots(table)
+    swapped = row_swaps(table)
     if swapped:
         at = pd.Series(range(len(table)), index=table["sample"])
         source = at.index.map(lambda sample: swapped.get(sample, sample))
@@ -96,10 +96,10 @@ def cleaned(decisions: Applied) -> pd.DataFrame:
 
 def changes(decisions: Applied) -> pd.DataFrame:
     """What was changed, a row a sample, columns CHANGES; `new` is the decided label, empty for an excluded sample."""
-    return _changed(decisions.decided)
+    return _change_rows(decisions.decided)
 
 
-def _changed(table: pd.DataFrame) -> pd.DataFrame:
+def _change_rows(table: pd.DataFrame) -> pd.DataFrame:
     table = table[table["change"] != ""].rename(columns={"given_label": "old", "label": "new"})
     table = table.assign(old_frame=table["given_frame"].where(elsewhere(table)))
     table["new_frame"] = table["frame"].where(elsewhere(table))
@@ -200,7 +200,7 @@ def write_cleaned(
     Raises LossprintError as `save` and `write_tree` do, and where its record would replace another file.
     """
     out, run, table = Path(out), decisions.run, decisions.table
-    kept, changed = cleaned(decisions), _changed(table)
+    kept, changed = cleaned(decisions), _change_rows(table)
     if out.suffix.lower() in (".csv", *PARQUET):
         files = out, out.with_name(f"{out.stem if out.suffix.lower() == '.csv' else out.name}.changes.csv")
         outfile.refuse_table(run, kept, files[0], (".csv", *PARQUET))

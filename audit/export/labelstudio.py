@@ -16,8 +16,8 @@ from xml.sax.saxutils import quoteattr
 import numpy as np
 import pandas as pd
 
-from lossprint.audit.datasets.dataset import text_reader
-from lossprint.audit.datasets.turns import noun_of
+from lossprint.audit.datasets.dataset import sample_reader
+from lossprint.audit.datasets.media import IMAGES, media_of
 from lossprint.audit.export import outfile
 from lossprint.audit.review.resolve import adjudications, votes
 from lossprint.audit.review.reviews import Reviews, open_reviews
@@ -86,8 +86,8 @@ def tasks(run: Run, reviews: Reviews | None = None, *, prefix: str = LOCAL) -> l
     for row in said.itertuples():
         by_sample.setdefault(row.sample, []).append(row)
     about_dataset = run.manifest["dataset"]
-    made, model, kind = [], f"lossprint {version()}", noun_of(about_dataset)
-    read = text_reader(about_dataset["source"], about_dataset.get("fingerprint")) if kind == "text" else None
+    made, model, kind = [], f"lossprint {version()}", media_of(about_dataset).noun
+    read = None if kind == IMAGES.noun else sample_reader(about_dataset)
     for sample, row in zip(ids, samples.itertuples()):
         about = {kind: prefix + quote(row.path) if read is None else read(row.path)}
         about |= {"path": row.path, "sample": sample, "split": row.split}
@@ -129,7 +129,7 @@ def write_tasks(run: Run, out: str | Path, reviews: Reviews | None = None, *, pr
         outfile.refuse(run, file, (".json",) if file is out else (".xml",), earlier)
     made = tasks(run, reviews, prefix=prefix)
     outfile.write(out, _json(made))
-    outfile.write(beside, outfile.encoded(config(run.classes, noun_of(run.manifest["dataset"])), str(beside)))
+    outfile.write(beside, outfile.encoded(config(run.classes, media_of(run.manifest["dataset"]).noun), str(beside)))
     return len(made), beside
 
 

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from lossprint.audit.datasets.remote import is_table, manifest_of
+from lossprint.audit.datasets.kinds import WORDS
+from lossprint.audit.datasets.readers.manifests import is_table, manifest_of
 from lossprint.audit.export import outfile
-from lossprint.audit.export.applied import Applied, slots
+from lossprint.audit.export.applied import Applied, row_swaps
 from lossprint.audit.runs.run import Run
 from lossprint.audit.system.csvfile import QUOTED, guard, unguard
 from lossprint.audit.types import LossprintError, one_line
@@ -29,9 +30,7 @@ def original(run: Run) -> Path:
     if kind == "remote" and is_table(source):
         return manifest_of(source) if "://" in source else Path(source)
     if kind != "manifest" or not source:
-        what = {"folder": "a folder of class folders", "torchvision": "a torchvision dataset", "coco": "a COCO file"}
-        what |= {"huggingface": "a Hugging Face dataset", "webdataset": "WebDataset shards", "remote": "a folder"}
-        what = what.get(kind, "none")
+        what = WORDS.get(kind, "none")
         raise LossprintError(
             f"expected a dataset with a CSV or Parquet manifest, found {what} in run {run.path}: export the cleaned "
             "dataset instead"
@@ -113,7 +112,7 @@ def _csv(path: Path, table: pd.DataFrame) -> bytes:
     if sample <= table["sample"].max():
         raise LossprintError(f"expected the manifest {path} as it was audited, found only {sample:,} rows")
     records = {here: raw if label is None else _with_label(raw, at_label, spelled, label) for raw, label, here in body}
-    swapped, gone = slots(table), set(table.loc[table["change"] == "excluded", "sample"])
+    swapped, gone = row_swaps(table), set(table.loc[table["change"] == "excluded", "sample"])
     text = ""
     for raw, _, here in body:
         source = swapped.get(here, here)
@@ -203,7 +202,7 @@ def _parquet(path: Path, table: pd.DataFrame) -> bytes:
     at = whole.column_names.index("label")
     fixed = whole.set_column(at, whole.schema.field(at), whole["label"].take(pa.array(source)))
     row = np.arange(len(paths))
-    for here, sample in slots(table).items():
+    for here, sample in row_swaps(table).items():
         row[here] = sample
     if (row != np.arange(len(row))).any():  # the rows move, the frame numbers stay
         at = fixed.column_names.index("frame")

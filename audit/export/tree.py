@@ -13,14 +13,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from lossprint.audit.datasets.source import OF_FILES
+from lossprint.audit.datasets.kinds import OF_FILES, PACKED
 from lossprint.audit.runs.run import Run
 from lossprint.audit.system.atomic import write_text
 from lossprint.audit.system.csvfile import write_csv
 from lossprint.audit.types import LossprintError
 
 LINKS = ("copy", "hardlink")
-DECODED = ("torchvision", "huggingface", "webdataset")  # kinds of datasets whose images are no files of their own
 LONGEST = 120  # bytes of a name: file systems take 255, but some limit the whole path
 UNSAFE = frozenset('%/\\:*?"<>|')
 RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{port}{i}" for port in ("COM", "LPT") for i in range(10))}
@@ -38,7 +37,7 @@ def write_tree(
 
     `tables` are CSV files (or, given as str, texts) to lie in OUT; a column `path` of `labels.csv` is replaced by the
     new paths and kept as `source`. Files are copied byte by byte; `link="hardlink"` links them where the file system
-    can. A dataset of a kind in DECODED has no such files: its images are written as PNG. `progress` is told (images
+    can. A dataset of a kind in PACKED has no such files: its images are written as PNG. `progress` is told (images
     written, of).
 
     Raises LossprintError where something else is at OUT, OUT lies among the dataset's own images, an image is gone, the
@@ -111,13 +110,13 @@ def _refuse_place(run: Run, out: Path) -> None:
 def _fetcher(run: Run, link: str) -> tuple[Callable[[str, Path], object], Callable[[str], str]]:
     """fetch(path, place), which puts the image of a path at a place, and the extension that it has there."""
     kind, root = run.manifest["dataset"]["kind"], dataset_root(run)
-    if kind in DECODED:
+    if kind in PACKED:
         from lossprint.audit.datasets.dataset import image_reader
 
         read = image_reader(run.manifest["dataset"]["source"])
         return lambda path, place: read(path).save(place, format="PNG"), lambda path: ".png"
     if kind == "remote":
-        from lossprint.audit.datasets.remote import images_of
+        from lossprint.audit.datasets.readers.remote import images_of
 
         images = images_of(run.manifest["dataset"])
         return lambda path, place: place.write_bytes(images.content(path)), _extension

@@ -9,8 +9,8 @@ import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
-from pathlib import Path
 
+from lossprint.audit.system.memory import free_memory, peak
 from lossprint.audit.types import LossprintError, one_line
 
 NAMES = ("local", "ray")
@@ -81,8 +81,6 @@ class Local:
 
     def memory(self) -> float:
         """Bytes that each process may take where nobody said: half of what is free."""
-        from lossprint.audit.datasets.dataset import free_memory
-
         return free_memory() / 2
 
     def map(self, function: Callable, shards: Sequence, job, *shared) -> Iterator:
@@ -146,22 +144,3 @@ def _task(function: Callable, job, shard, *shared) -> tuple:
     """(result, the process that worked it out, its peak memory in bytes so far)."""
     result = function(job, shard, *shared)
     return result, f"{socket.gethostname()}:{os.getpid()}", peak()
-
-
-def peak() -> int:
-    """The most memory that this process has held at once, in bytes; 0 where the system does not say."""
-    return _status("VmHWM")
-
-
-def resident() -> int:
-    """The memory that this process holds now, in bytes; 0 where the system does not say."""
-    return _status("VmRSS")
-
-
-def _status(name: str) -> int:
-    # Not resource.getrusage: its peak of a process is at least that of the one that started it.
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:")), 0)

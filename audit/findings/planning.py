@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from lossprint.audit.findings import sharding
-from lossprint.audit.findings.engines import resident
 from lossprint.audit.findings.sharding import Job, Shard, Training, errors_of, merged, opponents
 from lossprint.audit.runs.run import Run
 from lossprint.audit.runs.tables import LOOKUP_ROWS
+from lossprint.audit.system.memory import resident
 from lossprint.audit.types import LossprintError, Trajectory
 from lossprint.scoring import labels as label_scores
 from lossprint.scoring import ranks, trajectory
@@ -17,7 +17,7 @@ from lossprint.scoring.labels import SUSPECT, Confusions
 
 # Bytes, from above, as measured (benchmarks/scale.py): of a sample of a shard beside its trajectories, of a sample of
 # the dataset throughout, and whatever the samples.
-OF_SHARD, OF_ALL, ALWAYS = 250, 24, 250 << 20
+OF_SHARD, OF_ALL, ALWAYS = 250, 48, 250 << 20
 LEAST = 1 << 14  # samples that a shard has at least, where there are as many
 
 
@@ -63,7 +63,6 @@ def prepare(run: Run, scratch: Path) -> Basis:
         draws=ranks.draw(weights),
         opponents=opponents(val, limited),
         limited=limited,
-        sampled=ranks.chosen(len(ids), sum(map(len, weights))),
         scratch=scratch.absolute(),
     )
     return Basis(job, ids, val, label_scores.confusions(errors_of(sources, weights), val.labels, classes))

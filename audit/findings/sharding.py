@@ -1,14 +1,15 @@
 """Scoring by shards, ranges of training samples that fit into memory: what is worked out of a shard, in any process.
 
-`measure` reads a shard's trajectories and gives the scores that a sample has by itself. What takes all samples are sums
-(the confusions of labels) and 100 thresholds (`scoring.ranks`); knowing them, `rank` gives the rest. Both leave a
-sample's numbers in a scratch folder and return what is small. `plan` says how many shards there are to be.
+`measure` reads a shard's trajectories and gives what a sample has by itself: scores, partners, its mean margin in each
+draw. Only the confusions of labels take all samples, and ranks in the draws (`scoring.ranks`): `score` sees to these.
+What is one a sample is left in a scratch folder, what is small is returned.
 """
 
 import os
 import re
 import socket
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -66,8 +67,7 @@ class Job:
 
     Label errors are ranked by the run's own training and those of further seeds, or by its folds as one: the sources.
     means (E, C), weights[s] (E,) of each source, draws: from the validation samples. opponents: the losses of those
-    that may be partners, `limited` if not all. sampled (S,): numbers of the samples by which thresholds are bracketed.
-    held keeps a shard's trajectories from `measure` to `rank`, where there is one only.
+    that may be partners, `limited` if not all; then only suspicious samples have partners.
     """
 
     own: Training
@@ -78,9 +78,7 @@ class Job:
     draws: ranks.Draws
     opponents: Trajectory
     limited: bool
-    sampled: np.ndarray
     scratch: Path
-    held: dict | None = field(default=None, compare=False)
 
     @property
     def classes(self) -> int:
@@ -92,24 +90,22 @@ class Job:
 
 @dataclass(frozen=True)
 class Measured:
-    """Of a shard: why its CLD is undefined, its confusions, and of the sampled ones margins and `LabelErrors` parts."""
+    """Of a shard: why its CLD is undefined, and its confusions."""
 
     shard: Shard
     undefined: Undefined
     confusions: Confusions
-    margins: tuple[np.ndarray, ...]
-    margin: np.ndarray
-    suggested: np.ndarray
-    labels: np.ndarray
 
 
 def measure(job: Job, shard: Shard) -> Measured:
-    """The scores of each sample by itself: written as arrays (N,) to the scratch folder."""
+    """Leave in the scratch folder what each sample has by itself: scores, means, and unless `limited` its pairs."""
     train, sources = _trajectories(job, shard)
     cld, undefined = trajectory.class_correlation(train.losses, train.labels, job.means)
-    found = errors_of(sources, job.weights)
+    errors = errors_of(sources, job.weights)
     p_mean, p_std = trajectory.data_map(train.losses)
-    bent = job.own.run.curvature((shard.first, shard.last)).reindex(train.samples)
+    curvature = job.own.run.curvature((shard.first, shard.last)).reindex(train.samples)
+    margins = margins_of(sources)
+    lost = ranks.unknown(job.draws, margins)
     save(
         job.place(shard, "scores"),
         sample=train.samples,
@@ -122,77 +118,62 @@ def measure(job: Job, shard: Shard) -> Measured:
         el2n=_nan(train) if train.norms is None else trajectory.el2n(train.norms),
         p_mean=p_mean,
         p_std=p_std,
-        **{name: bent[name].to_numpy() for name in bent},
-        margin=found.margin,
-        suggested=found.suggested.astype(np.int32),
-        probability=found.probability,
-        given_probability=found.given_probability,
-        stability=found.stability,
+        **{name: curvature[name].to_numpy() for name in curvature},
+        margin=errors.margin,
+        suggested=errors.suggested.astype(np.int32),
+        probability=errors.probability,
+        given_probability=errors.given_probability,
+        stability=errors.stability,
+        unranked=lost[-1],
     )
-    some = job.sampled[slice(*np.searchsorted(job.sampled, (shard.start, shard.start + shard.count)))] - shard.start
-    return Measured(
-        shard,
-        undefined,
-        label_scores.confusions(found, train.labels, job.classes),
-        tuple(margins[:, some] for margins in margins_of(sources)),
-        found.margin[some],
-        found.suggested[some],
-        train.labels[some],
-    )
+    confusions = label_scores.confusions(errors, train.labels, job.classes)
+    del errors
+    _write_means(job, shard, margins, lost)
+    if not job.limited:
+        _write_pairs(job, shard, train, np.arange(len(train.samples)))
+    return Measured(shard, undefined, confusions)
 
 
-def rank(job: Job, shard: Shard, excess: np.ndarray, bracket: np.ndarray, again: bool = False) -> ranks.Tally:
-    """A shard's counts against the brackets of the draws' thresholds, and unless it is done again its pairs.
-
-    excess (C, C), bracket (D, 2). Everything is written to the scratch folder; the tally that is returned lacks what is
-    one a sample.
-    """
-    train, sources = _trajectories(job, shard, predicted=False)
-    plain = errors_from(load(job.place(shard, "scores"), ERRORS))
-    found = label_scores.with_prior(plain, train.labels, excess)
-    tallied = ranks.tally(job.draws, margins_of(sources), found.margin - plain.margin, bracket)
-    del sources
-    save(job.place(shard, "ranks"), **vars(tallied))
-    if not again:
-        suspicious = (found.severity > SUSPECT) & (job.own.run.task == "classes")  # of other tasks it is not known yet
-        _write_pairs(job, shard, train, suspicious if job.limited else None)
-    nothing = np.empty(0, np.int64)
-    return replace(tallied, sample=nothing, certain=nothing, unknown=nothing)
+def pair_suspicious(job: Job, shard: Shard) -> Shard:
+    """Write the pairs of a shard's suspicious samples, whose severity is in the scratch folder by now."""
+    train = _own(job, shard, predicted=False)
+    # Of tasks without classes it is not known yet which are.
+    suspicious = (load(job.place(shard, "severity"))["severity"] > SUSPECT) & (job.own.run.task == "classes")
+    _write_pairs(job, shard, train, np.flatnonzero(suspicious))
+    return shard
 
 
 ERRORS = ("margin", "suggested", "probability", "given_probability", "stability")
 
 
 def errors_from(arrays: dict[str, np.ndarray]) -> LabelErrors:
-    """`LabelErrors` from the arrays `ERRORS`; the severity is still to come, by `labels.with_prior`."""
-    return LabelErrors(severity=np.empty(0), **{name: arrays[name] for name in ERRORS})
+    """`LabelErrors` from the arrays `ERRORS`; the severity, if it is not among them, is still to come."""
+    return LabelErrors(arrays.get("severity", np.empty(0)), **{name: arrays[name] for name in ERRORS})
 
 
 # ---------------------------------------------------------------------------------------------- trajectories
 
 
-def _trajectories(job: Job, shard: Shard, predicted: bool = True) -> tuple[Trajectory, list[Trajectory]]:
+def _trajectories(job: Job, shard: Shard) -> tuple[Trajectory, list[Trajectory]]:
     """The run's own trajectories of a shard, and those of the sources of label errors."""
-    if job.held:
-        return job.held["train"], job.held["sources"]
+    train, between = _own(job, shard), (shard.first, shard.last)
+    if job.folds:
+        return train, [merged(_read(fold, between) for fold in job.folds)]
+    return train, [train, *(_read(seed, between) for seed in job.seeds)]
+
+
+def _own(job: Job, shard: Shard, predicted: bool = True) -> Trajectory:
     _look(job.own.run)
-    between = (shard.first, shard.last)
-    train = _read(job.own, between, predicted)
+    train = _read(job.own, (shard.first, shard.last), predicted)
     if len(train.samples) != shard.count:
         raise LossprintError(
             f"expected {shard.count:,} training samples from {shard.first} to {shard.last} in {job.own.run.path}, "
             f"found {len(train.samples):,}: it was changed while it was scored"
         )
-    if job.folds:
-        sources = [merged(_read(one, between, predicted) for one in job.folds)]
-    else:
-        sources = [train, *(_read(one, between, predicted) for one in job.seeds)]
-    if job.held is not None:
-        job.held.update(train=train, sources=sources)
-    return train, sources
+    return train
 
 
-def _read(training: Training, between: tuple[int, int], predicted: bool) -> Trajectory:
+def _read(training: Training, between: tuple[int, int], predicted: bool = True) -> Trajectory:
     """Trajectories of a range without checkpoint 0; what the training recorded of others only is all missing."""
     read = training.run.trajectory("train", between=between, predicted=predicted)
     more = {}
@@ -253,14 +234,14 @@ def _nan(train: Trajectory) -> np.ndarray:
 
 def _forgetting(train: Trajectory) -> np.ndarray:
     """Forgetting events (N,), NaN where predictions or losses are missing; block by block, as masks take memory."""
-    found = _nan(train)
+    events = _nan(train)
     if train.margins is None:
-        return found
-    for start in range(0, len(found), BLOCK):
+        return events
+    for start in range(0, len(events), BLOCK):
         part = slice(start, start + BLOCK)
         losses, margins = train.losses[:, part], train.margins[:, part]
-        found[part] = trajectory.forgetting(margins > 0, ~(np.isfinite(losses) & np.isfinite(margins)))
-    return found
+        events[part] = trajectory.forgetting(margins > 0, ~(np.isfinite(losses) & np.isfinite(margins)))
+    return events
 
 
 # ---------------------------------------------------------------------------------------------- partners
@@ -276,9 +257,8 @@ def opponents(val: Trajectory, limited: bool) -> Trajectory:
     return Trajectory(val.samples[keep], val.labels[keep], val.checkpoints, val.losses[:, keep])
 
 
-def _write_pairs(job: Job, shard: Shard, train: Trajectory, keep: np.ndarray | None) -> None:
-    """The partners of a shard's samples, or of those to keep (N,) bool, sorted by sample, as one file."""
-    rows = np.arange(len(train.samples)) if keep is None else np.flatnonzero(keep)
+def _write_pairs(job: Job, shard: Shard, train: Trajectory, rows: np.ndarray) -> None:
+    """The partners of some of a shard's samples, rows ascending, as one file."""
     with rows_writer(job.place(shard, "pairs")) as append:
         append(PAIRS_SCHEMA.empty_table())
         for start in range(0, len(rows), BLOCK):
@@ -290,13 +270,13 @@ def _pairs(train: Trajectory, val: Trajectory, rows: np.ndarray) -> pa.Table:
     if not len(val.samples):  # new videos of a run that is trained
         return PAIRS_SCHEMA.empty_table()
     losses, labels, k = train.losses[:, rows], train.labels[rows], min(PARTNERS, len(val.samples))
-    found = {  # in the order in which the rows of one sample are stored
+    by_scope = {  # in the order in which the rows of one sample are stored
         "all": partners(losses, val.losses, k),
         "class": partners(losses, val.losses, k, labels=labels, query_labels=val.labels, same_class=True),
     }
-    groups = [(scope, side) for scope in found for side in SIDES]
-    index = np.stack([getattr(found[scope], side) for scope, side in groups], axis=1)  # (B, 4, k)
-    value = np.stack([getattr(found[scope], f"{side}_correlation") for scope, side in groups], axis=1)
+    groups = [(scope, side) for scope in by_scope for side in SIDES]
+    index = np.stack([getattr(by_scope[scope], side) for scope, side in groups], axis=1)  # (B, 4, k)
+    value = np.stack([getattr(by_scope[scope], f"{side}_correlation") for scope, side in groups], axis=1)
     row, group, place = np.nonzero(index >= 0)
     names = [pa.array([pair[at] for pair in groups], pa.large_string()).take(pa.array(group)) for at in (0, 1)]
     columns = [
@@ -342,3 +322,25 @@ def load(path: Path, names: tuple[str, ...] | None = None, part: slice = slice(N
             return file.get_slice(name)[start:stop] if start < stop else file.get_tensor(name)[:0]
 
         return {name: read(name) for name in names or file.keys()}
+
+
+def _write_means(job: Job, shard: Shard, margins: list[np.ndarray], lost: list[np.ndarray]) -> None:
+    """The mean margins of a shard in all draws, (D, N) float32: 400 bytes a sample, on disk only."""
+    place = job.place(shard, "means")
+    part = place.with_name(f"{place.name}.{os.getpid()}.part")
+    with open(part, "wb") as file:
+        for d, samples, mean in ranks.means(job.draws, margins, lost):
+            file.seek((d * shard.count + samples.start) * mean.itemsize)
+            file.write(mean.tobytes())
+    part.replace(place)
+
+
+def draw_means(job: Job, shards: list[Shard]) -> Iterator[np.ndarray]:
+    """Of each draw the mean margins (N,) float32 of the samples of all shards, in their order."""
+    for d in range(len(job.draws.of)):
+        yield np.concatenate(
+            [
+                np.fromfile(job.place(shard, "means"), np.float32, shard.count, offset=4 * d * shard.count)
+                for shard in shards
+            ]
+        )

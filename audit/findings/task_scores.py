@@ -56,7 +56,7 @@ def _by_label(run: Run, scores: pd.DataFrame, names: list[str]) -> None:
                 f"{train.checkpoints.tolist()} and {val.checkpoints.tolist()}"
             )
         means = trajectory.class_means(val.losses, val.labels, 1)
-        found = label_scores.label_errors(
+        errors = label_scores.label_errors(
             train.losses,
             train.labels,
             margins=train.margins,
@@ -70,10 +70,10 @@ def _by_label(run: Run, scores: pd.DataFrame, names: list[str]) -> None:
             there, known = given_sides(train.margins, train.predicted)
             given[known] = there[known]
         columns = {"sample": train.samples, "name": names[at], "given": given, "csl": trajectory.csl(train.losses)}
-        tables.append(pd.DataFrame({**columns, "cld": cld, "severity": found.severity}))
-        higher = np.nan_to_num(found.severity, nan=-np.inf) > worst
-        worst[higher], which[higher] = found.severity[higher], at
-        sure[higher] = 1 - found.given_probability[higher]
+        tables.append(pd.DataFrame({**columns, "cld": cld, "severity": errors.severity}))
+        higher = np.nan_to_num(errors.severity, nan=-np.inf) > worst
+        worst[higher], which[higher] = errors.severity[higher], at
+        sure[higher] = 1 - errors.given_probability[higher]
     run.write_label_scores(pd.concat(tables, ignore_index=True))
     scores["label_error"] = np.where(np.isfinite(worst), worst, np.nan)
     suggested: list[str | None] = [None] * len(scores)

@@ -28,6 +28,7 @@ from lossprint.audit.datasets.source import SPLIT_NAMES
 from lossprint.audit.recording import imported_csv
 from lossprint.audit.system.memory import free_memory
 from lossprint.audit.types import SPLITS, LossprintError, one_line
+from lossprint.audit.words import some
 
 LEAST = 3  # checkpoints: a correlation of loss differences needs two differences
 ROUNDING = 1e-6  # the cross-entropy of a sure prediction may come out this much below zero
@@ -112,7 +113,7 @@ def _check_values(split: _Split, samples: pd.DataFrame, checkpoints: np.ndarray,
             rows = np.flatnonzero(bad.any(axis=1))
             first = checkpoints[np.argmax(bad[rows[0]])]
             ids = samples["sample"].to_numpy()[split.rows[rows]]
-            found = f"{bad.sum():,} {found} in {split.name}: {_some(ids)}; the first at checkpoint {first}"
+            found = f"{bad.sum():,} {found} in {split.name}: {_samples(ids)}; the first at checkpoint {first}"
             raise _fault(expected, path, found)
 
 
@@ -120,11 +121,10 @@ def _fault(expected: str, where, found) -> LossprintError:
     return LossprintError(f"expected {expected} in {where}, found {found}")
 
 
-def _some(ids, most: int = 5) -> str:
+def _samples(ids) -> str:
     """Sample ids in words: `samples 4, 9`, `sample 4`, `samples 0, 1, 2, 3, 4 and 7 more`."""
     ids = list(ids)
-    more = f" and {len(ids) - most:,} more" if len(ids) > most else ""
-    return f"sample{'s' if len(ids) > 1 else ''} {', '.join(map(str, ids[:most]))}{more}"
+    return f"sample{'s' if len(ids) > 1 else ''} {some(ids)}"
 
 
 # ------------------------------------------------------------------------------------------------- npz
@@ -227,15 +227,15 @@ def _check_rows(rows: np.ndarray, split: str, samples: pd.DataFrame, path: Path)
     ids, splits = samples["sample"].to_numpy(), samples["split"].to_numpy(str)
     other = rows[splits[rows] != split]
     if len(other):
-        found = f"{len(other):,} that the dataset has in {splits[other[0]]}: {_some(ids[other])}"
+        found = f"{len(other):,} that the dataset has in {splits[other[0]]}: {_samples(ids[other])}"
         raise _fault(f"only samples of {split} in {split}_losses", path, found)
     counts = np.bincount(rows, minlength=len(samples))
     if (counts > 1).any():
-        raise _fault(f"each {split} sample once in {split}_losses", path, f"more rows of {_some(ids[counts > 1])}")
+        raise _fault(f"each {split} sample once in {split}_losses", path, f"more rows of {_samples(ids[counts > 1])}")
     missing = ids[(counts == 0) & (splits == split)]
     if len(missing):
         whole = f"all {int((splits == split).sum()):,} {split} samples in {split}_losses"
-        raise _fault(whole, path, f"{len(missing):,} missing: {_some(missing)}")
+        raise _fault(whole, path, f"{len(missing):,} missing: {_samples(missing)}")
 
 
 # ------------------------------------------------------------------------------------------------- rows
@@ -330,7 +330,7 @@ def _check_counts(counts: np.ndarray, checkpoints: np.ndarray, samples: pd.DataF
         if gaps.any():
             lacking = ids[splits == split][gaps.any(axis=0)]
             whole = f"all {part.shape[1]:,} {split} samples at each of {len(checkpoints)} checkpoints"
-            raise _fault(whole, path, f"{gaps.sum():,} losses missing: {_some(lacking)}")
+            raise _fault(whole, path, f"{gaps.sum():,} losses missing: {_samples(lacking)}")
 
 
 def _floats(table: pa.Table, name: str, path: Path) -> np.ndarray:

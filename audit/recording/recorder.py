@@ -296,7 +296,7 @@ class Recorder:
         return [tasks.folder(at) for at in range(len(self._names))]
 
     def finish(self, **facts) -> store.Run:
-        """Say that recording is done. `lossprint score RUN`, or `audit.find.score_run`, goes on from here."""
+        """Say that recording is done. `lossprint score RUN`, or `audit.findings.score.score_run`, goes on from here."""
         first, path = self.world.rank == 0, self.run.path
         self.run = self.world.in_turn(
             "finish", lambda: self._finished(facts) if first else store.open_run(path, need="record")

@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from lossprint.audit.datasets import tasks
+from lossprint.audit.datasets.media import IMAGES
 from lossprint.audit.datasets.source import SPLIT_NAMES
 from lossprint.audit.runs import run as store
 from lossprint.audit.types import SPLITS, LossprintError
@@ -83,7 +84,7 @@ def _of_dataset(dataset) -> dict:
         "unreadable": len(dataset.unreadable),
         "notes": list(dataset.notes),
         **({} if dataset.task == "classes" else {"task": dataset.task}),
-        **({} if dataset.media == "image" else {"media": dataset.media}),
+        **({} if dataset.media is IMAGES else {"media": dataset.media.noun}),
     }
 
 

@@ -7,14 +7,15 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from lossprint.audit.datasets.turns import noun_of
+from lossprint.audit.datasets.media import Media, media_of
 from lossprint.audit.export.applied import applied
 from lossprint.audit.review import assigning, resolve, span_counts, stopping
 from lossprint.audit.review.queues import SPANS
 from lossprint.audit.review.resolve import RULES
 from lossprint.audit.review.reviews import Reviews
 from lossprint.audit.runs.run import Run
-from lossprint.audit.types import KINDS, SCORES, SPLITS
+from lossprint.audit.scores import SCORES
+from lossprint.audit.types import KINDS, SPLITS
 
 WORST = 12  # findings of a kind that are shown with pictures
 MEMBERS = 4  # images of a group that are shown
@@ -88,9 +89,13 @@ class Facts:
         return self.run.manifest["dataset"]
 
     @property
+    def media(self) -> Media:
+        return media_of(self.about)
+
+    @property
     def noun(self) -> str:
         """What one sample is: image or text."""
-        return noun_of(self.about)
+        return self.media.noun
 
     @property
     def reviewers(self) -> list[str]:

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from PIL import Image
 
 from lossprint.audit.datasets import turns
-from lossprint.audit.datasets.dataset import image_reader, text_reader
-from lossprint.audit.datasets.turns import noun_of
+from lossprint.audit.datasets.dataset import sample_reader
 from lossprint.audit.runs.run import Run
 from lossprint.audit.types import LossprintError
 
@@ -33,15 +32,10 @@ class Pictures:
     """The pictures of some samples of a run. `paths` maps their ids to the dataset's paths."""
 
     def __init__(self, run: Run, paths: dict[int, str], cards: list[int], small: list[int]):
-        self.paths = paths
         about = run.manifest["dataset"]
-        source, self.noun = about.get("source"), noun_of(about)
         wanted = list(dict.fromkeys([*cards, *small]))
         try:
-            if self.noun == "text":
-                reader = text_reader(source, about.get("fingerprint"))
-            else:
-                reader = image_reader(source) if source else None
+            reader = sample_reader(about) if about.get("source") else None
         except LossprintError:  # the dataset is not on this machine (any more)
             reader = None
         big = set(cards)

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from lossprint.audit.comparison import compare
-from lossprint.audit.datasets.turns import worded
 from lossprint.audit.report.facts import Facts
 from lossprint.audit.report.words import (
     ASKED,
@@ -31,7 +30,7 @@ from lossprint.audit.report.words import (
 )
 from lossprint.audit.review import span_counts
 from lossprint.audit.review.queues import SPANS
-from lossprint.audit.types import SCORES
+from lossprint.audit.scores import SCORES
 from lossprint.scoring.reviewers import Estimate
 
 CLASSES = 60  # rows of the table of classes
@@ -190,7 +189,7 @@ def segment_changes(rows: pd.DataFrame) -> pd.DataFrame:
 
 def measures(facts: Facts) -> list[list]:
     agreement = facts.agreement
-    equal = worded("Of two reviewers’ answers about an image, the share that is equal.", facts.noun)
+    equal = facts.media.worded("Of two reviewers’ answers about an image, the share that is equal.")
     beyond = "Agreement beyond chance: 1 is perfect, 0 is what chance would give."
     several = "The same, for any number of reviewers and missing answers."
     return [

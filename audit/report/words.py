@@ -10,10 +10,12 @@ from datetime import datetime
 from numbers import Integral
 from pathlib import Path
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
+from lossprint.audit import words
 from lossprint.audit.report.facts import Facts
 from lossprint.audit.training.checkpoints import record_command
+from lossprint.audit.words import NBSP, percent, verb
 from lossprint.scoring.intervals import Interval
 
 # Control characters, which HTML forbids, and those that turn the direction of what follows them.
@@ -23,7 +25,6 @@ MONTHS = (
     *("August", "September", "October", "November", "December"),
 )
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
-NBSP = "\N{NO-BREAK SPACE}"
 DASH = "–"
 # title, one of it, several, what it means
 FINDINGS = {
@@ -124,9 +125,7 @@ def css_string(value: str, most: int = 80) -> Markup:
 
 def listed(names: list, most: int = 5) -> Markup:
     """`a, b and c`; of many, some and how many more."""
-    if len(names) > most:
-        names = [*names[: most - 1], f"{len(names) - most + 1:,} others"]
-    return Markup(" and ").join(filter(None, (Markup(", ").join(names[:-1]), *names[-1:])))
+    return Markup(words.listed(list(map(escape, names)), most))
 
 
 def first_sentence(words: str) -> str:
@@ -145,21 +144,8 @@ def dataset_name(facts: Facts) -> str:
 
 
 def plural(number: int, one: str, many: str = "") -> str:
-    return f"{number:,}{NBSP}{one if number == 1 else many or one + 's'}"
-
-
-def be(number: int) -> str:
-    return "is" if number == 1 else "are"
-
-
-def was(number: int) -> str:
-    return "was" if number == 1 else "were"
-
-
-def percent(share: float) -> str:
-    """A share in [0, 1] as a percentage, with a digit after the point where it is small."""
-    value = 100 * share
-    return f"{value:.0f}{NBSP}%" if value >= 9.95 or value == 0 else f"{value:.1f}{NBSP}%"
+    """On a page the number stays with its noun."""
+    return words.plural(number, one, many, NBSP)
 
 
 def ends(low: float, high: float) -> str:
@@ -250,7 +236,7 @@ def _errors_left_in_videos(facts: Facts) -> str:
     settled = int(facts.outcomes["choice"].isin(("error", "right")).sum())
     rest, left = len(facts.spans) - settled, facts.stop.rest_left
     which = f"of the {plural(len(facts.spans), 'segment')} of video that were flagged"
-    sentence = f"{rest:,} {which} {be(rest)} not settled" if rest else f"None {which} is open"
+    sentence = f"{rest:,} {which} {verb(rest, 'is')} not settled" if rest else f"None {which} is open"
     if left is None:
         return f"{sentence}. How many errors there are in frames that nothing flagged is not known."
     return f"{sentence}; {count_of(left, '90 % interval ')} wrong labels among the frames that nothing flagged."

@@ -10,7 +10,6 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from lossprint.audit.comparison import compare
-from lossprint.audit.datasets.turns import worded
 from lossprint.audit.export import outfile
 from lossprint.audit.export.tree import dataset_root
 from lossprint.audit.report import svg, tables, words
@@ -57,7 +56,7 @@ REASONS = {
 }
 FILTERS = (
     *(words.text, words.name, words.path, words.given, words.other, words.prose, words.css_string, words.titles),
-    *(words.plural, words.be, words.was, words.percent, words.fixed, words.day, words.moment),
+    *(words.plural, words.verb, words.percent, words.fixed, words.day, words.moment),
 )
 FUNCTIONS = (
     *(words.listed, words.ends, words.dataset_name, words.errors_left, words.flagged, words.unaudited),
@@ -120,7 +119,7 @@ def _context(facts: Facts) -> dict:
     kinds = {"folder": "folders, one a class", "manifest": f"a list of {noun}s with labels", "coco": "a COCO file"}
     return {
         **{"facts": facts, "run": run, "manifest": manifest, "asked": manifest["asked"], "stop": facts.stop},
-        **{"noun": noun, "worded": lambda sentence: worded(sentence, noun), "tables": tables, "svg": svg},
+        **{"noun": noun, "media": facts.media, "worded": facts.media.worded, "tables": tables, "svg": svg},
         **{"contents": CONTENTS, "findings": words.FINDINGS, "splits": words.SPLITS, "recorded": RECORDED},
         **{"triage": TRIAGE, "reasons": REASONS, "single_kinds": SINGLE, "span_kinds": SPANS},
         **{"members_shown": MEMBERS, "most": ROWS, "enough": ENOUGH, "version": version()},

@@ -146,7 +146,7 @@ def likely(run: Run, samples: np.ndarray) -> dict[int, list[str]]:
 # ------------------------------------------------------------------------------------------------- what is open
 
 
-def open_to(reviewer: str, groups: pd.Series, history: pd.DataFrame, assignments: pd.DataFrame) -> np.ndarray:
+def unanswered_by(reviewer: str, groups: pd.Series, history: pd.DataFrame, assignments: pd.DataFrame) -> np.ndarray:
     """Which findings this reviewer is still to be asked, (N,) bool.
 
     A finding that is assigned is asked of the reviewers whom it is assigned to until each of them has decided on it. A

@@ -32,11 +32,11 @@ _none = cache(lambda: _typed(pd.DataFrame(columns=list(COLUMNS))))  # no decisio
 
 
 class Conflict(LossprintError):
-    """Somebody decided on the finding since the page was drawn; `row` is what was decided. Nothing was stored."""
+    """Somebody decided since the page was drawn; `rows`: what, the latest (`row`) first. Nothing was stored."""
 
-    def __init__(self, row: Review):
+    def __init__(self, row: Review, *others: Review):
         super().__init__(f"expected no newer decision on {row.finding}, found {row.decision} by {row.reviewer}")
-        self.row = row
+        self.row, self.rows = row, (row, *others)
 
 
 def open_reviews(run: Run, url: str | None = None) -> "Reviews":
@@ -383,12 +383,12 @@ class Reviews:
             since = min(seen[finding] for finding in part)
             rows = connection.execute(self._standing(REVIEWS.c.finding.in_(part), REVIEWS.c.id > since))
             newer += [row for row in rows if row.id > seen[row.finding]]
-        shared = self._shared(connection, sorted({row.finding for row in newer}))
-        own = {(row.finding, row.reviewer) for row in fresh}
         settled = {row.finding for row in fresh if row.role == "adjudication"}
-        for row in sorted(newer, key=lambda row: row.id, reverse=True):
-            if row.finding not in shared or row.finding in settled or (row.finding, row.reviewer) in own:
-                raise Conflict(_review(row))
+        shared = self._shared(connection, sorted({row.finding for row in newer})) - settled
+        own = {(row.finding, row.reviewer) for row in fresh}
+        newer = [row for row in newer if row.finding not in shared or (row.finding, row.reviewer) in own]
+        if newer:
+            raise Conflict(*map(_review, sorted(newer, key=lambda row: row.id, reverse=True)))
 
     def _shared(self, connection: Connection, findings: list[str]) -> set[str]:
         """Those of these findings that are assigned to several reviewers."""

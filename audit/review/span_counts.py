@@ -9,6 +9,7 @@ import pandas as pd
 from lossprint.audit.review.queues import SPANS
 from lossprint.audit.review.resolve import resolve
 from lossprint.audit.review.strata import WRONG
+from lossprint.audit.words import plural, verb
 from lossprint.scoring.intervals import LEVEL, Interval, rate
 
 
@@ -79,23 +80,17 @@ def sentences(table: pd.DataFrame) -> list[str]:
     if not total:
         return []
     if not answered:
-        return [f"{_plural(total, 'segment')} of video found, none reviewed yet."]
+        return [f"{plural(total, 'segment')} of video found, none reviewed yet."]
     found = share(table)
     which = (
-        f"All {total:,} segments" if answered == total and total > 1 else f"{answered:,} of {_plural(total, 'segment')}"
+        f"All {total:,} segments" if answered == total and total > 1 else f"{answered:,} of {plural(total, 'segment')}"
     )
     wrong = f"{errors or 'none'} of them {'was an error' if errors == 1 else 'were errors'}"
     said = [
-        f"{which} of video {'was' if answered == 1 else 'were'} reviewed: {wrong} "
+        f"{which} of video {verb(answered, 'was')} reviewed: {wrong} "
         f"({100 * found.estimate:.0f} %, 90 % interval {100 * found.low:.0f} to {100 * found.high:.0f} %), "
-        f"{_plural(int(table['changed'].sum()), 'frame')} changed."
+        f"{plural(int(table['changed'].sum()), 'frame')} changed."
     ]
     if unsure := int(table["unsure"].sum()):
-        said.append(
-            f"{_plural(unsure, 'segment')} answered with “unsure” {'counts' if unsure == 1 else 'count'} as open."
-        )
+        said.append(f"{plural(unsure, 'segment')} answered with “unsure” {verb(unsure, 'counts')} as open.")
     return said
-
-
-def _plural(number: int, one: str) -> str:
-    return f"{number:,} {one if number == 1 else one + 's'}"

@@ -17,6 +17,7 @@ from lossprint.audit.review import strata
 from lossprint.audit.review.resolve import resolve
 from lossprint.audit.review.strata import ENOUGH, WRONG, Asked, asked
 from lossprint.audit.runs.run import Run
+from lossprint.audit.words import hundredths, plural, verb
 from lossprint.scoring.intervals import LEVEL, Interval, combined, count_left, next_errors, rate, to_halve
 
 AHEAD = 100  # questions that a projection is about
@@ -175,22 +176,23 @@ def notes(found: Stopping) -> list[str]:
     """How open questions count, what would make it surer, and what is not counted."""
     said = []
     if found.unsure:
-        said.append(f"{_plural(found.unsure, 'suggestion')} answered with “unsure” {_count(found.unsure)} as open.")
+        count = verb(found.unsure, "counts")
+        said.append(f"{plural(found.unsure, 'suggestion')} answered with “unsure” {count} as open.")
     if found.rest_left is not None and found.audit_open:
         said.append(
-            f"{_plural(found.audit_open, 'random check')} skipped or unsure {_count(found.audit_open)} as right at the "
-            "low end of that interval and as wrong at the high end."
+            f"{plural(found.audit_open, 'random check')} skipped or unsure {verb(found.audit_open, 'counts')} as right "
+            "at the low end of that interval and as wrong at the high end."
         )
     if found.to_halve:
-        said.append(f"{_plural(found.to_halve, 'more random check')} would halve the interval of what nobody flagged.")
+        said.append(f"{plural(found.to_halve, 'more random check')} would halve the interval of what nobody flagged.")
     if found.found_outside:
         said.append(
-            f"{_plural(found.found_outside, 'error')} {_were(found.found_outside)} found among samples nobody flagged "
-            "outside the random checks."
+            f"{plural(found.found_outside, 'error')} {verb(found.found_outside, 'was')} found among samples nobody "
+            "flagged outside the random checks."
         )
     if found.elsewhere:
-        are = "is" if found.elsewhere == 1 else "are"
-        count = _plural(found.elsewhere, "sample")
+        are = verb(found.elsewhere, "is")
+        count = plural(found.elsewhere, "sample")
         said.append(f"{count} flagged for another reason only, such as duplicates or outliers, {are} not counted here.")
     return said
 
@@ -199,28 +201,28 @@ def _of_the_queue(found: Stopping) -> list[str]:
     if not found.flagged:
         return ["No label was flagged, so there is nothing to review but the random checks."]
     if not found.answered:
-        return [f"None of the {_plural(found.flagged, 'suggestion')} has been reviewed yet."]
-    wrong = f"{_none(found.errors)} {_were(found.errors)} {'an error' if found.errors == 1 else 'errors'}"
+        return [f"None of the {plural(found.flagged, 'suggestion')} has been reviewed yet."]
+    wrong = f"{_none(found.errors)} {verb(found.errors, 'was')} {'an error' if found.errors == 1 else 'errors'}"
     share = f"{_percent(found.errors / found.answered)} %"
     if found.answered == found.flagged:
         which = f"All {found.flagged:,} suggestions were" if found.flagged > 1 else "The only suggestion was"
         return [f"{which} reviewed: {wrong} ({share})."]
     level = f"{100 * found.level:.0f} % interval"
     spread = f"{_percent(found.precision.low)} to {_percent(found.precision.high)} %"
-    said = [f"Of {_plural(found.answered, 'reviewed suggestion')} {wrong} ({share}, {level} {spread})."]
+    said = [f"Of {plural(found.answered, 'reviewed suggestion')} {wrong} ({share}, {level} {spread})."]
     if found.coming is not None:
         which = "the next hundred hold" if found.ahead == AHEAD else f"the last {found.ahead} hold"
         which = "the last one holds" if found.ahead == 1 else which
         said.append(f"At this rate {which} {_about(found.coming)} {_range(found.coming)}.")
     elif found.ahead:
-        said.append(f"Review {_plural(TREND - found.answered, 'more suggestion')} to see what the next ones hold.")
+        said.append(f"Review {plural(TREND - found.answered, 'more suggestion')} to see what the next ones hold.")
     count = found.flagged - found.answered
     if found.queue_left is not None and (count > found.ahead or found.spots):
         basis = (
             f"from {found.spots} of the lower ones checked at random" if found.spots else "if their yield goes on so"
         )
         said.append(
-            f"In the {_plural(count, 'suggestion')} still open we expect {_about(found.queue_left)} "
+            f"In the {plural(count, 'suggestion')} still open we expect {_about(found.queue_left)} "
             f"{_range(found.queue_left)}, {basis}."
         )
     return said
@@ -229,7 +231,7 @@ def _of_the_queue(found: Stopping) -> list[str]:
 def _of_the_rest(found: Stopping) -> list[str]:
     if not found.rest:
         return []
-    where = f"the {_plural(found.rest, 'sample')} nobody flagged" if found.rest > 1 else "the one sample nobody flagged"
+    where = f"the {plural(found.rest, 'sample')} nobody flagged" if found.rest > 1 else "the one sample nobody flagged"
     if found.rest_left is None:
         need = min(ENOUGH, found.rest)
         bound = count_left(found.rest, need, 0, found.level).high / found.rest
@@ -246,7 +248,7 @@ def _of_the_rest(found: Stopping) -> list[str]:
     if found.audit_errors == 0 and not found.audit_open:
         share = _percent(found.rest_left.high / found.rest)
         return [
-            f"In {where} we expect at most {_plural(int(found.rest_left.high), 'error')} ({share} %): none of "
+            f"In {where} we expect at most {plural(int(found.rest_left.high), 'error')} ({share} %): none of "
             f"{checked} was wrong."
         ]
     return [f"In {where} we expect {_about(found.rest_left, more=True)} {_range(found.rest_left)}, from {checked}."]
@@ -264,24 +266,12 @@ def _compared(found: Stopping) -> list[str]:
     return []
 
 
-def _plural(number: int, one: str) -> str:
-    return f"{number:,} {one if number == 1 else one + 's'}"
-
-
-def _were(number: int) -> str:
-    return "was" if number == 1 else "were"
-
-
-def _count(number: int) -> str:
-    return "counts" if number == 1 else "count"
-
-
 def _none(number: int) -> str:
     return f"{number:,}" if number else "none"
 
 
 def _about(found: Interval, more: bool = False) -> str:
-    return f"about {_plural(round(found.estimate), ('more ' if more else '') + 'error')}"
+    return f"about {plural(round(found.estimate), ('more ' if more else '') + 'error')}"
 
 
 def _range(found: Interval) -> str:
@@ -289,5 +279,4 @@ def _range(found: Interval) -> str:
 
 
 def _percent(share: float) -> str:
-    value = 100 * share
-    return f"{value:.0f}" if value >= 9.95 or value == 0 else f"{value:.1f}".removesuffix(".0")
+    return hundredths(share).removesuffix(".0")

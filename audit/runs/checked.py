@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.types as kinds
 
 from lossprint.audit.runs.tables import FINDINGS, FRAMES, PAIRS, SPANS
-from lossprint.audit.types import SCORES
+from lossprint.audit.scores import SCORES
 
 DAMAGED = (pa.ArrowException, OSError, ValueError, LookupError, TypeError, OverflowError)  # what damaged Parquet raises
 NUMBER, WHOLE, LIST = (int, float), int, list

@@ -95,7 +95,7 @@ class Run(TensorFiles, SelectionFiles, RangeFiles):
         return (self.path / "samples.parquet").exists()
 
     def scores(self, filters: list | None = None, columns: list[str] | None = None) -> pd.DataFrame:
-        """One row a training sample, one column a score of `types.SCORES`; or some rows, by pyarrow's filters."""
+        """One row a training sample, one column a score of `scores.SCORES`; or some rows, by pyarrow's filters."""
         return self._table("scores.parquet", filters, columns=columns)
 
     def findings(self) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""How much memory this process can still take."""
+"""How much memory this process holds, and how much it can still take."""
 
 from pathlib import Path
 
@@ -15,6 +15,22 @@ def free_memory() -> int:
         stat = dict(line.split() for line in _lines("/sys/fs/cgroup/memory.stat"))
         free.append(int(limit[0]) - int(used[0]) + int(stat.get("inactive_file", 0)))
     return max(min(free), 0) if free else 4 << 30
+
+
+def peak() -> int:
+    """The most memory that this process has held at once, in bytes; 0 where the system does not say."""
+    return _status("VmHWM")
+
+
+def resident() -> int:
+    """The memory that this process holds now, in bytes; 0 where the system does not say."""
+    return _status("VmRSS")
+
+
+def _status(name: str) -> int:
+    # Not resource.getrusage: its peak of a process is at least that of the one that started it.
+    lines = _lines("/proc/self/status")
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:")), 0)
 
 
 def _left_to_process() -> list[int]:

@@ -11,6 +11,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from lossprint.audit.datasets import dataset as datasets
+from lossprint.audit.datasets.media import TEXTS
 from lossprint.audit.runs import run as store
 from lossprint.audit.types import LossprintError
 from lossprint.scoring import duplicates
@@ -76,8 +77,8 @@ def write_duplicates(run: store.Run, loaded: datasets.Loaded, vectors: np.ndarra
     for group in duplicates.exact_pairs(loaded.digests):
         first, second = np.triu_indices(len(group), 1)
         frames.append(_pair_frame(ids[group[first]], ids[group[second]], "exact", np.ones(len(first))))
-    if loaded.dataset.media == "text":
-        read, paths = loaded.dataset.origin.text, loaded.dataset.samples["path"].tolist()
+    if loaded.dataset.media is TEXTS:
+        read, paths = loaded.dataset.origin.read, loaded.dataset.samples["path"].tolist()
         near = near_texts(map(read, paths), lambda at: read(paths[at]))
     else:
         near = duplicates.near_pairs(vectors, grey(thumbs(loaded)))

@@ -24,6 +24,7 @@ from tqdm import tqdm
 from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.system import processes
 from lossprint.audit.system.processes import ALONE, World
+from lossprint.audit.system.progress import bar_style
 from lossprint.audit.training.folds import fold_of
 from lossprint.audit.training.inputs import Inputs, drawn_shifts
 from lossprint.audit.training.inputs import channel_statistics as channel_statistics
@@ -205,14 +206,6 @@ def train_members(
         )
         if processes.world().rank == 0:
             member.run.drop_state()
-
-
-def bar_style() -> dict:
-    """tqdm's layout; a log file that is no terminal gets a line now and then, not hundreds."""
-    import sys
-
-    terminal = sys.stderr.isatty()
-    return {"mininterval": 0.2 if terminal else 15, "dynamic_ncols": terminal, "smoothing": 0.1, "unit_scale": True}
 
 
 def _start(inputs: Inputs, model: str, recipe: Recipe, seed: int, device: str) -> tuple[nn.Module, torch.optim.SGD]:

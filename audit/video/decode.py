@@ -26,12 +26,14 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
-from lossprint.audit.datasets.source import DECODED
-from lossprint.audit.runs import run as store
+from lossprint.audit.datasets.kinds import kind_of
+from lossprint.audit.datasets.readers.manifests import DECODED
+from lossprint.audit.runs.run import VIDEO_FRAMES, refuse_others, version
 from lossprint.audit.system.atomic import write_bytes, write_text
 from lossprint.audit.system.csvfile import write_csv
+from lossprint.audit.system.progress import bar_style
 from lossprint.audit.types import LossprintError, one_line
-from lossprint.audit.video.segments import COPY, Segments, is_segments, ranges, read_segments, read_video
+from lossprint.audit.video.segments import COPY, Segments, ranges, read_segments, read_video
 
 EXTENSIONS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg")
 # What FFmpeg may take a file for, and that it may open nothing else: a playlist named .mp4 could name any file or host.
@@ -66,7 +68,7 @@ def asked(dataset: str, rate: float | None) -> dict:
     """
     if rate is not None and not 0 < rate <= FASTEST:
         raise LossprintError(f"expected a rate over 0 and up to {FASTEST} frames a second, found {rate}")
-    if is_segments(dataset):
+    if kind_of(dataset).name == "segments":
         return {"rate": rate}
     if rate is not None:
         raise LossprintError(
@@ -81,9 +83,9 @@ def prepared(dataset: str, out: str | Path, rate: float | None = None, quiet: bo
     What an earlier, killed call decoded whole is kept. In a run that has begun, the frames are those that it began
     with. Raises LossprintError, before any network is trained, for bad segments and bad videos.
     """
-    if not is_segments(dataset):
+    if kind_of(dataset).name != "segments":
         return dataset
-    path, folder = Path(dataset).expanduser().absolute(), Path(out).absolute() / store.VIDEO_FRAMES
+    path, folder = Path(dataset).expanduser().absolute(), Path(out).absolute() / VIDEO_FRAMES
     manifest = folder / "labels.csv"
     if (Path(out) / "run.json").is_file():
         if not manifest.is_file():
@@ -95,7 +97,7 @@ def prepared(dataset: str, out: str | Path, rate: float | None = None, quiet: bo
         return str(manifest)
     found = read_segments(path)
     videos = [_probe(name, file) for name, file in _files(found).items()]
-    store.refuse_others(Path(out), folder)
+    refuse_others(Path(out), folder)
     if folder.exists() and not (folder / DECODED).is_file():
         raise LossprintError(f"expected a new or empty folder for the run, found other files at {folder}")
     _decode_all(found, videos, folder, Fraction(str(rate or RATE)), quiet)
@@ -210,9 +212,7 @@ def _upright(frame, ratio: Fraction | None) -> Image.Image:
 
 def _decode_all(found: Segments, videos: list[Video], folder: Path, rate: Fraction, quiet: bool) -> None:
     """Decode what is not decoded yet, then write the tables; labels.csv last."""
-    from lossprint.audit.training.train import bar_style
-
-    about = {"lossprint": store.version(), "source": str(found.path), "rate": float(rate), "side": SIDE}
+    about = {"lossprint": version(), "source": str(found.path), "rate": float(rate), "side": SIDE}
     about |= {"unit": found.unit, "inclusive": found.inclusive, "notes": []}
     images = folder / "images"
     images.mkdir(parents=True, exist_ok=True)

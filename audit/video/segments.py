@@ -20,7 +20,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lossprint.audit.datasets.source import DECODED, csv_rows, of_segments, split_of
+from lossprint.audit.datasets.readers.manifests import DECODED, csv_rows
+from lossprint.audit.datasets.source import split_of
 from lossprint.audit.runs.run import Run
 from lossprint.audit.system.csvfile import unguard
 from lossprint.audit.types import LossprintError
@@ -80,19 +81,6 @@ def ranges(segments: Segments, sequence: str, rate: Fraction) -> Ranges:
 
 
 # ------------------------------------------------------------------------------------------------------- reading
-
-
-def is_segments(source: str | Path) -> bool:
-    """Whether a DATASET is a CSV of segments, by its header. False for what cannot be read: others say why."""
-    path = Path(source).expanduser()
-    if str(source).startswith("torchvision:") or path.suffix.lower() != ".csv" or not path.is_file():
-        return False
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            first = next((line for line in file if line.strip()), "")
-    except (OSError, UnicodeDecodeError):
-        return False
-    return of_segments([name.strip().strip('"').strip() for name in first.split(",")])
 
 
 def read_segments(path: Path) -> Segments:

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from lossprint.audit.runs.run import Run
+from lossprint.audit.system.progress import bar_style
 from lossprint.audit.training import models, train
 from lossprint.audit.video import temporal
 from lossprint.scoring import sequences
@@ -103,7 +104,7 @@ def write(run: Run, inputs: train.Inputs, frame: np.ndarray, thumbs: np.ndarray,
     axes = temporal.axes_of(flat[trained])
     looks = frame_looks(run, inputs, fold, asked["model"], device)[:, where.rows]
     total = temporal.EPOCHS * len(looks)
-    with tqdm(total=total, unit="epoch", desc="over time", disable=quiet, **train.bar_style()) as bar:
+    with tqdm(total=total, unit="epoch", desc="over time", disable=quiet, **bar_style()) as bar:
         options = {"seed": asked["seed"], "progress": bar.update, "keep": run.write_temporal}
         seen = held_out(flat, axes, looks, inputs.labels[where.rows], where, inputs.classes, **options)
     run.write_timeline(

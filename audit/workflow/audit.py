@@ -15,13 +15,17 @@ from tqdm import tqdm
 
 from lossprint.audit.datasets import dataset as datasets
 from lossprint.audit.datasets import kinds
-from lossprint.audit.findings import engines, find
+from lossprint.audit.datasets.media import Media
+from lossprint.audit.findings import engines
+from lossprint.audit.findings.find import find_run
+from lossprint.audit.findings.score import score_run
 from lossprint.audit.recording.imported import read_losses
 from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.runs import run as store
 from lossprint.audit.runs.mirror import place
 from lossprint.audit.system import processes as distributed
 from lossprint.audit.system.atomic import writes
+from lossprint.audit.system.progress import bar_style
 from lossprint.audit.training import stages
 from lossprint.audit.types import LossprintError
 from lossprint.audit.video import decode
@@ -88,7 +92,7 @@ def audit(
         **decode.asked(dataset, rate),
     }
     asked = _asked(Path(out), given, resume)
-    _refuse_texts(dataset, kinds.is_texts(dataset))
+    _refuse_texts(dataset, kinds.kind_of(dataset).media)
     from lossprint.audit.training import (
         models,  # torch only once the cheap checks have passed
         train,
@@ -104,7 +108,7 @@ def audit(
         asked["precision"] = train.pick_precision(precision, device)
     source = world.in_turn("videos", lambda: decode.prepared(asked["dataset"], out, asked.get("rate"), quiet))
     loaded, size = load({**asked, "dataset": source}, quiet)
-    _refuse_texts(dataset, loaded.dataset.media == "text")
+    _refuse_texts(dataset, loaded.dataset.media)
     asked = settled(asked, loaded.dataset.samples)
     refuse_inside(Path(out), loaded.dataset)
     models.build_model(asked["model"], len(loaded.dataset.classes), size)  # one that does not fit leaves no run behind
@@ -134,7 +138,7 @@ def audit(
         return run
     if "embed" not in run.stages:
         run = _embed(run, inputs, loaded, asked, device, quiet)
-    return find.find_run(find.score_run(run))
+    return find_run(score_run(run))
 
 
 def audit_demo(out: str | Path, quiet: bool = False) -> store.Run:
@@ -180,7 +184,7 @@ def import_losses(
         recorder.run.write_part(split, checkpoint, table)
     run = recorder.finish()
     stages.write_duplicates(run, loaded, None)
-    return find.find_run(find.score_run(run))
+    return find_run(score_run(run))
 
 
 @writes("path")
@@ -194,7 +198,7 @@ def score(
     """Score and find again from what is recorded. In a Recorder's run, look for duplicates the first time.
 
     `engine` is local or ray, `memory` the bytes that each process may take for scoring, `workers` the processes that
-    Ray starts on this machine. See `engines` and `find.score_run`.
+    Ray starts on this machine. See `engines` and `score_run`.
     """
     engines.check(engine, workers)
     path = place(path, write=True)
@@ -204,8 +208,8 @@ def score(
     if not run.has_duplicates() and run.manifest["dataset"].get("source"):
         _look_for_duplicates(run)
     with engines.start(engine, workers) as started:
-        run = find.score_run(run, started, memory, quiet)
-    return find.find_run(run)
+        run = score_run(run, started, memory, quiet)
+    return find_run(run)
 
 
 def _look_for_duplicates(run: store.Run) -> None:
@@ -233,7 +237,7 @@ def _measure_curvature(run: store.Run, inputs, asked: dict, device: str, quiet: 
     todo = [checkpoint for checkpoint in checkpoints if checkpoint not in run.curvature_recorded()]
     with world.agreed(f"curvature of {todo}"[:80]):
         pass  # all have seen what is there before anything is added
-    with tqdm(total=len(todo) * len(rows), unit="img", desc="curvature", disable=quiet, **train.bar_style()) as bar:
+    with tqdm(total=len(todo) * len(rows), unit="img", desc="curvature", disable=quiet, **bar_style()) as bar:
         for checkpoint in todo:
             train.load_weights(network, run.read_checkpoint(checkpoint))
             batches = _counted(inputs.batches(rows, device, world=world), bar, world.size)
@@ -278,7 +282,7 @@ def load(asked: dict, quiet: bool) -> tuple[datasets.Loaded, int]:
     """Open and decode the dataset once; the side in pixels at which the network sees it, 0 of texts."""
     task = asked.get("task", "classes")
     dataset = datasets.open_dataset(asked["dataset"], asked["val_fraction"], asked["seed"], check=False, task=task)
-    if dataset.media == "text":
+    if not dataset.media.trained:
         return datasets.load(dataset), 0
     from lossprint.audit.training.models import proxy_size
 
@@ -287,8 +291,8 @@ def load(asked: dict, quiet: bool) -> tuple[datasets.Loaded, int]:
     return stages.decoded(dataset, size, quiet), size
 
 
-def _refuse_texts(dataset: str, texts: bool) -> None:
-    if texts:
+def _refuse_texts(dataset: str, media: Media) -> None:
+    if not media.trained:
         raise LossprintError(
             f"expected images to train on, found texts in {dataset}, for which there is no training built in: record "
             "the losses in your own loop with Recorder(RUN, DATASET) and `lossprint score RUN`, or `lossprint import` "
@@ -328,7 +332,7 @@ def inputs_again(
     Raises LossprintError where the dataset at `asked["dataset"]` has not all of them any more, or others.
     """
     loaded, size = load(asked, quiet)
-    _refuse_texts(asked["dataset"], loaded.dataset.media == "text")
+    _refuse_texts(asked["dataset"], loaded.dataset.media)
     there = loaded.dataset.samples
     ids = samples["sample"].to_numpy(np.int64)
     at = pd.Index(there["sample"]).get_indexer(ids)

@@ -16,10 +16,12 @@ import numpy as np
 from tqdm import tqdm
 
 from lossprint.audit.datasets import dataset as datasets
-from lossprint.audit.findings import find
+from lossprint.audit.findings.find import find_run
+from lossprint.audit.findings.score import score_run
 from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.runs import run as store
 from lossprint.audit.system.atomic import writes
+from lossprint.audit.system.progress import bar_style
 from lossprint.audit.training import checkpoints as files
 from lossprint.audit.training import stages
 from lossprint.audit.types import LossprintError, one_line
@@ -130,7 +132,7 @@ class _Recording:
             store.refuse_others(self.out)
         asked = self.asked
         dataset = datasets.open_dataset(asked["dataset"], asked["val_fraction"], asked["seed"], check=False)
-        if dataset.media == "text":
+        if not dataset.media.trained:
             raise LossprintError(
                 f"expected a dataset of images with one class each, found texts in {asked['dataset']}: record them in "
                 "your own loop with Recorder(RUN, DATASET)"
@@ -154,7 +156,7 @@ class _Recording:
             run = self._measure(run, module, inputs)
         if "embed" not in run.stages:
             run = self._embed(run, module, inputs, loaded, embeds)
-        return find.find_run(find.score_run(run))
+        return find_run(score_run(run))
 
     # What is looked at, and by what ---------------------------------------------------------------------------
 
@@ -281,9 +283,8 @@ class _Recording:
     # Stages ---------------------------------------------------------------------------------------------------
 
     def _bar(self, total: int, name: str):
-        from lossprint.audit.training import train
 
-        return tqdm(total=total, unit="img", desc=name, disable=self.quiet, **train.bar_style())
+        return tqdm(total=total, unit="img", desc=name, disable=self.quiet, **bar_style())
 
     def _record(self, recorder: Recorder, module, inputs, todo: list[files.Saved], accuracy: float) -> store.Run:
         import torch

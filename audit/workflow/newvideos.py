@@ -12,11 +12,14 @@ import pyarrow as pa
 from tqdm import tqdm
 
 from lossprint.audit.datasets import dataset as datasets
-from lossprint.audit.datasets import source as sources
-from lossprint.audit.findings import find
+from lossprint.audit.datasets.readers.manifests import read_manifest
+from lossprint.audit.datasets.source import locate
+from lossprint.audit.findings.find import find_run
+from lossprint.audit.findings.score import score_run
 from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.runs import run as store
 from lossprint.audit.runs.tables import PART
+from lossprint.audit.system.progress import bar_style
 from lossprint.audit.training import models, train
 from lossprint.audit.types import LossprintError
 from lossprint.audit.video import decode, temporal, timeline
@@ -80,15 +83,15 @@ def score_new(path: str | Path, manifest: str, out: str | Path, device: str = "a
             "reference.thumbs": seen["thumbs"],
         },
     )
-    return find.find_run(find.score_run(made))
+    return find_run(score_run(made))
 
 
 def _opened(manifest: str, classes: list[str]) -> datasets.Dataset:
     """The frames of a manifest, as they stand; nothing is drawn from them, as nothing is learned."""
-    place = sources.locate(manifest)
+    place = locate(manifest)
     if place.is_dir():
         raise LossprintError(f"expected a manifest of video frames, found a folder at {place}")
-    origin = sources.read_manifest(place)
+    origin = read_manifest(place)
     samples = origin.rows.assign(split="train")
     if samples["sequence"].isna().any() or samples["frame"].isna().any():
         raise LossprintError(f"expected a sequence and a frame in every row of {place}, found rows without")
@@ -119,7 +122,7 @@ def _record(recorder: Recorder, run: store.Run, inputs: train.Inputs, device: st
     network = models.build_model(asked["model"], inputs.classes, inputs.size).to(device)
     empty = pa.table({name: pa.array([], kind) for name, kind in zip(PART.names, PART.types)})
     checkpoints = run.saved_checkpoints()
-    for checkpoint in tqdm(checkpoints, unit="checkpoint", desc="look", disable=quiet, **train.bar_style()):
+    for checkpoint in tqdm(checkpoints, unit="checkpoint", desc="look", disable=quiet, **bar_style()):
         train.load_weights(network, run.read_checkpoint(checkpoint))
         train.record(recorder, network, inputs, rows, device)
         recorder.end_checkpoint(checkpoint)

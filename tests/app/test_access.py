@@ -22,6 +22,7 @@ default = "none"
 "out@lab.example" = "none"
 "*@lab.example" = "viewer"
 """
+NAMED = ("kate", "boss", "finn", "*")
 BY = {"viewer": "vic@lab.example", "reviewer": "rob@lab.example", "owner": "ann@lab.example"}
 
 
@@ -58,6 +59,27 @@ def test_an_address_beats_its_domain_which_beats_the_default(tmp_path):
         found = roles.read_roles(tmp_path / file)
         assert [found.role(f"{name}@lab.example") for name in ("ann", "other", "out")] == ["owner", "viewer", None]
         assert found.role("ann@lab.example.evil.example") == found.role("eve@notlab.example") == stranger
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "\u212aate@lab.example",  # the Kelvin sign
+        "bo\u017fs@lab.example",  # a long s
+        "\ufb01nn@lab.example",  # a ligature
+        "\uff4bate@lab.example",  # fullwidth
+        "stranger@\uff4cab.example",
+    ],
+)
+def test_who_only_looks_like_a_listed_address_does_not_enter(as_, address):
+    as_.file.write_text('default = "viewer"\n[roles]\n' + "".join(f'"{n}@Lab.example" = "owner"\n' for n in NAMED))
+    as_(said(address))
+    assert roles.visitor().role is None and roles.visitor().why == roles.UNKNOWN
+    for name in NAMED:
+        as_(said(f"{name.upper().replace('*', 'ANN')}@lab.example"))
+        assert roles.visitor().role == "owner"
+    as_(said("stra\u00dfe@elsewhere.example"))  # like nobody's: the default
+    assert roles.visitor().role == "viewer"
 
 
 @pytest.mark.parametrize(

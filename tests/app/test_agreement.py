@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import streamlit as st
+from app_pages import assert_whole, open_page, said
 from helpers import make_run
-from test_app import assert_whole, open_page, said
 
 from lossprint.app.charts import classes
 from lossprint.app.views.compare import agreement
-from lossprint.audit.findings.find import score_run
+from lossprint.audit.findings.score import score_run
 from lossprint.audit.runs.run import open_run
 from lossprint.scoring import labels as label_scores
 from lossprint.scoring import trajectory

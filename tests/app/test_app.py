@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 import streamlit as st
+from app_pages import NAMES, assert_whole, open_page, said
 from helpers import make_run
-from streamlit.testing.v1 import AppTest
 
 from lossprint.app import data, main
 from lossprint.app.questions import keeping
@@ -18,9 +18,8 @@ from lossprint.app.shared import decide, detail, parts, story
 from lossprint.app.views.duplicates import page as duplicates
 from lossprint.app.views.overview import suggest
 from lossprint.audit.review.reviews import open_reviews
-from lossprint.audit.types import SCORES, LossprintError
-
-NAMES = [page[0] for page in main.PAGES]
+from lossprint.audit.scores import SCORES
+from lossprint.audit.types import LossprintError
 
 
 @pytest.fixture(autouse=True)
@@ -33,27 +32,6 @@ def fresh_caches():
 @pytest.fixture
 def run(tmp_path):
     return make_run(tmp_path / "one")
-
-
-def open_page(name: str, runs, monkeypatch, **params) -> AppTest:
-    monkeypatch.setenv("LOSSPRINT_RUNS", str(runs))
-    app = AppTest.from_string(f"from lossprint.app import main\nmain.main({name!r})", default_timeout=30)
-    for key, value in params.items():
-        if key in ("open", "finding"):
-            app.query_params[key] = value
-        else:  # AppTest does not fill a widget that is bound to the URL; test_browser.py opens real links
-            app.session_state[key] = value
-    return app.run()
-
-
-def said(app: AppTest) -> str:
-    parts = [*app.title, *app.markdown, *app.caption, *app.error, *app.warning, *app.subheader]
-    return "\n".join(str(element.value) for element in parts)
-
-
-def assert_whole(app: AppTest) -> None:
-    assert not app.exception
-    assert [error.value for error in app.error] == []
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -265,11 +243,11 @@ def test_the_same_answer_twice_is_one_row(run, monkeypatch):
     fake = SimpleNamespace(session_state=state)
     monkeypatch.setattr(decide, "st", fake)
     for _ in range(3):
-        decide.store(loaded, "label_error:4", [(4, "keep", None)])
-    decide.store(loaded, "label_error:4", [(4, "exclude", None)], asked=lambda: False)
+        decide.press(loaded, [("label_error:4", 4, "keep", None)], seen={"label_error:4": 0})
+    decide.press(loaded, [("label_error:4", 4, "exclude", None)], seen={"label_error:4": 0}, asked=lambda: False)
     assert list(data.reviews(loaded).history()["decision"]) == ["keep"]
-    decide.store(loaded, "label_error:4", [(4, "exclude", None)], asked=lambda: True)
-    decide.store(loaded, "label_error:4", [(4, "keep", None)])
+    decide.press(loaded, [("label_error:4", 4, "exclude", None)], seen={"label_error:4": 0}, asked=lambda: True)
+    decide.press(loaded, [("label_error:4", 4, "keep", None)], seen={"label_error:4": 0})
     assert list(data.reviews(loaded).history()["decision"]) == ["keep", "exclude", "keep"]
 
 

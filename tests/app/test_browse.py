@@ -9,6 +9,7 @@ from helpers import make_run
 
 from lossprint.app import data
 from lossprint.app.shared import browse, decide, parts, story
+from lossprint.audit.review.reviews import open_reviews
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +58,7 @@ def test_many_are_decided_on_in_one_action(run, monkeypatch):
     monkeypatch.setattr(decide, "st", SimpleNamespace(session_state={"reviewer": "ann"}))
     rows = browse.with_scores(loaded, "label_error").assign(suggested_label=["bag", None])
     given = dict(zip(rows["sample"], rows["label"]))
-    act, reviews = decide.bulk(loaded, rows), data.reviews(loaded)
+    act, reviews = decide.bulk(loaded, rows, dict.fromkeys(rows["group"], 0)), data.reviews(loaded)
     act("accept", [4, 1, 999], None)  # 1 has no suggestion, 999 is not on the page
     assert list(reviews.current()["sample"]) == [4] and reviews.current()["new_label"][0] == "bag"
     assert given == {1: "coat", 4: "coat"}
@@ -69,6 +70,32 @@ def test_many_are_decided_on_in_one_action(run, monkeypatch):
     assert len(reviews.history()) == 3
     act("undo", [], None)
     assert reviews.current().set_index("sample")["decision"].to_dict() == {1: "keep", 4: "accept"}
+
+
+def test_a_bulk_decision_on_what_a_colleague_decided_meanwhile_says_who_and_stores_nothing(run, monkeypatch):
+    loaded, state = data.load(run.path), {"reviewer": "ann"}
+    monkeypatch.setattr(decide, "st", SimpleNamespace(session_state=state))
+    rows, reviews = browse.with_scores(loaded, "label_error").assign(suggested_label="bag"), data.reviews(loaded)
+
+    def drawn():
+        return decide.bulk(loaded, rows, decide.last_seen(reviews.history(), rows["group"]))
+
+    act = drawn()
+    open_reviews(run).add(finding="label_error:4", sample=4, decision="relabel", new_label="shirt", reviewer="bob")
+    act("exclude", [4, 1], None)
+    assert reviews.history()["reviewer"].tolist() == ["bob"]
+    said = f"Nothing was stored: decided meanwhile by bob on {parts.md('label_error:4: relabeled (shirt)')}."
+    assert said in state["_error"]
+    act("keep", [1], None)  # what nobody else decided on is no conflict
+    act("unsure", [1], None)  # and neither is one's own, stored since the page was drawn
+    assert reviews.history()["reviewer"].tolist() == ["bob", "ann", "ann"]
+    drawn()("exclude", [4, 1], None)  # once bob's is on the page one may add one's own
+    assert reviews.current().set_index("sample")["decision"].to_dict() == {1: "exclude", 4: "exclude"}
+    act = drawn()
+    open_reviews(run).add(finding="label_error:1", sample=1, decision="keep", reviewer="ann")  # in another window
+    act("relabel", [1], "bag")
+    assert f"you, in another window on {parts.md('label_error:1: label kept')}." in state["_error"]
+    assert len(reviews.history()) == 6
 
 
 def test_repeated_texts_are_categories_and_what_is_missing_is_no_label(run):

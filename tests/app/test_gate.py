@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from helpers import make_run
+from helpers import in_a_thread, make_run
 
 from lossprint.app import serve
 from lossprint.app.access import gate, login, roles
@@ -181,7 +181,7 @@ def ask(hosts, mine=None, kind="http", path="/", method="GET", **headers):
 
     pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
     scope = {"type": kind, "path": path, "method": method, "headers": pairs, "query_string": b""}
-    asyncio.run(gate.Gate(app, hosts=hosts, origin=mine)(scope, None, send))
+    in_a_thread(asyncio.run, gate.Gate(app, hosts=hosts, origin=mine)(scope, None, send))
     ask.sent = sent
     return sent[0].get("status", sent[0].get("code"))
 
@@ -226,6 +226,39 @@ def test_a_page_of_another_site_opens_no_websocket_and_changes_nothing(origin, a
     mine = "https://prints.lab.example"
     assert ask(HERE, mine, kind="websocket", path="/_stcore/stream", **headers) == (200 if allowed else 1008)
     assert ask(HERE, mine, method="PUT", path="/_stcore/upload_file/a/b", **headers) == (200 if allowed else 403)
+
+
+@pytest.mark.parametrize("role, whole", [(None, False), ("viewer", False), ("reviewer", False), ("owner", True)])
+def test_what_concerns_everybody_is_for_owners_on_the_websocket_too(monkeypatch, role, whole):
+    from streamlit.proto.BackMsg_pb2 import BackMsg
+
+    harmless = [BackMsg(app_heartbeat=True), BackMsg(stop_script=True), BackMsg(), BackMsg()]
+    harmless[2].rerun_script.query_string = "run=demo"
+    harmless[3].backend_operation_request.deferred_file.SetInParent()
+    install = BackMsg()
+    install.backend_operation_request.install_skills.SetInParent()
+    sent = [BackMsg(clear_cache=True), *harmless[:2], BackMsg(debug_shutdown_runtime=True), install, *harmless[2:]]
+    arriving = iter(
+        [{"type": "websocket.connect"}]
+        + [{"type": "websocket.receive", "bytes": one.SerializeToString()} for one in sent]
+        + [{"type": "websocket.receive", "text": "no message"}, {"type": "websocket.disconnect"}]
+    )
+    monkeypatch.setenv(roles.LOGIN, "1")
+    monkeypatch.setattr(gate, "_visitor", lambda headers: roles.Visitor(role=role))
+    reached = []
+
+    async def app(scope, receive, send):
+        while not reached or reached[-1]["type"] != "websocket.disconnect":
+            reached.append(await receive())
+
+    async def receive():
+        return next(arriving)
+
+    scope = {"type": "websocket", "path": "/_stcore/stream", "headers": [(b"host", b"localhost")], "query_string": b""}
+    asyncio.run(gate.Gate(app, hosts=HERE)(scope, receive, None))
+    through = [BackMsg.FromString(one["bytes"]) for one in reached if "bytes" in one]
+    assert reached[0]["type"] == "websocket.connect"
+    assert through == (sent if whole else harmless)
 
 
 def test_every_answer_has_its_headers_and_cookies_are_for_https_where_that_is_used():

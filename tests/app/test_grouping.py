@@ -284,7 +284,7 @@ def test_a_decision_on_a_part_is_exported_on_its_samples_alone(run, monkeypatch)
     row = next(table.frame.itertuples())
     assert row.group == "near_duplicate:2 (2 of 3)"
     plan = keeping.plan(table, table.frame, np.array([0.1, 0.2]), loaded.samples, data.reviews(loaded).history())
-    decide.store_all(loaded, plan.decisions)
+    decide.press(loaded, plan.decisions, seen={row.group: 0})
     changed = changes(applied(open_run(run.path)))
     assert list(changed["decision"]) == ["exclude"] and changed["finding"].item() == row.group
     assert changed["path"].item() == loaded.samples.at[table.samples(row)[1], "path"]
@@ -297,7 +297,7 @@ def test_a_decision_on_a_part_is_exported_on_its_samples_alone(run, monkeypatch)
 def test_many_groups_are_stored_and_taken_back_in_one_go(run, monkeypatch):
     monkeypatch.setattr(decide, "st", SimpleNamespace(session_state={"reviewer": "ann"}))
     loaded = data.load(run.path)
-    decide.store_all(loaded, [(f"duplicate:{one}", one, "exclude", None) for one in range(5)])
+    decide.press(loaded, [(f"duplicate:{one}", one, "exclude", None) for one in range(5)], seen={})
     assert len(open_reviews(run).current()) == 5
     decide.st.session_state.pop(decide.STACK)  # another session of the same reviewer
     decide.undo(loaded)

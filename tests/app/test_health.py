@@ -4,15 +4,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import streamlit as st
+from app_pages import assert_whole, open_page, said
 from helpers import make_run
 from streamlit.testing.v1 import AppTest
-from test_app import assert_whole, open_page, said
 
 from lossprint.app import data
 from lossprint.app.charts import classes
 from lossprint.app.views import help as help_page
 from lossprint.app.views.classes import health
-from lossprint.audit.types import SCORES
+from lossprint.audit.scores import SCORES
 
 CLASSES = ["bag", "coat", "shirt", "none of them"]
 

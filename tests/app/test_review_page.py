@@ -30,7 +30,7 @@ class Reviewer:
             kept = data.reviews(self.loaded)
             items = asking.queue(self.loaded, queue, "", mix)
             assignments = kept.assignments()
-            open_now = review.queues.open_to(decide.reviewer(), items["group"], kept.history(), assignments)
+            open_now = review.queues.unanswered_by(decide.reviewer(), items["group"], kept.history(), assignments)
             name = review._choose(self.loaded, items, open_now, assignments)
             if name is not None:
                 item = review._item(self.loaded, items, name)

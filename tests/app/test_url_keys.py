@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 from browser import flag_many, serving
-from helpers import free_port, make_run
+from helpers import free_port, in_a_thread, make_run
 
 from lossprint.app.main import PAGES
 from lossprint.audit.review.reviews import open_reviews
@@ -51,7 +51,7 @@ def test_no_control_of_a_page_is_one_of_another_page(tmp_path, monkeypatch):
 
     monkeypatch.setattr(tabs.Tab, "take", noted)
     with serving(run.path, free_port()) as url:
-        after = asyncio.run(walk(url))
+        after = in_a_thread(asyncio.run, walk(url))
     assert {name for name, pages in found.items() if len(pages) > 1} <= SHARED, found
     assert len(found) > 40 and {"least", "p_sort", "m_page", "d_kind", "dstate"} <= set(found)
     own = {"run", "finding", "sample"}  # what pages put there by themselves

@@ -8,7 +8,7 @@ from helpers import make_run
 from streamlit.testing.v1 import AppTest
 
 from lossprint.app.views.map import charts, zones
-from lossprint.audit.types import SCORES
+from lossprint.audit.scores import SCORES
 
 
 def table(**columns) -> pd.DataFrame:

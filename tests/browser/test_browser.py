@@ -46,7 +46,9 @@ def test_every_page_opens_from_the_navigation(page, base):
         assert page.get_by_test_id("stAlertContentError").count() == 0
 
 
-@pytest.mark.parametrize(("scheme", "run"), [("light", "hostile"), ("dark", "plain")])
+@pytest.mark.parametrize(
+    ("scheme", "run"), [("light", "hostile"), pytest.param("dark", "plain", marks=pytest.mark.proof)]
+)
 def test_pages_fit_a_telephone_and_hinder_nobody_whatever_the_labels(chromium, base, scheme, run):
     """No page is wider than the screen, labels that are markup are text, and axe-core finds no serious hindrance."""
     with watched(chromium, viewport={"width": 400, "height": 800}, color_scheme=scheme) as page:

@@ -300,6 +300,16 @@ def test_signing_out_ends_other_windows_and_kept_cookies(served, run):
         assert "Sign in to see what is here" in raw.seen
 
 
+def test_the_address_that_signs_out_ends_a_kept_cookie_as_well(served):
+    vic, kept = Cookies(served.url), Cookies(served.url)
+    vic.sign_in("vic")
+    for one in vic.jar:
+        kept.jar.set_cookie(one)
+    assert kept.get("/_stcore/metrics")[0] == 200
+    vic.get("/auth/logout")
+    assert kept.get("/_stcore/metrics")[0] == 403
+
+
 def test_a_role_that_is_taken_away_is_gone_at_once(served, signed, run):
     try:
         with Raw(signed["rob"], page="review") as raw:

@@ -134,7 +134,7 @@ def test_names_and_comments_are_text_and_a_link_shows_one_disagreement(chromium,
             shared = {"finding": "label_error:21", "sample": 21, "role": "adjudication"}
             reviews.add(**shared, decision="unsure", reviewer="dan")
         page.keyboard.press("1")
-        page.get_by_text("dan settled this meanwhile").wait_for()
+        page.get_by_text("dan has settled this meanwhile").wait_for()
         assert settled(runs, "hostile") == {21: ("unsure", "dan")}
         page.keyboard.press("1")
         eventually(lambda: settled(runs, "hostile")[21][0] == "exclude")

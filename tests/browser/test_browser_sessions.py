@@ -5,7 +5,6 @@ benchmarks/review.py has the long version: four reviewers, 200 decisions each, t
 
 import importlib
 import shutil
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from browser import (
     MARKS,
     flag_many,
 )
-from helpers import BENCHMARKS, make_run
+from helpers import BENCHMARKS, in_a_thread, make_run
 
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs.run import open_run
@@ -30,13 +29,13 @@ def made(tmp_path_factory):
     return run
 
 
-def test_two_reviewers_lose_and_double_nothing_while_the_server_is_killed(made, tmp_path, database, monkeypatch):
+@pytest.mark.parametrize("count", [4, pytest.param(DECISIONS, marks=pytest.mark.proof)])
+def test_two_reviewers_lose_and_double_nothing_while_the_server_is_killed(made, tmp_path, database, monkeypatch, count):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     bench = importlib.import_module("review_sessions")
     run = Path(shutil.copytree(made.path, tmp_path / "run"))
-    with ThreadPoolExecutor(1) as pool:  # a thread has no event loop yet, whatever ran before in this one
-        accounts, _ = pool.submit(bench.run_sessions, run, database, 2, DECISIONS, 1).result()
+    accounts, _ = in_a_thread(bench.run_sessions, run, database, 2, count, 1)
     history = open_reviews(open_run(run), database).history()
-    assert {name: len(one.stored) for name, one in accounts.items()} == {"Ann": DECISIONS, "Bo Æ.": DECISIONS}
+    assert {name: len(one.stored) for name, one in accounts.items()} == {"Ann": count, "Bo Æ.": count}
     assert not {name: which for name, which in bench.faults(accounts, history).items() if which}, accounts
     assert set(history["reviewer"]) == set(accounts)

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pandas as pd
+import pytest
 from browser import (
     MARKS,
     address,
@@ -44,7 +45,8 @@ def test_an_engineer_finds_the_twenty_worst_labels_and_exports_them(page, base, 
     assert list(frame["suggested_label"]) == list(worst["suggested_label"])
 
 
-def test_an_expert_works_through_thirty_findings_by_keyboard_only(page, base, runs):
+@pytest.mark.parametrize("count", [10, pytest.param(30, marks=pytest.mark.proof)])
+def test_an_expert_works_through_findings_by_keyboard_only(page, base, runs, count):
     visit(page, f"{base}/?run=plain", "Overview")
     link = page.get_by_test_id("stSidebarNavLink").filter(has_text=re.compile(r"Review$"))
     for _ in range(40):  # Tab leads there
@@ -55,7 +57,7 @@ def test_an_expert_works_through_thirty_findings_by_keyboard_only(page, base, ru
     page.get_by_role("heading", name="Review", exact=True).wait_for()
     said = {"a": "accept", "k": "keep", "x": "exclude", "n": "unsure"}
     given = {}
-    for at in range(30):
+    for at in range(count):
         sample = 10 + at  # most severe first
         caption(page, sample).wait_for()
         idle(page)
@@ -64,7 +66,7 @@ def test_an_expert_works_through_thirty_findings_by_keyboard_only(page, base, ru
         given[sample] = said[key]
         caption(page, sample).wait_for(state="detached")
     eventually(lambda: {one: current(runs).get(one) for one in given} == given)
-    page.get_by_text(re.compile("^30 of 33 answered")).wait_for()
+    page.get_by_text(re.compile(rf"^{count} of 33 answered")).wait_for()
 
 
 def test_a_colleagues_link_opens_the_same_sample(page, chromium, base):

@@ -42,6 +42,7 @@ def test_figures_of_label_errors(monkeypatch):
     assert found == pytest.approx([0.75, 5 / 6, 0.5])
 
 
+@pytest.mark.proof
 def test_label_errors_runs_small(tmp_path):
     """Beside the real cleanlab, on the demo's images of three classes; the figures of so small a run mean nothing."""
     demo = Path(__file__).parent.parent.parent / "assets" / "demo" / "truth.csv"
@@ -53,6 +54,7 @@ def test_label_errors_runs_small(tmp_path):
     assert as_script(BENCHMARKS / "label_errors.py", *options) == told
 
 
+@pytest.mark.proof
 def test_memorization_runs_small_and_estimates(small_dataset):
     bench = benchmark("memorization")
     # Four models, two samples: the first is right only where it was trained on, the second always.
@@ -82,6 +84,7 @@ def test_against_truth_prints_its_table(audited):
     assert "label_error: AUROC" in told and "near pairs found" in told
 
 
+@pytest.mark.proof
 def test_speed_runs_small():
     """Ours and the published procedure agree, or it would stop; the figures of so small a run mean nothing."""
     told = as_script(BENCHMARKS / "speed.py", "cld", "pairs", "curvature", "--small")
@@ -192,6 +195,7 @@ def test_noise_is_planted_in_train_alone(tmp_path):
     assert not wrong[table["split"] != "train"].any() and 0.3 < wrong[table["split"] == "train"].mean() < 0.5
 
 
+@pytest.mark.proof
 def test_a_selector_is_timed_in_a_process_of_its_own():
     command = [sys.executable, str(BENCHMARKS / "coreset.py"), "selectors", "--samples", "900", "--methods", "facility"]
     done = subprocess.run(command, capture_output=True, text=True)

@@ -121,6 +121,7 @@ def test_png_styles_decode_to_the_same_greys(tmp_path):
             assert np.array_equal(np.asarray(image.convert("RGB")), np.repeat(grey[..., None], 3, axis=2)), style
 
 
+@pytest.mark.proof
 def test_the_script_makes_every_byte_again(tmp_path):
     source = SCRIPT["SOURCE"]
     if not (source / "train-images-idx3-ubyte.gz").exists():

@@ -18,7 +18,7 @@ from helpers import answering, environment, free_port
 from lossprint.audit import open_run
 from lossprint.audit.cli import main as cli
 from lossprint.audit.runs.run import STAGES
-from lossprint.audit.types import SCORES
+from lossprint.audit.scores import SCORES
 from lossprint.scoring.coresets.methods import ADVICE, METHODS
 
 ROOT = Path(__file__).parent.parent.parent
@@ -59,7 +59,13 @@ def blocks(page: str) -> list[tuple[str, str | None, str]]:
     return BLOCK.findall((DOCS / page).read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("page", [page for page in WRITTEN if blocks(page)])
+SMOKE = "howto/losses.md"  # runs with every change, the others among the proofs
+
+
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, marks=[] if page == SMOKE else pytest.mark.proof) for page in WRITTEN if blocks(page)],
+)
 def test_every_block_runs(page, here, request):
     if page == "tutorial.md":
         (here / "runs").mkdir()
@@ -77,6 +83,13 @@ def test_every_block_runs(page, here, request):
                 run_line(line, here)
         else:
             assert language == "text", f"{page}: a block of {language} that nothing runs"
+
+
+def test_every_block_of_python_can_be_read():
+    for page in WRITTEN:
+        for language, _, text in blocks(page):
+            if language == "python":
+                compile(text, page, "exec")
 
 
 def run_line(line: str, here: Path) -> None:
@@ -150,6 +163,7 @@ def test_each_row_of_a_table_stands_on_one_page():
             assert pages.setdefault(row, page) == page, f"{page} repeats a row of {pages[row]}: {row}"
 
 
+@pytest.mark.proof
 def test_the_site_builds(tmp_path):
     """Strictly: a page left out of the contents or a dead link is an error."""
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path), "--quiet"]

@@ -24,7 +24,8 @@ RUNS = [
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "epochs", "counts", "task", "recording", "least"), RUNS, ids=[one[0] for one in RUNS]
+    ("name", "options", "epochs", "counts", "task", "recording", "least"),
+    [pytest.param(*one, id=one[0], marks=[] if one[0] == "regression" else pytest.mark.proof) for one in RUNS],
 )
 def test_an_example_finds_what_was_planted(
     tmp_path, monkeypatch, name, options, epochs, counts, task, recording, least

@@ -13,7 +13,7 @@ from helpers import benchmark, environment
 from mutation import mutated, mutated_json, odd_text
 
 from lossprint.audit.datasets import dataset
-from lossprint.audit.datasets import source as sources
+from lossprint.audit.datasets.readers import manifests
 from lossprint.audit.types import LossprintError
 
 TARGETS = {one.name: one for one in (*READERS, *PROGRAMS)}
@@ -25,14 +25,15 @@ def environment_as_it_was():
         yield
 
 
+@pytest.mark.parametrize("part", [0.1, pytest.param(1, marks=pytest.mark.proof)], ids=["few", "many"])
 @pytest.mark.parametrize("name", TARGETS)
-def test_odd_inputs_are_refused_in_one_line(name, tmp_path, capfd):
+def test_odd_inputs_are_refused_in_one_line(name, part, tmp_path, capfd):
     target = TARGETS[name]
     check, done, number = target.make(tmp_path / "t"), 0, 0
     logging.disable(logging.CRITICAL)
     try:
         with warnings.catch_warnings(action="ignore"):
-            while done < target.short:
+            while done < part * target.short:
                 try:
                     done += attempt(target, check, Random(f"{name}:0:{number}"))
                 except (Exception, TooLong) as error:
@@ -48,10 +49,10 @@ def test_a_reader_that_breaks_is_seen(tmp_path, monkeypatch):
     check = TARGETS["manifest-csv"].make(tmp_path / "a")
     for number in range(20):
         check(Random(number))
-    monkeypatch.setattr(sources, "csv_rows", lambda path: [][1])
+    monkeypatch.setattr(manifests, "csv_rows", lambda path: [][1])
     with pytest.raises(IndexError):
         check(Random(1))
-    monkeypatch.setattr(sources, "csv_rows", lambda path: raised(LossprintError("")))
+    monkeypatch.setattr(manifests, "csv_rows", lambda path: raised(LossprintError("")))
     with pytest.raises(AssertionError, match="without a word"):
         check(Random(1))
     check = pictures(tmp_path / "b")

@@ -10,7 +10,7 @@ from helpers import benchmark
 from lossprint.audit.datasets.dataset import image_reader
 from lossprint.audit.runs.run import open_run
 from lossprint.audit.runs.tables import FINDINGS, PAIRS
-from lossprint.audit.types import SCORES
+from lossprint.audit.scores import SCORES
 
 
 @pytest.fixture(scope="module")

@@ -37,13 +37,20 @@ def test_imports_go_one_way(folder):
                 assert name != forbidden and not name.startswith(f"{forbidden}."), f"{file} imports {name}"
 
 
-def test_only_curvature_needs_torch_in_scoring():
-    using = [file.name for file in (ROOT / "scoring").rglob("*.py") if "torch" in imported(file)]
-    assert using == ["curvature.py"]
+def test_what_is_trained_or_differentiated_alone_needs_torch_in_scoring():
+    using = {file.name for file in (ROOT / "scoring").rglob("*.py") if "torch" in imported(file)}
+    assert using == {"curvature.py", "linear.py"}
 
 
 @pytest.mark.parametrize(
-    "module", ["lossprint.scoring.trajectory", "lossprint.audit.runs.run", "lossprint.audit", "lossprint.app.data"]
+    "module",
+    [
+        "lossprint.scoring.trajectory",
+        "lossprint.scoring.heads.combine",
+        "lossprint.audit.runs.run",
+        "lossprint.audit",
+        "lossprint.app.data",
+    ],
 )
 def test_imports_without_torch(module):
     code = f"import sys, {module}; assert 'torch' not in sys.modules, 'torch was imported'"

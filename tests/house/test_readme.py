@@ -8,7 +8,7 @@ import torch
 from conftest import cut_demo
 from PIL import Image
 
-from lossprint.audit.types import SCORES
+from lossprint.audit.scores import SCORES
 from lossprint.audit.workflow.audit import score
 from lossprint.scoring.coresets.methods import ADVICE
 

@@ -4,7 +4,6 @@ import io
 import os
 import re
 import shutil
-import sys
 import tempfile
 import time
 from contextlib import contextmanager, suppress
@@ -12,7 +11,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from helpers import answering, free_port, make_run
+from helpers import free_port, make_run
+from processes import warm_server
 
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs.run import Run, open_run
@@ -83,10 +83,10 @@ def flag_many(run: Run) -> None:
 
 @contextmanager
 def serving(path: Path, port: int):
-    """The URL of the app on a run or a folder of runs."""
-    command = [sys.executable, "-m", "lossprint.app.serve", str(path), "--port", str(port), "--no-browser"]
+    """The URL of the app on a run or a folder of runs; the program as it stands, in a process that is warm."""
     url = f"http://127.0.0.1:{port}"
-    with tempfile.TemporaryFile("w+") as log, answering(command, url, log):
+    options = [str(path), "--port", str(port), "--no-browser"]
+    with tempfile.NamedTemporaryFile("w+") as log, warm_server(options, url, log):
         yield url
 
 
@@ -111,7 +111,7 @@ def base(runs):
         yield url
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def chromium():
     from playwright.sync_api import Error, sync_playwright
 

@@ -25,7 +25,8 @@ from lossprint.audit.cli import app as cli_app
 from lossprint.audit.cli import main as cli
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs import run as store
-from lossprint.audit.types import DECISIONS, KINDS, SCORES
+from lossprint.audit.scores import SCORES
+from lossprint.audit.types import DECISIONS, KINDS
 from lossprint.scoring.coresets.methods import METHODS
 
 

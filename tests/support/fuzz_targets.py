@@ -24,9 +24,9 @@ from dataset_files import png, tar
 from helpers import make_run
 from PIL import Image
 
-from lossprint.audit.datasets import dataset, images, texts
-from lossprint.audit.datasets import source as sources
+from lossprint.audit.datasets import dataset, images
 from lossprint.audit.datasets.kinds import read_source
+from lossprint.audit.datasets.readers import manifests, texts
 from lossprint.audit.export import exchange
 from lossprint.audit.recording import imported
 from lossprint.audit.review.reviews import open_reviews
@@ -138,7 +138,7 @@ def _manifest(folder: Path, name: str, seeds: list[bytes], mutate) -> Check:
 
     def check(rng: Random) -> None:
         path.write_bytes(mutate(rng, rng.choice(seeds)))
-        if not refused(lambda: sources.read_manifest(path)):
+        if not refused(lambda: manifests.read_manifest(path)):
             refused(lambda: dataset.open_dataset(path, check=False))
         texts.lists_texts(path)
         assert_only(folder, known)
@@ -157,7 +157,7 @@ def of_segments(folder: Path) -> Check:
 
     def check(rng: Random) -> None:
         path.write_bytes(mutation.mutated_text(rng, rng.choice(seeds).encode(), b',:."\n\r\t'))
-        segments.is_segments(path)
+        manifests.lists_segments(path)
         refused(lambda: segments.read_segments(path))
         assert_only(folder, {path.name})
 
@@ -196,7 +196,7 @@ def text_files(folder: Path) -> Check:
         def read() -> None:
             found = texts.read_texts(path)
             for known in found.rows["path"]:
-                assert found.text(known).strip(), known
+                assert found.read(known).strip(), known
 
         try:
             refused(read)

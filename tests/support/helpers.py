@@ -11,7 +11,8 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import IO
@@ -23,8 +24,9 @@ from PIL import Image
 
 from lossprint.audit.runs.run import Run, create_run, open_run
 from lossprint.audit.runs.tables import PAIRS
+from lossprint.audit.scores import SCORES
 from lossprint.audit.system.csvfile import unguard
-from lossprint.audit.types import SCORES, Finding, LossprintError
+from lossprint.audit.types import Finding, LossprintError
 
 CLASSES = ("bag", "coat", "shirt")
 BENCHMARKS = Path(__file__).parent.parent.parent / "benchmarks"
@@ -213,6 +215,12 @@ def refused(capsys, *arguments) -> str:
 # ------------------------------------------------------------------------------------------------- programs
 
 
+def in_a_thread(call: Callable, *arguments):
+    """What call(*arguments) returns, from a thread: it has no event loop yet; Playwright's runs in the main one."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(call, *arguments).result()
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -224,18 +232,7 @@ def answering(command: list, url: str, log: IO[str], **options) -> Iterator[subp
     """The process of an app's server, from when it answers until the block ends. What it says goes to `log` (w+)."""
     with subprocess.Popen(command, stdout=log, stderr=log, **options) as server:
         try:
-            deadline = time.monotonic() + 60
-            while True:
-                try:
-                    urllib.request.urlopen(f"{url}/_stcore/health", timeout=5).read()
-                    break
-                except OSError:
-                    if server.poll() is not None or time.monotonic() > deadline:
-                        server.kill()
-                        server.wait()
-                        log.seek(0)
-                        pytest.fail(f"the server did not start: {log.read()}")
-                    time.sleep(0.05)
+            until_it_answers(url, log, lambda: server.poll() is None)
             yield server
         finally:
             server.terminate()
@@ -243,6 +240,20 @@ def answering(command: list, url: str, log: IO[str], **options) -> Iterator[subp
                 server.wait(20)
             except subprocess.TimeoutExpired:
                 server.kill()
+
+
+def until_it_answers(url: str, log: IO[str], alive: Callable[[], bool]) -> None:
+    """Wait for the app's server, and fail with what it said where it ends or takes a minute."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            urllib.request.urlopen(f"{url}/_stcore/health", timeout=5).read()
+            return
+        except OSError:
+            if not alive() or time.monotonic() > deadline:
+                log.seek(0)
+                pytest.fail(f"the server did not start: {log.read()}")
+            time.sleep(0.05)
 
 
 @contextmanager

@@ -96,7 +96,7 @@ def tar_member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> Case
                 f"train.tar/{link}",
                 str(folder / "secret.png"),
             ):
-                must_refuse(lambda path=path: open_reader(str(shard)).image(path))
+                must_refuse(lambda path=path: open_reader(str(shard)).read(path))
         assert {*folder.rglob("*")} == before
 
     return case

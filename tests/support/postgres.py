@@ -93,9 +93,9 @@ def new_database(server: str) -> str:
     return f"{server}/postgres?options=-csearch_path%3D{name}"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def postgresql():
-    """A server for the tests of one file."""
+    """One server for all tests of a worker; each test has a schema of its own."""
     if binaries() is None and os.environ.get("LOSSPRINT_NEED_POSTGRES") != "1":
         pytest.skip("no PostgreSQL here (apt install postgresql)")
     with running_postgresql() as url:

@@ -1,15 +1,65 @@
 """Several processes at once, forked from one that has the modules loaded already: seconds less than starting each."""
 
 import multiprocessing
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
+from typing import IO
+
+from helpers import until_it_answers
 
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs.run import open_run
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["lossprint.audit.review.reviews", "alembic.command", "psycopg", "helpers", "postgres"])
+# What the app imports beside its own modules: those make caches, and look at the environment, as they are imported.
+OF_THE_APP = ["plotly.graph_objects", "pyarrow.parquet", "scipy.stats", "streamlit.testing.v1", "uvicorn"]
+CONTEXT.set_forkserver_preload(
+    ["lossprint.audit.review.reviews", "alembic.command", "psycopg", "helpers", "postgres", *OF_THE_APP]
+)
+
+
+@contextmanager
+def no_main() -> Iterator[None]:
+    """Start processes within: each first runs its parent's main file again, and Streamlit's AppTest leaves a script
+    there that is gone by now."""
+    main, sys.modules["__main__"] = sys.modules["__main__"], ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
+@contextmanager
+def warm_server(arguments: list[str], url: str, log: IO[str]) -> Iterator[None]:
+    """`python -m lossprint.app.serve ARGUMENTS` until the block ends; what it says goes to the named file `log`."""
+    server = CONTEXT.Process(target=_serve, args=(arguments, dict(os.environ), os.getcwd(), log.name), daemon=True)
+    with no_main():
+        server.start()
+    try:
+        until_it_answers(url, log, server.is_alive)
+        yield
+    finally:
+        server.terminate()
+        server.join(20)
+        server.kill()
+        server.join()
+
+
+def _serve(arguments: list[str], environment: dict[str, str], folder: str, log: str) -> None:
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    out = os.open(log, os.O_WRONLY | os.O_APPEND)
+    os.dup2(out, 1)
+    os.dup2(out, 2)
+    sys.argv = ["lossprint app", *arguments]
+    from lossprint.app.serve import main
+
+    sys.exit(main())
 
 
 def at_once(run, url: str | None, act, names: list[str]) -> list:
@@ -19,13 +69,9 @@ def at_once(run, url: str | None, act, names: list[str]) -> list:
     """
     start, queue = CONTEXT.Barrier(len(names)), CONTEXT.Queue()
     workers = [CONTEXT.Process(target=_one, args=(run.path, url, act, name, start, queue)) for name in names]
-    # A process first runs its parent's main file again. Streamlit's AppTest leaves a script there that is gone by now.
-    main, sys.modules["__main__"] = sys.modules["__main__"], ModuleType("__main__")
-    try:
+    with no_main():
         for worker in workers:
             worker.start()
-    finally:
-        sys.modules["__main__"] = main
     try:
         said = dict(queue.get(timeout=60) for _ in workers)
     finally:

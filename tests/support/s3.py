@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,15 +66,24 @@ class _Log(logging.Handler):
                 self.server.when(found["verb"], found["path"])
 
 
-@pytest.fixture(scope="module")
-def s3(tmp_path_factory):
-    """A server for the tests of one file. Credentials and its address are in the environment, as a user's would be."""
+@pytest.fixture(scope="session")
+def moto():
+    """The URL of one server for all tests of a worker."""
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
-    found = S3(f"http://{host}:{port}")
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def s3(moto, tmp_path_factory):
+    """The server without a bucket, for the tests of one file. Credentials and its address are in the environment, as a
+    user's would be."""
+    urllib.request.urlopen(urllib.request.Request(f"{moto}/moto-api/reset", method="POST")).read()
+    found = S3(moto)
     logger, handler = logging.getLogger("werkzeug"), _Log(found)
     logger.addHandler(handler)
     level, propagate = logger.level, logger.propagate
@@ -101,7 +111,6 @@ def s3(tmp_path_factory):
     logger.removeHandler(handler)
     logger.setLevel(level)
     logger.propagate = propagate
-    server.stop()
 
 
 @pytest.fixture

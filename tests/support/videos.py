@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image
 
 from lossprint.audit.datasets.dataset import open_dataset
-from lossprint.audit.findings import find
+from lossprint.audit.findings.find import find_run
+from lossprint.audit.findings.score import score_run
 from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.runs.run import Run
 from lossprint.audit.video import temporal, timeline
@@ -48,4 +49,4 @@ def make_video_run(folder: Path, sequences: int = 8, length: int = 110, seed: in
         probabilities=probabilities[where.rows].astype(np.float32),
         thumbs=timeline.shrunk(pictures[where.rows], temporal.SIDE),
     )
-    return find.find_run(find.score_run(run)), truth
+    return find_run(score_run(run)), truth

@@ -10,6 +10,7 @@ from lossprint.app.elements import gallery
 from lossprint.app.shared import decide, detail, parts
 from lossprint.app.views.classes import health
 from lossprint.app.views.classes.health import Health
+from lossprint.audit.datasets.media import IMAGES, TEXTS
 
 PICTURES = 24  # classes up to which the table shows thumbnails
 SHOWN = 9  # samples of each kind in the detail: a row at full width
@@ -168,12 +169,12 @@ def _table(loaded: data.Loaded, table: pd.DataFrame, basis: str | None, opened) 
                 title, min_value=0, max_value=top, format="%.1f %%", width=105, color="orange", help=meaning
             )
     pictures = len(table) <= PICTURES and len(loaded.scores) > 0
-    tall = 56 if pictures and loaded.noun == "image" else 35
+    tall = 56 if pictures and loaded.media is IMAGES else 35
     if pictures:
         for kind, title in (("suspicious", "Suspicious"), ("hard", "Hard")):
             shown[kind] = [_picture(loaded, name, kind) for name in table.index]
             told = f"{KINDS[kind][0]} sample of the class"
-            if loaded.noun == "text":
+            if loaded.media is TEXTS:
                 config[kind] = st.column_config.TextColumn(title, width=200, help=told)
             else:
                 config[kind] = st.column_config.ImageColumn(title, width=74, help=told)

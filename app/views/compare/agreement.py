@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from lossprint.audit.runs.run import Run
-from lossprint.audit.types import SCORES
+from lossprint.audit.scores import SCORES
 from lossprint.scoring.labels import SUSPECT, checkpoint_weights
 
 SEVERITIES = ("label_error", "outlier")  # flagged over SUSPECT; of the other scores the most suspect share counts

@@ -16,7 +16,8 @@ from lossprint.app.shared import decide, detail, parts
 from lossprint.app.views.compare import agreement
 from lossprint.app.views.compare.agreement import Agreement
 from lossprint.app.views.help import about
-from lossprint.audit.types import SCORES, LossprintError
+from lossprint.audit.scores import SCORES
+from lossprint.audit.types import LossprintError
 from lossprint.scoring.labels import SUSPECT
 
 PER_PAGE = 24

@@ -16,8 +16,9 @@ from lossprint.audit.coresets.evaluated import CELL, by_seed, cells, ranked
 from lossprint.audit.coresets.files import untouched
 from lossprint.audit.export import outfile
 from lossprint.audit.runs.mirror import shown
+from lossprint.audit.scores import SCORES
 from lossprint.audit.system.csvfile import FORMULA
-from lossprint.audit.types import SCORES, LossprintError
+from lossprint.audit.types import LossprintError
 from lossprint.scoring.coresets import methods
 from lossprint.scoring.coresets.methods import METHODS
 
@@ -392,7 +393,8 @@ def snippets(loaded: Loaded, frame: pd.DataFrame, ask: Ask, file: str) -> dict[s
     start, read = ("import csv", READ) if not guarded(frame) else ("", READ_GUARDED)
     ours = "" if start else "from lossprint.audit.coresets.coreset import read"
     read, paths = read.format(**words), PATHS[what].format(**words)
-    if loaded.noun == "text":
+    texts = loaded.noun == "text"
+    if texts:
         paths = TEXT_PATHS
     path = "from pathlib import Path"
 
@@ -405,13 +407,13 @@ def snippets(loaded: Loaded, frame: pd.DataFrame, ask: Ask, file: str) -> dict[s
     of_folder = [path] if what == "folder" else []
     listed = {"torchvision": NUMBERS, "huggingface": NUMBERS, "webdataset": MEMBERS}.get(what, FILES)
     files = code([path] if listed is FILES else [], read, listed.format(**words))
-    if loaded.noun == "text":
+    if texts:
         files = code(["from lossprint.audit.datasets.dataset import text_reader"], read, TEXTS.format(**words))
     weighted = WEIGHTED if ask.method == "grad_match" else EACH_ONCE
     with_torch = ["import torch", "from torch.utils.data import DataLoader, WeightedRandomSampler"]
     return {
         "PyTorch Subset": code([*of_folder, "from torch.utils.data import Subset"], read, paths + SUBSET),
-        "List of texts" if loaded.noun == "text" else "List of paths": files,
+        f"List of {'texts' if texts else 'paths'}": files,
         "Sampler with weights": code([*of_folder, *with_torch], read, paths + weighted),
     }
 

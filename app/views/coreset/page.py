@@ -213,7 +213,7 @@ def _unmeasured(loaded: data.Loaded, ask: Ask) -> None:
         parts.empty("Not measured", "This run does not know its images, so no network can be trained on them.", "info")
         st.caption(BEFORE)
         return
-    if loaded.noun == "text":
+    if not loaded.media.trained:
         parts.empty(
             "Not measured",
             "There is no training of texts built in: train your own model on the chosen subset, on a random one of the "

@@ -11,7 +11,7 @@ from lossprint.app.shared import parts
 from lossprint.app.views.coreset import numbers
 from lossprint.audit.coresets import coreset as coresets
 from lossprint.audit.coresets.coreset import Ask
-from lossprint.audit.datasets.source import OF_FILES
+from lossprint.audit.datasets.kinds import OF_FILES
 from lossprint.audit.export import export, outfile
 from lossprint.audit.types import LossprintError
 from lossprint.scoring.coresets.methods import METHODS

@@ -17,11 +17,6 @@ from lossprint.app.views.duplicates.strips import BEST
 PER_PAGE = (8, 16, 32)
 FILES = 2_000  # images that are opened at most to find the largest of each group
 ALL = "All"
-ALIKE = {  # what is measured, and what is leftmost
-    "image": "The share of one picture's detail that the other explains; leftmost: every pair that the audit took for "
-    "one picture",
-    "text": "The share of all runs of five words that both texts have; leftmost: every pair that the audit found",
-}
 SHOW = (ALL, "Conflicting labels", "Across splits")
 
 
@@ -33,8 +28,8 @@ def groups(loaded: data.Loaded) -> pd.DataFrame:
 def render(loaded: data.Loaded) -> None:
     parts.header(
         "Duplicates",
-        parts.worded(
-            loaded, "Which images are in the dataset more than once, do their labels agree, and which copy should stay?"
+        loaded.media.worded(
+            "Which images are in the dataset more than once, do their labels agree, and which copy should stay?"
         ),
     )
     base = data.derived(loaded, grouping.recorded)
@@ -106,7 +101,7 @@ def _threshold(loaded: data.Loaded, base: Table) -> Table:
             key="alike",
             bind="query-params",
             on_change=_first_page,
-            help=f"{ALIKE[loaded.noun]}. Raising it splits groups of near duplicates into what is still alike, at "
+            help=f"{loaded.media.alike}. Raising it splits groups of near duplicates into what is still alike, at "
             "once; it is a view and changes no finding. Decisions on a part of a group are stored under the part's "
             "own name, such as near_duplicate:17 (2 of 5), and leave the other copies as they are.",
         )
@@ -204,9 +199,9 @@ def _policy(loaded: data.Loaded) -> str:
         default="loss",
         key="policy",
         bind="query-params",
-        format_func=lambda name: parts.worded(loaded, POLICIES[name]),
+        format_func=lambda name: loaded.media.worded(POLICIES[name]),
         help="An evaluation copy stays before a training copy, so that evaluation data stays as it is. Else: "
-        + "; ".join(parts.worded(loaded, f"**{POLICIES[name]}**: {text}") for name, text in BEST.items())
+        + "; ".join(loaded.media.worded(f"**{POLICIES[name]}**: {text}") for name, text in BEST.items())
         + ". Where that says nothing, the smallest id stays.",
     )
 
@@ -230,8 +225,8 @@ def _bulk(loaded, table: Table, found, shown, open_now: np.ndarray, policy: str,
         key="bulk-all",
         icon=":material/done_all:",
         disabled=many,
-        help=parts.worded(
-            loaded, f"Sizes are read from the image files: for {FILES:,} images at most. Go page by page, or filter."
+        help=loaded.media.worded(
+            f"Sizes are read from the image files: for {FILES:,} images at most. Go page by page, or filter."
         )
         if many
         else "Keeps one copy of each group under these filters whose labels agree and that is open. Asks before.",
@@ -252,19 +247,20 @@ def _bulk(loaded, table: Table, found, shown, open_now: np.ndarray, policy: str,
     plan = keeping.plan(table, asked, value, loaded.samples, history)
     whole = found if asked is able else shown
     left = conflict[found.index.get_indexer(whole.index)]
-    _confirm(loaded, plan, policy, int(left.sum()), len(whole) - len(asked) - int(left.sum()))
+    seen = decide.last_seen(history, asked["group"])
+    _confirm(loaded, plan, policy, int(left.sum()), len(whole) - len(asked) - int(left.sum()), seen)
     return True
 
 
 @st.dialog("Keep one copy of each group?")
-def _confirm(loaded: data.Loaded, plan: Plan, policy: str, conflicts: int, others: int) -> None:
+def _confirm(loaded: data.Loaded, plan: Plan, policy: str, conflicts: int, others: int, seen: dict[str, int]) -> None:
     guard.still_in()
     st.markdown(
         f"**{parts.plural(plan.groups, 'group')}, {parts.plural(plan.images, loaded.noun)}**: "
         f"{parts.plural(plan.stay, f'{loaded.noun} stays', f'{loaded.noun}s stay')}, {plan.go:,} will be excluded."
     )
     st.markdown(
-        f"Of each group an evaluation copy stays if there is one, else {parts.worded(loaded, BEST[policy])}. "
+        f"Of each group an evaluation copy stays if there is one, else {loaded.media.worded(BEST[policy])}. "
         "What other findings left out stays out, and labels that they gave are kept."
     )
     if plan.tested:
@@ -287,6 +283,5 @@ def _confirm(loaded: data.Loaded, plan: Plan, policy: str, conflicts: int, other
             st.rerun()
         if st.button("Apply", key="bulk-apply", type="primary", icon=":material/check:"):
             with st.spinner("Storing …"):
-                named = decide.reviewed_groups(loaded)  # somebody may have decided while the dialog was open
-                decide.store_all(loaded, [one for one in plan.decisions if one[0] not in named])
+                decide.press(loaded, plan.decisions, seen=seen)  # somebody may have decided while the dialog was open
             st.rerun()

@@ -10,7 +10,7 @@ from lossprint.app.questions import groups, keeping
 from lossprint.app.questions.groups import Edges, Table
 from lossprint.app.questions.keeping import Said
 from lossprint.app.shared import decide, detail, parts, story
-from lossprint.audit.datasets.turns import SAME
+from lossprint.audit.datasets.media import Media
 
 MEMBERS = 24  # tiles a group
 IN_SIGHT = 4  # tiles that fit beside the buttons
@@ -46,21 +46,22 @@ def strips(loaded, table: Table, shown, decided: np.ndarray, partly: np.ndarray,
     value = value_of(loaded, table, shown, policy)
     pairs = data.derived(loaded, groups.edges).among(ids)
     known = keeping.said(history, ids)
+    seen = decide.last_seen(history, shown["group"])
     for number, one in enumerate(shown.itertuples()):
         state = "decided" if decided[one.Index] else "partly" if partly[one.Index] else "open"
-        _group(loaded, one, table.samples(one), value[row == number], pairs, known, state, policy)
+        _group(loaded, one, table.samples(one), value[row == number], pairs, known, state, policy, seen)
 
 
-def _group(loaded, row, samples: list[int], value: np.ndarray, pairs: Edges, known: Said, state: str, policy) -> None:
+def _group(loaded, row, samples: list[int], value, pairs: Edges, known: Said, state: str, policy, seen) -> None:
     members = pd.DataFrame({"sample": samples, "kind": row.kind})
     with st.container(border=True):
         sentence = story.group_sentence(members, loaded.samples, parts.md, loaded.noun)
-        st.markdown(" ".join(_badges(row, samples, pairs, state, loaded.noun)) + "  \n" + sentence)
+        st.markdown(" ".join(_badges(row, samples, pairs, state, loaded.media)) + "  \n" + sentence)
         left, right = st.columns([3, 2], gap="medium")
         with left:
             _strip(loaded, row, samples, value, pairs, known, state, policy)
         with right:
-            actions(loaded, row.group, samples, key=row.group, policy=policy, value=value, known=known)
+            actions(loaded, row.group, samples, key=row.group, policy=policy, value=value, known=known, seen=seen)
             if row.size < row.whole:
                 st.caption(
                     f"A part of the recorded group {parts.md(row.of)}: decisions here are stored as "
@@ -68,14 +69,14 @@ def _group(loaded, row, samples: list[int], value: np.ndarray, pairs: Edges, kno
                 )
 
 
-def _badges(row, samples: list[int], pairs: Edges, state: str, noun: str) -> list[str]:
+def _badges(row, samples: list[int], pairs: Edges, state: str, media: Media) -> list[str]:
     badges = []
     if row.conflict:
         badges.append(":red-badge[:material/warning: conflicting labels]")
     if row.leak:
         badges.append(":orange-badge[:material/call_split: across splits]")
     if row.kind == groups.EXACT:
-        badges.append(f":gray-badge[exact: same {SAME[noun]}]")
+        badges.append(f":gray-badge[exact: same {media.same}]")
     else:
         values = pairs.among(samples).similarity
         span = sorted({shown_alike(one) for one in (values.min(), values.max())}) if len(values) else []
@@ -123,7 +124,7 @@ def _strip(loaded, row, samples: list[int], value, pairs: Edges, known: Said, st
         split = rows["split"].iloc[at]
         notes = [parts.SPLITS.get(split, str(split))]
         if row.kind == groups.NEAR and sample != kept:
-            notes.append(_like(similarity, kept, loaded.noun))
+            notes.append(_like(similarity, kept, loaded.media))
         notes.append(_measure(loaded, sample, value[at], policy))
         if state != "decided" and before.get(sample, {}).get("decision") == "exclude":
             notes.append("excluded elsewhere")
@@ -162,10 +163,10 @@ def _shown_members(samples: list[int], kept: int) -> list[int]:
     return order[:MEMBERS]
 
 
-def _like(similarity: float, kept: int, noun: str) -> str:
+def _like(similarity: float, kept: int, media: Media) -> str:
     if np.isnan(similarity):
         return f"no pair with #{kept}"
-    return f"same {SAME[noun]} as #{kept}" if similarity >= 1 else f"{shown_alike(similarity)} like #{kept}"
+    return f"same {media.same} as #{kept}" if similarity >= 1 else f"{shown_alike(similarity)} like #{kept}"
 
 
 def _measure(loaded: data.Loaded, sample: int, value: float, policy: str) -> str:
@@ -174,9 +175,7 @@ def _measure(loaded: data.Loaded, sample: int, value: float, policy: str) -> str
         return ""
     if policy == "largest":
         found = data.thumb(loaded, sample)
-        if loaded.noun == "text":
-            return f"{found.width:,} characters" if found else ""
-        return f"{found.width} × {found.height} px" if found else ""
+        return loaded.media.measure.format(width=found.width, height=found.height) if found else ""
     return f"CSL {value:.2f}" if policy == "loss" else f"mean {shown_alike(-value)}"
 
 
@@ -204,10 +203,12 @@ def actions(
     policy: str,
     value: np.ndarray,
     known: Said,
+    seen: dict[str, int],
 ) -> None:
     """The choices on a duplicate group: one copy with one of its labels, all, none, unsure.
 
-    `value` is what the policy goes by, one a sample; `known` what was decided on the samples.
+    `value` is what the policy goes by, one a sample; `known` what was decided on the samples; `seen` as in
+    `decide.store`.
     """
     before, now = known.before(group), known.now()
     rows = loaded.samples.loc[samples]
@@ -225,8 +226,9 @@ def actions(
             key=f"{key}-{name}",
             icon=f":material/{icon}:",
             width="stretch",
-            on_click=decide.store,
-            args=(loaded, group, decisions),
+            on_click=decide.press,
+            args=(loaded, [(group, *one) for one in decisions]),
+            kwargs={"seen": {group: seen[group]}},
             **style,
         )
 
@@ -252,5 +254,5 @@ def actions(
         st.caption("Choosing a label keeps one copy that carries it and excludes the others.")
     else:
         kept = keeping.stays(samples, before, train, value)
-        best = parts.worded(loaded, BEST[policy])
+        best = loaded.media.worded(BEST[policy])
         st.caption(f"#{kept} stays: an evaluation copy if there is one, else {best}.")

@@ -12,7 +12,6 @@ from lossprint.app import data
 from lossprint.app.access import roles
 from lossprint.app.shared import decide, parts
 from lossprint.app.views.export import bring
-from lossprint.audit.datasets.turns import noun_of
 from lossprint.audit.export import export, labelstudio, manifests, outfile
 from lossprint.audit.export.applied import Applied, applied
 from lossprint.audit.review.resolve import RULES
@@ -132,7 +131,7 @@ def _cleaned(loaded: data.Loaded, decisions: Applied) -> None:
             told = "Sequence, start, end and label; of video files, your own file of segments, corrected."
             _download("Corrected segments (CSV)", "segments.csv", lambda: _csv(stretches()), help=told)
         _download("Changes only (CSV)", "changes.csv", lambda: _csv(changed))
-    if loaded.noun == "image" and roles.may("owner"):
+    if loaded.media.filed and roles.may("owner"):
         _folder(loaded, kept, decisions)
     _other_tools(loaded, cleaned, decisions)
 
@@ -203,10 +202,10 @@ def _folder(loaded: data.Loaded, count: int, decisions: Applied) -> None:
 
 
 def _other_tools(loaded: data.Loaded, cleaned: Callable[[], pd.DataFrame], decisions: Applied) -> None:
-    run, reviews = loaded.run, data.reviews(loaded)
+    reviews = data.reviews(loaded)
     with st.expander("Files for other tools", icon=":material/swap_horiz:"):
-        if loaded.noun == "image":
-            _label_studio(run, reviews)
+        if loaded.media.filed:
+            _label_studio(loaded, reviews)
         st.markdown(
             "**cleanlab** has every sample with its label quality (0 is suspect), the suggested and the decided label; "
             "**Parquet** is the cleaned table for pandas, DuckDB or Spark; the **record** says what was applied."
@@ -218,16 +217,16 @@ def _other_tools(loaded: data.Loaded, cleaned: Callable[[], pd.DataFrame], decis
             _download("Record (JSON)", "cleaned.json", lambda: outfile.record_text(decisions.record).encode())
 
 
-def _label_studio(run, reviews) -> None:
+def _label_studio(loaded: data.Loaded, reviews) -> None:
     st.markdown(
         "**Label Studio**: the flagged and the reviewed samples as tasks, with the suggested labels as predictions "
         "and each reviewer's decision as an annotation. Paste the interface under *Settings, Labeling Interface* "
         "first, then import the tasks."
     )
     with st.container(horizontal=True, gap="small"):
-        tasks = partial(labelstudio.tasks_bytes, run, reviews)
+        tasks = partial(labelstudio.tasks_bytes, loaded.run, reviews)
         _download("Label Studio tasks (JSON)", "label-studio.json", tasks)
-        interface = partial(labelstudio.config, run.classes, noun_of(run.manifest["dataset"]))
+        interface = partial(labelstudio.config, loaded.classes, loaded.noun)
         _download("Labeling interface (XML)", "label-studio.xml", lambda: interface().encode())
 
 

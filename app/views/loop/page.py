@@ -65,7 +65,7 @@ def _empty(loaded: data.Loaded, table: pd.DataFrame | None) -> None:
         )
         parts.link("review", "Start the review", "rule")
         return
-    if loaded.noun == "text":
+    if not loaded.media.trained:
         text = (
             "There is no training of texts built in: export the cleaned labels, train your own model on both, compare."
         )

@@ -12,7 +12,7 @@ from lossprint.app.elements import gallery
 from lossprint.app.shared import decide, detail, guard, parts
 from lossprint.app.views.map import charts as charts_map
 from lossprint.app.views.map import triage, zones
-from lossprint.audit.types import SCORES
+from lossprint.audit.scores import SCORES
 
 ALL = "All"
 TOOLS = {"select": "Box", "lasso": "Lasso", "zoom": "Zoom"}
@@ -370,7 +370,7 @@ def _gallery(loaded: data.Loaded, rows: np.ndarray, per_page: int) -> None:
         )
         st.caption(
             "Most suspicious label first, then highest CSL. The bar is the label error. "
-            + parts.worded(loaded, "Click an image to see why.")
+            + loaded.media.worded("Click an image to see why.")
         )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from lossprint.app import data
 from lossprint.app.views.map import charts, zones
-from lossprint.audit.types import SCORES
+from lossprint.audit.scores import SCORES
 
 FLAGGED = 300  # flagged samples that are drawn in any case, the most severe ones
 

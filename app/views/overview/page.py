@@ -15,7 +15,7 @@ from lossprint.app.views import help as help_page
 from lossprint.app.views.duplicates.page import groups
 from lossprint.app.views.overview import suggest
 from lossprint.audit.review import span_counts
-from lossprint.audit.types import SCORES
+from lossprint.audit.scores import SCORES
 
 CARDS = (
     ("label_error", "labels", "label_off"),
@@ -92,7 +92,7 @@ def _cards(loaded: data.Loaded) -> None:
     grid = st.grid(len(shown), min_column_width=165, gap="small", border=True)
     for kind, page, icon in shown:
         title, meaning = story.KIND[kind]
-        meaning = parts.worded(loaded, meaning)
+        meaning = loaded.media.worded(meaning)
         if kind == "label_error" and not loaded.labelled:
             title, meaning = f"Suspicious {loaded.noun}s", "Their loss stayed far above that of the others."
         row = progress.loc[kind]

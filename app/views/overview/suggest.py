@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from lossprint.audit.words import plural
+
 SHOWN = 6
 
 
@@ -78,7 +80,7 @@ def _worst(wrong: pd.DataFrame) -> Suggestion | None:
     top = wrong.head(SHOWN)
     return Suggestion(
         "The most suspicious labels",
-        f"{_count(len(wrong), 'label')} at odds with what the model learned from the others. These are the clearest.",
+        f"{plural(len(wrong), 'label')} at odds with what the model learned from the others. These are the clearest.",
         list(top["sample"]),
         "labels",
         more=_label_tiles(top),
@@ -93,7 +95,7 @@ def _confusion(wrong: pd.DataFrame, show, noun: str) -> Suggestion | None:
     mine = wrong[(wrong["label"] == given) & (wrong["suggested_label"] == other)]
     return Suggestion(
         f"{show(given)} that looks like {show(other)}",
-        f"The most frequent confusion, {_count(len(mine), 'sample')}. If it is a matter of definition, settle the rule "
+        f"The most frequent confusion, {plural(len(mine), 'sample')}. If it is a matter of definition, settle the rule "
         f"before you correct single {noun}s.",
         list(mine["sample"].head(SHOWN)),
         "labels",
@@ -108,7 +110,7 @@ def _conflicting(groups: pd.DataFrame, noun: str) -> Suggestion | None:
         return None
     return Suggestion(
         f"One {noun}, two labels",
-        f"{_count(len(mine), 'duplicate group')} with conflicting labels: at least one copy in each is wrong.",
+        f"{plural(len(mine), 'duplicate group')} with conflicting labels: at least one copy in each is wrong.",
         [sample for samples in mine["samples"] for sample in samples[:2]][:SHOWN],
         "duplicates",
         {"groups": "Conflicting labels"},
@@ -121,7 +123,7 @@ def _leaking(groups: pd.DataFrame) -> Suggestion | None:
         return None
     return Suggestion(
         "Evaluation data seen in training",
-        f"{_count(len(mine), 'duplicate group')} across splits: accuracy on those samples looks better than it is.",
+        f"{plural(len(mine), 'duplicate group')} across splits: accuracy on those samples looks better than it is.",
         [sample for samples in mine["samples"] for sample in samples[:2]][:SHOWN],
         "duplicates",
         {"groups": "Across splits"},
@@ -153,12 +155,8 @@ def _outliers(findings: pd.DataFrame, noun: str) -> Suggestion | None:
         return None
     return Suggestion(
         "Unlike anything else",
-        f"{_count(len(mine), noun)} far from all others: broken, foreign, or rare and worth keeping.",
+        f"{plural(len(mine), noun)} far from all others: broken, foreign, or rare and worth keeping.",
         list(mine["sample"].head(SHOWN)),
         "outliers",
         more=[{"given": row.label} for row in mine.head(SHOWN).itertuples()],
     )
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number:,} {word}" + ("" if number == 1 else "s")

@@ -244,7 +244,7 @@ def _sides(loaded: data.Loaded, sample: int, mine: pd.DataFrame) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="large"):
         curve = parts.one_of("Curves", list(CURVES), default="Losses", key="curves", bind="query-params")
         parts.one_of(
-            parts.worded(loaded, "A click on an image"),
+            loaded.media.worded("A click on an image"),
             [OPEN, ASK],
             default=OPEN,
             key="click",

@@ -13,7 +13,8 @@ from lossprint.app.shared import decide, detail, parts
 from lossprint.app.shared.browse import PER_PAGE
 from lossprint.app.views.prints import charts, shapes
 from lossprint.app.views.prints.shapes import SHAPES, said
-from lossprint.audit.types import SCORES, Trajectory
+from lossprint.audit.scores import SCORES
+from lossprint.audit.types import Trajectory
 
 ALL_CLASSES, ALL_SHAPES = "All classes", "All shapes"
 PAIR = {"training": "train", "validation": "val"}
@@ -23,8 +24,7 @@ FEW = {
     1: "Only one checkpoint was recorded: when a loss falls and whether it rises again cannot be told from it.",
     2: "Only two checkpoints were recorded: early and late are one step apart, and a rise may be chance.",
 }
-CLASSES = 6  # classes side by side
-USUAL = 4  # of them where nobody chose
+CLASSES, USUAL = 6, 4  # classes side by side, at most and where nobody chose
 
 
 @dataclass(frozen=True)

@@ -247,6 +247,7 @@ def hears_ctrl_c():
     signal.signal(signal.SIGINT, before)
 
 
+@pytest.mark.proof
 @pytest.mark.usefixtures("hears_ctrl_c")
 def test_in_processes_it_comes_to_the_same_and_survives_a_lost_one_and_a_stop(run, monkeypatch, tmp_path):
     """Real processes, begun three times: one is killed, Ctrl-C is pressed, and the third time all goes well."""

@@ -19,6 +19,7 @@ from datasets import ClassLabel, Features, Value
 from lossprint.audit.datasets import kinds
 from lossprint.audit.datasets.dataset import decode, image_reader, open_dataset
 from lossprint.audit.datasets.kinds import open_reader, read_source
+from lossprint.audit.datasets.media import TEXTS
 from lossprint.audit.types import LossprintError
 
 library.disable_progress_bars()
@@ -161,7 +162,7 @@ def test_paths_that_lead_elsewhere_show_nothing(tmp_path):
         0: "no bytes in this row", 1: "no bytes in this row", 2: "no bytes in this row", 3: "no image in this row",
         4: "an empty file",
     }  # fmt: skip
-    read = open_reader(f"hf:{root}").image
+    read = open_reader(f"hf:{root}").read
     for row in range(4):
         with pytest.raises(LossprintError):
             read(f"train/{row:06d}")
@@ -266,13 +267,11 @@ def test_texts(tmp_path):
     source = read_source(f"hf:{tmp_path / 't'}")
     assert source.kind == "text" and source.rows["label"].tolist() == ["neg", "pos", "pos"]
     reader = open_reader(f"hf:{tmp_path / 't'}")
-    assert reader.image is None
-    for read in (source.text, reader.text):
+    assert source.media is reader.media is TEXTS
+    for read in (source.read, reader.read):
         assert [read(path) for path in source.rows["path"]] == texts["text"]
         with pytest.raises(LossprintError, match="SPLIT/NUMBER"):
             read("train/000003")
-    with pytest.raises(LossprintError, match="found a text"):
-        source.read("train/000000")
     assert read_source(f"hf:{tmp_path / 't'}").fingerprint == source.fingerprint
 
 
@@ -284,9 +283,9 @@ def test_instructions_and_named_columns(tmp_path):
     library.Dataset.from_list(rows).save_to_disk(tmp_path / "saved")
     source = read_source(f"hf:{tmp_path / 'saved'}")
     assert source.rows["label"].tolist() == ["all"] * 3
-    assert "Say 0." in source.text("train/000000") and "loud" in source.text("train/000000")
+    assert "Say 0." in source.read("train/000000") and "loud" in source.read("train/000000")
     named = read_source(f"hf:{tmp_path / 'saved'}:text=sentence:label=output")
-    assert [named.text(path) for path in named.rows["path"]] == ["s0", "s1", "s2"]
+    assert [named.read(path) for path in named.rows["path"]] == ["s0", "s1", "s2"]
     assert named.rows["label"].tolist() == ["0", "1", "2"] and named.fingerprint != source.fingerprint
     library.Dataset.from_dict({"text": ["a", " "]}).save_to_disk(tmp_path / "empty")
     assert "train/000001" in message(f"hf:{tmp_path / 'empty'}")

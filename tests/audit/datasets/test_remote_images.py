@@ -18,9 +18,9 @@ from helpers import free_port
 from s3 import forget
 
 from lossprint.audit.datasets import dataset as datasets
-from lossprint.audit.datasets import remote
-from lossprint.audit.datasets.cache import Cache
 from lossprint.audit.datasets.kinds import open_reader
+from lossprint.audit.datasets.readers import manifests, remote
+from lossprint.audit.datasets.readers.cache import Cache
 from lossprint.audit.recording.samples import described
 from lossprint.audit.system import urls
 from lossprint.audit.system.atomic import alone
@@ -85,9 +85,9 @@ def test_parquet_class_folders_and_a_local_manifest_of_urls(s3, demo, fresh, tmp
     for name in ("s3://images/demo/labels.parquet", str(tmp_path / "urls.csv")):
         there = datasets.load(datasets.open_dataset(name, check=False), 28)
         assert np.array_equal(there.pixels, here.pixels), name
-    read = open_reader(tmp_path / "urls.csv").image
+    read = open_reader(tmp_path / "urls.csv").read
     one = table["path"][0]
-    assert read(f"s3://images/demo/{one}").tobytes() == open_reader(demo).image(one).tobytes()
+    assert read(f"s3://images/demo/{one}").tobytes() == open_reader(demo).read(one).tobytes()
     for row in table.itertuples():
         put(s3, f"tree/{row.split}/{row.label}/{Path(row.path).name}", (demo.parent / row.path).read_bytes())
     put(s3, "tree/train/notes.txt", "not an image")
@@ -115,7 +115,7 @@ def test_one_image_is_read_by_its_path_alone_and_a_changed_one_is_not_shown_as_i
     for value in (10, 200):
         picture(tmp_path / f"{value}.png", value)
     put(s3, "one/a.png", (tmp_path / "10.png").read_bytes())
-    read = open_reader("s3://images/one/labels.csv").image  # there is no such manifest: it is not looked for
+    read = open_reader("s3://images/one/labels.csv").read  # there is no such manifest: it is not looked for
     s3.asked.clear()
     assert read("a.png").getpixel((0, 0)) == (10, 10, 10)
     assert not any("list-type" in path for _, path in s3.asked), "nothing is listed"
@@ -165,7 +165,7 @@ def test_a_manifest_at_a_url_names_nothing_outside_its_folder(s3, demo, path):
     text = refused(name)
     assert "line 2 of bad.csv" in text and "s3://images/demo/" in text
     with pytest.raises(LossprintError, match="expected paths below s3://images/demo"):
-        open_reader(name).image(path)
+        open_reader(name).read(path)
 
 
 @pytest.mark.parametrize("path", ["file:///etc/hostname", "memory://a.png", "local:///a.png", "s3://a::file:///b"])
@@ -173,7 +173,7 @@ def test_a_local_manifest_names_no_files_of_this_machine_by_url(tmp_path, path):
     (tmp_path / "m.csv").write_text(f"path,label\n{path},x\nhttps://h/b.png,x\nhttps://h/c.png,y\nhttps://h/d.png,y\n")
     assert "line 2 of m.csv" in refused(tmp_path / "m.csv")
     with pytest.raises(LossprintError, match="expected URLs of s3"):
-        open_reader(tmp_path / "m.csv").image(path)
+        open_reader(tmp_path / "m.csv").read(path)
     (tmp_path / "m.csv").write_text("path,label\nhttps://h/b.png,x\nc.png,y\n")
     assert "'c.png', in line 3" in refused(tmp_path / "m.csv")
 
@@ -372,4 +372,4 @@ def test_a_run_json_tells_where_the_images_are(s3, demo):
     assert (about["source"], about["root"]) == ("s3://images/demo/labels.csv", "s3://images/demo")
     path = dataset.samples["path"][0]
     assert remote.images_of(about).content(path) == (demo.parent / path).read_bytes()
-    assert remote.manifest_of(about["source"]).read_bytes() == demo.read_bytes()
+    assert manifests.manifest_of(about["source"]).read_bytes() == demo.read_bytes()

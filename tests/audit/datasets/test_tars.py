@@ -16,7 +16,7 @@ from set_runs import audited_by_command, exports_as_decided, snippets_of
 
 from lossprint.audit.datasets.dataset import decode, image_reader, open_dataset
 from lossprint.audit.datasets.kinds import open_reader, read_source
-from lossprint.audit.datasets.shards import expand
+from lossprint.audit.datasets.readers.shards import expand
 from lossprint.audit.types import LossprintError
 
 
@@ -166,7 +166,7 @@ def test_what_is_left_out_is_said(tmp_path):
         "/etc/passwd",
     ):
         with pytest.raises(LossprintError):
-            open_reader(tmp_path / "x.tar").image(path)
+            open_reader(tmp_path / "x.tar").read(path)
 
 
 def test_long_and_strange_names(tmp_path):
@@ -175,7 +175,7 @@ def test_long_and_strange_names(tmp_path):
         path = tar(tmp_path / "x.tar", some(name=name), kind)
         source = read_source(path)
         assert source.rows["path"][3] == f"x.tar/{name.format(3)}.png"
-        assert np.asarray(open_reader(path).image(source.rows["path"][3]))[0, 0, 0] == 3
+        assert np.asarray(open_reader(path).read(source.rows["path"][3]))[0, 0, 0] == 3
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -204,7 +204,7 @@ def test_threads_read_alike(tmp_path):
     """Also where a shard is first looked through by several at once."""
     write(tmp_path / "%03d.tar", 60, per_shard=15)
     paths = read_source(tmp_path).rows["path"].tolist() * 5
-    read = open_reader(tmp_path).image
+    read = open_reader(tmp_path).read
     with ThreadPoolExecutor(8) as pool:
         assert [int(np.asarray(image)[0, 0, 0]) for image in pool.map(read, paths)] == list(range(60)) * 5
 
@@ -303,12 +303,12 @@ def test_shards_elsewhere(tmp_path):
     source, here = read_source(name), read_source(f"{tmp_path}/train-{{000..001}}.tar")
     assert source.rows.equals(here.rows) and source.fingerprint == here.fingerprint
     assert (source.name, source.root) == (name, "memory://bucket/set")
-    read = open_reader(name).image
+    read = open_reader(name).read
     assert [np.asarray(read(path))[0, 0, 0] for path in source.rows["path"]] == list(range(8))
     assert "nothing at" in message("memory://bucket/set/none.tar")
     memory.pipe("/bucket/set/train-001.tar", memory.cat("/bucket/set/train-001.tar").rstrip(b"\0")[:-1])
     with pytest.raises(LossprintError, match="cut off within"):
-        open_reader(name).image("train-001.tar/000004.png")
+        open_reader(name).read("train-001.tar/000004.png")
     memory.rm("/bucket", recursive=True)
     assert "nosuch" in message("nosuch://bucket/x.tar")
 

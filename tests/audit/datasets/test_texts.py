@@ -10,13 +10,14 @@ import pyarrow.parquet as pq
 import pytest
 import streamlit as st
 import text_runs
-from test_app import NAMES, assert_whole, open_page, said
+from app_pages import NAMES, assert_whole, open_page, said
 
 from lossprint.app.views.prints import shapes
 from lossprint.audit.cli import main as cli
 from lossprint.audit.datasets import dataset as datasets
-from lossprint.audit.datasets import kinds as origins
-from lossprint.audit.datasets import texts, turns
+from lossprint.audit.datasets import kinds, turns
+from lossprint.audit.datasets.media import TEXTS
+from lossprint.audit.datasets.readers import texts
 from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.types import LossprintError
 from lossprint.audit.workflow import audit as workflow
@@ -31,7 +32,7 @@ def lines(path, *records):
 
 
 def all_texts(source):
-    return [source.text(path) for path in source.rows["path"]]
+    return [source.read(path) for path in source.rows["path"]]
 
 
 # ------------------------------------------------------------------------------------------------- forms
@@ -48,12 +49,9 @@ def test_forms_of_json_lines(tmp_path):
     ]
     for at, (record, expected) in enumerate(cases):
         source = texts.read_texts(lines(tmp_path / f"{at}.jsonl", record))
-        assert source.text("row/000000") == (expected or "User:\nsee\n[image]")
+        assert source.read("row/000000") == (expected or "User:\nsee\n[image]")
         assert source.rows["label"].tolist() == ["all"] and source.kind == "text"
-    with pytest.raises(LossprintError, match="found a text at"):
-        source.read("row/000000")
-    with pytest.raises(LossprintError, match="found a text at"):
-        source.size("row/000000")
+    assert source.media is TEXTS and source.size is None
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet", "jsonl"])
@@ -80,15 +78,15 @@ def test_the_same_table_in_each_kind_of_file(tmp_path, kind):
     assert source.rows["label"].tolist() == table["label"].tolist()
     assert source.rows["split"].tolist() == ["train", "val", "test", "train"] * (number // 4)
     order = np.random.default_rng(0).permutation(number)
-    assert [source.text(f"doc-{at}") for at in order] == table["text"].iloc[order].tolist()
+    assert [source.read(f"doc-{at}") for at in order] == table["text"].iloc[order].tolist()
     assert all_texts(source) == table["text"].tolist()
-    assert texts.lists_texts(path) and origins.is_texts(path)
+    assert texts.lists_texts(path) and kinds.kind_of(path).name == "text"
     for unknown in ("doc-500", "row/000001", "../texts", ""):
         with pytest.raises(LossprintError, match="expected the path of a text"):
-            source.text(unknown)
+            source.read(unknown)
     path.write_bytes(path.read_bytes() + b"\n")
     with pytest.raises(LossprintError, match="has changed since"):
-        source.text("doc-1")
+        source.read("doc-1")
 
 
 def test_parquet_of_conversations(tmp_path):
@@ -122,7 +120,7 @@ def test_what_is_a_manifest_of_images_and_what_of_texts(tmp_path):
         assert texts.lists_texts(file) is answer
     broken = tmp_path / "some.parquet"
     broken.write_bytes(b"no parquet")
-    assert not texts.lists_texts(broken) and not origins.is_texts(tmp_path) and not origins.is_texts("hf:imdb")
+    assert not texts.lists_texts(broken) and all(kinds.kind_of(name).name != "text" for name in (tmp_path, "hf:imdb"))
     (tmp_path / "images.csv").write_text("path,label\na.png,x\n")
     with pytest.raises(LossprintError, match="expected a dataset of texts, found images"):
         datasets.text_reader(tmp_path / "images.csv")
@@ -214,7 +212,7 @@ def test_what_is_shown_is_harmless_and_short():
     assert [role for role, _ in cut][:2] == ["User", "Assistant"] and cut[-1][1].endswith("\u2026")
     assert sum(len(words) for _, words in cut) <= turns.EXCERPT + 10
     assert turns.line(chat, 60).startswith("User: why why") and len(turns.line(chat, 60)) <= 61
-    assert turns.worded("Which images are an image with the same pixels? Images.", "text") == (
+    assert TEXTS.worded("Which images are an image with the same pixels? Images.") == (
         "Which texts are a text with the same words? Texts."
     )
 
@@ -278,7 +276,7 @@ def test_a_validation_split_is_drawn_and_one_group_is_enough(tmp_path):
     path = lines(tmp_path / "texts.jsonl", *({"text": f"number {at}"} for at in range(40)))
     found = datasets.open_dataset(path, seed=3)
     assert found.samples["split"].value_counts().to_dict() == {"train": 36, "val": 4}
-    assert found.classes == ["all"] and found.task == "text" and found.media == "text"
+    assert found.classes == ["all"] and found.task == "text" and found.media is TEXTS
     again = datasets.open_dataset(path, seed=3)
     assert again.samples.equals(found.samples) and again.fingerprint == found.fingerprint
     lines(path, *({"text": f"number {at}" + "!" * (at == 7)} for at in range(40)))

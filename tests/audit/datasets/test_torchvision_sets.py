@@ -10,7 +10,7 @@ from dataset_files import message
 from PIL import Image
 
 from lossprint.audit.datasets.dataset import decode, image_reader, image_sizes, open_dataset
-from lossprint.audit.datasets.torchvision import TORCHVISION, _class_names, _targets
+from lossprint.audit.datasets.readers.torchvision import TORCHVISION, _class_names, _targets
 from lossprint.audit.types import LossprintError
 
 

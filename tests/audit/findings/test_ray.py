@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from test_sharding import differences, nasty_run, scored
+from nasty_runs import differences, nasty_run, scored
 
 from lossprint.audit.findings import engines, sharding
 from lossprint.audit.runs.run import Run
@@ -29,6 +29,21 @@ def cluster(tmp_path_factory):
     assert not ray.is_initialized()
 
 
+def test_workers_do_what_they_are_given(cluster):
+    """The smoke of what follows, which runs among the proofs."""
+
+    def add(job, shard):
+        if shard < 0:
+            raise LossprintError("expected a shard, found none")
+        return job + shard
+
+    assert sorted(cluster.map(add, [1, 2, 3, 4], 10)) == [11, 12, 13, 14]
+    assert cluster.peaks and not any(process.endswith(f":{os.getpid()}") for process in cluster.peaks)
+    with pytest.raises(LossprintError, match=r"^expected a shard, found none$"):
+        list(cluster.map(add, [1, -1], 10))
+
+
+@pytest.mark.proof
 @pytest.mark.parametrize("kind", ["plain", "folds"])
 def test_equal_to_the_local_engine(kind, cluster, tmp_path, monkeypatch):
     run = nasty_run(tmp_path, kind)
@@ -53,7 +68,9 @@ def dying(mark: Path, function):
     return call
 
 
+@pytest.mark.proof
 def test_a_shard_of_a_lost_worker_is_done_again(cluster, tmp_path, monkeypatch):
+    monkeypatch.setattr(sharding, "MANY", 100)  # so that shards are gone through twice
     run = nasty_run(tmp_path)
     whole = scored(run, 1, monkeypatch)
 
@@ -62,10 +79,11 @@ def test_a_shard_of_a_lost_worker_is_done_again(cluster, tmp_path, monkeypatch):
             return super().map(dying(tmp_path / function.__name__, function), shards, job, *shared)
 
     assert set(differences(scored(run, 5, monkeypatch, Killing(ray)), whole).values()) == {0.0}
-    killed = [int((tmp_path / name).read_text()) for name in ("measure", "rank")]
+    killed = [int((tmp_path / name).read_text()) for name in ("measure", "pair_suspicious")]
     assert len(set(killed)) == 2 and os.getpid() not in killed
 
 
+@pytest.mark.proof
 def test_a_fault_of_a_worker_is_one_line(cluster, tmp_path, monkeypatch):
     run = nasty_run(tmp_path)
 
@@ -83,7 +101,8 @@ def test_a_fault_of_a_worker_is_one_line(cluster, tmp_path, monkeypatch):
 
 SLOW = """
 import sys, time
-from lossprint.audit import cli, planning, sharding
+from lossprint.audit.cli import main as cli
+from lossprint.audit.findings import planning, sharding
 from lossprint.audit.findings.sharding import Shard
 
 def measure(job, shard):
@@ -98,6 +117,7 @@ sys.exit(cli.main(sys.argv[1:]))
 """
 
 
+@pytest.mark.proof
 def test_a_stopped_command_leaves_the_run_as_it_was_and_no_process_behind(tmp_path):
     run = nasty_run(tmp_path)
     before = (run.path / "run.json").read_bytes()

@@ -5,7 +5,7 @@ import gzip
 import numpy as np
 import pandas as pd
 import pytest
-from test_losses import CLASSES, TRAIN, VAL, assert_planted, dataset, loss, read_rows, rows
+from planted_losses import CLASSES, TRAIN, VAL, assert_planted, dataset, loss, read_rows, rows
 
 from lossprint.audit import open_run
 from lossprint.audit.cli import main as cli

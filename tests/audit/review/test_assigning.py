@@ -121,7 +121,7 @@ def test_a_newcomer_shares_what_is_left_and_answers_stay():
     # What is answered is asked of nobody again.
     everything = pd.Series(again.pairs).map(lambda pair: pair[0])
     assert everything.value_counts().max() == 1
-    asked = queues.open_to("cay", table["group"], said, assigned(again.pairs))
+    asked = queues.unanswered_by("cay", table["group"], said, assigned(again.pairs))
     assert asked.sum() == 16
     assert again.withdrawn == 48 - sum(1 for pair in again.pairs if pair in first.pairs and pair[0] not in mine)
 
@@ -148,7 +148,7 @@ def test_who_answered_unasked_counts_towards_the_overlap():
     held = [name for finding, name in made.pairs if finding == table["group"][0]]
     assert "zoe" in held
     assert len(held) == 2
-    assert not queues.open_to("zoe", table["group"], said, assigned(made.pairs)).any()
+    assert not queues.unanswered_by("zoe", table["group"], said, assigned(made.pairs)).any()
 
 
 def test_progress():

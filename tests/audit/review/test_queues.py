@@ -137,11 +137,11 @@ def test_open_questions_are_ones_own_where_assigned_and_anybodys_elsewhere():
             "stands": [True, True, False, False],
         }
     )
-    assert queues.open_to("ann", groups, history, assignments).tolist() == [True, False, True, False, True]
-    assert queues.open_to("bob", groups, history, assignments).tolist() == [False, True, False, False, True]
-    assert queues.open_to("cay", groups, history, assignments).tolist() == [False, False, False, False, True]
+    assert queues.unanswered_by("ann", groups, history, assignments).tolist() == [True, False, True, False, True]
+    assert queues.unanswered_by("bob", groups, history, assignments).tolist() == [False, True, False, False, True]
+    assert queues.unanswered_by("cay", groups, history, assignments).tolist() == [False, False, False, False, True]
     nobody = assignments.iloc[:0]
-    assert queues.open_to("ann", groups, history.iloc[:0], nobody).all()
+    assert queues.unanswered_by("ann", groups, history.iloc[:0], nobody).all()
 
 
 def test_the_next_open_question_comes_after_the_last_and_skipped_ones_come_again():

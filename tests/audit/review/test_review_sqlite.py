@@ -10,8 +10,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from first_release import plant_first_release
 from helpers import make_run
-from test_migrations import plant_first_release
 
 from lossprint.audit.review import database
 from lossprint.audit.review.reviews import open_reviews

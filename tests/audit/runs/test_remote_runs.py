@@ -88,6 +88,7 @@ def killed(s3, tmp_path_factory):
     return place
 
 
+@pytest.mark.proof
 def test_a_killed_audit_goes_on_from_another_machine_to_the_same_bytes(s3, killed, machine, capsys):
     left = {key.removeprefix("runs/one/") for key in s3.keys("audits") if key.startswith("runs/one/")}
     assert "run.json" in left and "scores.parquet" not in left and "resume.safetensors" not in left

@@ -15,7 +15,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from lossprint.audit.cli.main import main
-from lossprint.audit.findings import find
+from lossprint.audit.findings.find import find_run
+from lossprint.audit.findings.score import score_run
 from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs import checksums, tensors
@@ -37,7 +38,7 @@ def made(tmp_path_factory):
         losses = np.log(np.exp(logits).sum(1)) - logits[np.arange(50), np.arange(50) % 2]
         recorder.update(np.arange(50), losses, logits)
         recorder.end_checkpoint(checkpoint)
-    return find.find_run(find.score_run(recorder.finish())).path
+    return find_run(score_run(recorder.finish())).path
 
 
 @pytest.fixture
@@ -102,10 +103,10 @@ def test_every_flipped_byte_of_a_part_is_refused(run):
         flipped[at] ^= 1 << int(rng.integers(8))
         (run / PART).write_bytes(flipped)
         with pytest.raises(LossprintError, match=f"expected the bytes that were written.*{PART}.*lossprint verify"):
-            find.score_run(opened)
+            score_run(opened)
     assert (run / "scores.parquet").read_bytes() == before and open_run(run).stages == ["record", "score", "find"]
     (run / PART).write_bytes(part)
-    assert find.find_run(find.score_run(opened)).stages == ["record", "score", "find"]
+    assert find_run(score_run(opened)).stages == ["record", "score", "find"]
     assert (run / "scores.parquet").read_bytes() == before
 
 
@@ -127,7 +128,7 @@ def test_what_a_program_writes_again_is_not_called_damaged(run):
         ("damaged", PART.rpartition("/")[0])
     ]
     assert "expected 40 samples, found 39" in found.lines[0].text
-    scored = find.score_run(opened)
+    scored = score_run(opened)
     assert PART in checksums.listed(run)  # listed again with the stage after it
     assert scored.scores()["csl"].isna().sum() == 1
 
@@ -140,7 +141,7 @@ def test_taken_back_stages_are_not_compared(run):
     assert ("damaged", "scores.parquet") in [(line.word, line.where) for line in found.lines]
     unfinished = [line for line in found.lines if line.word == "unfinished"]
     assert len(unfinished) == 1 and f"lossprint score {run}" in unfinished[0].text
-    find.find_run(find.score_run(opened))
+    find_run(score_run(opened))
     assert verify(run).whole
 
 

@@ -49,18 +49,27 @@ def once(run: store.Run) -> None:
             assert sorted(itertools.chain(*files.values())) == expected
 
 
+THREE = pytest.param(3, marks=pytest.mark.proof)
+
+
 @pytest.fixture(scope="module")
-def together(tmp_path_factory) -> Path:
-    """What 1, 2 and 3 processes leave of the same."""
+def alone(tmp_path_factory) -> Path:
+    """What one process leaves."""
     folder = tmp_path_factory.mktemp("together")
     ranks.together(folder, 1)
-    for processes in (2, 3):
-        done = torchrun(processes, "together", str(folder))
-        assert done.returncode == 0, done.stderr
     return folder
 
 
-@pytest.mark.parametrize("processes", [2, 3])
+@pytest.fixture
+def together(alone, processes) -> Path:
+    """What 1 process and `processes` leave of the same."""
+    if not (alone / f"loop-{processes}").exists():
+        done = torchrun(processes, "together", str(alone))
+        assert done.returncode == 0, done.stderr
+    return alone
+
+
+@pytest.mark.parametrize("processes", [2, THREE])
 def test_a_sample_that_the_sampler_gave_twice_is_recorded_once(together, processes):
     run = open_run(together / f"loop-{processes}", need="record")
     once(run)
@@ -76,13 +85,14 @@ def test_a_sample_that_the_sampler_gave_twice_is_recorded_once(together, process
     assert run.manifest["facts"]["record"]["incomplete"] == 0
 
 
+@pytest.mark.proof
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at the names of threads in /proc")
 def test_no_thread_of_the_group_is_left_to_abort_the_process():
     done = torchrun(2, "ended")
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("processes", [2, 3])
+@pytest.mark.parametrize("processes", [2, THREE])
 def test_scores_of_the_same_weights_are_those_of_one_process(together, processes):
     one, many = (open_run(together / f"given-{size}", need="record") for size in (1, processes))
     once(many)
@@ -100,7 +110,10 @@ def test_scores_of_the_same_weights_are_those_of_one_process(together, processes
     assert len(list(many.path.glob("curvature/checkpoint=00002/rank-*.parquet"))) == processes
 
 
-@pytest.mark.parametrize(("processes", "name"), [(2, "seven"), (3, "seven"), (3, "four")])
+@pytest.mark.parametrize(
+    ("processes", "name"),
+    [(2, "seven"), pytest.param(3, "seven", marks=pytest.mark.proof), pytest.param(3, "four", marks=pytest.mark.proof)],
+)
 def test_training_goes_the_way_of_one_process(together, processes, name):
     one, many = (store.Run(together / f"{name}-{size}", {}) for size in (1, processes))
     for checkpoint in (1, 2):
@@ -112,6 +125,7 @@ def test_training_goes_the_way_of_one_process(together, processes, name):
     assert any(float((started[key] - before[key]).abs().max()) > 1e-3 for key in before), "nothing was learned"
 
 
+@pytest.mark.proof
 def test_killed_with_three_resumed_with_two_then_with_one(tmp_path):
     dataset, out = cut_demo(tmp_path / "data", 40, 8), tmp_path / "run"
     options = [str(dataset), "--out", str(out), "--epochs", "4", "--curvature-checkpoints", "2", "--quiet"]
@@ -136,12 +150,13 @@ def test_killed_with_three_resumed_with_two_then_with_one(tmp_path):
     assert (val.predicted[-1] == val.labels).mean() > 0.6
 
 
-def test_an_error_in_one_process_ends_all_of_them_with_one_line(tmp_path):
+@pytest.mark.parametrize("processes", [2, THREE])
+def test_an_error_in_one_process_ends_all_of_them_with_one_line(tmp_path, processes):
     dataset = cut_demo(tmp_path / "data", 20, 4)
-    done = torchrun(3, "wrong", str(dataset), "--out", str(tmp_path / "run"), "--epochs", "2", "--quiet")
+    done = torchrun(processes, "wrong", str(dataset), "--out", str(tmp_path / "run"), "--epochs", "2", "--quiet")
     lines = [line for line in done.stderr.splitlines() if line.startswith("lossprint:")]
     assert lines == ["lossprint: expected a loss, found none in rank 1"], done.stderr
-    assert re.findall(r"exitcode +: (\S+)", done.stderr) == ["2"] * 3, done.stderr
+    assert re.findall(r"exitcode +: (\S+)", done.stderr) == ["2"] * processes, done.stderr
     assert open_run(tmp_path / "run", need=None).recorded() == []
 
 

@@ -149,6 +149,7 @@ def trained(tmp_path, name: str, **options):
     return recorder.run
 
 
+@pytest.mark.proof
 def test_a_compiled_network_trains_the_same_and_its_weights_keep_their_names(tmp_path, monkeypatch):
     """Traced by torch.compile for real, without the C++ compiler, which would take most of a minute."""
     plain = trained(tmp_path, "plain").read_checkpoint(1)
@@ -178,6 +179,7 @@ def test_a_network_that_cannot_be_compiled_is_trained_as_it_is(tmp_path, monkeyp
     assert all(torch.equal(weights[name], tensor) for name, tensor in plain.items())
 
 
+@pytest.mark.proof
 def test_the_benchmark_of_a_gpu_runs_where_there_is_none():
     command = [sys.executable, str(BENCHMARKS / "gpu.py"), "--small"]
     command += ["--model", "small", "--device", "cpu"]

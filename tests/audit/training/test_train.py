@@ -45,6 +45,7 @@ def kill_when(condition, process: subprocess.Popen, delay: float) -> None:
     process.wait()
 
 
+@pytest.mark.proof
 def test_killed_twice_and_resumed_is_the_same_to_the_byte(small_dataset, audited, tmp_path, capsys):
     broken = tmp_path / "broken"
 

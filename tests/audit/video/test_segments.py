@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lossprint.audit.datasets.kinds import kind_of
 from lossprint.audit.runs.run import Run
 from lossprint.audit.system.csvfile import write_csv
 from lossprint.audit.types import LossprintError
-from lossprint.audit.video.segments import corrected_segments, is_segments, ranges, read_segments
+from lossprint.audit.video.segments import corrected_segments, ranges, read_segments
 
 
 def written(folder: Path, text: str) -> Path:
@@ -70,8 +71,8 @@ def test_what_is_taken_for_segments(tmp_path):
         ("path,sequence,start,end,label\n", False),
         ("", False),
     ):
-        assert is_segments(written(tmp_path, text)) is expected
-    assert not is_segments(tmp_path) and not is_segments(tmp_path / "none.csv") and not is_segments("torchvision:X:.")
+        assert (kind_of(written(tmp_path, text)).name == "segments") is expected
+    assert all(kind_of(name).name != "segments" for name in (tmp_path, tmp_path / "none.csv", "torchvision:X:."))
 
 
 GOOD = "a,0,5,x\na,5,9,y\n"

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import streamlit as st
+from app_pages import assert_whole, open_page, said
 from helpers import at_home
-from test_app import assert_whole, open_page, said
-from test_report import Page
+from html_page import Page
 from videos import make_video_run
 
 from lossprint.app import data, main
@@ -104,7 +104,7 @@ def test_progress_and_assignments_count_segments(run):
     assert each.loc["Ann", ["decided", "left", "seconds"]].tolist() == [1, len(queue) - 1, 12.0]
     names = queue["group"]
     for who, asked in (("Ann", False), ("Ben", True)):
-        now = queues.open_to(who, names, reviews.history(), reviews.assignments())
+        now = queues.unanswered_by(who, names, reviews.history(), reviews.assignments())
         assert now[names == span["span"]].tolist() == [asked] and now.sum() == len(queue) - (not asked)
 
 

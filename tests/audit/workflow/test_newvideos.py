@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-from test_video import film
+from films import film
 
 from lossprint.audit.cli.main import main
 from lossprint.audit.runs.run import open_run

@@ -104,7 +104,7 @@ class Cache:
 
     def _files(self) -> list[tuple[float, int, str]]:
         """When each file was last used, its size and its path; what killed writes left is removed."""
-        found = []
+        files = []
         for folder in os.scandir(self.folder):
             if not folder.is_dir():
                 continue
@@ -112,17 +112,17 @@ class Cache:
                 with suppress(OSError):
                     status = file.stat()
                     if not file.name.endswith(".part"):
-                        found.append((status.st_mtime, status.st_size, file.path))
+                        files.append((status.st_mtime, status.st_size, file.path))
                     elif time.time() - status.st_mtime > ABANDONED:
                         os.unlink(file.path)
-        return found
+        return files
 
 
 def cache() -> Cache | None:
     """This user's cache: LOSSPRINT_CACHE names its folder, LOSSPRINT_CACHE_BYTES its bound, 0 for none."""
-    given = os.environ.get("LOSSPRINT_CACHE_BYTES", "").strip()
-    if given and not given.isdigit():
-        raise LossprintError(f"expected a whole number of bytes in LOSSPRINT_CACHE_BYTES, found {given!r}")
-    limit = int(given) if given else BYTES
+    bound = os.environ.get("LOSSPRINT_CACHE_BYTES", "").strip()
+    if bound and not bound.isdigit():
+        raise LossprintError(f"expected a whole number of bytes in LOSSPRINT_CACHE_BYTES, found {bound!r}")
+    limit = int(bound) if bound else BYTES
     folder = home("LOSSPRINT_CACHE", "XDG_CACHE_HOME", ".cache") / "images"
     return Cache(folder, limit) if limit else None

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lossprint.audit.datasets.source import SPLIT_NAMES, Source, of_files, split_of, tabulate
+from lossprint.audit.datasets.source import SPLIT_NAMES, Source, locate, of_files, split_of, tabulate
 from lossprint.audit.types import SPLITS, LossprintError, one_line
 
 TRAIN = re.compile(r"(?<![a-z])train(ing)?(?![a-z])", re.IGNORECASE)
@@ -25,18 +25,19 @@ ANNOTATIONS = "annotations"  # the folder of the JSON files in COCO's own layout
 LOOKED = 20  # images whose files tell in which folder all lie
 
 
-def read_coco(path: Path) -> Source:
+def read_coco(name: str | Path) -> Source:
     """List the images of a COCO file, and of the files beside it that hold the other splits.
 
     Sample ids are positions among the images that have one label, in the files' order. Raises LossprintError, in one
     line, for what is no such JSON, an id or a file that comes twice, and an annotation of nothing.
     """
+    path = locate(name)
     root, notes, paths, labels, splits, places = root_of(path), [], [], [], [], []
     for file, split in _files(path):
-        rows, said = _listed(file)
+        rows, more = _listed(file)
         if file != path:
             notes.append(f"also read: {file} ({split})")
-        notes += said
+        notes += more
         folder = _folder(root, file, [name for name, _, _, _ in rows])
         for name, label, own, place in rows:
             paths.append(folder + name)
@@ -63,20 +64,20 @@ def root_of(path: Path) -> Path:
 
 def _files(path: Path) -> list[tuple[Path, str]]:
     """The JSON files of the dataset, and the split of the images of each that do not say theirs."""
-    found = [(path, "train")]
+    files = [(path, "train")]
     by_folder = path.parent.name.lower() in SPLIT_NAMES
     name = path.parent.name if by_folder else path.name
     word = TRAIN.search(name)
     if word is None:
-        return found
+        return files
     for other, split in SPLIT_NAMES.items():
         if split == "train":
             continue
         renamed = name[: word.start()] + other + name[word.end() :]
         file = path.parent.parent / renamed / path.name if by_folder else path.with_name(renamed)
         if file.is_file():
-            found.append((file, split))
-    return sorted(found, key=lambda one: SPLITS.index(one[1]))
+            files.append((file, split))
+    return sorted(files, key=lambda one: SPLITS.index(one[1]))
 
 
 def _folder(root: Path, file: Path, names: list[str]) -> str:
@@ -106,20 +107,20 @@ def _listed(path: Path) -> tuple[list[tuple[str, str, str, str]], list[str]]:
         if split is not None and not isinstance(split, str):
             raise LossprintError(f"expected a split as text in {where} of {path}, found {_short(split)}")
         images[key] = (file, "" if split is None else split_of(split, where, path), where)
-    found: dict = {key: set() for key in images}
+    labels: dict = {key: set() for key in images}
     for at, annotation in enumerate(about["annotations"]):
         where = f"annotations[{at}]"
         image, category = _key(annotation, "image_id", where, path), _key(annotation, "category_id", where, path)
         for key, known, what in ((image, images, "an image"), (category, names, "a category")):
             if key not in known:
                 raise LossprintError(f"expected the id of {what} in {where} of {path}, found {key!r}, which is none")
-        found[image].add(category)
+        labels[image].add(category)
     rows, bare, several = [], [], []
     for key, (file, split, where) in images.items():
-        if len(found[key]) == 1:
-            rows.append((file, names[next(iter(found[key]))], split, where))
+        if len(labels[key]) == 1:
+            rows.append((file, names[next(iter(labels[key]))], split, where))
         else:
-            (several if found[key] else bare).append(file)
+            (several if labels[key] else bare).append(file)
     notes = [
         f"left out, because {what}: {len(files):,} of {len(images):,} images of {path.name}, such as {files[0]}"
         for what, files in (("without an annotation", bare), ("of several categories", several))
@@ -140,8 +141,10 @@ def _read(path: Path) -> dict:
         ) from None
     lists = ("images", "annotations", "categories")
     if not isinstance(about, dict) or not all(isinstance(about.get(name), list) for name in lists):
-        found = ", ".join(map(repr, about))[:200] if isinstance(about, dict) else type(about).__name__
-        raise LossprintError(f"expected an object with lists of {', '.join(lists)} in {path}, found {found or 'none'}")
+        content = ", ".join(map(repr, about))[:200] if isinstance(about, dict) else type(about).__name__
+        raise LossprintError(
+            f"expected an object with lists of {', '.join(lists)} in {path}, found {content or 'none'}"
+        )
     return about
 
 
@@ -166,8 +169,8 @@ def _key(record, name: str, where: str, path: Path):
     """An id: a whole number or text."""
     value = record.get(name) if isinstance(record, dict) else None
     if isinstance(value, bool) or not isinstance(value, int | str):
-        found = _short(value if isinstance(record, dict) else record)
-        raise LossprintError(f"expected {name} as a whole number or text in {where} of {path}, found {found}")
+        content = _short(value if isinstance(record, dict) else record)
+        raise LossprintError(f"expected {name} as a whole number or text in {where} of {path}, found {content}")
     return value
 
 

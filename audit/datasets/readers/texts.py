@@ -17,14 +17,14 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from threading import Lock
 
 import numpy as np
 import pandas as pd
 
-from lossprint.audit.datasets.source import Source, fingerprint, split_of, tabulate
+from lossprint.audit.datasets.media import TEXTS
+from lossprint.audit.datasets.source import Source, fingerprint, locate, split_of, tabulate
 from lossprint.audit.datasets.tasks import ALL
 from lossprint.audit.datasets.turns import joined
 from lossprint.audit.system.csvfile import unguard
@@ -39,9 +39,11 @@ HELD = 8  # such batches that are kept by the reader of single texts
 PARQUET = (".parquet", ".pq")
 
 
-def lists_texts(path: Path) -> bool:
-    """Whether a manifest lists texts: it has a column of texts and none of paths. Reads the header alone."""
-    path = Path(path)
+def lists_texts(path: str | Path) -> bool:
+    """Whether a file lists texts: JSON Lines, or a table with a column of texts and none of paths, by its header."""
+    path = Path(os.path.expanduser(path))
+    if not os.path.isfile(path):  # a pipe would block for ever
+        return False
     if path.suffix.lower() == ".jsonl":
         return True
     try:
@@ -51,13 +53,13 @@ def lists_texts(path: Path) -> bool:
     return "path" not in names and form_of(names) is not None
 
 
-def read_texts(path: Path) -> Source:
+def read_texts(name: str | Path) -> Source:
     """List the texts of a file. Sample ids are row positions; labels are text, whatever they look like.
 
     The fingerprint is over paths, labels, splits and all texts. Raises LossprintError, in one line that names the line
     or row, for what is no UTF-8 or no JSON object, a row without its text, an empty text, an id that comes twice.
     """
-    path = Path(path)
+    path = locate(name)
     index, rows, digest = _Index(path), [], hashlib.sha256()
     for place, span, record in _records(path):
         if index.form is None:
@@ -88,13 +90,8 @@ def read_texts(path: Path) -> Source:
         [split_of(cell, place, path) if cell else "train" for cell, place in zip(splits, places)],
     )
     index.settle(pd.Index(ids) if any(ids) else None)
-    refuse = partial(_no_image, str(path))
     mark = fingerprint(table, [digest.hexdigest()])
-    return Source(str(path), "text", path.parent, table, mark, refuse, refuse, text=index.text)
-
-
-def _no_image(source: str, path: str):
-    raise LossprintError(f"expected an image, found a text at {path!r} of {source}")
+    return Source(str(path), "text", path.parent, table, mark, index.text, None, media=TEXTS)
 
 
 # ------------------------------------------------------------------------------------------------- one text alone
@@ -199,7 +196,7 @@ def _of_json(path: Path) -> Iterator[tuple[str, tuple[int, ...], dict]]:
                 detail = error.msg if isinstance(error, json.JSONDecodeError) else type(error).__name__
                 raise LossprintError(f"expected a JSON object in line {number} of {path}, found: {detail}") from None
             if not isinstance(record, dict):
-                raise LossprintError(f"expected a JSON object in line {number} of {path}, found {_said(record)}")
+                raise LossprintError(f"expected a JSON object in line {number} of {path}, found {_kind_of(record)}")
             yield f"line {number}", (start, stop), record
 
 
@@ -295,16 +292,16 @@ def text_of(record: dict, form: tuple[str, ...], place: str, path: Path) -> str:
     """The text of a row, whatever the form. Raises LossprintError where it has none."""
     lacking = [name for name in form if name not in record]
     if lacking:
-        found = ", ".join(map(repr, record))[:200] or "none"
-        raise LossprintError(f"expected {lacking[0]!r} in {place} of {path}, found {found}")
+        keys = ", ".join(map(repr, record))[:200] or "none"
+        raise LossprintError(f"expected {lacking[0]!r} in {place} of {path}, found {keys}")
     if form == ("messages",):
-        said = _messages(record["messages"], place, path)
+        parts = _messages(record["messages"], place, path)
     else:
         names = [form[0], *([INPUT] if form[0] == "instruction" and record.get(INPUT) else []), *form[1:]]
-        said = [(name, _string(record[name], name, place, path)) for name in names]
-    if not any(words.strip() for _, words in said):
+        parts = [(name, _string(record[name], name, place, path)) for name in names]
+    if not any(words.strip() for _, words in parts):
         raise LossprintError(f"expected a text in {place} of {path}, found an empty one")
-    text = said[0][1] if form == ("text",) else joined(said)
+    text = parts[0][1] if form == ("text",) else joined(parts)
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -315,26 +312,28 @@ def text_of(record: dict, form: tuple[str, ...], place: str, path: Path) -> str:
     return text
 
 
-def _messages(found, place: str, path: Path) -> list[tuple[str, str]]:
-    if not isinstance(found, list) or not found:
-        raise LossprintError(f"expected a list of messages in {place} of {path}, found {_said(found)}")
-    said = []
-    for one in found:
-        if not isinstance(one, dict) or not isinstance(one.get("role"), str) or "content" not in one:
-            raise LossprintError(f"expected messages with role and content in {place} of {path}, found {_said(one)}")
-        content = one["content"]
+def _messages(messages, place: str, path: Path) -> list[tuple[str, str]]:
+    if not isinstance(messages, list) or not messages:
+        raise LossprintError(f"expected a list of messages in {place} of {path}, found {_kind_of(messages)}")
+    turns = []
+    for message in messages:
+        if not isinstance(message, dict) or not isinstance(message.get("role"), str) or "content" not in message:
+            raise LossprintError(
+                f"expected messages with role and content in {place} of {path}, found {_kind_of(message)}"
+            )
+        content = message["content"]
         if isinstance(content, list):  # parts, of which some may be images
             parts = [part if isinstance(part, dict) else {"type": "?"} for part in content]
             content = "\n".join(
                 str(part["text"]) if isinstance(part.get("text"), str) else f"[{part.get('type')}]" for part in parts
             )
-        said.append((one["role"], _string(content, "content", place, path)))
-    return said
+        turns.append((message["role"], _string(content, "content", place, path)))
+    return turns
 
 
 def _string(value, name: str, place: str, path: Path) -> str:
     if value is not None and not isinstance(value, str):
-        raise LossprintError(f"expected text as {name!r} in {place} of {path}, found {_said(value)}")
+        raise LossprintError(f"expected text as {name!r} in {place} of {path}, found {_kind_of(value)}")
     return value or ""
 
 
@@ -342,7 +341,7 @@ def _cell(record: dict, name: str, place: str, path: Path) -> str:
     """A label, a split or an id as text, empty where there is none."""
     value = record.get(name)
     if isinstance(value, dict | list):
-        raise LossprintError(f"expected one {name} in {place} of {path}, found {_said(value)}")
+        raise LossprintError(f"expected one {name} in {place} of {path}, found {_kind_of(value)}")
     if value is None or value != value:  # pandas writes what is missing as NaN
         return ""
     if path.suffix.lower() == ".csv":
@@ -359,6 +358,6 @@ def _refuse_gaps(cells: list[str], name: str, places: list[str], path: Path) -> 
         )
 
 
-def _said(value) -> str:
+def _kind_of(value) -> str:
     kinds = {str: "text", bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "an object"}
     return "nothing" if value is None else "an empty list" if value == [] else kinds.get(type(value), "something else")

@@ -50,21 +50,21 @@ TORCHVISION = {
 
 def read_torchvision(name: str) -> Source:
     """`torchvision:NAME:ROOT`, never downloaded. Paths are SPLIT/NUMBER; ids count on through train, val and test."""
-    wanted, _, folder = name.removeprefix("torchvision:").partition(":")
-    if not wanted or not folder:
+    title, _, folder = name.removeprefix("torchvision:").partition(":")
+    if not title or not folder:
         raise LossprintError(f"expected torchvision:NAME:ROOT, such as torchvision:CIFAR10:data, found {name!r}")
-    if wanted not in TORCHVISION:
-        near = difflib.get_close_matches(wanted.lower(), [known.lower() for known in TORCHVISION], 1)
+    if title not in TORCHVISION:
+        near = difflib.get_close_matches(title.lower(), [known.lower() for known in TORCHVISION], 1)
         guess = next((f" Did you mean {known}?" for known in TORCHVISION if near and known.lower() == near[0]), "")
         raise LossprintError(
-            f"expected a classification dataset of torchvision, found {wanted!r}.{guess} "
+            f"expected a classification dataset of torchvision, found {title!r}.{guess} "
             f"There are: {', '.join(sorted(TORCHVISION))}"
         )
     root = Path(os.path.abspath(os.path.expanduser(folder)))
-    asked = TORCHVISION[wanted]
-    parts = {split: _construct(wanted, root, asked[split]) for split in SPLITS if split in asked}
+    arguments_of = TORCHVISION[title]
+    parts = {split: _construct(title, root, arguments_of[split]) for split in SPLITS if split in arguments_of}
     names = _class_names(next(iter(parts.values())))
-    paths, labels, splits, contents = [], [], [], [wanted]
+    paths, labels, splits, contents = [], [], [], [title]
     for split, part in parts.items():
         targets = _targets(part)
         paths += [f"{split}/{number:06d}" for number in range(len(targets))]
@@ -73,17 +73,17 @@ def read_torchvision(name: str) -> Source:
         contents += _contents(part)
     rows = tabulate(paths, labels, splits)
     read, size = partial(_read_part, parts), partial(_size_part, parts)
-    return Source(f"torchvision:{wanted}:{root}", "torchvision", root, rows, fingerprint(rows, contents), read, size)
+    return Source(f"torchvision:{title}:{root}", "torchvision", root, rows, fingerprint(rows, contents), read, size)
 
 
 def _construct(name: str, root: Path, arguments: dict):
     import torchvision
 
-    made = getattr(torchvision.datasets, name)
-    if "download" in inspect.signature(made.__init__).parameters:
+    kind = getattr(torchvision.datasets, name)
+    if "download" in inspect.signature(kind.__init__).parameters:
         arguments = {**arguments, "download": False}
     try:
-        return made(str(root), **arguments)
+        return kind(str(root), **arguments)
     except Exception as error:  # each dataset fails in its own way; all mean that its files are missing or damaged
         detail = " ".join(str(error).split()).split(" You can use download=True")[0][:200]
         raise LossprintError(

@@ -24,9 +24,10 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from lossprint.audit.datasets import texts
 from lossprint.audit.datasets.images import read_image, read_size
-from lossprint.audit.datasets.source import SPLIT_NAMES, Source, fingerprint, inside, tabulate
+from lossprint.audit.datasets.media import TEXTS
+from lossprint.audit.datasets.readers import texts
+from lossprint.audit.datasets.source import SPLIT_NAMES, Reader, Source, fingerprint, inside, tabulate
 from lossprint.audit.datasets.tasks import ALL
 from lossprint.audit.types import SPLITS, LossprintError, one_line
 
@@ -38,7 +39,7 @@ LABELS = ("label", "labels", "class", "target", "category")
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _Spec:
     """What a name says. `name` is the whole of it, with an absolute place."""
 
     name: str
@@ -65,7 +66,7 @@ class _Columns:
 
 def absolute(name: str) -> str:
     """The same dataset, whatever folder the program is called from. Nothing is loaded."""
-    return _asked(name).name
+    return _spec_of(name).name
 
 
 def read_huggingface(name: str) -> Source:
@@ -74,13 +75,13 @@ def read_huggingface(name: str) -> Source:
     Raises LossprintError, in one line, where there is no such dataset, the hub cannot be reached, or it is not clear
     which columns and splits are meant.
     """
-    asked = _asked(name)
-    parts, roots, notes = _open(asked)
-    columns = _columns(asked, parts)
-    root = Path(asked.place) if asked.local else Path(roots[0])
+    spec = _spec_of(name)
+    parts, roots, notes = _open(spec)
+    columns = _columns(spec, parts)
+    root = Path(spec.place) if spec.local else Path(roots[0])
     frames, contents = [], []
     for split, part in parts.items():
-        labels = _labels(asked, part, columns.label)
+        labels = _labels(spec, part, columns.label)
         rows = np.flatnonzero([label is not None for label in labels])
         frame = pd.DataFrame({"label": labels[rows], "split": split, "row": rows})
         frame["path"] = [f"{split}/{row:06d}" for row in rows]
@@ -89,49 +90,46 @@ def read_huggingface(name: str) -> Source:
             notes.append(
                 f"left out, because without a label: {len(labels) - len(rows):,} of {len(labels):,} in {split}"
             )
-        if asked.saved:
+        if spec.saved:
             contents.append(part._fingerprint)  # it is kept in the folder, unlike that of a cache, which knows its path
     table = pd.concat(frames, ignore_index=True)
     if table.empty:
-        raise LossprintError(f"expected rows with a label in {asked.name}, found none")
+        raise LossprintError(f"expected rows with a label in {spec.name}, found none")
     rows = tabulate(table["path"].tolist(), table["label"].tolist(), table["split"].tolist())
     if columns.image is None:
-        reader = _Texts(asked.name, parts, columns.texts)
+        reader = _Texts(spec.name, parts, columns.texts)
         digest = hashlib.sha256()
         for path in rows["path"]:
-            digest.update(hashlib.sha256(reader.text(path).encode()).digest())
+            digest.update(hashlib.sha256(reader.read(path).encode()).digest())
         mark = fingerprint(rows, [*contents, digest.hexdigest()])
-        return Source(asked.name, "text", root, rows, mark, reader.image, reader.image, {}, tuple(notes), reader.text)
-    images = _Images(asked.name, parts, columns.image, roots)
+        return Source(spec.name, "text", root, rows, mark, reader.read, None, {}, tuple(notes), TEXTS)
+    images = _Images(spec.name, parts, columns.image, roots)
     sizes, faults = images.measure(rows["path"].tolist())
     mark = fingerprint(rows, [*contents, *sizes])
-    return Source(asked.name, "huggingface", root, rows, mark, images.read, images.size, faults, tuple(notes))
+    return Source(spec.name, "huggingface", root, rows, mark, images.read, images.size, faults, tuple(notes))
 
 
-def open_huggingface(name: str):
-    """The dataset's name, and how to read one image and one text of it by its path, one of them None; nothing listed.
-
-    Raises as `read_huggingface` does.
-    """
-    asked = _asked(name)
-    parts, roots, _ = _open(asked)
-    columns = _columns(asked, parts)
+def open_huggingface(name: str) -> Reader:
+    """How to read one image or text by its path; nothing is listed. Raises as `read_huggingface` does."""
+    spec = _spec_of(name)
+    parts, roots, _ = _open(spec)
+    columns = _columns(spec, parts)
     if columns.image is None:
-        return asked.name, None, _Texts(asked.name, parts, columns.texts).text
-    return asked.name, _Images(asked.name, parts, columns.image, roots).read, None
+        return Reader(spec.name, _Texts(spec.name, parts, columns.texts).read, TEXTS)
+    return Reader(spec.name, _Images(spec.name, parts, columns.image, roots).read)
 
 
 # ------------------------------------------------------------------------------------------------- what is asked for
 
 
-def _asked(name: str) -> _Asked:
-    place, *given = OPTION.split(name.removeprefix("hf:"))
+def _spec_of(name: str) -> _Spec:
+    place, *pairs = OPTION.split(name.removeprefix("hf:"))
     options = {}
-    for one in given:
-        key, _, value = one.partition("=")
+    for pair in pairs:
+        key, _, value = pair.partition("=")
         if key not in KEYS or key in options or not value:
             raise LossprintError(
-                f"expected hf:PLACE:KEY=VALUE, each of {', '.join(KEYS)} once, found {one!r} in {name}"
+                f"expected hf:PLACE:KEY=VALUE, each of {', '.join(KEYS)} once, found {pair!r} in {name}"
             )
         options[key] = value
     here = os.path.abspath(os.path.expanduser(place))
@@ -141,137 +139,131 @@ def _asked(name: str) -> _Asked:
         raise LossprintError(
             f"expected hf:FOLDER or hf:OWNER/NAME of the Hugging Face hub, found {name!r}: {_lack(here)}"
         )
-    return _Asked("hf:" + ":".join([place, *(f"{key}={value}" for key, value in options.items())]), place, options)
+    return _Spec("hf:" + ":".join([place, *(f"{key}={value}" for key, value in options.items())]), place, options)
 
 
 def _lack(path: str) -> str:
     return f"{path} is no folder" if os.path.exists(path) else f"no folder at {path}"
 
 
-def _open(asked: _Asked) -> tuple[dict, tuple[str, ...], list[str]]:
+def _open(spec: _Spec) -> tuple[dict, tuple[str, ...], list[str]]:
     """Our splits -> the library's datasets; the folders that image files may lie in; notes."""
     try:
         import datasets
         from huggingface_hub import constants
     except ImportError:
         raise LossprintError(
-            f"expected the library datasets to read {asked.name}, found none: pip install 'lossprint[hf]'"
+            f"expected the library datasets to read {spec.name}, found none: pip install 'lossprint[hf]'"
         ) from None
-    config, revision = asked.options.get("config"), asked.options.get("revision")
-    if asked.saved and (config or revision):
-        raise LossprintError(f"expected a config or a revision of a dataset of the hub only, found one in {asked.name}")
+    config, revision = spec.options.get("config"), spec.options.get("revision")
+    if spec.saved and (config or revision):
+        raise LossprintError(f"expected a config or a revision of a dataset of the hub only, found one in {spec.name}")
     try:
-        if asked.saved:
-            found = datasets.load_from_disk(asked.place)
+        if spec.saved:
+            loaded = datasets.load_from_disk(spec.place)
         else:
             # Versions before 4 could run code that comes with a dataset; later ones ignore the argument.
-            found = datasets.load_dataset(asked.place, config, revision=revision, trust_remote_code=False)
+            loaded = datasets.load_dataset(spec.place, config, revision=revision, trust_remote_code=False)
     except Exception as error:  # each format fails in its own way; all mean that there is nothing to read
         detail = one_line(error)
-        kind = "a dataset that save_to_disk wrote" if asked.saved else "a dataset that load_dataset reads"
-        raise LossprintError(f"expected {kind} at {asked.place}, found: {detail}") from None
+        kind = "a dataset that save_to_disk wrote" if spec.saved else "a dataset that load_dataset reads"
+        raise LossprintError(f"expected {kind} at {spec.place}, found: {detail}") from None
     roots = (str(datasets.config.HF_DATASETS_CACHE), str(datasets.config.DOWNLOADED_DATASETS_PATH))
     roots = (*roots, str(datasets.config.EXTRACTED_DATASETS_PATH), str(constants.HF_HUB_CACHE))
-    if asked.saved:
-        roots = (asked.place,)
-    elif asked.local:
-        roots = (asked.place, *roots)
-    parts, notes = _splits(asked, found if isinstance(found, dict) else {"train": found})
+    if spec.saved:
+        roots = (spec.place,)
+    elif spec.local:
+        roots = (spec.place, *roots)
+    parts, notes = _splits(spec, loaded if isinstance(loaded, dict) else {"train": loaded})
     return parts, roots, notes
 
 
-def _splits(asked: _Asked, found: dict) -> tuple[dict, list[str]]:
+def _splits(spec: _Spec, splits: dict) -> tuple[dict, list[str]]:
     """Our splits -> the dataset's own. A split alone is what there is to train on, whatever its name."""
-    chosen = {split: asked.options[split] for split in SPLITS if split in asked.options}
-    lacking = [own for own in chosen.values() if own not in found]
-    there = ", ".join(found)
+    chosen = {split: spec.options[split] for split in SPLITS if split in spec.options}
+    lacking = [own for own in chosen.values() if own not in splits]
+    names = ", ".join(splits)
     if lacking or len(set(chosen.values())) < len(chosen):
         raise LossprintError(
-            f"expected splits of the dataset, each once, in {asked.name}, found {', '.join(chosen.values())}: "
-            f"there are {there}"
+            f"expected splits of the dataset, each once, in {spec.name}, found {', '.join(chosen.values())}: "
+            f"there are {names}"
         )
-    if len(found) == 1 and not chosen:
-        chosen = {"train": next(iter(found))}
+    if len(splits) == 1 and not chosen:
+        chosen = {"train": next(iter(splits))}
     left = []
-    for own in found:
+    for own in splits:
         split = SPLIT_NAMES.get(own.lower())
         if own in chosen.values():
             continue
-        if split is None or split in asked.options:
+        if split is None or split in spec.options:
             left.append(own)
         elif split in chosen:
             raise LossprintError(
-                f"expected one split for {split} in {asked.name}, found {chosen[split]} and {own}: name one, as in "
+                f"expected one split for {split} in {spec.name}, found {chosen[split]} and {own}: name one, as in "
                 f":{split}={own}"
             )
         else:
             chosen[split] = own
     if "train" not in chosen:
         raise LossprintError(
-            f"expected a split to train on in {asked.name}, found {there}: name one, as in :train={next(iter(found))}"
+            f"expected a split to train on in {spec.name}, found {names}: name one, as in :train={next(iter(splits))}"
         )
-    rows = ", ".join(f"{own} ({len(found[own]):,} rows)" for own in left)
+    rows = ", ".join(f"{own} ({len(splits[own]):,} rows)" for own in left)
     notes = [f"left out, because not taken as train, val or test: {rows}"] if left else []
-    return {split: found[chosen[split]] for split in SPLITS if split in chosen}, notes
+    return {split: splits[chosen[split]] for split in SPLITS if split in chosen}, notes
 
 
 # ------------------------------------------------------------------------------------------------- columns
 
 
-def _columns(asked: _Asked, parts: dict) -> _Columns:
+def _columns(spec: _Spec, parts: dict) -> _Columns:
     """Which columns are meant. Raises LossprintError where that is not clear, or where a split lacks one."""
     part = parts["train"]
-    image = _image_column(asked, part)
+    image = _image_column(spec, part)
     form: tuple[str, ...] = ()
     if image is None:
-        form = (asked.options["text"],) if "text" in asked.options else texts.form_of(part.column_names) or ()
+        form = (spec.options["text"],) if "text" in spec.options else texts.form_of(part.column_names) or ()
         if not form:
             raise LossprintError(
-                f"expected a column of images or of texts in {asked.name}, found {_described(part)}: name one, as in "
+                f"expected a column of images or of texts in {spec.name}, found {_described(part)}: name one, as in "
                 ":image=NAME or :text=NAME"
             )
-    columns = _Columns(image, form, _label_column(asked, part, form, needed=image is not None))
+    columns = _Columns(image, form, _label_column(spec, part, form, needed=image is not None))
     for split, other in parts.items():
         for name in filter(None, (columns.image, *columns.texts, columns.label)):
             if name not in other.column_names or (name != columns.label and _kind(other, name) != _kind(part, name)):
                 raise LossprintError(
-                    f"expected the column {name} ({_kind(part, name)}) in {split} of {asked.name}, found "
+                    f"expected the column {name} ({_kind(part, name)}) in {split} of {spec.name}, found "
                     f"{_described(other)}"
                 )
     return columns
 
 
-def _image_column(asked: _Asked, part) -> str | None:
-    named = asked.options.get("image")
+def _image_column(spec: _Spec, part) -> str | None:
+    named = spec.options.get("image")
     fit = [name for name in part.column_names if _kind(part, name) in ("Image", "bytes")]
     if named is not None:
         if named not in part.column_names or _kind(part, named) not in ("Image", "bytes", "binary", "large_binary"):
-            raise LossprintError(
-                f"expected a column of images called {named} in {asked.name}, found {_described(part)}"
-            )
+            raise LossprintError(f"expected a column of images called {named} in {spec.name}, found {_described(part)}")
         return named
-    if "text" in asked.options:
-        if asked.options["text"] not in part.column_names:
-            raise LossprintError(
-                f"expected the column {asked.options['text']} in {asked.name}, found {_described(part)}"
-            )
+    if "text" in spec.options:
+        if spec.options["text"] not in part.column_names:
+            raise LossprintError(f"expected the column {spec.options['text']} in {spec.name}, found {_described(part)}")
         return None
     if len(fit) > 1 and "image" not in fit:
         raise LossprintError(
-            f"expected one column of images in {asked.name}, found {', '.join(fit)}: name one, as in :image={fit[0]}"
+            f"expected one column of images in {spec.name}, found {', '.join(fit)}: name one, as in :image={fit[0]}"
         )
     return "image" if "image" in fit else next(iter(fit), None)
 
 
-def _label_column(asked: _Asked, part, form: tuple[str, ...], needed: bool) -> str | None:
-    named = asked.options.get("label")
+def _label_column(spec: _Spec, part, form: tuple[str, ...], needed: bool) -> str | None:
+    named = spec.options.get("label")
     plain = ("ClassLabel", "string", "large_string", "bool", "int8", "int16", "int32", "int64")
     plain += ("uint8", "uint16", "uint32", "uint64")
     if named is not None:
         if named not in part.column_names or _kind(part, named) not in (*plain, "float32", "float64"):
-            raise LossprintError(
-                f"expected a column of labels called {named} in {asked.name}, found {_described(part)}"
-            )
+            raise LossprintError(f"expected a column of labels called {named} in {spec.name}, found {_described(part)}")
         return named
     classes = [name for name in part.column_names if _kind(part, name) == "ClassLabel"]
     usual = [name for name in LABELS if name in part.column_names and name not in form and _kind(part, name) in plain]
@@ -279,7 +271,7 @@ def _label_column(asked: _Asked, part, form: tuple[str, ...], needed: bool) -> s
         return next((name for name in usual if name in classes), None) or [*classes, *usual][0]
     if classes or needed:
         raise LossprintError(
-            f"expected one column of labels in {asked.name}, found {_described(part)}: name one, as in "
+            f"expected one column of labels in {spec.name}, found {_described(part)}: name one, as in "
             f":label={classes[0] if classes else 'NAME'}"
         )
     return None
@@ -298,7 +290,7 @@ def _described(part) -> str:
     return "the columns " + ", ".join(f"{name} ({_kind(part, name)})" for name in part.column_names)[:300]
 
 
-def _labels(asked: _Asked, part, column: str | None) -> np.ndarray:
+def _labels(spec: _Spec, part, column: str | None) -> np.ndarray:
     """Labels (rows,) as text, None where there is none."""
     import pyarrow as pa
 
@@ -312,7 +304,7 @@ def _labels(asked: _Asked, part, column: str | None) -> np.ndarray:
     codes = values.fill_null(-1).to_numpy().astype(np.int64)  # -1 also stands for no label: the test splits of GLUE
     if len(codes) and not -1 <= codes.min() <= codes.max() < len(names) - 1:
         raise LossprintError(
-            f"expected numbers of {len(names) - 1} classes in {column} of {asked.name}, found {codes.min()} to "
+            f"expected numbers of {len(names) - 1} classes in {column} of {spec.name}, found {codes.min()} to "
             f"{codes.max()}"
         )
     return names[codes]
@@ -405,13 +397,10 @@ class _Texts:
             extra = [texts.INPUT] if texts.INPUT in part.column_names else []
             self.columns[split] = {column: part.data.column(column) for column in (*form, *extra)}
 
-    def text(self, path: str) -> str:
+    def read(self, path: str) -> str:
         split, row = _row(self.name, path, self.lengths)
         record = {column: values[row].as_py() for column, values in self.columns[split].items()}
         form = self.form
         if len(form) == 1 and form != ("messages",):  # one column, whatever its name
             record, form = {"text": record[form[0]]}, ("text",)
         return texts.text_of(record, form, path, self.name)
-
-    def image(self, path: str):
-        raise LossprintError(f"expected an image, found a text at {path!r} of {self.name}")

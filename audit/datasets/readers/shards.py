@@ -15,6 +15,7 @@ from lossprint.audit.system.urls import Place
 from lossprint.audit.types import LossprintError, one_line
 
 COMPRESSED = (".tar.gz", ".tgz")
+TARS = (".tar", *COMPRESSED)
 CLASS_FILES = ("classes.txt", "classnames.txt", "classes.json")
 BRACES = re.compile(r"\{([^{}]*)\}")
 RANGE = re.compile(r"(\d+)\.\.(\d+)")
@@ -37,20 +38,36 @@ class Shards:
     beside: Callable[[str], bytes | None]
 
 
+def names_shards(name: str) -> bool:
+    """Whether this names WebDataset shards: a tar file, a pattern such as shards-{000..009}.tar, a folder of tars."""
+    place = os.path.expanduser(name)
+    return name.lower().endswith(TARS) or ("://" not in name and os.path.isdir(place) and bool(_tars_in(place)))
+
+
+def _tars_in(folder: str) -> list[str]:
+    """The tars of a folder, or of its folders of splits, sorted; none where it holds any other folder."""
+    entries = _entries(folder)
+    parts = [entry for entry in entries if entry.is_dir()]
+    if any(part.name.lower() not in SPLIT_NAMES for part in parts):
+        return []
+    if parts:  # of tars; beside those of class folders may lie the tar that they came in
+        entries = [entry for part in parts for entry in _entries(part.path)]
+        if any(entry.is_dir() for entry in entries):
+            return []
+    return sorted(entry.path for entry in entries if entry.name.lower().endswith(TARS))
+
+
+def _entries(folder: str) -> list[os.DirEntry]:
+    return [entry for entry in os.scandir(folder) if not entry.name.startswith(".")]
+
+
 def find(name: str) -> Shards:
     """The tar files that a name stands for. Raises LossprintError where there are none, or one is compressed."""
     if "://" in name:
         return _remote(name)
     place = os.path.abspath(os.path.expanduser(name)).replace(os.sep, "/")
     if os.path.isdir(place):
-        folders = [f"{one.name}/" for one in os.scandir(place) if one.is_dir() and one.name.lower() in SPLIT_NAMES]
-        found = sorted(
-            folder + file
-            for folder in folders or [""]
-            for file in os.listdir(f"{place}/{folder}")
-            if file.lower().endswith((".tar", *COMPRESSED)) and not file.startswith(".")
-        )
-        files, root = [f"{place}/{file}" for file in found], place
+        files, root = _tars_in(place), place
     else:
         files = [place] if os.path.isfile(place) else expand(place)  # a file's own name may have braces
         root = _root(files)
@@ -106,29 +123,29 @@ def _root(files: list[str]) -> str:
 
 
 def _refuse_compressed(files: list[str]) -> None:
-    packed = next((file for file in files if file.lower().endswith(COMPRESSED)), None)
-    if packed:
+    compressed = next((file for file in files if file.lower().endswith(COMPRESSED)), None)
+    if compressed:
         raise LossprintError(
-            f"expected tar files that are not compressed, as images are read from within, found {packed}: gunzip it"
+            f"expected tar files that are not compressed, as images are read from within, found {compressed}: gunzip it"
         )
 
 
 def expand(pattern: str) -> list[str]:
     """Every name that a pattern with {a,b} and {000..009} stands for, in order, as a shell expands it."""
     pieces, at = [], 0
-    for found in BRACES.finditer(pattern):
-        span = RANGE.fullmatch(found[1])
+    for brace in BRACES.finditer(pattern):
+        span = RANGE.fullmatch(brace[1])
         if span:
             first, last = int(span[1]), int(span[2])
             wide = len(span[1]) if span[1].startswith("0") or span[2].startswith("0") else 0
             many = abs(last - first) + 1
             numbers = range(first, last + 1) if last >= first else range(first, last - 1, -1)
-            pieces.append((pattern[at : found.start()], [f"{n:0{wide}d}" for n in numbers[: MOST + 1]], many))
+            pieces.append((pattern[at : brace.start()], [f"{n:0{wide}d}" for n in numbers[: MOST + 1]], many))
         else:
-            words = found[1].split(",")
-            words = words if len(words) > 1 else [found[0]]  # {x} stands for itself
-            pieces.append((pattern[at : found.start()], words, len(words)))
-        at = found.end()
+            words = brace[1].split(",")
+            words = words if len(words) > 1 else [brace[0]]  # {x} stands for itself
+            pieces.append((pattern[at : brace.start()], words, len(words)))
+        at = brace.end()
     count = 1
     for _, _, many in pieces:
         count *= many
@@ -148,17 +165,17 @@ def expand(pattern: str) -> list[str]:
 
 def splits_of(shards: Shards) -> list[str]:
     """The split of each shard. Where no two differ, there is only what is trained on."""
-    found = []
+    splits = []
     for file in shards.files:
         folder, _, own = f"{shards.root}/{file}".rpartition("/")
-        here = {SPLIT_NAMES[word] for word in WORD.findall(own.lower())}
-        here = here or {SPLIT_NAMES[word] for word in WORD.findall(folder.rpartition("/")[2].lower())}
-        if len(here) > 1:
+        words = {SPLIT_NAMES[word] for word in WORD.findall(own.lower())}
+        words = words or {SPLIT_NAMES[word] for word in WORD.findall(folder.rpartition("/")[2].lower())}
+        if len(words) > 1:
             raise LossprintError(
                 f"expected one of train, val and test in a tar's name, found {file} in {shards.name}: rename it"
             )
-        found.append(next(iter(here), "train"))
-    return found if len(set(found)) > 1 else ["train"] * len(found)
+        splits.append(next(iter(words), "train"))
+    return splits if len(set(splits)) > 1 else ["train"] * len(splits)
 
 
 def class_names(shards: Shards) -> list[str]:
@@ -185,14 +202,14 @@ def class_names(shards: Shards) -> list[str]:
     return []
 
 
-def _listed(found) -> list:
+def _listed(names) -> list:
     """The names in a classes.json: a list, {number: name} or {name: number}."""
-    if isinstance(found, dict):
-        pairs = [(key, name) if str(key).isdigit() else (name, key) for key, name in found.items()]
+    if isinstance(names, dict):
+        pairs = [(key, name) if str(key).isdigit() else (name, key) for key, name in names.items()]
         numbered = {int(number): name for number, name in pairs if str(number).isdigit()}
-        if sorted(numbered) != list(range(len(found))):
+        if sorted(numbered) != list(range(len(names))):
             raise ValueError("not the numbers from 0 on, each once")
-        found = [numbered[number] for number in range(len(found))]
-    if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
+        names = [numbered[number] for number in range(len(names))]
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ValueError("neither a list of names nor {number: name}")
-    return found
+    return names

@@ -18,7 +18,6 @@ import json
 import os
 import re
 import tarfile
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -26,8 +25,8 @@ from threading import Lock
 from PIL import Image
 
 from lossprint.audit.datasets.images import EXTENSIONS, read_image, read_size
-from lossprint.audit.datasets.shards import Shards, class_names, find, splits_of
-from lossprint.audit.datasets.source import Source, fingerprint, tabulate
+from lossprint.audit.datasets.readers.shards import Shards, class_names, find, splits_of
+from lossprint.audit.datasets.source import Reader, Source, fingerprint, tabulate
 from lossprint.audit.system.urls import WORKERS, is_url
 from lossprint.audit.types import LossprintError, one_line
 
@@ -66,17 +65,17 @@ def read_tars(name: str) -> Source:
     """
     shards = find(name)
     names = class_names(shards)
-    reader = _Reader(shards)
+    reader = _Members(shards)
     paths, labels, kinds, sizes, faults = [], [], [], [], {}
     lacks: dict[str, list[str]] = {"an image": [], "a label": []}
-    passed, cut, of = [], [], 0
+    passed, cut, count = [], [], 0
     for file, split in zip(shards.files, splits_of(shards)):
-        found = _contents(shards, file, with_labels=True)
-        reader.keep(file, found)
-        passed += [f"{file}/{member}" for member in found.passed]
-        cut += [file] * found.cut
-        of += len(found.samples)
-        for key, sample in found.samples.items():
+        contents = _contents(shards, file, with_labels=True)
+        reader.keep(file, contents)
+        passed += [f"{file}/{member}" for member in contents.passed]
+        cut += [file] * contents.cut
+        count += len(contents.samples)
+        for key, sample in contents.samples.items():
             if sample.image is None or sample.label is None:
                 lacks["an image" if sample.image is None else "a label"].append(f"{file}/{key}")
                 continue
@@ -94,7 +93,7 @@ def read_tars(name: str) -> Source:
             f"{len(lacks['a label']):,} without a label"
         )
     notes = [
-        f"left out, because without {what}: {len(keys):,} of {of:,} samples, such as {keys[0]}"
+        f"left out, because without {what}: {len(keys):,} of {count:,} samples, such as {keys[0]}"
         for what, keys in lacks.items()
         if keys
     ]
@@ -110,16 +109,16 @@ def read_tars(name: str) -> Source:
     )
 
 
-def open_tars(name: str) -> tuple[str, Callable[[str], Image.Image]]:
-    """The dataset's name, and how to read one image by its path: a shard is looked through when it is first asked for.
+def open_tars(name: str) -> Reader:
+    """How to read one image by its path: a shard is looked through when it is first asked for.
 
     Raises LossprintError where there are no shards.
     """
     shards = find(name)
-    return shards.name, _Reader(shards).read
+    return Reader(shards.name, _Members(shards).read)
 
 
-class _Reader:
+class _Members:
     """Images by their path. Any number of threads may read: each call opens its shard for itself."""
 
     def __init__(self, shards: Shards):
@@ -127,8 +126,8 @@ class _Reader:
         self.members: dict[str, dict[str, tuple[int, int]]] = {}
         self.lock = Lock()
 
-    def keep(self, file: str, found: _Contents) -> None:
-        images = [sample.image for sample in found.samples.values() if sample.image]
+    def keep(self, file: str, contents: _Contents) -> None:
+        images = [sample.image for sample in contents.samples.values() if sample.image]
         self.members[file] = {member: (start, size) for member, start, size in images}
 
     def read(self, path: str) -> Image.Image:
@@ -138,7 +137,7 @@ class _Reader:
         return read_size(self._bytes(path))
 
     def _bytes(self, path: str) -> io.BytesIO:
-        ends = [found.end() - 1 for found in re.finditer(r"\.tar/", path, re.IGNORECASE)]
+        ends = [match.end() - 1 for match in re.finditer(r"\.tar/", path, re.IGNORECASE)]
         file = next((path[:end] for end in ends if path[:end] in self.known), None)
         if file is None:
             raise LossprintError(f"expected SHARD.tar/MEMBER of {self.shards.name}, found {path!r}")
@@ -146,13 +145,13 @@ class _Reader:
             with self.lock:
                 if file not in self.members:
                     self.keep(file, _contents(self.shards, file, with_labels=False))
-        at = self.members[file].get(path[len(file) + 1 :])
-        if at is None:
+        span = self.members[file].get(path[len(file) + 1 :])
+        if span is None:
             raise LossprintError(f"expected an image of {self.shards.name}, found none called {path!r}")
-        held = self.shards.part(file, *at)
-        if len(held) != at[1]:  # the tar has changed, or a web server knows no ranges
-            raise LossprintError(f"expected {at[1]:,} bytes of {path!r}, found {len(held):,}")
-        return io.BytesIO(held)
+        data = self.shards.part(file, *span)
+        if len(data) != span[1]:  # the tar has changed, or a web server knows no ranges
+            raise LossprintError(f"expected {span[1]:,} bytes of {path!r}, found {len(data):,}")
+        return io.BytesIO(data)
 
 
 def _named(label: str, names: list[str], where: str, name: str) -> str:
@@ -170,7 +169,7 @@ def _named(label: str, names: list[str], where: str, name: str) -> str:
 
 def _contents(shards: Shards, file: str, with_labels: bool) -> _Contents:
     """The samples of a shard, in its order, from one pass over its headers. Labels are read on the way."""
-    found = _Contents()
+    contents = _Contents()
     where = f"{file} of {shards.name}" if shards.name != f"{shards.root}/{file}" else shards.name
     try:
         with shards.open(file) as opened:
@@ -185,12 +184,12 @@ def _contents(shards: Shards, file: str, with_labels: bool) -> _Contents:
                     before = tar.offset
                     if member.offset_data + (member.size if member.isreg() else 0) > end:
                         raise LossprintError(f"expected a whole tar, found {where} cut off within {member.name!r}")
-                    _take(found, member, opened if with_labels else None, where)
+                    _take(contents, member, opened if with_labels else None, where)
                 opened.seek(tar.offset)
                 tail = opened.read(BLOCK)
                 if tail.strip(b"\0"):
                     raise LossprintError(f"expected a tar, found {where} damaged after byte {tar.offset:,}")
-                found.cut = len(tail) < BLOCK
+                contents.cut = len(tail) < BLOCK
     except FileNotFoundError:
         raise LossprintError(f"expected a tar file, found nothing at {where}") from None
     except LossprintError:
@@ -199,23 +198,23 @@ def _contents(shards: Shards, file: str, with_labels: bool) -> _Contents:
         raise LossprintError(
             f"expected a tar that is whole and not compressed, found {where}: {one_line(error)}"
         ) from None
-    return found
+    return contents
 
 
-def _take(found: _Contents, member: tarfile.TarInfo, opened, where: str) -> None:
+def _take(contents: _Contents, member: tarfile.TarInfo, opened, where: str) -> None:
     if META.match(member.name) or member.isdir():
         return
     if not member.isreg() or member.sparse is not None:
-        found.passed.append(member.name)
+        contents.passed.append(member.name)
         return
-    named = MEMBER.fullmatch(member.name)
-    if not named:
+    match = MEMBER.fullmatch(member.name)
+    if not match:
         return
-    key, kind = named[1], named[2].lower()
+    key, kind = match[1], match[2].lower()
     known = (*CLASS_MEMBERS, "json")
     if kind not in IMAGES and (opened is None or kind not in known):
         return
-    sample = found.samples.setdefault(key, _Sample())
+    sample = contents.samples.setdefault(key, _Sample())
     if kind in IMAGES:
         if sample.image is not None:
             raise LossprintError(

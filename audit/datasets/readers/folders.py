@@ -1,4 +1,4 @@
-"""A folder of class folders, with or without train, val and test above them -> the rows of a `sources.Source`."""
+"""A folder of class folders, with or without train, val and test above them -> the rows of a `Source`."""
 
 import os
 from pathlib import Path
@@ -6,18 +6,19 @@ from pathlib import Path
 import pandas as pd
 
 from lossprint.audit.datasets.images import EXTENSIONS
-from lossprint.audit.datasets.source import MANIFESTS, SPLIT_NAMES, Source, of_files, tabulate
+from lossprint.audit.datasets.source import MANIFESTS, SPLIT_NAMES, Source, locate, of_files, tabulate
 from lossprint.audit.types import LossprintError
 
 CLUTTER = {"thumbs.db", "desktop.ini"}
 
 
-def read_folder(root: Path) -> Source:
+def read_folder(name: str | Path) -> Source:
     """A folder of class folders, with or without train, val and test above them. Sample ids: sorted relative paths.
 
     Images may lie at any depth below their class folder. Hidden files and files whose extension is not an image's are
     passed over, the latter with a note.
     """
+    root = locate(name)
     images, others = _walk(root)
     rows, notes = class_folders(root, images, others, _hint(root))
     return of_files("folder", root, root, rows, [""] * len(rows), notes)

@@ -1,35 +1,29 @@
-"""Datasets whose images are at fsspec URLs: a manifest or a folder of class folders at a URL, and a local manifest
-that names URLs.
+"""Images at fsspec URLs: a folder of class folders there, and what the manifests of images at URLs read by.
 
-Images are read one by one where they lie, and kept in the bounded cache of `image_cache` by what their store says of
+Images are read one by one where they lie, and kept in the bounded cache of `cache` by what their store says of
 their content, so that one that was changed is not shown as it was.
 """
 
-import hashlib
 import io
 import os
-import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
 from PIL import Image
 
-from lossprint.audit.datasets.cache import cache
-from lossprint.audit.datasets.folders import CLUTTER, class_folders
 from lossprint.audit.datasets.images import EXTENSIONS, read_image, read_size
-from lossprint.audit.datasets.source import Source, fingerprint, manifest_rows
+from lossprint.audit.datasets.readers.cache import cache
+from lossprint.audit.datasets.readers.folders import CLUTTER, class_folders
+from lossprint.audit.datasets.source import Reader, Source, fingerprint
 from lossprint.audit.system import urls
-from lossprint.audit.system.atomic import write_bytes
 from lossprint.audit.system.urls import WEB, WORKERS, Place
 from lossprint.audit.types import LossprintError
 
 KIND = "remote"
-TABLES = (".csv", ".parquet", ".pq")
 FEW = 16  # images of a folder: these are asked for one by one, as the folder may hold millions
 
 
@@ -80,100 +74,13 @@ class Images:
 
 
 def read_remote(name: str) -> Source:
-    """A dataset at a URL: a CSV or Parquet manifest with paths relative to it, or a folder of class folders.
+    """Class folders at a URL, as `folders.read_folder` reads those on a disk.
 
-    Raises LossprintError for paths that lead out of the manifest's folder, and where nothing can be read there.
+    Raises LossprintError where nothing can be read there, and for paths that lead out of it.
     """
-    place = Place(name)
-    if not is_table(name):
-        return _read_folder(name)
-    root = _parent(name)
-    with _here(place) as file:
-        rows, places, notes = manifest_rows(file)
-    for path, line in zip(rows["path"], places):
-        urls.relative(path, line, f"{root}/")
-    return _listed(name, root, rows, notes)
-
-
-def of_urls(manifest: Path, rows: pd.DataFrame, places: list[str], notes: list[str]) -> Source:
-    """A manifest on this machine whose paths are URLs, all of them; `places` says where each row stands."""
-    for path, line in zip(rows["path"], places):
-        if not urls.is_url(path):
-            raise LossprintError(f"expected a URL in every row of {manifest} or in none, found {path!r}{line}")
-        urls.remote(path, line)
-    return _listed(str(manifest), "", rows, notes)
-
-
-def open_remote(name: str) -> Callable[[str], Image.Image]:
-    """How one image of a dataset at a URL is read by its path. Nothing is listed.
-
-    The image's store is asked whether it was changed, one small request each; the function raises LossprintError for a
-    path that leads elsewhere and FileNotFoundError where there is no such image.
-    """
-    return Images(_parent(name) if is_table(name) else name.rstrip("/")).image
-
-
-def read_url(path: str) -> Image.Image:
-    """One image of a local manifest that names URLs."""
-    return Images("").image(path)
-
-
-def images_of(dataset: dict) -> Images:
-    """The images of the `dataset` of a run.json whose kind is KIND."""
-    root = dataset.get("root") or ""
-    return Images(root if urls.is_url(root) else "")
-
-
-def manifest_of(name: str) -> Path:
-    """A copy of a manifest at a URL, as it is now, in a temporary folder of this machine's user."""
-    folder = urls.home("LOSSPRINT_CACHE", "XDG_CACHE_HOME", ".cache") / "manifests"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path = folder / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}-{_file_name(name)}"
-    write_bytes(path, _read_manifest(Place(name)))
-    return path
-
-
-# ------------------------------------------------------------------------------------------------ what is there
-
-
-def is_table(name: str) -> bool:
-    """Whether a URL or path names a manifest, by its ending."""
-    return PurePosixPath(_file_name(name)).suffix.lower() in TABLES
-
-
-def _file_name(name: str) -> str:
-    name = name.partition("://")[2].partition("?")[0] if urls.is_url(name) else name
-    return name.rstrip("/").rpartition("/")[2]
-
-
-def _parent(name: str) -> str:
-    return name.partition("?")[0].rpartition("/")[0]
-
-
-def _read_manifest(place: Place) -> bytes:
-    about = place.info(first=True)
-    if about is None:
-        raise LossprintError(f"expected a manifest or class folders, found nothing at {place.url}")
-    return place.read() if about.get("size") != 0 else b""
-
-
-@contextmanager
-def _here(place: Place) -> Iterator[Path]:
-    """The file at a URL as a file on this machine; messages about that name the URL."""
-    data = _read_manifest(place)
-    with tempfile.TemporaryDirectory(prefix="lossprint-") as folder:
-        file = Path(folder) / _file_name(place.url)
-        file.write_bytes(data)
-        try:
-            yield file
-        except LossprintError as error:
-            raise LossprintError(str(error).replace(str(file), place.url)) from None
-
-
-def _read_folder(name: str) -> Source:
-    """Class folders at a URL, as `folders.read_folder` reads those on a disk."""
+    Place(name)
     root = name.rstrip("/")
-    suffix = PurePosixPath(_file_name(name)).suffix.lower()
+    suffix = PurePosixPath(file_name(name)).suffix.lower()
     if suffix in (".json", ".jsonl"):
         raise LossprintError(f"expected a CSV or Parquet manifest or a folder of class folders, found {name}")
     try:
@@ -181,7 +88,7 @@ def _read_folder(name: str) -> Source:
         files, base = Place(root).call(lambda fs, path: (fs.find(path, detail=True), path))
     except FileNotFoundError:
         files, base = {}, ""
-    below = {name.removeprefix(base).lstrip("/"): about for name, about in files.items()}
+    below = {path.removeprefix(base).lstrip("/"): about for path, about in files.items()}
     names = sorted(path for path in below if path and not any(part.startswith(".") for part in path.split("/")))
     names = [path for path in names if path.rpartition("/")[2].lower() not in CLUTTER]
     images = [path for path in names if os.path.splitext(path)[1].lower() in EXTENSIONS]
@@ -193,15 +100,39 @@ def _read_folder(name: str) -> Source:
     return _source(name, root, rows, notes, [below[path] for path in rows["path"]])
 
 
-def _listed(name: str, root: str, rows: pd.DataFrame, notes: list[str]) -> Source:
-    """The source of rows whose images are to be looked for."""
+def open_remote(name: str) -> Reader:
+    """How one image of class folders at a URL is read by its path. Nothing is listed.
+
+    The image's store is asked whether it was changed, one small request each; the function raises LossprintError for a
+    path that leads elsewhere and FileNotFoundError where there is no such image.
+    """
+    return Reader(name, Images(name.rstrip("/")).image)
+
+
+def listed(name: str, root: str, rows: pd.DataFrame, notes: list[str]) -> Source:
+    """The source of rows whose images are looked for: below the URL `root`, or, where that is "", at their paths."""
     return _source(name, root, rows, notes, _stat(Images(root), rows["path"].tolist()))
 
 
-def _source(name: str, root: str, rows: pd.DataFrame, notes: list[str], found: list[dict | str]) -> Source:
+def images_of(dataset: dict) -> Images:
+    """The images of the `dataset` of a run.json whose kind is KIND."""
+    root = dataset.get("root") or ""
+    return Images(root if urls.is_url(root) else "")
+
+
+def file_name(name: str) -> str:
+    """The last part of a URL or path, without a query."""
+    name = name.partition("://")[2].partition("?")[0] if urls.is_url(name) else name
+    return name.rstrip("/").rpartition("/")[2]
+
+
+# ------------------------------------------------------------------------------------------------ what is there
+
+
+def _source(name: str, root: str, rows: pd.DataFrame, notes: list[str], infos: list[dict | str]) -> Source:
     """`found` says of each row what its store knows of the image, or why there is none."""
     faults, versions, contents = {}, {}, []
-    for row, (path, about) in enumerate(zip(rows["path"], found)):
+    for row, (path, about) in enumerate(zip(rows["path"], infos)):
         if isinstance(about, str):
             faults[row] = about
             contents.append(-1)
@@ -215,7 +146,7 @@ def _source(name: str, root: str, rows: pd.DataFrame, notes: list[str], found: l
         web = urls.protocol_of(root or path) in WEB
         contents.append(about.get("size") if web else versions[path])
     images = Images(root, versions)
-    kept, total = cache(), sum(about.get("size") or 0 for about in found if isinstance(about, dict))
+    kept, total = cache(), sum(about.get("size") or 0 for about in infos if isinstance(about, dict))
     if kept is not None and total > kept.limit:
         notes = [
             *notes,
@@ -235,24 +166,24 @@ def _stat(images: Images, paths: list[str]) -> list[dict | str]:
     places = [images.place(path) for path in paths]
     for row, place in enumerate(places):
         folders[place.url.rpartition("/")[0]].append(row)
-    found: list[dict | str] = ["no such file"] * len(paths)
+    infos: list[dict | str] = ["no such file"] * len(paths)
 
-    def one(row: int, first: bool = False) -> None:
-        found[row] = _told(lambda: places[row].info(first) or "no such file")
+    def ask_one(row: int, first: bool = False) -> None:
+        infos[row] = _or_reason(lambda: places[row].info(first) or "no such file")
 
-    def whole(folder: str) -> None:
-        there = _told(lambda: _names(Place(folder)))
+    def ask_folder(folder: str) -> None:
+        listing = _or_reason(lambda: _names(Place(folder)))
         for row in folders[folder]:
             name = places[row].url.rpartition("/")[2]
-            found[row] = there if isinstance(there, str) else there.get(name, "no such file")
+            infos[row] = listing if isinstance(listing, str) else listing.get(name, "no such file")
 
     listed = [name for name, rows in folders.items() if len(rows) >= FEW and urls.protocol_of(name) not in WEB]
     single = [row for name, rows in folders.items() if name not in set(listed) for row in rows]
-    one(0, first=True)  # alone: a server that does not answer is said once, and soon
+    ask_one(0, first=True)  # alone: a server that does not answer is said once, and soon
     with ThreadPoolExecutor(WORKERS) as pool:
-        list(pool.map(one, single))
-        list(pool.map(whole, listed))
-    return found
+        list(pool.map(ask_one, single))
+        list(pool.map(ask_folder, listed))
+    return infos
 
 
 def _names(folder: Place) -> dict[str, dict]:
@@ -264,7 +195,7 @@ def _names(folder: Place) -> dict[str, dict]:
     return {about["name"].rstrip("/").rpartition("/")[2]: about for about in listing}
 
 
-def _told(ask: Callable):
+def _or_reason(ask: Callable):
     """What `ask` returns, or why an image cannot be had; what concerns all images is raised."""
     try:
         return ask()

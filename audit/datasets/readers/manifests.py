@@ -1,0 +1,329 @@
+"""Manifests, CSV or Parquet files with a row an image, here or at a URL: the checks of their rows, and the readers.
+
+The paths of a manifest's images are files relative to it, or, all of them, URLs.
+"""
+
+import csv
+import hashlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+import pandas as pd
+
+from lossprint.audit.datasets.readers.remote import Images, file_name, listed
+from lossprint.audit.datasets.source import (
+    COLUMNS,
+    Reader,
+    Source,
+    locate,
+    of_files,
+    read_file_inside,
+    split_of,
+    tabulate,
+)
+from lossprint.audit.system import urls
+from lossprint.audit.system.atomic import write_bytes
+from lossprint.audit.system.csvfile import unguard
+from lossprint.audit.system.memory import free_memory
+from lossprint.audit.system.urls import Place
+from lossprint.audit.types import LossprintError, one_line
+
+DECODED = "segments.json"  # beside the manifest of frames that were decoded from videos
+TABLES = (".csv", ".parquet", ".pq")
+ROW_BYTES = 150  # of a manifest's row as texts in memory, at least
+
+
+def read_manifest(name: str | Path) -> Source:
+    """A CSV or Parquet manifest: path, label, perhaps split, sequence, frame; paths are relative to it, or URLs."""
+    path = locate(name)
+    rows, places, notes = manifest_rows(path)
+    if not rows["path"].str.contains("://", regex=False).any():
+        return of_files("manifest", path, path.parent, rows, places, notes)
+    for url, line in zip(rows["path"], places):
+        if not urls.is_url(url):
+            raise LossprintError(f"expected a URL in every row of {path} or in none, found {url!r}{line}")
+        urls.remote(url, line)
+    return listed(str(path), "", rows, notes)
+
+
+def open_manifest(name: str) -> Reader:
+    """How one image of a manifest is read by its path, which may be a URL."""
+    path = locate(name)
+    at_url, here = Images("").image, partial(read_file_inside, path.parent)
+    return Reader(str(path), lambda image: (at_url if "://" in image else here)(image))
+
+
+def read_remote_manifest(name: str) -> Source:
+    """A manifest at a URL, with paths relative to it.
+
+    Raises LossprintError for paths that lead out of the manifest's folder, and where nothing can be read there.
+    """
+    place, root = Place(name), _parent(name)
+    with _downloaded(place) as file:
+        rows, places, notes = manifest_rows(file)
+    for path, line in zip(rows["path"], places):
+        urls.relative(path, line, f"{root}/")
+    return listed(name, root, rows, notes)
+
+
+def open_remote_manifest(name: str) -> Reader:
+    """How one image of a manifest at a URL is read by its path, as `remote.open_remote` does."""
+    return Reader(name, Images(_parent(name)).image)
+
+
+def is_table(name: str) -> bool:
+    """Whether a URL or path names a manifest, by its ending."""
+    return PurePosixPath(file_name(name)).suffix.lower() in TABLES
+
+
+def manifest_of(name: str) -> Path:
+    """A copy of a manifest at a URL, as it is now, in a temporary folder of this machine's user."""
+    folder = urls.home("LOSSPRINT_CACHE", "XDG_CACHE_HOME", ".cache") / "manifests"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = folder / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}-{file_name(name)}"
+    write_bytes(path, _content(Place(name)))
+    return path
+
+
+def _parent(name: str) -> str:
+    return name.partition("?")[0].rpartition("/")[0]
+
+
+def _content(place: Place) -> bytes:
+    about = place.info(first=True)
+    if about is None:
+        raise LossprintError(f"expected a manifest or class folders, found nothing at {place.url}")
+    return place.read() if about.get("size") != 0 else b""
+
+
+@contextmanager
+def _downloaded(place: Place) -> Iterator[Path]:
+    """The file at a URL as a file on this machine; messages about that name the URL."""
+    data = _content(place)
+    with tempfile.TemporaryDirectory(prefix="lossprint-") as folder:
+        file = Path(folder) / file_name(place.url)
+        file.write_bytes(data)
+        try:
+            yield file
+        except LossprintError as error:
+            raise LossprintError(str(error).replace(str(file), place.url)) from None
+
+
+# ------------------------------------------------------------------------------------------------ rows
+
+
+def manifest_rows(path: Path) -> tuple[pd.DataFrame, list[str], list[str]]:
+    """The rows of a manifest, where each stands in words, for messages, and the notes.
+
+    Sample ids are row positions. Labels are text, whatever they look like. A missing split column means train. Frames
+    of a sequence are ordered by their numbers; see `_check_sequences` for what is refused and what is noted.
+    """
+    columns, lines = _csv_columns(path) if path.suffix.lower() == ".csv" else _parquet_columns(path)
+    if not lines:
+        raise LossprintError(f"expected images in the manifest {path}, found no rows")
+    for name in ("path", "label"):
+        empty = next((line for line, cell in zip(lines, columns[name]) if not cell.strip()), None)
+        if empty:
+            raise LossprintError(f"expected a {name} in every row of {path}, found an empty cell in {empty}")
+    seen: dict[str, str] = {}
+    for line, cell in zip(lines, columns["path"]):
+        first = seen.setdefault(os.path.normpath(cell), line)
+        if first != line:
+            raise LossprintError(f"expected each path once in {path}, found {cell!r} in {first} and in {line}")
+    splits = ["train"] * len(lines)
+    if "split" in columns:
+        splits = [split_of(cell, line, path) for cell, line in zip(columns["split"], lines)]
+    sequences = [cell or None for cell in columns["sequence"]] if "sequence" in columns else None
+    frames = [_frame(cell, line, path) for cell, line in zip(columns["frame"], lines)] if "frame" in columns else None
+    notes = []
+    if sequences and any(sequences):
+        notes = _check_sequences(path, lines, splits, sequences, frames or [None] * len(lines))
+    notes += _decoding_notes(path.parent)
+    rows = tabulate(columns["path"], columns["label"], splits, sequences, frames)
+    return rows, [f", in {line} of {path.name}" for line in lines], notes
+
+
+def _decoding_notes(folder: Path) -> list[str]:
+    """What `video` noted when it decoded the frames of a manifest in this folder; nothing where it did not."""
+    try:
+        about = json.loads((folder / DECODED).read_text(encoding="utf-8"))
+        return [str(note) for note in about["notes"]] if "lossprint" in about else []
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def _check_sequences(path: Path, lines: list[str], splits: list[str], sequences: list, frames: list) -> list[str]:
+    """Notes on the frames of sequences. Raises LossprintError where one is in two splits or has a frame twice.
+
+    Neighbouring frames are nearly the same image: a sequence in two splits would be validated on what was trained on.
+    """
+    table = pd.DataFrame({"sequence": sequences, "frame": frames, "split": splits, "line": lines})
+    table = table[table["sequence"].notna()]
+    first = table.drop_duplicates("sequence").set_index("sequence")
+    other = table[table["split"].to_numpy() != first["split"].reindex(table["sequence"]).to_numpy()]
+    if len(other):
+        name, split, line = other.iloc[0][["sequence", "split", "line"]]
+        raise LossprintError(
+            f"expected each sequence in one split, found {name!r} in {first.at[name, 'split']} "
+            f"({first.at[name, 'line']}) and in {split} ({line}) of {path}"
+        )
+    numbered = table[table["frame"].notna()].astype({"frame": "int64"})
+    again = numbered[numbered.duplicated(["sequence", "frame"])]
+    if len(again):
+        name, frame, line = again.iloc[0][["sequence", "frame", "line"]]
+        same = numbered[(numbered["sequence"] == name) & (numbered["frame"] == frame)]
+        raise LossprintError(
+            f"expected each frame of a sequence once, found frame {frame} of {name!r} in {same['line'].iloc[0]} and in "
+            f"{line} of {path}"
+        )
+    notes = []
+    if len(numbered) < len(table):
+        at = table[table["frame"].isna()].iloc[0]
+        notes.append(
+            f"{len(table) - len(numbered):,} frames of sequences without a number, such as in {at['line']} "
+            f"({at['sequence']!r}): they have no place in time"
+        )
+    steps = numbered.groupby("sequence", sort=False)["frame"].diff()
+    back = numbered[(steps < 0).to_numpy()]
+    if len(back):
+        name, frame, line = back.iloc[0][["sequence", "frame", "line"]]
+        notes.append(
+            f"rows that are not in the order of their frames, such as frame {frame} of {name!r} in {line}: the numbers "
+            "count, not the rows"
+        )
+    return [*notes, *_gaps(numbered)]
+
+
+def _gaps(numbered: pd.DataFrame) -> list[str]:
+    """A note on missing frames: steps longer than the sequence's usual one, its median."""
+    ordered = numbered.sort_values(["sequence", "frame"], kind="stable")
+    steps = ordered.groupby("sequence")["frame"].diff()
+    usual = steps.groupby(ordered["sequence"]).transform("median")
+    gaps = ordered[(steps > usual).to_numpy()]
+    if gaps.empty:
+        return []
+    name, frame = gaps.iloc[0][["sequence", "frame"]]
+    before = frame - int(steps[gaps.index[0]])
+    return [
+        f"{len(gaps):,} gaps between frames, such as from {before} to {frame} of {name!r} (every "
+        f"{usual[gaps.index[0]]:g} is usual there)"
+    ]
+
+
+def _csv_columns(path: Path) -> tuple[dict[str, list[str]], list[str]]:
+    """The known columns of a CSV file as text, and what to call each row in a message."""
+    header, rows, lines = csv_rows(path)
+    places = _known(header, path)
+    return {name: [unguard(row[at]) for row in rows] for name, at in places.items()}, lines
+
+
+def csv_rows(path: Path) -> tuple[list[str], list[list[str]], list[str]]:
+    """The column names of a CSV file, the cells of its rows as they stand, and what to call each row in a message.
+
+    Raises LossprintError where it is no CSV file in UTF-8, is empty, or a row has another number of cells.
+    """
+    rows, lines = [], []
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            for row in reader:
+                if row:
+                    rows.append(row)
+                    lines.append(f"line {reader.line_num}")
+    except UnicodeDecodeError as error:
+        byte = error.object[error.start]
+        raise LossprintError(f"expected UTF-8 text in {path}, found the byte 0x{byte:02x}") from None
+    except csv.Error as error:
+        raise LossprintError(f"expected a CSV file, found in line {reader.line_num} of {path}: {error}") from None
+    except OSError as error:
+        raise LossprintError(f"expected a readable manifest, found {str(error.strerror).lower()} at {path}") from None
+    if not rows:
+        raise LossprintError(f"expected a manifest with the columns path and label, found an empty file at {path}")
+    header = [name.strip() for name in rows[0]]
+    for row, line in zip(rows[1:], lines[1:]):
+        if len(row) != len(header):
+            raise LossprintError(f"expected {len(header)} cells in {line} of {path}, found {len(row)}")
+    return header, rows[1:], lines[1:]
+
+
+def _parquet_columns(path: Path) -> tuple[dict[str, list[str]], list[str]]:
+    """The known columns of a Parquet file as text, and what to call each row in a message."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    try:
+        file = pq.ParquetFile(path)
+        places = _known(file.schema_arrow.names, path)
+        _refuse_bomb(file.metadata.num_rows, path)
+        table = file.read(columns=list(places))
+        columns = {}
+        for name in places:
+            column = table[name]
+            if pa.types.is_floating(column.type):  # pandas keeps missing whole numbers as NaN
+                column = pc.if_else(pc.is_nan(column), None, column)
+            columns[name] = [cell or "" for cell in column.cast(pa.string()).to_pylist()]
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        detail = one_line(error)
+        raise LossprintError(f"expected a readable Parquet file, found at {path}: {detail}") from None
+    return columns, [f"row {number}" for number in range(1, table.num_rows + 1)]
+
+
+def _refuse_bomb(rows: int, path: Path) -> None:
+    """A small Parquet file may repeat a row billions of times."""
+    free = free_memory()
+    if rows * ROW_BYTES > free // 2:
+        raise LossprintError(
+            f"expected rows that fit into half of the free memory, {free / 1e9:.1f} GB, found {rows:,} in {path}"
+        )
+
+
+def lists_segments(name: str | Path) -> bool:
+    """Whether a DATASET is a CSV of segments, by its header. False for what cannot be read: others say why."""
+    path = Path(os.path.expanduser(name))
+    if path.suffix.lower() != ".csv" or not os.path.isfile(path):
+        return False
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            first = next((line for line in file if line.strip()), "")
+    except (OSError, UnicodeDecodeError):
+        return False
+    return _of_segments([name.strip().strip('"').strip() for name in first.split(",")])
+
+
+def _of_segments(header: list[str]) -> bool:
+    """Whether a CSV with these columns lists segments of videos, as `video.segments` reads them, and not images."""
+    return "path" not in header and "sequence" in header and ("start" in header or "start_frame" in header)
+
+
+def _known(header: list[str], path: Path) -> dict[str, int]:
+    """Where the known columns are. Raises LossprintError where path or label is missing or a name comes twice."""
+    if _of_segments(header):
+        raise LossprintError(
+            f"expected a manifest of images, found segments of videos at {path}: `lossprint audit` decodes them, and "
+            "RUN/frames/labels.csv is then a manifest of their frames"
+        )
+    for name in ("path", "label"):
+        if name not in header:
+            raise LossprintError(
+                f"expected a column {name!r} in {path}, found the columns {', '.join(map(repr, header))[:300]}"
+            )
+    for name in COLUMNS:
+        if header.count(name) > 1:
+            raise LossprintError(f"expected one column {name!r} in {path}, found {header.count(name)}")
+    return {name: header.index(name) for name in COLUMNS if name in header}
+
+
+def _frame(cell: str, line: str, path: Path) -> int | None:
+    if not cell.strip():
+        return None
+    # pandas writes whole numbers as 3.0 in a column in which some are missing.
+    if not re.fullmatch(r"[+-]?[0-9]{1,18}(\.0*)?", cell.strip()):
+        raise LossprintError(f"expected a whole number as frame, found {cell!r} in {line} of {path}")
+    return int(cell.strip().split(".")[0])

@@ -1,0 +1,179 @@
+"""A recorded run becomes scores.parquet and pairs.parquet (`score_run`).
+
+Needs neither the images nor the network: all that they give lies in the run folder.
+"""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from tqdm import tqdm
+
+from lossprint.audit.findings import engines, planning, sharding
+from lossprint.audit.findings.sharding import Job, Shard
+from lossprint.audit.findings.task_scores import mend_scores
+from lossprint.audit.runs import checksums
+from lossprint.audit.runs.ranges import rows_writer
+from lossprint.audit.runs.run import Run
+from lossprint.audit.runs.tables import LOOKUP_ROWS
+from lossprint.audit.video import frames
+from lossprint.scoring import labels as label_scores
+from lossprint.scoring import outliers, ranks
+from lossprint.scoring.labels import SUSPECT
+
+SCORED = (  # columns of scores.parquet that are numbers, or triage; the suggested label comes after `outlier`
+    *("cld", "ltc", "csl", "aum", "curvature", "trace", "gradient_norm", "label_error", "outlier"),
+    *("suggested_probability", "triage", "rank_confidence", "forgetting", "el2n", "p_mean", "p_std"),
+)
+FEW = 10  # validation samples a class under which CLD is called noisy
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What comes from all samples at once, not from a shard: outlier severity (N,) and confidence of the rank (N,)."""
+
+    outlier: np.ndarray
+    confidence: np.ndarray
+
+
+def score_run(run: Run, engine=None, memory: float | None = None, quiet: bool = True) -> Run:
+    """Compute every score of every training sample and its partners among the validation samples, and store them.
+
+    Goes by shards of the samples, see `sharding`, as many as `memory` asks for: bytes that a process may take, by
+    default half of what is free, shared among the workers of `engine` (see `engines`; by default this process). The
+    number of shards and the engine change nothing but time and memory. Unless `quiet`, says how much it will take where
+    that is more than one shard, and how far it is. What is there is replaced once everything has been worked out.
+    """
+    engine = engine or engines.Local()
+    checksums.refuse_damaged(run.path, run.stages)
+    checksums.sweep(run.path)
+    with run.scratch() as scratch:
+        basis = planning.prepare(run, scratch)
+        job = basis.job
+        shards, needed = planning.cut(basis, memory or engine.memory(), engine.workers)
+        quiet |= len(shards) == 1
+        if not quiet:
+            print(_plan(basis, shards, needed, engine.workers), file=sys.stderr, flush=True)
+        outlier = _outlier_severity(run, basis.ids)
+        total = len(shards) * (2 if job.limited else 1)
+        with tqdm(total=total, unit="shard", desc="score", disable=quiet, mininterval=1) as bar:
+            measured = list(_each(engine.map(sharding.measure, shards, job), bar))
+            confusions = sum((part.confusions for part in measured[1:]), measured[0].confusions)
+            confidence = _confidence(job, shards, label_scores.excess(confusions, basis.seen))
+            if job.limited:
+                list(_each(engine.map(sharding.pair_suspicious, shards, job), bar))
+        run = run.reopen("score")  # all that may be damaged is read: what cannot be scored anew stays as it is
+        _write_scores(run, job, shards, Beside(outlier, confidence))
+        _write_pairs(run, job, shards)
+    if run.task != "classes":
+        mend_scores(run)
+    reasons = vars(measured[0].undefined)
+    undefined = {name: sum(getattr(part.undefined, name) for part in measured) for name in reasons}
+    counts = np.bincount(basis.val.labels, minlength=job.classes)
+    return run.finish(
+        "score",
+        undefined_cld={name: count for name, count in undefined.items() if count},
+        few_validation={
+            run.classes[c]: int(counts[c]) for c in np.flatnonzero(counts < FEW) if run.task != "multi-label"
+        },
+        **planning.facts(job),
+    )
+
+
+def _plan(basis: planning.Basis, shards: list[Shard], needed: float, workers: int) -> str:
+    size = f"{len(basis.ids):,} samples x {len(basis.val.checkpoints)} checkpoints"
+    each = f" each of {workers} workers" if workers > 1 else ""
+    return f"lossprint: scoring {size} in {len(shards):,} shards, about {needed / 1e9:.1f} GB{each}"
+
+
+def _each(results: Iterator, bar: tqdm) -> Iterator:
+    for result in results:
+        bar.update()
+        yield result
+
+
+def _confidence(job: Job, shards: list[Shard], excess: np.ndarray) -> np.ndarray:
+    """The confidence of the ranks (N,); leaves the severity of each shard in the scratch folder.
+
+    excess (C, C): of the confusions of all shards. Holds some numbers a sample of all shards, but no trajectories.
+    """
+    shifts, unranked, flagged = [], [], 0
+    for shard in shards:
+        arrays = sharding.load(job.place(shard, "scores"), ("labels", "unranked", *sharding.ERRORS))
+        errors = label_scores.with_prior(sharding.errors_from(arrays), arrays["labels"], excess)
+        sharding.save(job.place(shard, "severity"), severity=errors.severity)
+        flagged += int((errors.severity > SUSPECT).sum())
+        shifts.append(errors.margin - arrays["margin"])
+        unranked.append(arrays["unranked"])
+    rows = sharding.draw_means(job, shards)
+    return ranks.shares(rows, np.concatenate(shifts), np.concatenate(unranked), flagged)
+
+
+# ---------------------------------------------------------------------------------------------- tables
+
+
+def _write_scores(run: Run, job: Job, shards: list[Shard], beside: Beside) -> None:
+    """The tables of scores and frames, from what the shards have left, in the memory of one shard."""
+    names = np.array([*run.classes, None], object)  # -1, no suggestion, takes the last
+    over_time = _over_time(run)
+    with rows_writer(run.scores_path) as append:
+        for shard in shards:
+            texts = run.texts("train", (shard.first, shard.last))
+            for start in range(0, max(shard.count, 1), LOOKUP_ROWS):
+                part = slice(start, start + LOOKUP_ROWS)
+                arrays = sharding.load(job.place(shard, "scores"), part=part)
+                arrays |= sharding.load(job.place(shard, "severity"), part=part)
+                errors = sharding.errors_from(arrays)
+                columns = {name: texts[name].slice(start, LOOKUP_ROWS).to_pandas() for name in ("path", "label")}
+                frame = pd.DataFrame({"sample": arrays["sample"], **columns})
+                arrays |= {
+                    "label_error": errors.severity,
+                    "outlier": beside.outlier[shard.start :][: shard.count][part],
+                    "suggested_probability": np.where(errors.suggested >= 0, errors.probability, np.nan),
+                    "triage": pd.array(label_scores.triage(errors), dtype="string"),
+                    "rank_confidence": beside.confidence[shard.start :][: shard.count][part],
+                }
+                for name in SCORED:
+                    frame[name] = arrays[name]
+                    if name == "outlier":
+                        frame["suggested_label"] = pd.array(names[errors.suggested], dtype="string")
+                if over_time is not None:
+                    frame = frame.join(over_time, on="sample")
+                append(pa.Table.from_pandas(frame, preserve_index=False))
+
+
+def _write_pairs(run: Run, job: Job, shards: list[Shard]) -> None:
+    with rows_writer(run.pairs_path) as append:
+        for shard in shards:
+            with pq.ParquetFile(job.place(shard, "pairs")) as file:
+                append(file.schema_arrow.empty_table())
+                for group in range(file.num_row_groups):
+                    append(file.read_row_group(group))
+
+
+def _over_time(run: Run) -> pd.DataFrame | None:
+    """Write the tables of frames and spans, if videos were looked at over time; return their columns of the scores."""
+    seen = run.timeline()
+    if seen is None:
+        return None
+    table, spans = frames.tables(run, seen)
+    run.write_frames(table, spans)
+    return table.set_index("sample")[["sequence_label", "sequence_order"]]
+
+
+def _outlier_severity(run: Run, samples: np.ndarray) -> np.ndarray:
+    """Severity (N,) for the training samples, NaN where the run has no embedding."""
+    severity = np.full(len(samples), np.nan)
+    embeddings = run.embeddings()
+    if embeddings is None:
+        return severity
+    ids, vectors = embeddings
+    at = np.minimum(np.searchsorted(ids, samples), len(ids) - 1)
+    known = ids[at] == samples
+    neighbours = outliers.neighbour_count(int(known.sum()), len(run.classes))
+    severity[known] = outliers.outlier_severity(outliers.neighbour_distance(vectors[at[known]], neighbours))
+    return severity

