@@ -5,6 +5,7 @@ the same bytes, and its date is that of the last decision, or of the run where t
 templates beside this file, which escape whatever they are given.
 """
 
+from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -96,6 +97,7 @@ def refuse(run: Run, out: Path) -> None:
         raise LossprintError(f"expected a file outside the dataset's folder ({root}), found {out}")
 
 
+@cache
 def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
