@@ -16,6 +16,7 @@ from lossprint.app.questions import asking
 from lossprint.app.shared import detail, story
 from lossprint.app.views.classes import health
 from lossprint.app.views.overview import suggest
+from lossprint.audit.cli import app as cli_app
 from lossprint.audit.cli import main as cli
 from lossprint.audit.report import svg
 from lossprint.audit.report import write as report
@@ -257,7 +258,7 @@ def test_the_demo_takes_its_place_and_kind(tmp_path, monkeypatch, capsys):
     asked = []
     for name in ("audit_demo", "audit_video_demo"):
         monkeypatch.setattr(workflow, name, lambda out, name=name: asked.append((name, str(out))))
-    monkeypatch.setattr(cli, "_summary", lambda run: "")
+    monkeypatch.setattr(cli_app, "summary", lambda run: "")
     for arguments in ([], ["--video"], ["--video", "--out", "x"], ["--out", "y"]):
         assert cli.main(["demo", "--no-app", *arguments]) == 0
     assert asked == [
