@@ -7,6 +7,8 @@ shared by all sessions: nothing that comes out of here is changed in place, filt
 import base64
 import io
 import itertools
+import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,11 +25,14 @@ from lossprint.audit.coresets import coreset as coresets
 from lossprint.audit.datasets import turns
 from lossprint.audit.datasets.media import Media, media_of
 from lossprint.audit.export.applied import applied
-from lossprint.audit.runs import run as store
+from lossprint.audit.runs import open as opening
+from lossprint.audit.runs.open import open_run
+from lossprint.audit.runs.run import Run
 from lossprint.audit.types import LossprintError, Trajectory
 from lossprint.scoring.coresets.methods import METHODS
 from lossprint.scoring.sequences import bounds_of
 
+RUNS = "LOSSPRINT_RUNS"
 TINY = 96
 REPEATED = ("label", "split", "sequence", "suggested_label", "triage")
 THUMB = 192
@@ -46,7 +51,7 @@ class Listed:
 class Loaded:
     """The tables of a whole run. `samples` and `scores` are indexed by sample; `stamp` is when run.json was written."""
 
-    run: store.Run
+    run: Run
     stamp: int
     samples: pd.DataFrame
     scores: pd.DataFrame
@@ -121,13 +126,18 @@ class Bands:
 # ---------------------------------------------------------------------------------------------- runs
 
 
+def runs_path() -> str | None:
+    """Where the runs are: the environment, or what follows `--` on the command line."""
+    return os.environ.get(RUNS) or (sys.argv[1] if len(sys.argv) > 1 else None)
+
+
 def list_runs(path: str) -> list[Listed]:
     """The runs at a path, newest first, the ones that cannot be opened with the reason."""
     listed = []
-    for folder in store.list_runs(path):
+    for folder in opening.list_runs(path):
         problem = None
         try:
-            store.open_run(folder)
+            open_run(folder)
         except LossprintError as error:
             problem = str(error)
         listed.append(Listed(folder, folder.name, problem))
@@ -145,7 +155,7 @@ def load(path: Path) -> Loaded:
 
 @st.cache_resource(max_entries=4, show_spinner="Opening the run …")
 def _load(path: str, stamp: int) -> Loaded:
-    run = store.open_run(path)
+    run = open_run(path)
     samples = _by_sample(_lean(run.samples(), REPEATED))
     scores = run.scores()
     scores = _by_sample(_lean(scores.drop(columns="path", errors="ignore"), REPEATED))
@@ -177,7 +187,7 @@ def videos(loaded: Loaded) -> Videos | None:
 
 @st.cache_resource(max_entries=4, show_spinner=False)
 def _videos(path: str, stamp: int) -> Videos | None:
-    run = store.open_run(path)
+    run = open_run(path)
     frames = run.frames()
     if frames is None:
         return None
@@ -234,7 +244,7 @@ def trajectory(loaded: Loaded, split: str) -> Trajectory | None:
 
 @st.cache_resource(max_entries=6, show_spinner="Reading the loss trajectories …")
 def _trajectory(path: str, stamp: int, split: str) -> Trajectory:
-    return store.open_run(path).trajectory(split, losses_only=split == "train")
+    return open_run(path).trajectory(split, losses_only=split == "train")
 
 
 def losses(loaded: Loaded, sample: int) -> pd.Series | None:
@@ -285,7 +295,7 @@ def learning(loaded: Loaded) -> pd.DataFrame:
 @st.cache_resource(max_entries=4, show_spinner=False)
 def _learning(path: str, stamp: int) -> pd.DataFrame:
     rows = []
-    run = store.open_run(path)
+    run = open_run(path)
     index = {label: i for i, label in enumerate(run.classes)}
     samples = _load(path, stamp).samples
     for split in ("train", "val"):
@@ -311,7 +321,7 @@ def partners(loaded: Loaded, sample: int) -> pd.DataFrame:
 
 @lru_cache(2000)
 def _partners(path: str, stamp: int, sample: int) -> pd.DataFrame:
-    return store.open_run(path).pairs(sample).sort_values(["scope", "side", "rank"])
+    return open_run(path).pairs(sample).sort_values(["scope", "side", "rank"])
 
 
 # ---------------------------------------------------------------------------------------------- images
@@ -321,7 +331,7 @@ def _partners(path: str, stamp: int, sample: int) -> pd.DataFrame:
 def _reader(path: str, stamp: int) -> Callable[[str], Image.Image | str]:
     from lossprint.audit.datasets.dataset import sample_reader
 
-    return sample_reader(store.open_run(path).manifest["dataset"])
+    return sample_reader(open_run(path).manifest["dataset"])
 
 
 def image(loaded: Loaded, sample: int) -> Image.Image | str | None:
@@ -432,7 +442,7 @@ def _decided(loaded: Loaded) -> tuple:
 def _reviews(path: str, url: str):
     from lossprint.audit.review.reviews import open_reviews
 
-    return open_reviews(store.open_run(path))
+    return open_reviews(open_run(path))
 
 
 def reviews(loaded: Loaded):

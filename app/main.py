@@ -1,7 +1,5 @@
 """The entrypoint of the app: page config, run picker, navigation, and the line seen when something goes wrong."""
 
-import os
-import sys
 from functools import partial
 from importlib import import_module, resources
 
@@ -11,10 +9,9 @@ import streamlit as st
 
 from lossprint.app import data, signin
 from lossprint.app.access import roles
-from lossprint.app.shared import decide, detail, guard, identity, parts
-from lossprint.audit.types import LossprintError
+from lossprint.app.shared import decide, drawer, guard, identity, parts
+from lossprint.audit.types import KIND_WORDS, LossprintError
 
-RUNS = "LOSSPRINT_RUNS"
 NO_RUN = "_no_run"  # a run that a link asked for and that is not there
 # Streamlit writes white on the primary colour. One that can be read on a dark page is too light for that.
 DARK_BUTTONS = (
@@ -28,10 +25,10 @@ LOADED = (
 # name (its URL), title, icon, section, what the tooltip says
 PAGES = (
     ("overview", "Overview", "space_dashboard", "", "What is in the dataset and what to look at first."),
-    ("labels", "Mislabeled", "label_off", "Findings", "Samples whose given label the model kept doubting."),
+    ("labels", KIND_WORDS["label_error"][0], "label_off", "Findings", "Given labels that the model kept doubting."),
     ("duplicates", "Duplicates", "content_copy", "Findings", "The same or almost the same sample more than once."),
-    ("outliers", "Outliers", "scatter_plot", "Findings", "Samples unlike anything else in the dataset."),
-    ("sequences", "Sequences", "movie", "Findings", "Videos over time: segments mislabeled or out of order."),
+    ("outliers", KIND_WORDS["outlier"][0], "scatter_plot", "Findings", "Samples unlike anything else in the dataset."),
+    ("sequences", "Sequences", "movie", "Findings", "Videos over time: spans with a wrong label or out of order."),
     ("classes", "Classes", "category", "Findings", "How each class is doing, and what it is confused with."),
     ("map", "Triage map", "bubble_chart", "Evidence", "Two scores at once: wrong, hard, redundant, aligned."),
     ("prints", "Loss prints", "show_chart", "Evidence", "The loss trajectories of many samples at a glance."),
@@ -81,18 +78,22 @@ def main(start: str = "overview") -> None:
         with st.sidebar:
             signin.user()
     st.session_state["_told_missing"] = False
-    st.session_state[detail.DRAWN] = False
+    st.session_state[drawer.DRAWN] = False
     with guard.one_line():
         decide.tell()
         loaded = _pick_run()
         st.session_state["_loaded"] = loaded
         _reviewer(loaded)
         page.run()
-        detail.drawer(loaded, [])
+        drawer.draw(loaded, [])
 
 
 def _page(name: str) -> None:
-    import_module(f"lossprint.app.views.{name}").render(st.session_state["_loaded"])
+    """Draw a page: a module of views/, or page.py in a folder there."""
+    page = import_module(f"lossprint.app.views.{name}")
+    if not hasattr(page, "render"):
+        page = import_module(f"{page.__name__}.page")
+    page.render(st.session_state["_loaded"])
 
 
 def _asset(name: str) -> str:
@@ -102,18 +103,13 @@ def _asset(name: str) -> str:
 # ---------------------------------------------------------------------------------------------- sidebar
 
 
-def runs_path() -> str | None:
-    """Where the runs are: the environment, or what follows `--` on the command line."""
-    return os.environ.get(RUNS) or (sys.argv[1] if len(sys.argv) > 1 else None)
-
-
 def _pick_run() -> data.Loaded:
-    path = runs_path()
+    path = data.runs_path()
     if not path:
         raise LossprintError("expected a run folder, found none: start the app with `lossprint app RUN_OR_FOLDER`")
     listed = data.list_runs(path)
-    whole = {one.name: one for one in listed if one.problem is None}
-    broken = [one for one in listed if one.problem]
+    whole = {run.name: run for run in listed if run.problem is None}
+    broken = [run for run in listed if run.problem]
     if not listed:
         raise LossprintError(
             f"expected a run in {path}, found none: make one with `lossprint demo` or `lossprint audit`"
@@ -128,11 +124,11 @@ def _pick_run() -> data.Loaded:
 
 def _choose_run(names: list[str]) -> str:
     """The run that the URL names or that was chosen; the URL names it from then on, so that every link can be sent."""
-    asked = parts.url_asks("run")
-    if asked is not None:
-        st.session_state[NO_RUN] = None if asked in names else asked
-        if asked in names:
-            st.session_state["run"] = asked
+    link = parts.url_asks("run")
+    if link is not None:
+        st.session_state[NO_RUN] = None if link in names else link
+        if link in names:
+            st.session_state["run"] = link
     elif "run" not in st.query_params:  # gone on to another page
         _found()
     if st.session_state.get("run") not in names:
@@ -161,8 +157,8 @@ def _list_broken(broken: list[data.Listed]) -> None:
     if not broken:
         return
     with st.sidebar, st.expander(f"{parts.plural(len(broken), 'run')} cannot be opened", icon=":material/warning:"):
-        for one in broken:
-            st.markdown(f"**{parts.md(one.name)}** {parts.md(one.problem)}")
+        for run in broken:
+            st.markdown(f"**{parts.md(run.name)}** {parts.md(run.problem)}")
 
 
 def _reviewer(loaded: data.Loaded) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import Timer
 
 from lossprint.app.access import login as logins
-from lossprint.audit.runs.mirror import place
+from lossprint.audit.system.urls import local
 from lossprint.audit.types import LossprintError
 
 MAIN = Path(__file__).with_name("main.py")
@@ -38,9 +38,9 @@ def serve(
     import streamlit as st
     from starlette.middleware import Middleware
 
-    from lossprint.app.access import gate, quiet
+    from lossprint.app.access import gate, log
 
-    quiet.install()
+    log.install()
     shown = "localhost" if host in ("127.0.0.1", "0.0.0.0", "::", "") else host
     url = login.origin if login else f"http://{f'[{shown}]' if ':' in shown else shown}:{port}"
     for text in logins.warnings(login):
@@ -125,7 +125,7 @@ def main() -> int:
     options = parser.parse_args()
     how = {"roles": options.roles, "secrets": options.secrets, "insecure": options.insecure}
     try:
-        run = place(options.run)
+        run = local(options.run)
         if options.check:
             settle(run, options.host, **how)
             return 0

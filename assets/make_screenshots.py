@@ -65,7 +65,7 @@ def worst_label(run: Path) -> int:
 
 
 def take(base: str, out: Path, sample: int) -> None:
-    names = ("chromium", "chromium-browser", "google-chrome")
+    names = ("chromium", "chromium-headless-shell", "chromium-browser", "google-chrome")
     path = os.environ.get("LOSSPRINT_CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
     out.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:

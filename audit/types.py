@@ -9,7 +9,16 @@ from dataclasses import dataclass, field
 import numpy as np
 
 SPLITS = ("train", "val", "test")
-KINDS = ("label_error", "duplicate", "near_duplicate", "sequence_label", "sequence_order", "outlier")
+# What is found: kind of finding -> its title, one of it, several of it, in the words of docs/glossary.md.
+KIND_WORDS = {
+    "label_error": ("Wrong labels", "wrong label", "wrong labels"),
+    "duplicate": ("Exact duplicates", "group of exact duplicates", "groups of exact duplicates"),
+    "near_duplicate": ("Near duplicates", "group of near duplicates", "groups of near duplicates"),
+    "sequence_label": ("Spans with a wrong label", "span with a wrong label", "spans with a wrong label"),
+    "sequence_order": ("Spans out of order", "span out of order", "spans out of order"),
+    "outlier": ("Outliers", "outlier", "outliers"),
+}
+KINDS = tuple(KIND_WORDS)
 DECISIONS = ("accept", "keep", "relabel", "reorder", "exclude", "unsure", "undo")
 
 

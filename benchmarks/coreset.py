@@ -38,11 +38,12 @@ from lossprint.audit.coresets.evaluated import ranked
 from lossprint.audit.export.applied import applied
 from lossprint.audit.findings.find import find_run
 from lossprint.audit.findings.score import score_run
-from lossprint.audit.runs import run as store
+from lossprint.audit.runs.open import open_run
+from lossprint.audit.runs.run import Run
 from lossprint.audit.training import train
 from lossprint.audit.training.inputs import Inputs
 from lossprint.audit.training.recipe import Recipe
-from lossprint.audit.workflow import audit as workflow
+from lossprint.audit.workflow.audit import audit
 from lossprint.scoring.coresets.coreset import Pool, select
 from lossprint.scoring.coresets.cover import facility_location
 from lossprint.scoring.coresets.gradients import LastLayer
@@ -78,10 +79,10 @@ def make_fashion(idx: Path, folder: Path, noise: int, train: int, val: int, seed
     frame.assign(true_label=names[frame["true"]])[["path", "true_label"]].to_csv(folder / "truth.csv", index=False)
 
 
-def audited(manifest: Path, place: Path, options) -> store.Run:
+def audited(manifest: Path, place: Path, options) -> Run:
     """The run at `place`, made or gone on with where it is not whole."""
     began = time.perf_counter()
-    run = workflow.audit(
+    run = audit(
         str(manifest),
         place,
         model=options.model,
@@ -120,21 +121,21 @@ def halved(options) -> None:
         if not place.exists():
             skip = shutil.ignore_patterns("checkpoints", "evaluation.parquet", "overlap.parquet", "selections")
             shutil.copytree(run.path, place, ignore=skip)
-            half = store.open_run(place)
+            half = open_run(place)
             half.drop_parts_after((run.recorded()[-1] + 1) // 2)
             find_run(score_run(half))
-        half = store.open_run(place)
+        half = open_run(place)
         how = {"seeds": options.seeds, "steps": options.steps, "precision": options.precision}
         evaluate.evaluate(half, ["cld"], options.fractions, **how)
 
 
-def runs_of(work: Path) -> list[store.Run]:
+def runs_of(work: Path) -> list[Run]:
     """The runs in a folder; what stands beside one, NAME.half or NAME.MODEL, is left out."""
     paths = {path.parent.parent.name: path.parent for path in sorted(work.glob("*/run/run.json"))}
-    return [store.open_run(path) for name, path in paths.items() if name.rpartition(".")[0] not in paths]
+    return [open_run(path) for name, path in paths.items() if name.rpartition(".")[0] not in paths]
 
 
-def measured(run: store.Run, model: str | None = None, steps: int | None = None, split: str = "test") -> pd.DataFrame:
+def measured(run: Run, model: str | None = None, steps: int | None = None, split: str = "test") -> pd.DataFrame:
     """Cells of a split, the run's own model and its most frequent steps if not told, indexed by method and fraction."""
     table = evaluate.cells(run.evaluation())
     model = model or run.manifest["asked"].get("model")
@@ -167,14 +168,14 @@ def claims(options) -> None:
         say("CLD above random by 3 points at 10 and 30 %", over, lambda gap: gap >= 3)
         other = run.path.parent.with_name(f"{name}.half") / "run"
         if (other / "evaluation.parquet").exists():
-            half = 100 * measured(store.open_run(other), steps=steps)["accuracy"]
+            half = 100 * measured(open_run(other), steps=steps)["accuracy"]
             both = points.index.intersection(half.index)
             over = {f: half["cld", f] - points["cld", f] for f in fractions if ("cld", f) in both}
             say("CLD of the first half of the checkpoints within 1 point", over, lambda gap: gap > -1)
         for model in sorted(set(run.evaluation()["model"]) - {run.manifest["asked"].get("model")}):
             its = run.path.parent.with_name(f"{name}.{model}") / "run"
             if (its / "evaluation.parquet").exists():
-                own, ours = (100 * measured(one, model, steps)["accuracy"] for one in (store.open_run(its), run))
+                own, ours = (100 * measured(one, model, steps)["accuracy"] for one in (open_run(its), run))
                 over = {f: ours["cld", f] - mean for (one, f), mean in own.items() if one == "cld" and (one, f) in ours}
                 say(f"CLD of this run used for {model} within 1 point of its own", over, lambda gap: gap > -1)
         scores = run.scores()

@@ -126,7 +126,8 @@ def report(measured: Measured, found: list[Setting]) -> list[str]:
 
 
 def main() -> None:
-    from lossprint.audit.workflow import audit as workflow
+    from lossprint.audit.training import loading
+    from lossprint.audit.workflow.audit import audit
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset")
@@ -136,7 +137,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        run = workflow.audit(
+        run = audit(
             options.dataset,
             Path(folder) / "run",
             epochs=options.epochs,
@@ -145,7 +146,7 @@ def main() -> None:
             quiet=True,
         )
         asked = run.manifest["asked"]
-        inputs = workflow.inputs_of(*workflow.load(asked, quiet=True))
+        inputs = loading.inputs_of(*loading.load(asked, quiet=True))
         rows = inputs.rows("train")
         rows = rows[np.unique(np.linspace(0, len(rows) - 1, options.images).astype(np.int64))]
         measured = measure(run, inputs, rows, options.epochs, asked["model"], options.reference, options.seed)

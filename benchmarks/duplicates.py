@@ -50,19 +50,18 @@ NAMES = {
 def ours(folder: Path, run: str | None):
     """What `lossprint audit` writes to duplicates.parquet, with the run's embedding or none."""
     from lossprint.audit import open_run
-    from lossprint.audit.training import stages
-    from lossprint.audit.workflow import audit as workflow
+    from lossprint.audit.training import loading
     from lossprint.scoring import duplicates
 
     vectors = None
     if run:
         ids, vectors = open_run(run).embeddings()
     yield
-    loaded, _ = workflow.load({**workflow.DEFAULTS, "dataset": str(folder / "labels.csv")}, quiet=True)
+    loaded, _ = loading.load({**loading.DEFAULTS, "dataset": str(folder / "labels.csv")}, quiet=True)
     rows = loaded.dataset.samples["sample"].to_numpy()
     if vectors is not None and not np.array_equal(ids, rows):
         raise SystemExit(f"expected a run of {folder}, found other samples in {run}")
-    near = duplicates.near_pairs(vectors, stages.grey(stages.thumbs(loaded)))
+    near = duplicates.near_pairs(vectors, loading.grey(loading.thumbs(loaded)))
     yield inside([rows[group] for group in duplicates.exact_pairs(loaded.digests)])
     yield np.stack([rows[near.first], rows[near.second]], axis=1)
 

@@ -59,7 +59,8 @@ def loop(data: Path, run: Path) -> None:
 def back_to(stage: str, run: Path) -> None:
     """A run as it is before a stage, whose files are not there yet."""
     from lossprint.audit.runs import checksums
-    from lossprint.audit.runs.run import STAGES, open_run
+    from lossprint.audit.runs.open import open_run
+    from lossprint.audit.runs.run import STAGES
 
     open_run(run).reopen(stage)
     for name in checksums.present(run):
@@ -77,7 +78,7 @@ def export(run: Path, out: Path) -> None:
 def decide(run: Path, url: str | None, folder: Path) -> None:
     """Decide on one sample after the other; the number of each decision goes to a file once it is acknowledged."""
     from lossprint.audit.review.reviews import open_reviews
-    from lossprint.audit.runs.run import open_run
+    from lossprint.audit.runs.open import open_run
 
     opened = open_run(run)
     samples = opened.samples()["sample"].tolist()
@@ -100,7 +101,7 @@ def acknowledged(folder: Path) -> list[tuple[int, str]]:
 def stored(run: Path, url: str | None, folder: Path) -> None:
     """Write down what the database holds of this folder's decisions."""
     from lossprint.audit.review.reviews import open_reviews
-    from lossprint.audit.runs.run import open_run
+    from lossprint.audit.runs.open import open_run
 
     with open_reviews(open_run(run), url) as reviews:
         rows = reviews.history()

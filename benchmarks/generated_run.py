@@ -31,7 +31,7 @@ from PIL import Image
 from lossprint.assets.make_demo import CLASSES, read_idx
 from lossprint.audit.findings.find import find_run
 from lossprint.audit.findings.score import score_run
-from lossprint.audit.runs import run as store
+from lossprint.audit.runs.open import create_run, open_run
 from lossprint.audit.runs.run import Run
 
 DEMO = Path(__file__).resolve().parent.parent / "assets" / "demo"
@@ -229,7 +229,7 @@ def _begin(folder: Path, table: pd.DataFrame, names: list[str], checkpoints: int
         "notes": ["Generated for a measurement: the images repeat, and the losses are made up."],
     }
     asked = {"dataset": str(source), "model": "generated", "epochs": checkpoints, "seed": 0}
-    run = store.create_run(folder / "run", asked, dataset, 0)
+    run = create_run(folder / "run", asked, dataset, 0)
     run.write_samples(table, pd.DataFrame({"path": [], "reason": []}, dtype="string"))
     return run
 
@@ -298,7 +298,7 @@ def main() -> None:
     parser.add_argument("--images", type=Path, metavar="IDX", help="a gzipped IDX file; the demo's images without")
     parser.add_argument("--photo", type=int, metavar="PIXELS", help="enlarge the images to JPEGs of this size")
     options = parser.parse_args()
-    run = store.open_run(make(options.folder, options.samples, images=options.images, photo=options.photo))
+    run = open_run(make(options.folder, options.samples, images=options.images, photo=options.photo))
     print(run.path)
     for kind, number in run.manifest["facts"]["find"]["findings"].items():
         print(f"{kind:<16} {number:,}")

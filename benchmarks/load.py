@@ -186,7 +186,7 @@ def each_minute(memory: list[tuple[float, float]]) -> list[float]:
 def measured(run: Path, options) -> tuple[list[str], bool]:
     """The rows of the table, and whether all went well."""
     from lossprint.audit.review.reviews import open_reviews
-    from lossprint.audit.runs.run import open_run
+    from lossprint.audit.runs.open import open_run
 
     names = [f"Reviewer {at + 1}" for at in range(options.sessions)]
     with dashboard.ours(run) as (url, server):

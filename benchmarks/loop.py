@@ -20,11 +20,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lossprint.audit.comparison import compare as loop
+from lossprint.audit.comparison.compare import compare
+from lossprint.audit.comparison.summary import sentences
 from lossprint.audit.export import export
 from lossprint.audit.export.applied import applied
 from lossprint.audit.review.reviews import open_reviews
-from lossprint.audit.runs.run import Run, open_run
+from lossprint.audit.runs.open import open_run
+from lossprint.audit.runs.run import Run
 
 EXPERTS = ("right", "exclude", "control")
 
@@ -84,12 +86,12 @@ def main() -> None:
             if before is not None and run.comparison() is None:
                 run.write_comparison(before)  # the arm `given` is the same: not trained again
             began = time.perf_counter()
-            table = loop.compare(run, cleaned, seeds=options.seeds, epochs=options.epochs)
+            table = compare(run, cleaned, seeds=options.seeds, epochs=options.epochs)
             before = table
             took = time.perf_counter() - began
             per = table.drop_duplicates(["arm", "seed"]).groupby("arm")["seconds"].sum().round().to_dict()
             print(f"\n{expert}: {written.relabelled} relabelled, {written.excluded} excluded", flush=True)
-            for line in loop.sentences(table):
+            for line in sentences(table):
                 print(f"  {line}", flush=True)
             first = table.iloc[0]
             sizes = table.groupby("arm")["train_samples"].first().to_dict()

@@ -33,9 +33,9 @@ from torch.nn import functional as F
 from lossprint.assets.make_demo import read_idx
 from lossprint.audit.findings.score import score_run
 from lossprint.audit.recording.recorder import Recorder
-from lossprint.audit.training import train
+from lossprint.audit.training import loading, train
 from lossprint.audit.training.models import build_model
-from lossprint.audit.workflow import audit as workflow
+from lossprint.audit.workflow import stages
 from lossprint.scoring import curvature
 
 SIGNS = {
@@ -70,8 +70,8 @@ def load(source: Path, images: int, val: int, seed: int):
         labels = read_idx(source / "train-labels-idx1-ubyte.gz").astype(np.int64)
         pool, val_pool = np.split(np.random.default_rng(seed).permutation(len(labels)), [len(labels) // 2])
     else:
-        asked = {**workflow.DEFAULTS, "dataset": str(source)}
-        whole = workflow.inputs_of(*workflow.load(asked, quiet=True))
+        asked = {**loading.DEFAULTS, "dataset": str(source)}
+        whole = loading.inputs_of(*loading.load(asked, quiet=True))
         pixels, labels = whole.pixels, whole.labels
         random = np.random.default_rng(seed)
         pool, val_pool = (random.permutation(whole.rows(split)) for split in ("train", "val"))
@@ -148,7 +148,8 @@ def ordinary_run(inputs, epochs: int, checkpoints: int, seed: int) -> pd.DataFra
         asked = {"model": "small", "epochs": epochs, "seed": seed, "curvature_checkpoints": checkpoints}
         recorder = Recorder(Path(folder) / "run", table, classes=order, asked=asked, seed=seed)
         network = train.train(recorder, inputs, model="small", epochs=epochs, seed=seed, device="cpu", quiet=True)
-        run = workflow._measure_curvature(recorder.finish(), inputs, asked, "cpu", True)
+        run, work = recorder.finish(), stages.Work(asked, inputs, None, "cpu", True)
+        run = stages.measure_curvature(run, stages.OwnNetworks(run, work), work)
         scores = score_run(run).scores().set_index("sample")
         last = curvature.measure(network.eval(), inputs.batches(inputs.rows("train"), "cpu"), seed=seed)
         final = run.part("train", epochs).to_pandas().set_index("sample")["loss"]
@@ -197,8 +198,8 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=20, help="of each subset model")
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="of the subset models")
     parser.add_argument("--seeds", type=int, default=3, help="ordinary runs")
-    parser.add_argument("--run-epochs", type=int, default=workflow.DEFAULTS["epochs"], help="of each ordinary run")
-    parser.add_argument("--checkpoints", type=int, default=workflow.DEFAULTS["curvature_checkpoints"])
+    parser.add_argument("--run-epochs", type=int, default=loading.DEFAULTS["epochs"], help="of each ordinary run")
+    parser.add_argument("--checkpoints", type=int, default=loading.DEFAULTS["curvature_checkpoints"])
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
     inputs = load(options.source, options.images, options.val, 0)

@@ -211,7 +211,7 @@ class Inside:
 
     def __init__(self):
         self.seconds, self.depth = 0.0, 0
-        modules = [sys.modules.get(f"lossprint.audit.{name}_callback") for name in ("lightning", "transformers")]
+        modules = [sys.modules.get(f"lossprint.audit.recording.{name}") for name in ("lightning", "transformers")]
         owners = [Recorder, *(module.LossprintCallback for module in modules if module is not None)]
         self.originals = [
             (owner, name, vars(owner)[name]) for owner in owners for name in METHODS if name in vars(owner)

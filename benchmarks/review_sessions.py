@@ -200,7 +200,7 @@ async def disturb(server: Server, accounts: dict[str, Account], at: list[int]) -
 async def together(server: Server, accounts: dict[str, Account], decisions: int, kills: int) -> None:
     from playwright.async_api import async_playwright
 
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    names = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
     path = os.environ.get("LOSSPRINT_CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
     total = decisions * len(accounts)
     async with async_playwright() as playwright:

@@ -26,8 +26,9 @@ import pyarrow.parquet as pq
 from lossprint.audit.findings import engines, planning
 from lossprint.audit.findings.find import find_run
 from lossprint.audit.findings.score import score_run
-from lossprint.audit.runs.ranges import rows_writer
-from lossprint.audit.runs.run import Run, create_run, open_run
+from lossprint.audit.runs.open import create_run, open_run
+from lossprint.audit.runs.run import Run
+from lossprint.audit.runs.tables import rows_writer
 from lossprint.audit.system.memory import peak
 
 BLOCK = 1 << 22  # samples made at once, which become one part file of a checkpoint

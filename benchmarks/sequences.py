@@ -1,4 +1,4 @@
-"""How well are planted errors in videos found, by kind? Made-up videos (audit/workflow/procedural.py), several seeds.
+"""How well are planted errors in videos found, by kind? Made-up videos (audit/workflow/demo_videos.py), several seeds.
 
     python benchmarks/sequences.py --seeds 0 1 2
 
@@ -18,10 +18,10 @@ import pandas as pd
 from cleanlab.rank import get_label_quality_scores
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from lossprint.audit.training import train
+from lossprint.audit.training import loading, train
 from lossprint.audit.video import timeline
-from lossprint.audit.workflow import audit as workflow
-from lossprint.audit.workflow import procedural
+from lossprint.audit.workflow import demo_videos
+from lossprint.audit.workflow.audit import audit
 from lossprint.scoring import sequences
 
 WIDTH = 9  # frames of the moving mean
@@ -30,8 +30,8 @@ WIDTH = 9  # frames of the moving mean
 def of_single_frames(run) -> np.ndarray:
     """Log-probabilities (N, C) by sample id of the networks of single frames that did not train on the video."""
     asked = run.manifest["asked"]
-    loaded, size = workflow.load(asked, quiet=True)
-    inputs = workflow.inputs_of(loaded, size)
+    loaded, size = loading.load(asked, quiet=True)
+    inputs = loading.inputs_of(loaded, size)
     fold = train.fold_of(inputs, asked["folds"], asked["seed"])
     looks = timeline.frame_looks(run, inputs, fold, asked["model"], "cpu")
     return np.log(np.exp(looks).mean(0))
@@ -66,9 +66,9 @@ def scores_of(run) -> pd.DataFrame:
 
 def measure(folder: Path, seed: int, count: int, errors: tuple[str, ...]) -> dict:
     """{(score or what, kind): (first figure, second figure)} of one seed."""
-    truth = procedural.make_videos(folder / "videos", sequences=count, seed=seed, errors=errors)
+    truth = demo_videos.make_videos(folder / "videos", sequences=count, seed=seed, errors=errors)
     began = time.perf_counter()
-    run = workflow.audit(str(truth.manifest), folder / "run", seed=seed, curvature_checkpoints=0, quiet=True)
+    run = audit(str(truth.manifest), folder / "run", seed=seed, curvature_checkpoints=0, quiet=True)
     seconds = time.perf_counter() - began
     frames, spans, scores = run.frames(), run.spans(), scores_of(run)
     error = truth.frames["error"].to_numpy(str)[frames["sample"]]
@@ -85,7 +85,7 @@ def measure(folder: Path, seed: int, count: int, errors: tuple[str, ...]) -> dic
 
 def spans_against(planted: pd.DataFrame, spans: pd.DataFrame, count: int) -> dict:
     """Recall by kind of error and precision by kind of span, each beside how many there are."""
-    order = planted["error"].isin(procedural.ORDER).to_numpy()
+    order = planted["error"].isin(demo_videos.ORDER).to_numpy()
     claims = (spans["kind"] == "sequence_order").to_numpy()
     names = {name: at for at, name in enumerate(sorted({*planted["sequence"], *spans["sequence"]}))}
     far = 1_000_000  # frames between videos, so that spans of two never meet
@@ -115,8 +115,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="S")
     parser.add_argument("--videos", type=int, default=24)
-    kinds = (*procedural.ERRORS, "shuffled")
-    parser.add_argument("--errors", nargs="+", default=list(procedural.ERRORS), choices=kinds, help="kinds to plant")
+    kinds = (*demo_videos.ERRORS, "shuffled")
+    parser.add_argument("--errors", nargs="+", default=list(demo_videos.ERRORS), choices=kinds, help="kinds to plant")
     options = parser.parse_args()
     tables = []
     for seed in options.seeds:

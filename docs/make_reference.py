@@ -20,7 +20,8 @@ PYTHON = {
         {
             "lossprint.audit.recording.recorder": ["Recorder"],
             "lossprint.audit.recording.per_sample": None,
-            "lossprint.audit.runs.run": ["open_run", "Run"],
+            "lossprint.audit.runs.open": ["open_run"],
+            "lossprint.audit.runs.run": ["Run"],
             "lossprint.audit.types": ["Trajectory", "LossprintError"],
             "lossprint.audit.datasets.dataset": ["open_dataset", "load", "Dataset", "Loaded"],
         },
@@ -73,6 +74,7 @@ RUN/
   spans.parquet        findings in them: span, kind, how (relabel / swap / move), sequence, start, middle, end, ...
   timeline.safetensors temporal/fold=000.safetensors                      what was seen over time, and by which networks
   reviews.db           the reviewers' decisions, append-only; assignments
+  .sync.json           what was the same here and at the URL when the run was copied last; without a copy not there
   evaluation.parquet   held-out accuracy after training on coresets, overlap.parquet what they share
   selections/          coresets kept under a name, CSV and record
   comparison.parquet   predictions after training on given, cleaned and thinned data (audit --from)
@@ -90,7 +92,7 @@ def pages() -> dict[str, str]:
 
 
 def scores() -> str:
-    from lossprint.app.views.help import FORMULAS, NOTATION, PAPERS, SYMBOLS
+    from lossprint.app.shared.help import FORMULAS, NOTATION, PAPERS, SYMBOLS
     from lossprint.audit.scores import SCORES
 
     text = [

@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import TensorDataset
 
 from lossprint.audit.datasets.dataset import load, open_dataset
-from lossprint.audit.workflow.audit import score
+from lossprint.audit.workflow.score import score
 
 DEMO = str(importlib.resources.files("lossprint.assets") / "demo" / "labels.csv")
 

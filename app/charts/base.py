@@ -68,6 +68,12 @@ def text(label: object) -> str:
     return html.escape(shown if len(shown) <= 40 else shown[:39] + "…")
 
 
+def short(label: object) -> str:
+    """The name of a class as text beside a bar."""
+    shown = " ".join(str(label).split())
+    return html.escape(shown if len(shown) <= 18 else shown[:17] + "…")
+
+
 def tint(colour: str, alpha: float) -> str:
     """A hex colour with an opacity."""
     red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))

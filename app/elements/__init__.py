@@ -1,4 +1,4 @@
-"""The thumbnail grid, the large image and the whole text: components.v2 elements."""
+"""The thumbnail grid, the large image, the question, the timeline: components.v2 elements. It imports audit only."""
 
 from lossprint.app.elements.gallery import Tile, gallery
 from lossprint.app.elements.reader import reader

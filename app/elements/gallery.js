@@ -1,7 +1,7 @@
 // The thumbnail grid. Data comes from datasets that nobody vetted: all text is set through textContent.
 
 const MOVES = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: "down", ArrowUp: "up", Home: "first", End: "last" }
-const ACTIONS = { a: "accept", k: "keep", x: "exclude", n: "unsure", u: "undo" }
+const HINTS = { accept: "as suggested", keep: "keep", exclude: "exclude", unsure: "unsure", undo: "undo" }
 const SAID = { accept: "As suggested", keep: "Keep label", exclude: "Exclude", unsure: "Unsure" }
 
 function picture(tile, pickable) {
@@ -209,8 +209,8 @@ export default function (component) {
         pair.append(element("kbd", "", key), element("span", "word", word))
         keys.append(pair)
       }
-      for (const [key, word] of [["A", "as suggested"], ["K", "keep"], ["X", "exclude"], ["N", "unsure"], ["U", "undo"]])
-        if (key !== "A" || data.labels.length) hint(key, word)
+      for (const [action, word] of Object.entries(HINTS))
+        if (action !== "accept" || data.labels.length) hint(data.keys[action], word)
       data.digits.forEach((label, at) => hint(String((at + 1) % 10), label))
       bar.append(keys)
       return
@@ -257,6 +257,7 @@ export default function (component) {
   grid.onmousedown = (event) => {
     if (event.shiftKey) event.preventDefault() // no text selection between the two ends of a range
   }
+  const actions = new Map(Object.entries(data.keys).map(([action, key]) => [key.toLowerCase(), action]))
   grid.onkeydown = (event) => {
     const node = event.target.closest(".tile")
     if (!node || event.altKey) return
@@ -287,7 +288,7 @@ export default function (component) {
     } else if (key === "Escape" && picked.size) {
       picked.clear()
       repaint()
-    } else if (key.toLowerCase() in ACTIONS && !event.shiftKey) act(ACTIONS[key.toLowerCase()])
+    } else if (actions.has(key.toLowerCase()) && !event.shiftKey) act(actions.get(key.toLowerCase()))
     else if (/^[0-9]$/.test(key) && data.digits[(Number(key) + 9) % 10] !== undefined)
       act("relabel", data.digits[(Number(key) + 9) % 10])
     else return

@@ -6,6 +6,8 @@ from importlib import resources
 
 import streamlit as st
 
+from lossprint.app.elements.keys import KEYS
+
 SIZES = {"small": 92, "medium": 132, "large": 188}
 WIDE = {"small": 184, "medium": 252, "large": 360}  # of texts
 
@@ -99,6 +101,7 @@ def gallery(
             "pickable": on_act is not None,
             "labels": list(labels),
             "digits": list(digits)[:10],
+            "keys": KEYS,
         },
         on_open_change=opened,
         on_act_change=acted,

@@ -223,7 +223,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
   const keys = new Map()
   for (const choice of data.choices) for (const key of choice.keys) keys.set(key.toLowerCase(), () => answer(choice.id))
   keys.set("s", () => send("skip", {}))
-  keys.set("u", () => send("undo", {}))
+  keys.set(data.undo.toLowerCase(), () => send("undo", {}))
   keys.set("z", () => zoomed())
   keys.set("c", () => find("comment").focus())
   keys.set("/", () => !search.hidden && input.focus())

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 import streamlit as st
 
 from lossprint.app.elements.gallery import part
+from lossprint.app.elements.keys import KEYS
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Question:
     left: str = ""
 
 
-_HTML = """
+_HTML = f"""
 <div class="card" role="group" aria-label="Question">
   <div class="progress"><div class="track" role="progressbar" aria-label="Reviewed"><div class="fill"></div></div>
     <div class="count"></div></div>
@@ -86,7 +87,8 @@ _HTML = """
         placeholder="Comment (C), stored with the answer">
       <div class="tools">
         <button type="button" class="skip" aria-keyshortcuts="s"><kbd>S</kbd> Skip</button>
-        <button type="button" class="undo" aria-keyshortcuts="u"><kbd>U</kbd> Undo</button>
+        <button type="button" class="undo" aria-keyshortcuts="{KEYS["undo"].lower()}">
+          <kbd>{KEYS["undo"]}</kbd> Undo</button>
         <button type="button" class="zoom" aria-keyshortcuts="z" aria-pressed="false"><kbd>Z</kbd> Zoom</button>
       </div>
       <div class="said" role="status" aria-live="polite"></div>
@@ -106,7 +108,7 @@ HELD = 16  # as many as question.js keeps: those of two questions
 
 
 def question(
-    asked: Question,
+    content: Question,
     *,
     key: str,
     on_answer: Callable[[Mapping], None],
@@ -148,15 +150,15 @@ def question(
         if value("undo"):
             on_undo()
 
-    images, coming = once(asked.images), once([one for one in asked.coming if not one.turns])
-    fresh = [image.id for image in (*asked.images, *asked.coming)]
+    images, coming = once(content.images), once([image for image in content.coming if not image.turns])
+    fresh = [image.id for image in (*content.images, *content.coming)]
     # The browser drops the oldest of its images: so does this list.
-    st.session_state[_SENT] = [one for one in sent if one not in fresh][-(HELD - len(fresh)) :] + list(
+    st.session_state[_SENT] = [name for name in sent if name not in fresh][-(HELD - len(fresh)) :] + list(
         dict.fromkeys(fresh)
     )
     _CARD(
         key=key,
-        data={**asdict(asked), "images": images, "coming": coming, "hold": HELD},
+        data={**asdict(content), "images": images, "coming": coming, "hold": HELD, "undo": KEYS["undo"]},
         on_answer_change=answered,
         on_skip_change=skipped,
         on_undo_change=undone,

@@ -1,6 +1,6 @@
 """Duplicate groups: as recorded, at a threshold of similarity, in order, and how alike their members are.
 
-Knows no Streamlit. Which copy of a group stays is in keeping.py. Groups are those of the findings: equal pixels
+Knows no Streamlit. Which copy of a group stays is in copies.py. Groups are those of the findings: equal pixels
 (`duplicate`), and connected near pairs (`near_duplicate`), which may hold a whole exact group. A threshold is a view on
 the recorded pairs and changes no file: near groups fall into the parts that the pairs still above it connect.
 

@@ -1,4 +1,4 @@
-"""The gallery of findings on single samples: filters, order, pages, thumbnails, drawer. For Mislabeled and Outliers."""
+"""The gallery of findings on single samples, wrong labels and outliers: filters, order, pages, thumbnails, drawer."""
 
 import pandas as pd
 import streamlit as st
@@ -7,7 +7,7 @@ from lossprint.app import data
 from lossprint.app.access import roles
 from lossprint.app.charts import base as charts
 from lossprint.app.elements import gallery
-from lossprint.app.shared import decide, detail, guard, parts
+from lossprint.app.shared import decide, drawer, guard, parts
 from lossprint.audit.datasets.tasks import ALL as ALL_SAMPLES
 from lossprint.audit.export import export
 from lossprint.audit.runs.tables import FINDINGS
@@ -99,7 +99,7 @@ def findings_gallery(loaded: data.Loaded, kind: str, *, prefix: str = "", sugges
     """Filters, thumbnails and the drawer. `prefix` keeps two pages' filters apart in the URL."""
     with guard.one_line():
         decide.tell()
-        st.session_state[detail.DRAWN] = False
+        st.session_state[drawer.DRAWN] = False
         _findings_gallery(loaded, kind, prefix, suggestions)
 
 
@@ -114,7 +114,7 @@ def _findings_gallery(loaded: data.Loaded, kind: str, prefix: str, suggestions: 
         parts.empty(
             "Nothing matches these filters", "Lower the severity or choose another class or state.", "filter_alt_off"
         )
-        detail.drawer(loaded, [], (kind,))
+        drawer.draw(loaded, [], (kind,))
         return
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         done = int(found["group"].isin(reviewed).sum())
@@ -131,7 +131,7 @@ def _findings_gallery(loaded: data.Loaded, kind: str, prefix: str, suggestions: 
         with st.container(horizontal_alignment="center"):
             number = st.pagination(pages, key=f"{prefix}page", bind="query-params")
     rows = page_of(shown, number, per_page)
-    detail.drawer(loaded, shown["sample"].tolist(), (kind,))  # before the tiles: it is what a click waits for
+    drawer.draw(loaded, shown["sample"].tolist(), (kind,))  # before the tiles: it is what a click waits for
     seen = decide.last_seen(data.reviews(loaded).history(), rows["group"])  # first: never newer than what is shown
     decided = decide.decided(loaded)
     tiles = [
@@ -152,8 +152,8 @@ def _findings_gallery(loaded: data.Loaded, kind: str, prefix: str, suggestions: 
             key=f"{prefix}gallery-{kind}",
             label="flagged samples, most severe first",
             size=size,
-            selected=detail.opened(),
-            on_open=detail.show,
+            selected=drawer.opened(),
+            on_open=drawer.show,
             on_act=decide.bulk(loaded, rows, seen),
             labels=loaded.classes if loaded.labelled else (),
             digits=digits(loaded) if loaded.labelled else (),

@@ -1,4 +1,4 @@
-"""Decisions: their buttons, how they are stored, and undo. Every decision is on the disk before the page goes on."""
+"""Decisions: how they are read, stored and taken back. Every decision is on the disk before the page goes on."""
 
 import getpass
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +16,7 @@ from lossprint.audit.review.resolve import LABELLED, resolve
 from lossprint.audit.review.reviews import Conflict
 from lossprint.audit.types import LossprintError, Review
 
-SAID = {
+DONE = {
     "accept": "Relabeled as suggested",
     "relabel": "Relabeled",
     "reorder": "Put elsewhere",
@@ -73,15 +73,15 @@ def bulk(loaded: data.Loaded, rows: pd.DataFrame, seen: Mapping[str, int]):
         if action == "undo":
             undo(loaded)
             return
-        mine = rows[rows["sample"].isin(samples)].drop_duplicates("sample")
+        selected = rows[rows["sample"].isin(samples)].drop_duplicates("sample")
         decisions, without = [], 0
-        for row in mine.itertuples():
+        for row in selected.itertuples():
             new = {"accept": row.suggested_label, "relabel": label}.get(action)
             if action == "accept" and not isinstance(new, str):
                 without += 1
             elif action == "relabel" and new == row.label:
                 decisions.append((row.group, int(row.sample), "keep", None))
-            elif action in SAID and (new is None or new in loaded.classes):
+            elif action in DONE and (new is None or new in loaded.classes):
                 decisions.append((row.group, int(row.sample), action, new))
         if decisions:
             press(loaded, decisions, seen=seen)
@@ -115,16 +115,16 @@ def badge(row: Mapping | None) -> dict:
 
 def sentence(row: Mapping) -> str:
     """Markdown: what was decided, by whom and when."""
-    what = SAID[str(row["decision"])]
+    what = DONE[str(row["decision"])]
     if str(row["decision"]) in LABELLED:
         what = f"Relabeled **{parts.md(row['new_label'])}**"
     if row.get("role") == "adjudication":
         what = f"Settled: {what[0].lower()}{what[1:]}"
     at = pd.Timestamp(row["at"]).strftime("%d %b %Y, %H\\:%M UTC")
-    said = f":material/task_alt: {what} by {parts.md(row['reviewer'])}, {at}"
+    text = f":material/task_alt: {what} by {parts.md(row['reviewer'])}, {at}"
     comment = str(row["comment"])
     comment = comment if len(comment) <= 200 else comment[:199] + "…"
-    return said + (f": “{parts.md(comment)}”" if comment else "")
+    return text + (f": “{parts.md(comment)}”" if comment else "")
 
 
 # ---------------------------------------------------------------------------------------------- writing (callbacks)
@@ -145,42 +145,42 @@ def tell() -> None:
 
 
 def store(
-    loaded: data.Loaded, rows: Sequence[dict], *, seen: Mapping[str, int], asked=None, news=False
+    loaded: data.Loaded, rows: Sequence[dict], *, seen: Mapping[str, int], current=None, news=False
 ) -> list[Review]:
     """Append decisions in one go, the only way in which a page does: on the disk when this returns; one undo, one lock.
 
     rows: the keywords of `Reviews.add`, without the reviewer. `seen`: for each finding the highest id of its decisions
-    that the page showed, see `last_seen`; what this session itself has stored since counts as seen. `asked()` says
+    that the page showed, see `last_seen`; what this session itself has stored since counts as seen. `current()` says
     whether the page still asks about this: a quick second key reaches the button of the question before, meant another
     image, and is dropped. `news`: without what the reviewer's standing decisions say already.
     Raises Conflict where another session has decided since, LossprintError where nothing could be stored.
     """
     who, stack = reviewer(), st.session_state.setdefault(STACK, [])
     own = st.session_state.setdefault(OWN, {})
-    kept = data.reviews(loaded)
+    reviews = data.reviews(loaded)
     # Streamlit stops a script run at its next look at session_state and starts the next beside it: a quick second
     # key gets here before the first is done. What is stored is therefore noted without such a look.
     with STORING:
-        if asked is not None and not asked():
+        if current is not None and not current():
             return []
-        rows = _unsaid(kept.history(), rows, who) if news else rows
-        known = {name: max(last, own.get((loaded.run.path, name), 0)) for name, last in seen.items()}
-        made = kept.add_all([{**row, "reviewer": who} for row in rows], seen=known)
-        if made:
-            stack.append((loaded.run.path, who, [row.id for row in made]))
-        for row in made:
+        rows = _news(reviews.history(), rows, who) if news else rows
+        last_ids = {name: max(last, own.get((loaded.run.path, name), 0)) for name, last in seen.items()}
+        stored = reviews.add_all([{**row, "reviewer": who} for row in rows], seen=last_ids)
+        if stored:
+            stack.append((loaded.run.path, who, [row.id for row in stored]))
+        for row in stored:
             own[loaded.run.path, row.finding] = max(row.id, own.get((loaded.run.path, row.finding), 0))
-    return made
+    return stored
 
 
 def last_seen(history: pd.DataFrame, findings: Iterable[str]) -> dict[str, int]:
     """The highest id of the decisions on each finding, 0 without any: what a page knows that shows this history."""
     names = list(dict.fromkeys(findings))
     last = history[history["finding"].isin(names)].groupby("finding")["id"].max()
-    return dict.fromkeys(names, 0) | {str(name): int(one) for name, one in last.items()}
+    return dict.fromkeys(names, 0) | {str(name): int(number) for name, number in last.items()}
 
 
-def press(loaded: data.Loaded, decisions: Sequence[tuple], *, seen, comment_key=None, then=None, asked=None) -> None:
+def press(loaded: data.Loaded, decisions: Sequence[tuple], *, seen, comment_key=None, then=None, current=None) -> None:
     """What a button or a gallery calls: store decisions, (finding, sample, decision, new label) each, and say so.
 
     `then()` is called when they are stored; the rest as in `store`. Where a colleague has decided on one of them since
@@ -188,16 +188,16 @@ def press(loaded: data.Loaded, decisions: Sequence[tuple], *, seen, comment_key=
     """
     comment = (st.session_state.get(comment_key) or "").strip()[:LONGEST] if comment_key else ""
     names = ("finding", "sample", "decision", "new_label")
-    rows = [dict(zip(names, one)) | {"comment": comment} for one in decisions]
+    rows = [dict(zip(names, decision)) | {"comment": comment} for decision in decisions]
     gone = False
 
     def still() -> bool:
         nonlocal gone
-        gone = asked is not None and not asked()
+        gone = current is not None and not current()
         return not gone
 
     try:
-        made = store(loaded, rows, seen=seen, asked=still, news=True)
+        stored = store(loaded, rows, seen=seen, current=still, news=True)
     except Conflict as conflict:
         st.session_state["_error"] = meanwhile(conflict)
         return
@@ -206,8 +206,8 @@ def press(loaded: data.Loaded, decisions: Sequence[tuple], *, seen, comment_key=
         return
     if gone:
         return
-    if made:
-        _tell_stored(made)
+    if stored:
+        _tell_stored(stored)
     if then is not None:
         then()
 
@@ -221,14 +221,14 @@ def answered(row: Review, verb: str = "answered") -> str:
 def meanwhile(conflict: Conflict) -> str:
     """Markdown: that nothing was stored, as others have decided since the page was drawn, and who decided what."""
     rows = list({row.finding: row for row in reversed(conflict.rows)}.values())
-    said = [
+    people = [
         f"{parts.md('you, in another window' if row.reviewer == reviewer() else row.reviewer)} on "
         f"{parts.md(f'{row.finding}: {one_in_words(row.decision, row.new_label)}')}"
         for row in rows[:3]
     ]
     more = f"; and {len(rows) - 3:,} more" if len(rows) > 3 else ""
     return (
-        f"Nothing was stored: decided meanwhile by {'; '.join(said)}{more}. The page now shows it; decide again to "
+        f"Nothing was stored: decided meanwhile by {'; '.join(people)}{more}. The page now shows it; decide again to "
         "add yours."
     )
 
@@ -251,7 +251,7 @@ def answer(
     `token` names the asking: the same answer sent twice is stored once. `seconds` may be whatever a browser sent.
     """
     shared = {"finding": finding, "comment": comment.strip()[:LONGEST], "blind": blind}
-    shared |= {"seconds": looked(seconds), "role": role}
+    shared |= {"seconds": seconds_or_none(seconds), "role": role}
     rows = [
         {**shared, "sample": int(sample), "decision": decision, "new_label": label, "token": f"{token}:{at}"}
         | ({"new_frame": place[0]} if place else {})
@@ -260,7 +260,7 @@ def answer(
     store(loaded, rows, seen={finding: seen})
 
 
-def looked(seconds: object) -> float | None:
+def seconds_or_none(seconds: object) -> float | None:
     """How long a question was looked at, from what a browser sent: at most an hour, None where that is no number."""
     with suppress(TypeError, ValueError):
         return min(3600.0, max(0.0, round(float(seconds), 2)))
@@ -269,7 +269,7 @@ def looked(seconds: object) -> float | None:
 
 def one_in_words(decision: str, label: object) -> str:
     """A single decision in lower case, with its label, as plain text."""
-    return SAID[str(decision)].lower() + (f" ({label})" if isinstance(label, str) else "")
+    return DONE[str(decision)].lower() + (f" ({label})" if isinstance(label, str) else "")
 
 
 def in_words(decisions: Sequence[tuple[int, str, str | None]]) -> str:
@@ -277,34 +277,34 @@ def in_words(decisions: Sequence[tuple[int, str, str | None]]) -> str:
     if len(decisions) > 1:
         return f"{len(decisions)} decisions stored"
     _, decision, label, *_ = decisions[0]
-    return SAID[decision] + (f": {label}" if label else "")
+    return DONE[decision] + (f": {label}" if label else "")
 
 
-def _unsaid(history: pd.DataFrame, rows: Sequence[dict], who: str) -> list[dict]:
+def _news(history: pd.DataFrame, rows: Sequence[dict], who: str) -> list[dict]:
     """Without those that the reviewer's standing row on their finding and sample says already, in the same words."""
     names = {row["finding"] for row in rows}
-    mine = history[history["stands"] & history["finding"].isin(names) & (history["reviewer"] == who)]
-    mine = mine.drop_duplicates(["finding", "sample"], keep="last")
+    own = history[history["stands"] & history["finding"].isin(names) & (history["reviewer"] == who)]
+    own = own.drop_duplicates(["finding", "sample"], keep="last")
     # A decision under another finding may have come after it: then the same words are news again.
     latest = history[history["stands"]].drop_duplicates("sample", keep="last")["id"]
-    said = {
+    comments = {
         (row.finding, int(row.sample), row.decision, None if pd.isna(row.new_label) else row.new_label): row.comment
-        for row in mine[mine["id"].isin(latest)].itertuples()
+        for row in own[own["id"].isin(latest)].itertuples()
     }
 
     def new(row: dict) -> bool:
         words = (row["finding"], int(row["sample"]), row["decision"], row["new_label"])
-        return words not in said or row["comment"] not in ("", said[words])
+        return words not in comments or row["comment"] not in ("", comments[words])
 
     return [row for row in rows if new(row)]
 
 
-def _tell_stored(made: Sequence[Review]) -> None:
-    if len(made) > 1:
-        _tell(f"{len(made)} decisions stored", ":material/check:")
+def _tell_stored(rows: Sequence[Review]) -> None:
+    if len(rows) > 1:
+        _tell(f"{len(rows)} decisions stored", ":material/check:")
     else:
-        label = made[0].new_label
-        _tell(SAID[made[0].decision] + (f": {parts.md(label)}" if label else ""), ":material/check:")
+        label = rows[0].new_label
+        _tell(DONE[rows[0].decision] + (f": {parts.md(label)}" if label else ""), ":material/check:")
 
 
 def forget_stored() -> None:
@@ -315,133 +315,34 @@ def forget_stored() -> None:
 def undo(loaded: data.Loaded, then=None) -> None:
     """Take back the reviewer's last action (all rows of it); `then(row)` is called with the first row taken back."""
     try:
-        taken = _take_back(data.reviews(loaded), loaded.run.path)
+        rows = _take_back(data.reviews(loaded), loaded.run.path)
     except LossprintError as error:
         st.session_state["_error"] = f"Nothing was taken back: {error}"
         return
-    if not taken:
+    if not rows:
         _tell(f"Nothing to take back for {parts.md(reviewer())}", ":material/info:")
         return
-    what = f"sample {taken[0].sample}" if len(taken) == 1 else f"{len(taken)} decisions"
+    what = f"sample {rows[0].sample}" if len(rows) == 1 else f"{len(rows)} decisions"
     _tell(f"Taken back: {what}", ":material/undo:")
     if then is not None:
-        then(taken[0])
+        then(rows[0])
 
 
-def _take_back(kept, run) -> list[Review]:
+def _take_back(reviews, run) -> list[Review]:
     """What this session stored last and still stands; in a new session, what the reviewer stored last in one go."""
     stack = st.session_state.setdefault(STACK, [])
     while stack:
         at, who, ids = stack.pop()
         # An import stores decisions of several reviewers in one go; it is taken back in one go as well.
-        taken = exchange.take_back(kept, ids) if (at, who) == (run, reviewer()) else []
-        if taken:
-            return taken
-    return kept.undo_ids(reviewer(), last_action(kept.history(), reviewer()))
+        rows = exchange.take_back(reviews, ids) if (at, who) == (run, reviewer()) else []
+        if rows:
+            return rows
+    return reviews.undo_ids(reviewer(), last_action(reviews.history(), reviewer()))
 
 
 def last_action(history: pd.DataFrame, who: str) -> list[int]:
     """The ids of the reviewer's latest standing row and of those stored together with it."""
-    mine = history[history["stands"] & (history["reviewer"] == who)]
-    if mine.empty:
+    own = history[history["stands"] & (history["reviewer"] == who)]
+    if own.empty:
         return []
-    last = mine.iloc[-1]
-    return [int(one) for one in mine.loc[mine["at"] == last["at"], "id"]]
-
-
-# ---------------------------------------------------------------------------------------------- buttons
-
-
-def undo_button(loaded: data.Loaded, then, *, key: str) -> None:
-    """Where all is answered: the way back. `then(row)` as in `undo`."""
-    st.button(
-        "Undo my last decision",
-        icon=":material/undo:",
-        shortcut="U",
-        key=key,
-        on_click=undo,
-        args=(loaded, then),
-    )
-
-
-def buttons(
-    loaded: data.Loaded,
-    finding: str,
-    sample: int,
-    suggested: str | None,
-    *,
-    key: str,
-    seen: Mapping[str, int],
-    then=None,
-    asked=None,
-) -> None:
-    """The choices on one sample: accept the suggestion, keep, another label, exclude, unsure; the rest as in `press`.
-
-    The finding is a part of each key, so that a late click on one sample is never taken for a click on the next.
-    """
-    given = loaded.samples.at[sample, "label"]
-    key = f"{key}-{finding}"
-    comment = f"{key}-comment"
-
-    how = {"seen": seen, "comment_key": comment, "then": then, "asked": asked}
-
-    def button(label: str, decision: str, shortcut: str, new_label: str | None = None, **style) -> None:
-        st.button(
-            label,
-            key=f"{key}-{decision}",
-            on_click=press,
-            args=(loaded, [(finding, sample, decision, new_label)]),
-            kwargs=how,
-            shortcut=shortcut,
-            width="stretch",
-            **style,
-        )
-
-    if suggested and suggested != given:
-        button(f"It is {parts.md(suggested)}", "accept", "A", suggested, type="primary", icon=":material/check:")
-    button(f"Keep {parts.md(given) if loaded.labelled else 'it'}", "keep", "K", icon=":material/thumb_up:")
-    left, right = st.columns(2, gap="xsmall", wrap=False)
-    with left:
-        button("Exclude", "exclude", "X", icon=":material/block:")
-    with right:
-        button("Unsure", "unsure", "N", icon=":material/help:")
-    others = [label for label in loaded.classes if label not in (given, suggested)]
-    if others:
-        another(loaded, finding, sample, others, key=key, how=how)
-    comment_box(comment)
-
-
-def comment_box(key: str) -> None:
-    st.text_input(
-        "Comment",
-        key=key,
-        max_chars=LONGEST,
-        placeholder="Comment (optional), stored with the decision",
-        label_visibility="collapsed",
-    )
-
-
-def warn_excluded(loaded: data.Loaded, finding: str, samples: Sequence[int], what: str) -> None:
-    """Say which samples a decision on another finding has left out; `what` says what deciding here does to them."""
-    for sample, other in excluded_elsewhere(loaded, finding, samples).items():
-        st.warning(f"Sample {sample} is excluded in {parts.md(other)}; {what}", icon=":material/block:")
-
-
-def another(loaded: data.Loaded, finding: str, sample: int, others: list[str], *, key: str, how: dict) -> None:
-    """Choosing any other label of the dataset stores it; `how`: keywords of `press`."""
-    name = f"{key}-other"
-
-    def chosen() -> None:
-        label = st.session_state.get(name)
-        if label in others:
-            press(loaded, [(finding, sample, "relabel", label)], **how)
-
-    st.selectbox(
-        "Another label",
-        others,
-        index=None,
-        key=name,
-        on_change=chosen,
-        placeholder="It is something else …",
-        label_visibility="collapsed",
-    )
+    return [int(number) for number in own.loc[own["at"] == own["at"].iloc[-1], "id"]]

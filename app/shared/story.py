@@ -8,17 +8,17 @@ import pandas as pd
 from lossprint.audit.datasets.media import IMAGES, Media
 from lossprint.audit.datasets.tasks import ALL
 from lossprint.audit.scores import SCORES
+from lossprint.audit.types import KIND_WORDS
 from lossprint.audit.words import NBSP
 
-KIND = {
-    "label_error": ("Suspicious labels", "The model kept preferring another label."),
-    "duplicate": ("Exact duplicates", "The same pixels more than once."),
-    "near_duplicate": ("Near duplicates", "Almost the same image more than once."),
-    "sequence_label": ("Mislabeled segments", "Stretches of a video whose label does not fit."),
-    "sequence_order": ("Segments out of order", "Labels of two phases exchanged, or frames moved in time."),
-    "outlier": ("Outliers", "Unlike anything else in the dataset."),
+MEANING = {
+    "label_error": "The model kept preferring another label.",
+    "duplicate": "The same pixels more than once.",
+    "near_duplicate": "Almost the same image more than once.",
+    "sequence_label": "Consecutive frames of a video whose label does not fit.",
+    "sequence_order": "Labels of two phases exchanged, or frames moved in time.",
+    "outlier": "Unlike anything else in the dataset.",
 }
-SEGMENT = {"sequence_label": "Part of a mislabeled segment.", "sequence_order": "Part of a segment out of order."}
 
 
 def percentile(scores: pd.DataFrame, sample: int, name: str, within_class: bool = True) -> float | None:
@@ -89,29 +89,29 @@ def reasons(
     """Why a sample is flagged, a sentence a finding; one sentence saying that it is not, otherwise.
 
     `show` makes a label fit to be shown (it escapes markup). `media`: what the samples are; `labelled`: whether they
-    have labels. `claims`: what each finding of a stretch of video says, by its name, in a run whose videos were looked
-    at over time.
+    have labels. `claims`: what each finding of a span says, by its name, if its videos were looked at over time.
     """
-    mine = findings[findings["sample"] == sample]
+    rows = findings[findings["sample"] == sample]
     label = show(samples.at[sample, "label"])
-    said = []
-    for row in mine.itertuples():
+    sentences = []
+    for row in rows.itertuples():
         if row.kind == "label_error":
-            said.append(_label_error(row, scores, sample, label, show, media) if labelled else _doubted(scores, sample))
+            wrong = _label_error(row, scores, sample, label, show, media) if labelled else _doubted(scores, sample)
+            sentences.append(wrong)
         elif row.kind in ("duplicate", "near_duplicate"):
-            said.append(group_sentence(findings[findings["group"] == row.group], samples, show, media.noun))
+            sentences.append(group_sentence(findings[findings["group"] == row.group], samples, show, media.noun))
         elif row.kind == "outlier":
-            said.append(
+            sentences.append(
                 f"It lies farther from its nearest neighbours than {_outlier_share(scores, sample)} of the samples."
             )
         else:
-            title, meaning = KIND[row.kind]
+            (title, one, _), meaning = KIND_WORDS[row.kind], MEANING[row.kind]
             claim = (claims or {}).get(row.group)
-            said.append(
-                f"{SEGMENT[row.kind]} {show(claim)}" if claim else f"{title}: {meaning[0].lower()}{meaning[1:]}"
+            sentences.append(
+                f"Part of a {one}. {show(claim)}" if claim else f"{title}: {meaning[0].lower()}{meaning[1:]}"
             )
     over_time = claims is not None and isinstance(samples.at[sample, "sequence"], str)
-    return said or [_unflagged_frame() if over_time else _unflagged(scores, samples, sample, label)]
+    return sentences or [_unflagged_frame() if over_time else _unflagged(scores, samples, sample, label)]
 
 
 def _doubted(scores: pd.DataFrame, sample: int) -> str:

@@ -8,8 +8,9 @@ import streamlit as st
 
 from lossprint.app import data
 from lossprint.app.elements.question import Question, question
-from lossprint.app.questions import asking, differing
-from lossprint.app.shared import decide, detail, guard, parts
+from lossprint.app.questions import disagreements, questions
+from lossprint.app.shared import buttons, decide, guard, parts
+from lossprint.app.shared.sample import copies, decision_list, folded
 from lossprint.audit.review import queues, resolve
 from lossprint.audit.review.reviews import Conflict
 from lossprint.audit.types import LossprintError, Review
@@ -22,11 +23,11 @@ HIDDEN = {"given": "given label hidden", "suggestion": "suggestion hidden"}
 
 def render(loaded: data.Loaded) -> None:
     parts.header("Disagreements", "Where do reviewers differ, and what holds?")
-    rows, said = differing.rows(loaded)
+    rows, votes = disagreements.rows(loaded)
     if rows.empty:
         _nothing(loaded)
         return
-    _round(loaded, *_filters(rows, said))
+    _round(loaded, *_filters(rows, votes))
 
 
 def _nothing(loaded: data.Loaded) -> None:
@@ -54,10 +55,10 @@ def _nothing(loaded: data.Loaded) -> None:
 # ---------------------------------------------------------------------------------------------- which ones
 
 
-def _filters(rows: pd.DataFrame, said: pd.DataFrame) -> tuple[str, str, str]:
+def _filters(rows: pd.DataFrame, votes: pd.DataFrame) -> tuple[str, str, str]:
     """Whose, of which given label, of which kind. All of it is in the URL."""
-    people = sorted(said["reviewer"].astype(object).unique())
-    labels = sorted(one for one in rows["given"].unique() if isinstance(one, str))
+    people = sorted(votes["reviewer"].astype(object).unique())
+    labels = sorted(label for label in rows["given"].unique() if isinstance(label, str))
     kinds = sorted(rows["kind"].unique())
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         shared = {"bind": "query-params", "width": 190, "on_change": _forget}
@@ -65,7 +66,9 @@ def _filters(rows: pd.DataFrame, said: pd.DataFrame) -> tuple[str, str, str]:
         of = st.selectbox("Given label", ["All labels", *labels], key="d_class", **shared) if len(labels) > 1 else ""
         kind = "All kinds"
         if len(kinds) > 1:
-            kind = st.selectbox("Kind", ["All kinds", *kinds], key="d_kind", format_func=differing.kind_title, **shared)
+            kind = st.selectbox(
+                "Kind", ["All kinds", *kinds], key="d_kind", format_func=disagreements.kind_title, **shared
+            )
     return who, "" if of == "All labels" else of, "" if kind == "All kinds" else kind
 
 
@@ -74,10 +77,10 @@ def _forget() -> None:
         st.session_state.pop(name, None)
 
 
-def _chosen(rows: pd.DataFrame, said: pd.DataFrame, who: str, of: str, kind: str) -> pd.DataFrame:
+def _chosen(rows: pd.DataFrame, votes: pd.DataFrame, who: str, of: str, kind: str) -> pd.DataFrame:
     keep = np.ones(len(rows), bool)
     if who != ANY:
-        keep &= rows["sample"].isin(said.loc[said["reviewer"] == who, "sample"]).to_numpy(bool)
+        keep &= rows["sample"].isin(votes.loc[votes["reviewer"] == who, "sample"]).to_numpy(bool)
     if of:
         keep &= (rows["given"] == of).to_numpy(bool)
     if kind:
@@ -92,31 +95,31 @@ def _chosen(rows: pd.DataFrame, said: pd.DataFrame, who: str, of: str, kind: str
 def _round(loaded: data.Loaded, who: str, of: str, kind: str) -> None:
     with guard.one_line():
         decide.tell()
-        rows, said = differing.rows(loaded)
-        mine = _chosen(rows, said, who, of, kind)
-        sample = _which(rows, mine)
+        rows, all_votes = disagreements.rows(loaded)
+        queue = _chosen(rows, all_votes, who, of, kind)
+        sample = _which(rows, queue)
         parts.write_url("sample", None if sample is None else str(sample))
         if sample is None:
-            _all_settled(loaded, mine)
+            _all_settled(loaded, queue)
         else:
             row = rows[rows["sample"] == sample].iloc[0]
-            votes = said[said["sample"] == sample]
+            votes = all_votes[all_votes["sample"] == sample]
             _said_by(votes)
-            _show(loaded, row, votes, mine)
+            _show(loaded, row, votes, queue)
             _evidence(loaded, row)
-        _list(mine, said)
+        _list(queue, all_votes)
 
 
-def _which(rows: pd.DataFrame, mine: pd.DataFrame) -> int | None:
+def _which(rows: pd.DataFrame, queue: pd.DataFrame) -> int | None:
     """The one that a link or the list names, the one on the screen, or the next open one."""
-    known = set(rows["sample"].tolist())
+    samples = set(rows["sample"].tolist())
     linked = parts.url_asks("sample") or ""
-    if linked.isascii() and linked.isdigit() and len(linked) < 19 and int(linked) in known:
+    if linked.isascii() and linked.isdigit() and len(linked) < 19 and int(linked) in samples:
         st.session_state[AT] = int(linked)
-    if st.session_state.get(AT) in known:
+    if st.session_state.get(AT) in samples:
         return st.session_state[AT]
-    names = [str(sample) for sample in mine["sample"]]
-    open_now = ~mine["adjudicated"].to_numpy(bool)
+    names = [str(sample) for sample in queue["sample"]]
+    open_now = ~queue["adjudicated"].to_numpy(bool)
     after = queues.next_open(names, open_now, st.session_state.get(SKIPPED, set()), st.session_state.get(AFTER))
     if not after:
         return None
@@ -130,13 +133,13 @@ def _said_by(votes: pd.DataFrame) -> None:
     for _, row in votes.iterrows():
         with grid.container(border=True, gap="xxsmall", height="stretch"):
             st.markdown(f"**{parts.md(row['reviewer'])}** {_badge(row)}")
-            told = [pd.Timestamp(row["at"]).strftime("%d %b %Y, %H\\:%M UTC")]
+            facts = [pd.Timestamp(row["at"]).strftime("%d %b %Y, %H\\:%M UTC")]
             if pd.notna(row["seconds"]):
-                told.append(f"{row['seconds']:.0f} s")
-            told.append(HIDDEN.get(str(row["blind"]), "both labels in view"))
+                facts.append(f"{row['seconds']:.0f} s")
+            facts.append(HIDDEN.get(str(row["blind"]), "both labels in view"))
             if row["role"] == "import":
-                told = [told[0], "imported"]
-            st.caption(" · ".join(told))
+                facts = [facts[0], "imported"]
+            st.caption(" · ".join(facts))
             if row["comment"]:
                 st.markdown(f"“{parts.md(row['comment'])}”")
 
@@ -144,43 +147,43 @@ def _said_by(votes: pd.DataFrame) -> None:
 def _badge(row: pd.Series) -> str:
     outcome = str(row["outcome"])
     if outcome.startswith("label:"):
-        return f":violet-badge[{parts.md(differing.short(outcome))}]"
+        return f":violet-badge[{parts.md(disagreements.short(outcome))}]"
     if outcome == "keep":
         return ":blue-badge[keeps the label]"
     return f":orange-badge[{'excludes it' if outcome == 'exclude' else 'unsure'}]"
 
 
-def _show(loaded: data.Loaded, row: pd.Series, votes: pd.DataFrame, mine: pd.DataFrame) -> None:
+def _show(loaded: data.Loaded, row: pd.Series, votes: pd.DataFrame, queue: pd.DataFrame) -> None:
     sample, finding = int(row["sample"]), str(row["finding"])
     history = data.reviews(loaded).history()
     about = history[history["finding"] == finding]
-    suggested = differing.suggestion(loaded, sample, finding)
-    choices, means = differing.choices(loaded, sample, suggested, votes)
+    suggested = disagreements.suggestion(loaded, sample, finding)
+    offers = disagreements.offers(loaded, sample, suggested, votes)
     state = st.session_state.get(ASKED)
     if state is None or state["sample"] != sample:
         state = {"token": uuid4().hex, "sample": sample, "notice": ""}
         st.session_state[ASKED] = state
     # Read by the answer's callback, which runs before the page is drawn again.
     seen = int(about["id"].max()) if len(about) else 0
-    state |= {"finding": finding, "means": means, "seen": seen, "suggested": suggested}
-    done = int(mine["adjudicated"].sum())
+    state |= {"finding": finding, "offers": offers, "seen": seen, "suggested": suggested}
+    done = int(queue["adjudicated"].sum())
     few = len(loaded.classes) <= 1
     question(
         Question(
             token=state["token"],
             title="Which answer holds?",
-            images=asking.images(loaded, [sample]),
-            choices=choices,
+            images=questions.images(loaded, [sample]),
+            choices=tuple(offer.choice for offer in offers),
             labels=() if few else tuple(loaded.classes),
             given=str(loaded.samples.at[sample, "label"]),
             suggested=suggested or "",
             about=f"Sample {sample} · {loaded.samples.at[sample, 'path']} · {finding}",
-            notice=state["notice"] or differing.notice(history, sample, votes),
+            notice=state["notice"] or disagreements.notice(history, sample, votes),
             said=st.session_state.pop(SAID, ""),
-            coming=_coming(loaded, mine, sample),
+            coming=_coming(loaded, queue, sample),
             done=done,
-            of=len(mine),
-            left=f"{done:,} of {len(mine):,} settled",
+            of=len(queue),
+            left=f"{done:,} of {len(queue):,} settled",
         ),
         key="settle",
         on_answer=lambda answer: _answer(loaded, answer),
@@ -189,13 +192,13 @@ def _show(loaded: data.Loaded, row: pd.Series, votes: pd.DataFrame, mine: pd.Dat
     )
 
 
-def _coming(loaded: data.Loaded, mine: pd.DataFrame, sample: int) -> tuple:
+def _coming(loaded: data.Loaded, queue: pd.DataFrame, sample: int) -> tuple:
     """The image of the next one, to be there before it is asked for."""
-    names = [str(one) for one in mine["sample"]]
+    names = [str(name) for name in queue["sample"]]
     skipped = st.session_state.get(SKIPPED, set())
-    following = queues.next_open(names, ~mine["adjudicated"].to_numpy(bool), skipped, str(sample))
-    following = next((one for one in following if one != str(sample)), None)
-    return asking.images(loaded, [int(following)]) if following is not None else ()
+    following = queues.next_open(names, ~queue["adjudicated"].to_numpy(bool), skipped, str(sample))
+    following = next((name for name in following if name != str(sample)), None)
+    return questions.images(loaded, [int(following)]) if following is not None else ()
 
 
 # ---------------------------------------------------------------------------------------------- answers (callbacks)
@@ -206,11 +209,11 @@ def _answer(loaded: data.Loaded, answer: dict) -> None:
     if state is None or answer.get("token") != state["token"]:
         return  # a late key: it meant the question before
     sample, finding, choice = state["sample"], state["finding"], str(answer.get("choice"))
-    decisions = state["means"].get(choice)
+    decisions = next((offer.decisions for offer in state["offers"] if offer.id == choice), None)
     label = choice.removeprefix("label:")
     if label != choice and label in loaded.classes:
         given = str(loaded.samples.at[sample, "label"])
-        decisions = asking.decide_label(sample, label, given, state["suggested"])
+        decisions = questions.decide_label(sample, label, given, state["suggested"])
     if not decisions:
         return
     try:
@@ -240,9 +243,9 @@ def _answer(loaded: data.Loaded, answer: dict) -> None:
 def _check_settled(loaded: data.Loaded, sample: int, seen: int) -> None:
     """Conflict where somebody settled the sample since the page was drawn, under whichever finding."""
     history = data.reviews(loaded).history()
-    found = resolve.adjudications(history[(history["sample"] == sample) & (history["id"] > seen)])
-    if len(found):
-        row = found.iloc[-1]
+    settled = resolve.adjudications(history[(history["sample"] == sample) & (history["id"] > seen)])
+    if len(settled):
+        row = settled.iloc[-1]
         names = ("finding", "decision", "reviewer", "at", "role")
         label = row["new_label"] if isinstance(row["new_label"], str) else None
         raise Conflict(Review(sample=sample, new_label=label, **{name: str(row[name]) for name in names}))
@@ -270,54 +273,54 @@ def _back(row: Review) -> None:
 # ---------------------------------------------------------------------------------------------- around the question
 
 
-def _all_settled(loaded: data.Loaded, mine: pd.DataFrame) -> None:
-    if mine.empty:
+def _all_settled(loaded: data.Loaded, queue: pd.DataFrame) -> None:
+    if queue.empty:
         parts.empty("None of these", "No disagreement fits what is chosen above. Choose another reviewer or label.")
     else:
         parts.empty(
             "All settled",
-            f"{parts.plural(len(mine), 'disagreement')} settled. The export takes what was settled before what each "
+            f"{parts.plural(len(queue), 'disagreement')} settled. The export takes what was settled before what each "
             "reviewer said.",
         )
     with st.container(horizontal=True, horizontal_alignment="center"):
         parts.link("export", "Export the cleaned dataset", "download")
         parts.link("reviewers", "Reviewers", "group")
-        decide.undo_button(loaded, _back, key="settled-undo")
+        buttons.undo(loaded, _back, key="settled-undo")
 
 
 def _evidence(loaded: data.Loaded, row: pd.Series) -> None:
     sample = int(row["sample"])
 
     def more() -> None:
-        detail.copies(loaded, sample, "settle")
-        detail.decisions(loaded, sample)
+        copies(loaded, sample, "settle")
+        decision_list(loaded, sample)
 
     title = "Evidence: why it was asked, loss print, scores and neighbours"
-    detail.folded(loaded, sample, "settle", title, box="settle-evidence", more=more)
+    folded(loaded, sample, "settle", title, box="settle-evidence", more=more)
 
 
-def _list(mine: pd.DataFrame, said: pd.DataFrame) -> None:
-    if mine.empty:
+def _list(queue: pd.DataFrame, votes: pd.DataFrame) -> None:
+    if queue.empty:
         return
-    with st.expander(f"All {len(mine):,} of them", icon=":material/list:", key="settle-list"):
-        shown = mine.head(LISTED)
-        words = differing.sentences(said[said["sample"].isin(shown["sample"])])
-        kinds = shown["kind"].map(differing.kind_title)
-        shown = shown.assign(words=shown["sample"].map(words), kind=kinds)
+    with st.expander(f"All {len(queue):,} of them", icon=":material/list:", key="settle-list"):
+        table = queue.head(LISTED)
+        words = disagreements.sentences(votes[votes["sample"].isin(table["sample"])])
+        kinds = table["kind"].map(disagreements.kind_title)
+        table = table.assign(words=table["sample"].map(words), kind=kinds)
 
         def picked() -> None:
             at = st.session_state["settle-rows"].selection.rows
             if at:
                 st.session_state.pop(ASKED, None)
-                st.session_state[AT] = int(shown["sample"].iloc[at[0]])
+                st.session_state[AT] = int(table["sample"].iloc[at[0]])
 
         st.dataframe(
-            shown[["sample", "given", "kind", "words", "adjudicated"]],
+            table[["sample", "given", "kind", "words", "adjudicated"]],
             hide_index=True,
             key="settle-rows",
             on_select=picked,
             selection_mode="single-row",
-            height=min(420, 38 + 35 * len(shown)),
+            height=min(420, 38 + 35 * len(table)),
             alt="The disagreements, a row a sample; choosing one shows it",
             column_config={
                 "sample": st.column_config.NumberColumn("Sample", format="%d"),
@@ -327,5 +330,5 @@ def _list(mine: pd.DataFrame, said: pd.DataFrame) -> None:
                 "adjudicated": "Settled",
             },
         )
-        if len(mine) > LISTED:
-            st.caption(f"The first {LISTED:,} of {len(mine):,}; choose a reviewer, a label or a kind to see others.")
+        if len(queue) > LISTED:
+            st.caption(f"The first {LISTED:,} of {len(queue):,}; choose a reviewer, a label or a kind to see others.")

@@ -1,9 +1,10 @@
-"""Mislabeled: which given labels are probably wrong, most severe first?"""
+"""Wrong labels: which given labels are probably wrong, most severe first?"""
 
 import streamlit as st
 
 from lossprint.app import data
 from lossprint.app.shared import browse, parts
+from lossprint.audit.types import KIND_WORDS
 
 
 def render(loaded: data.Loaded) -> None:
@@ -13,7 +14,7 @@ def render(loaded: data.Loaded) -> None:
         question = (
             f"Which {loaded.noun}s did the model keep doubting? Those whose loss stayed far above the others first."
         )
-    parts.header("Mislabeled", question)
+    parts.header(KIND_WORDS["label_error"][0], question)
     if loaded.of_kind("label_error").empty:
         _empty(loaded)
         return
@@ -26,7 +27,7 @@ def _empty(loaded: data.Loaded) -> None:
         parts.empty(
             "Single frames are not flagged",
             "A frame of a video is labeled with those around it, so wrong labels are looked for in stretches of "
-            f"frames: {parts.plural(len(videos.spans), 'segment')} found.",
+            f"frames: {parts.plural(len(videos.spans), 'span')} found.",
             "movie",
         )
         with st.container(horizontal=True, horizontal_alignment="center"):
@@ -41,13 +42,13 @@ def _empty(loaded: data.Loaded) -> None:
         )
     elif not loaded.has("aum"):
         parts.empty(
-            "No suspicious labels by their losses",
+            "No wrong labels by their losses",
             "This run has no margins, so only labels that stayed unlikely throughout were looked for, without "
             "suggestions.",
             "info",
         )
     else:
         parts.empty(
-            "No suspicious labels",
+            "No wrong labels",
             "The model came to agree with every given label. Errors that it learned as if right stay invisible.",
         )

@@ -8,9 +8,9 @@ import streamlit as st
 
 from lossprint.app import data
 from lossprint.app.elements.question import Question, question
-from lossprint.app.questions import asking
-from lossprint.app.shared import decide, detail, guard, identity, parts
-from lossprint.app.views.duplicates.strips import losses
+from lossprint.app.questions import copies, questions
+from lossprint.app.shared import buttons, decide, guard, identity, parts
+from lossprint.app.shared.sample import folded
 from lossprint.audit.review import queues
 from lossprint.audit.review.reviews import Conflict
 from lossprint.audit.types import LossprintError, Review
@@ -31,8 +31,8 @@ def render(loaded: data.Loaded) -> None:
 
 def _settings(loaded: data.Loaded) -> tuple[str, str, str, bool]:
     """Which queue, which tier, what is hidden, and whether the random audit is mixed in. All of it is in the URL."""
-    kinds = set(data.derived(loaded, asking.items)["kind"])
-    have = [name for name, of in asking.QUEUES.items() if of is None or queues.AUDIT in of or kinds & set(of)]
+    kinds = set(data.derived(loaded, questions.items)["kind"])
+    have = [name for name, of in questions.QUEUES.items() if of is None or queues.AUDIT in of or kinds & set(of)]
     chance = ("Random audit", "Spot check")
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         which = parts.one_of(
@@ -45,11 +45,11 @@ def _settings(loaded: data.Loaded) -> tuple[str, str, str, bool]:
             on_change=_forget,
         )
         tier = "All tiers"
-        counts = asking.queue(loaded, which, "", False)["tier"].value_counts()
+        counts = questions.queue(loaded, which, "", False)["tier"].value_counts()
         if which not in chance:
             tier = st.selectbox(
                 "Tier",
-                [name for name, word in asking.TIERS.items() if not word or counts.get(word, 0)],
+                [name for name, word in questions.TIERS.items() if not word or counts.get(word, 0)],
                 key="tier",
                 bind="query-params",
                 label_visibility="collapsed",
@@ -61,7 +61,7 @@ def _settings(loaded: data.Loaded) -> tuple[str, str, str, bool]:
         with st.popover("How", icon=":material/tune:"):
             blind = st.radio(
                 "What you see before you answer",
-                list(asking.BLIND),
+                list(questions.BLIND),
                 key="blind",
                 bind="query-params",
                 help="A label that is shown pulls the answer towards it. Hiding one takes longer and tells more; what "
@@ -79,9 +79,11 @@ def _settings(loaded: data.Loaded) -> tuple[str, str, str, bool]:
             )
         if which not in chance:
             st.caption(
-                " · ".join(f"{counts[word]:,} {name.lower()}" for name, word in asking.TIERS.items() if word in counts)
+                " · ".join(
+                    f"{counts[word]:,} {name.lower()}" for name, word in questions.TIERS.items() if word in counts
+                )
             )
-    return which, asking.TIERS[tier], asking.BLIND[blind], mix and which not in chance
+    return which, questions.TIERS[tier], questions.BLIND[blind], mix and which not in chance
 
 
 def _who(loaded: data.Loaded) -> None:
@@ -121,7 +123,7 @@ def _round(loaded: data.Loaded, which: str, tier: str, blind: str, mix: bool) ->
     """The question and all that depends on it: an answer draws this anew, and nothing else."""
     with guard.one_line():
         decide.tell()
-        items = data.derived(loaded, asking.queue, which, tier, mix)
+        items = data.derived(loaded, questions.queue, which, tier, mix)
         kept = data.reviews(loaded)
         history, assignments, who = kept.history(), kept.assignments(), decide.reviewer()
         open_now = queues.unanswered_by(who, items["group"], history, assignments)
@@ -178,10 +180,10 @@ def _claim(loaded: data.Loaded, name: str) -> str | None:
 
 def _item(loaded: data.Loaded, items: pd.DataFrame, name: str) -> pd.Series | None:
     """The question of a name, of this queue or another one; None where the run has none such."""
-    for table in (items, data.derived(loaded, asking.items), data.derived(loaded, asking.audit)):
-        found = table[table["group"] == name]
-        if len(found):
-            return found.iloc[0]
+    for table in (items, data.derived(loaded, questions.items), data.derived(loaded, questions.audit)):
+        rows = table[table["group"] == name]
+        if len(rows):
+            return rows.iloc[0]
     return None
 
 
@@ -195,24 +197,24 @@ def _show(
     blind: str,
 ) -> None:
     name, samples = item["group"], item["samples"]
-    blind = "" if item["kind"] in queues.SPANS else blind  # what is claimed of a stretch says both labels
+    blind = "" if item["kind"] in queues.SPANS else blind  # what is claimed of a span says both labels
     mine = history[history["finding"] == name]
-    asked = _asked(loaded, item, history, blind)
+    draft = _draft(loaded, item, history, blind)
     state = _asking(name, blind, mine)
     # Read by the answer's callback, which runs before the page is drawn again.
-    state |= {"asked": asked, "item": item}
+    state |= {"draft": draft, "item": item}
     done = len(items) - int(open_now.sum())
     question(
         Question(
             token=state["token"],
-            title=asked.title,
+            title=draft.title,
             images=_images(loaded, item, blind),
-            choices=asked.choices,
-            labels=asked.labels,
-            given=asked.given if len(samples) == 1 else "",
-            suggested=asked.suggested,
+            choices=tuple(offer.choice for offer in draft.offers),
+            labels=draft.labels,
+            given=draft.given if len(samples) == 1 else "",
+            suggested=draft.suggested,
             about=_about(loaded, samples, item["kind"], blind),
-            hint=asked.hint,
+            hint=draft.hint,
             notice=state["notice"] or _before(loaded, name, mine, samples, assignments),
             said=st.session_state.pop(SAID, ""),
             strip=item["kind"] in queues.SPANS,
@@ -246,15 +248,16 @@ def _asking(name: str, blind: str, mine: pd.DataFrame) -> dict:
     return state
 
 
-def _asked(loaded: data.Loaded, item: pd.Series, history: pd.DataFrame, blind: str) -> asking.Asked:
+def _draft(loaded: data.Loaded, item: pd.Series, history: pd.DataFrame, blind: str) -> questions.Draft:
     samples = item["samples"]
     if item["kind"] in queues.SPANS:
-        return asking.about_span(loaded, item["group"], history)
+        return questions.about_span(loaded, item["group"], history)
     if item["kind"] in queues.DUPLICATES:
-        return asking.about_group(loaded, item["group"], samples, losses(loaded, np.asarray(samples)), history)
+        losses = copies.losses(loaded.scores, np.asarray(samples))
+        return questions.about_group(loaded, item["group"], samples, losses, history)
     sample = int(samples[0])
-    likely = data.derived(loaded, asking.likely).get(sample, []) if item["kind"] == "label_error" else []
-    return asking.about_label(
+    likely = data.derived(loaded, questions.likely).get(sample, []) if item["kind"] == "label_error" else []
+    return questions.about_label(
         sample,
         str(loaded.samples.at[sample, "label"]),
         item["suggested_label"],
@@ -268,9 +271,9 @@ def _asked(loaded: data.Loaded, item: pd.Series, history: pd.DataFrame, blind: s
 
 def _about(loaded: data.Loaded, samples: list[int], kind: str, blind: str) -> str:
     if kind in queues.SPANS:
-        return f"{min(len(samples), asking.MEMBERS)} of {len(samples):,} frames are shown."
+        return f"{min(len(samples), questions.MEMBERS)} of {len(samples):,} frames are shown."
     if len(samples) > 1:
-        more = len(samples) - asking.MEMBERS
+        more = len(samples) - questions.MEMBERS
         return f"{more:,} more {loaded.noun}s of this group are not shown." if more > 0 else ""
     path = str(loaded.samples.at[samples[0], "path"])
     # A path such as train/coat/17.png would tell the label that is hidden.
@@ -282,20 +285,20 @@ def _before(loaded: data.Loaded, name: str, mine: pd.DataFrame, samples: list[in
 
     Before: by this reviewer, or by anybody where the finding is not shared out for independent answers.
     """
-    told = []
+    lines = []
     standing = mine[mine["stands"]]
     if len(standing):
         if (assignments["finding"] == name).any():
             standing = standing[standing["reviewer"] == decide.reviewer()]
         if len(standing):
             last = standing.iloc[-1]
-            said = decide.one_in_words(last["decision"], last["new_label"])
-            told.append(f"Answered before by {last['reviewer']}: {said}. A new answer replaces it.")
+            words = decide.one_in_words(last["decision"], last["new_label"])
+            lines.append(f"Answered before by {last['reviewer']}: {words}. A new answer replaces it.")
     out = decide.excluded_elsewhere(loaded, name, samples)
     for sample, other in list(out.items())[:3]:
         what = "“Keep all” leaves it out" if len(samples) > 1 else "deciding here brings it back, except by Exclude"
-        told.append(f"Sample {sample} is excluded in {other}; {what}.")
-    return " ".join(told)
+        lines.append(f"Sample {sample} is excluded in {other}; {what}.")
+    return " ".join(lines)
 
 
 def _coming(loaded, items: pd.DataFrame, open_now: np.ndarray, name: str, blind: str) -> tuple:
@@ -310,7 +313,7 @@ def _coming(loaded, items: pd.DataFrame, open_now: np.ndarray, name: str, blind:
 def _images(loaded: data.Loaded, item: pd.Series, blind: str) -> tuple:
     span = item["kind"] in queues.SPANS
     hide = blind == "given" and not span
-    return asking.images(loaded, asking.shown(item["samples"], item["kind"]), hide_label=hide, strip=span)
+    return questions.images(loaded, questions.shown(item["samples"], item["kind"]), hide_label=hide, strip=span)
 
 
 def _left(items: pd.DataFrame, open_now: np.ndarray, history: pd.DataFrame, done: int) -> str:
@@ -333,11 +336,11 @@ def _answer(loaded: data.Loaded, answer: dict) -> None:
     state = st.session_state.get(ASKED)
     if state is None or answer.get("token") != state["token"]:
         return  # a late key: it meant the question before
-    item, asked = state["item"], state["asked"]
+    item, draft = state["item"], state["draft"]
     given, suggested = str(loaded.samples.at[item["samples"][0], "label"]), item["suggested_label"]
     sample = int(item["samples"][0])
-    decisions = asked.decisions(
-        str(answer.get("choice")), lambda label: asking.decide_label(sample, label, given, suggested)
+    decisions = draft.decisions(
+        str(answer.get("choice")), lambda label: questions.decide_label(sample, label, given, suggested)
     )
     if not decisions:
         return
@@ -406,11 +409,11 @@ def _done(loaded: data.Loaded, which: str, items: pd.DataFrame, open_now: np.nda
     with st.container(horizontal=True, horizontal_alignment="center"):
         parts.link("stop", "When to stop", "flag")
         parts.link("export", "Export the cleaned dataset", "download")
-        decide.undo_button(loaded, _back, key="done-undo")
+        buttons.undo(loaded, _back, key="done-undo")
 
 
 def _evidence(loaded: data.Loaded, item: pd.Series) -> None:
-    detail.folded(
+    folded(
         loaded,
         int(item["samples"][0]),
         "review",

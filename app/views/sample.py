@@ -3,31 +3,41 @@
 import streamlit as st
 
 from lossprint.app import data
-from lossprint.app.shared import detail, parts
+from lossprint.app.shared import parts
+from lossprint.app.shared.sample import (
+    default_sample,
+    evidence,
+    finding_of,
+    label_line,
+    loss_chart,
+    picture,
+    scores_chart,
+    why,
+)
 
 
 def render(loaded: data.Loaded) -> None:
     parts.header("Sample", "Why is this sample flagged, and what speaks for and against its label?")
-    sample = parts.choose_sample(loaded, detail.default_sample(loaded))
+    sample = parts.choose_sample(loaded, default_sample(loaded))
     if sample is None:
         parts.empty("No samples", "This run holds no samples.", "search_off")
         return
     # Suggestion and story are about the label: where it is in question, that question is opened.
-    found = detail.finding_of(loaded, sample, ("label_error",))
-    found = detail.finding_of(loaded, sample) if found is None else found
+    found = finding_of(loaded, sample, ("label_error",))
+    found = finding_of(loaded, sample) if found is None else found
     suggested = parts.suggestion(loaded, sample) if found is not None else None
     left, right = st.columns([4, 5], gap="large")
     with left:
-        detail.picture(loaded, sample, "story-image", 520)
+        picture(loaded, sample, "story-image", 520)
         st.markdown(f"#### Sample {sample}")
-        detail.labels(loaded, sample, suggested)
-        detail.why(loaded, sample)
+        label_line(loaded, sample, suggested)
+        why(loaded, sample)
         if found is not None:
             parts.link("review", "Decide on it", "rule", {"finding": found["group"]})
     with right:
         st.markdown("##### Loss print")
-        detail.loss_chart(loaded, sample, "story-loss", height=290)
+        loss_chart(loaded, sample, "story-loss", height=290)
         if loaded.samples.at[sample, "split"] == "train":
             st.markdown(f"##### Scores within {'its class' if loaded.labelled else 'all samples'}")
-            detail.scores_chart(loaded, sample, "story-scores")
-    detail.evidence(loaded, sample, "story")
+            scores_chart(loaded, sample, "story-scores")
+    evidence(loaded, sample, "story")

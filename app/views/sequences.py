@@ -1,4 +1,4 @@
-"""Sequences: which stretches of a video have a wrong label, or stand in the wrong place?"""
+"""Sequences: which spans of a video have a wrong label, or stand in the wrong place?"""
 
 import numpy as np
 import pandas as pd
@@ -7,8 +7,9 @@ import streamlit as st
 from lossprint.app import data
 from lossprint.app.charts import base as charts
 from lossprint.app.elements.gallery import gallery
+from lossprint.app.elements.keys import KEYS
 from lossprint.app.elements.timeline import timeline
-from lossprint.app.shared import decide, detail, guard, parts
+from lossprint.app.shared import decide, drawer, guard, parts
 from lossprint.app.shared import spans as view
 from lossprint.audit.review.reviews import Conflict
 from lossprint.audit.types import LossprintError
@@ -24,7 +25,7 @@ ICONS = {"accept": "check", "keep": "close", "unsure": "help"}
 
 
 def render(loaded: data.Loaded) -> None:
-    parts.header("Sequences", "Which stretches of a video have a wrong label, or stand in the wrong place?")
+    parts.header("Sequences", "Which spans of a video have a wrong label, or stand in the wrong place?")
     videos = data.videos(loaded)
     if videos is None:
         _nothing(loaded)
@@ -42,7 +43,7 @@ def render(loaded: data.Loaded) -> None:
     else:
         parts.empty("None of this kind", "Show all findings, at the top, to see the others.", "filter_alt_off")
     _all(loaded, videos, shown, said, only_found, query)
-    detail.drawer(loaded, [])
+    drawer.draw(loaded, [])
 
 
 def _said(loaded: data.Loaded, videos: data.Videos, history: pd.DataFrame) -> pd.DataFrame:
@@ -75,8 +76,8 @@ def _clean(videos: data.Videos) -> None:
     severity = float(videos.frames[["sequence_label", "sequence_order"]].max(axis=None))
     near = f"a finding begins at a severity of {SUSPECT:.2f}, and the highest here is {severity:.2f}"
     if severity > SUSPECT:
-        near = "frames stand out here and there, but no stretch of them whose labels or place another would fit better"
-    text = f"No stretch of frames in {parts.plural(len(videos.rows), 'video')} is suspicious: {near}."
+        near = "frames stand out here and there, but no span of them whose labels or place another would fit better"
+    text = f"No span of frames in {parts.plural(len(videos.rows), 'video')} is suspicious: {near}."
     parts.empty("Nothing found", text)
 
 
@@ -202,7 +203,7 @@ def _steps(shown: pd.DataFrame, said: pd.DataFrame, name: str) -> None:
 
 def _shortcut(key: str) -> str | None:
     """While the drawer of a frame is open, the keys are its."""
-    return key if detail.opened() is None else None
+    return key if drawer.opened() is None else None
 
 
 def _label(loaded: data.Loaded, span: pd.Series) -> str | None:
@@ -254,7 +255,7 @@ def _strip(loaded, table: pd.DataFrame, start: int, stop: int, key: str) -> None
         if not badge and isinstance(row["then"], str) and row["then"] != row["label"]:
             more["suggested"] = row["then"]
         tiles.append(parts.tile(loaded, int(row["sample"]), **more))
-    gallery(tiles, key=key, label="Frames in order", size="small", on_open=detail.show)
+    gallery(tiles, key=key, label="Frames in order", size="small", on_open=drawer.show)
     parts.tell_missing(tiles)
 
 
@@ -272,15 +273,15 @@ def _actions(loaded, videos, shown, span, frames, edges, said, history) -> None:
     yes = {"relabel": f"Relabel as {parts.md(label or '')}", "swap": "Exchange the labels", "move": "Restore the order"}
     args = (loaded, videos, shown, name, label, edges, history)
     with st.container(horizontal=True, gap="small"):
-        for text, choice, key, icon in (
-            (yes[span["how"]], "accept", "A", "check"),
-            ("Keep as given", "keep", "K", "thumb_up"),
-            ("Unsure", "unsure", "N", "help"),
+        for text, choice, icon in (
+            (yes[span["how"]], "accept", "check"),
+            ("Keep as given", "keep", "thumb_up"),
+            ("Unsure", "unsure", "help"),
         ):
             st.button(
                 text,
                 key=f"seq-{choice}-{name}",
-                shortcut=_shortcut(key),
+                shortcut=_shortcut(KEYS[choice]),
                 icon=f":material/{icon}:",
                 type="primary" if choice == "accept" else "secondary",
                 on_click=_decide,
@@ -289,7 +290,7 @@ def _actions(loaded, videos, shown, span, frames, edges, said, history) -> None:
         st.button(
             "Undo my last decision",
             icon=":material/undo:",
-            shortcut=_shortcut("U"),
+            shortcut=_shortcut(KEYS["undo"]),
             key="seq-undo",
             on_click=decide.undo,
             args=(loaded, _back),

@@ -10,8 +10,7 @@ import click
 from lossprint.audit.cli import options as opt
 from lossprint.audit.cli.audit import summary
 from lossprint.audit.cli.command import Command
-from lossprint.audit.runs.mirror import shown
-from lossprint.audit.runs.run import list_runs, open_run
+from lossprint.audit.runs.open import list_runs, open_run
 from lossprint.audit.types import LossprintError
 
 _server = opt.together(
@@ -26,7 +25,7 @@ _server = opt.together(
 
 @click.command("demo", cls=Command)
 @opt.flag("--video", "made-up videos with planted errors instead, in RUN-frames")
-@opt.out("RUN", "default: lossprint-demo, with --video lossprint-video", type=opt.written_run, required=False)
+@opt.out("RUN", "default: lossprint-demo, with --video lossprint-video", type=opt.run_folder, required=False)
 @opt.flag("--no-app", "only audit")
 @_server
 def demo(video: bool, out: Path | None, no_app: bool, **server) -> int:
@@ -36,7 +35,7 @@ def demo(video: bool, out: Path | None, no_app: bool, **server) -> int:
         status = subprocess.run([*_server_command(out, **server), "--check"]).returncode
         if status:
             return status
-    from lossprint.audit.workflow.audit import audit_demo, audit_video_demo
+    from lossprint.audit.workflow.demo import audit_demo, audit_video_demo
 
     run = (audit_video_demo if video else audit_demo)(out)
     print(summary(run))
@@ -56,7 +55,7 @@ def app(run: Path, **server) -> int:
 
 
 def _server_command(path: Path, host: str, port: int, no_browser: bool, insecure: bool, **files) -> list[str]:
-    command = [sys.executable, "-m", "lossprint.app.serve", shown(path), "--host", host, "--port", str(port)]
+    command = [sys.executable, "-m", "lossprint.app.serve", str(path), "--host", host, "--port", str(port)]
     command += ["--no-browser"] * no_browser + ["--insecure"] * insecure
     for name, place in files.items():  # roles and secrets
         command += [f"--{name}", str(place)] * (place is not None)

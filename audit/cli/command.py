@@ -5,8 +5,6 @@ import sys
 
 import click
 
-from lossprint.audit.cli.options import RunURL
-from lossprint.audit.runs import mirror
 from lossprint.audit.types import LossprintError
 
 
@@ -16,7 +14,7 @@ class _Listed(click.Command):
 
 
 class Command(_Listed):
-    """A command whose options may take several values, and whose runs may be named by URLs."""
+    """A command whose options may take several values."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         return super().parse_args(ctx, args if ctx.resilient_parsing else self._one_value_each(ctx, args))
@@ -38,12 +36,6 @@ class Command(_Listed):
                 read += [name, words.pop(0)]
         return read + words
 
-    def invoke(self, ctx: click.Context) -> int | None:
-        for name, value in ctx.params.items():
-            if isinstance(value, RunURL):
-                ctx.params[name] = _brought(value)
-        return super().invoke(ctx)
-
 
 class Group(_Listed, click.Group):
     """Commands under one name, in the order in which they were added."""
@@ -56,15 +48,6 @@ class Group(_Listed, click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
-
-
-def _brought(run: RunURL):
-    """The folder of a run at a URL on this machine, brought up to date. Raises LossprintError."""
-    folder = mirror.working_copy(str(run), write=run.write)
-    where = mirror.about_decisions(folder)
-    if where and not run.write:
-        print(f"lossprint: {where}", file=sys.stderr)
-    return folder
 
 
 def usage_line(error: click.ClickException) -> str:
@@ -84,7 +67,7 @@ def usage_line(error: click.ClickException) -> str:
 def status_of(error: BaseException) -> int:
     """Say in one line what went wrong; the exit status. What is no known error is raised again."""
     if isinstance(error, LossprintError):
-        print(f"lossprint: {mirror.spoken(error)}", file=sys.stderr)
+        print(f"lossprint: {error}", file=sys.stderr)
         return 2
     if isinstance(error, KeyboardInterrupt):
         print("lossprint: stopped; what is recorded is kept", file=sys.stderr)

@@ -7,8 +7,7 @@ from click import Choice
 
 from lossprint.audit.cli import options as opt
 from lossprint.audit.cli.command import Command, Group
-from lossprint.audit.runs.mirror import shown
-from lossprint.audit.runs.run import open_run
+from lossprint.audit.runs.open import open_run
 from lossprint.audit.types import LossprintError
 from lossprint.scoring.coresets.methods import FIRST, METHODS
 
@@ -91,7 +90,7 @@ def coreset() -> None:
 
 
 @coreset.command("evaluate", epilog=ALL)
-@opt.scored_run
+@opt.run
 @opt.option(
     "--methods",
     str,
@@ -125,7 +124,7 @@ def evaluate(run: Path, methods: tuple[str, ...], fractions: tuple[float, ...], 
     asked = {name: value for name, value in how.items() if value is not None}
     table = evaluation.evaluate(opened, list(methods), sorted(set(fractions)), **asked)
     print(evaluation.text(table))
-    print(f"see it: lossprint app {shown(opened.path)}, page Coreset")
+    print(f"see it: lossprint app {opened.path}, page Coreset")
 
 
 @coreset.command("apply")

@@ -8,7 +8,7 @@ from click import Choice
 from lossprint.audit.cli import options as opt
 from lossprint.audit.cli.command import Group
 from lossprint.audit.cli.coreset import export_coreset
-from lossprint.audit.runs.run import open_run
+from lossprint.audit.runs.open import open_run
 
 
 @click.group("export", cls=Group)

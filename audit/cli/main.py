@@ -8,7 +8,7 @@ import sys
 
 import click
 
-from lossprint.audit.cli import app, audit, coreset, export, record, report, reviews, verify
+from lossprint.audit.cli import app, audit, coreset, export, record, report, reviews, sync, verify
 from lossprint.audit.cli.command import Group, status_of, usage_line
 from lossprint.audit.system import processes
 from lossprint.audit.types import LossprintError
@@ -24,7 +24,7 @@ class _Program(Group):
 
 def _print_version(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
     if wanted and not ctx.resilient_parsing:
-        from lossprint.audit.runs.run import version
+        from lossprint.audit.runs.open import version
 
         print(f"lossprint {version()}")
         ctx.exit()
@@ -44,7 +44,7 @@ def program() -> None:
 
 
 _MAKING = (app.demo, audit.audit, audit.import_losses, record.record, audit.score)
-_READING = (app.app, export.export, coreset.coreset, report.report, verify.verify, reviews.reviews)
+_READING = (app.app, export.export, coreset.coreset, report.report, verify.verify, sync.sync, reviews.reviews)
 for _command in (*_MAKING, *_READING):
     program.add_command(_command)
 

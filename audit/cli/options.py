@@ -7,6 +7,9 @@ from typing import Any
 import click
 from click import Choice
 
+from lossprint.audit.system.urls import local
+from lossprint.audit.types import LossprintError
+
 DATASET = (
     "a folder of class folders, a CSV or Parquet manifest (path,label[,split][,sequence,frame]), "
     "a COCO file (.json), WebDataset shards (a .tar, a quoted pattern such as 'shards-{000..009}.tar' or a folder of "
@@ -68,29 +71,17 @@ deviations = Checked("three numbers over 0, such as 0.229,0.224,0.225", _channel
 file = click.Path(path_type=Path, readable=False)  # whoever reads it says what is wrong with it
 
 
-class RunURL(str):
-    """A run named by its URL; `Command` puts its folder on this machine in its place, after all is parsed."""
-
-    write = False
-
-
-class WrittenRunURL(RunURL):
-    write = True
-
-
 class _Run(click.Path):
-    """A run by its folder or URL; `url` says whether it is read, or made, gone on with or scored."""
-
-    def __init__(self, url: type[RunURL]):
-        super().__init__(path_type=Path, readable=False)
-        self.url = url
+    """A RUN on this machine."""
 
     def convert(self, value, param, ctx):
-        return self.url(value) if "://" in str(value) else super().convert(value, param, ctx)
+        try:
+            return super().convert(local(value), param, ctx)
+        except LossprintError as error:
+            self.fail(str(error), param, ctx)
 
 
-run_folder = _Run(RunURL)
-written_run = _Run(WrittenRunURL)
+run_folder = _Run(path_type=Path, readable=False)
 
 # ------------------------------------------------------------------------------------------------- shared options
 
@@ -122,12 +113,12 @@ def out(metavar: str, help: str | None = None, **how) -> Callable:
 
 
 run = click.argument("run", type=run_folder, metavar="RUN")
-scored_run = click.argument("run", type=written_run, metavar="RUN")
 dataset = option("--dataset", str, "DATASET", DATASET, required=True)
 device = option("--device", Choice(DEVICES), None, default="auto")
 curvature_checkpoints = option("--curvature-checkpoints", natural, "K", "default: 10; 0 measures none")
 val_fraction = option("--val-fraction", fraction, "F", "drawn from train without a val split; 0.1")
 resume = flag("--resume", "continue a run that was cut off")
+sync = option("--sync", str, "URL", "copy the run there after each finished stage")
 quiet = flag("--quiet", "no progress bars")
 rule = option("--apply", str, "RULE", RULE, default="latest")
 unsure = option("--unsure", Choice(["keep", "drop"]), None, "samples left unsure; default: keep", default="keep")

@@ -28,7 +28,7 @@ TEXT = (
 )
 @opt.option("--model", str, "MODULE:FUNCTION", "or small, or a torchvision classifier", required=True)
 @opt.dataset
-@opt.out("RUN", "the run folder to write", type=opt.written_run)
+@opt.out("RUN", "the run folder to write", type=opt.run_folder)
 @opt.option("--size", opt.positive, "PX", "side of the images; default: their median, at most 224")
 @opt.option("--mean", opt.means, "R,G,B", "mean of the channels, in [0, 1]; default: the training split's")
 @opt.option("--std", opt.deviations, "R,G,B", "deviation of the channels, in [0, 1]; default: the training split's")
@@ -39,12 +39,16 @@ TEXT = (
 @opt.curvature_checkpoints
 @opt.val_fraction
 @opt.resume
+@opt.sync
 @opt.quiet
-def record(checkpoints: Path, model: str, dataset: str, out: Path, **how) -> None:
+def record(checkpoints: Path, model: str, dataset: str, out: Path, sync: str | None, **how) -> None:
     """Record the losses at checkpoints that a training left, score, find."""
+    from lossprint.audit.runs.sync import syncing
     from lossprint.audit.workflow import from_checkpoints
 
     def say(line: str) -> None:
         print(f"lossprint: {line}", file=sys.stderr)
 
-    print(summary(from_checkpoints.record(checkpoints, model, dataset, out, say=say, **how)))
+    with syncing(out, sync):
+        run = from_checkpoints.record(checkpoints, model, dataset, out, say=say, **how)
+    print(summary(run))

@@ -6,7 +6,7 @@ import click
 
 from lossprint.audit.cli import options as opt
 from lossprint.audit.cli.command import Command
-from lossprint.audit.runs.run import open_run
+from lossprint.audit.runs.open import open_run
 
 
 @click.command("report", cls=Command)

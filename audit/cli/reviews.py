@@ -9,7 +9,7 @@ from click import Choice
 from lossprint.audit.cli import options as opt
 from lossprint.audit.cli.command import Group
 from lossprint.audit.review import assigning, resolve
-from lossprint.audit.runs.run import open_run
+from lossprint.audit.runs.open import open_run
 from lossprint.audit.types import LossprintError
 
 

@@ -9,7 +9,6 @@ from tqdm import tqdm
 from lossprint.audit.cli import options as opt
 from lossprint.audit.cli.command import Command
 from lossprint.audit.runs import verify as check
-from lossprint.audit.runs.mirror import shown
 
 
 @click.command("verify", cls=Command)
@@ -27,5 +26,5 @@ def verify(run: Path, quick: bool, quiet: bool) -> int:
     counts = ", ".join(f"{report.count(word):,} {word}" for word in check.WRONG)
     how = "by their sizes" if quick else f"by their checksums ({report.size / 1e6:,.1f} MB)"
     verdict = "whole" if report.whole else "not whole"
-    print(f"{shown(run)}: {verdict}; {report.compared:,} files compared {how}, {report.read:,} read; {counts}")
+    print(f"{run}: {verdict}; {report.compared:,} files compared {how}, {report.read:,} read; {counts}")
     return 0 if report.whole else 2

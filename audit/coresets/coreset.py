@@ -20,7 +20,8 @@ from lossprint.audit.export.applied import Applied, applied, run_in_record
 from lossprint.audit.export.tree import dataset_root
 from lossprint.audit.review.resolve import resolve
 from lossprint.audit.review.strata import relevant
-from lossprint.audit.runs.run import Run, version
+from lossprint.audit.runs.open import version
+from lossprint.audit.runs.run import Run
 from lossprint.audit.system.csvfile import csv_text
 from lossprint.audit.types import LossprintError, Selection, one_line
 from lossprint.scoring.coresets.coreset import Pool, lacks, select

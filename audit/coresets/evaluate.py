@@ -20,8 +20,6 @@ with chance, of the first seed), data.
 
 import difflib
 import hashlib
-import json
-from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -34,19 +32,19 @@ from lossprint.audit.coresets.coreset import Ask
 from lossprint.audit.coresets.evaluated import CELL, cells, text
 from lossprint.audit.datasets.readers.manifests import csv_rows
 from lossprint.audit.export.applied import Applied, applied
-from lossprint.audit.runs.run import Run, open_run
+from lossprint.audit.runs.open import open_run
+from lossprint.audit.runs.run import Run
 from lossprint.audit.system.csvfile import unguard
 from lossprint.audit.system.progress import bar_style
-from lossprint.audit.training import side_by_side
+from lossprint.audit.training import loading, side_by_side
+from lossprint.audit.training.side_by_side import HELD_OUT, Training, digest, measured_once
 from lossprint.audit.types import LossprintError
-from lossprint.audit.workflow import audit as workflow
 from lossprint.scoring.coresets.methods import METHODS
 
 __all__ = ["cells", "evaluate", "text"]
 
 SAME = ["model", "steps", "options", "method", "fraction", "seed"]  # a later training replaces an earlier one
 TEXT = ("method", "model", "device", "precision", "options", "split", "label", "key", "data")
-HELD_OUT = ("val", "test")
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +83,7 @@ def evaluate(
     and fractions stay. What cannot be is refused before anything is trained. Raises LossprintError.
     """
     run = run if isinstance(run, Run) else open_run(run)
-    asked = _asked(run, model)
+    asked = loading.asked_of(run) | ({"model": model} if model else {})
     from lossprint.audit.training import (
         models,  # torch only once the cheap checks have passed
         train,
@@ -101,7 +99,7 @@ def evaluate(
     seeds_of = [asked["seed"] + k for k in range(seeds)]
     subsets = _subsets(decisions, methods, fractions, seeds_of, options, samples, wrong, quiet)
     labels = samples["label"].map({name: at for at, name in enumerate(run.classes)}).to_numpy(np.int64)
-    inputs = workflow.inputs_again(samples, labels, samples["split"].to_numpy(str), run.classes, asked, quiet)
+    inputs = loading.inputs_again(samples, labels, samples["split"].to_numpy(str), run.classes, asked, quiet)
     models.build_model(asked["model"], inputs.classes, inputs.size)  # one that does not fit is refused here
     recipe = replace(train.Recipe(), epochs=asked["epochs"]).for_size(len(inputs.rows("train")))
     each = recipe.steps(len(inputs.rows("train")))
@@ -112,32 +110,17 @@ def evaluate(
     keys = [_key(inputs, rows, about | {"seed": one.seed}) for one, rows in zip(subsets, rows_of)]
     table = _Table(run, subsets, keys, {"options": Ask("", **options).options, "data": data})
     _write_overlap(run, subsets, table.shared)
-    todo = {key: (rows, one.seed) for key, rows, one in zip(keys, rows_of, subsets) if key not in table.trained}
-    if todo:
-        jobs = jobs or (1 if device == "cuda" else side_by_side.cores())
-        plan = side_by_side.Plan(inputs, recipe, asked["model"], steps, device, precision, run.classes)
-        style = {"unit": "step", "desc": "evaluate", "disable": quiet, **bar_style()}
-        with (
-            tqdm(total=len(todo) * steps, **style) as bar,
-            closing(side_by_side.trained(plan, todo, jobs, bar)) as done,
-        ):
-            for at, (key, rows) in enumerate(done):
-                table.trained[key] = rows.assign(**about, key=key)
-                table.save()
-                bar.set_postfix_str(f"{at + 1} of {len(todo)} trainings")
-    return table.save()
+    plan = side_by_side.Plan(inputs, recipe, asked["model"], steps, device, precision)
+    todo = {key: Training(rows, one.seed) for key, rows, one in zip(keys, rows_of, subsets)}
+
+    def judged(key: str, predicted: np.ndarray) -> pd.DataFrame:
+        return _right(inputs, plan.held_out, predicted, run.classes).assign(**about, key=key)
+
+    jobs = jobs or (1 if device == "cuda" else side_by_side.cores())
+    return measured_once(plan, todo, table.trained, judged, table.save, name="evaluate", jobs=jobs, quiet=quiet)
 
 
 # ------------------------------------------------------------------------------------------------- what is asked
-
-
-def _asked(run: Run, model: str | None) -> dict:
-    """What the run was asked for, with its dataset and the network to train now."""
-    asked = {**workflow.DEFAULTS, "dataset": run.manifest["dataset"].get("source")}
-    asked |= {name: value for name, value in run.manifest["asked"].items() if name in asked and name != "dataset"}
-    if not asked["dataset"]:
-        raise LossprintError(f"expected a run whose images are known, found none named in {run.path}")
-    return asked | ({"model": model} if model else {})
 
 
 def _decided(decisions: Applied) -> tuple[pd.DataFrame, str]:
@@ -147,10 +130,10 @@ def _decided(decisions: Applied) -> tuple[pd.DataFrame, str]:
     if not table["split"].isin(HELD_OUT).any():
         raise LossprintError(f"expected validation or test samples to judge on, found none in {run.path}")
     table = table.sort_values("sample", ignore_index=True)
-    digest = hashlib.blake2b(digest_size=16)
+    data = hashlib.blake2b(digest_size=16)
     for part in (table["sample"], table["label"].where(table["change"] != "excluded", "")):
-        digest.update("\0".join(part.astype(str)).encode("utf-8", "surrogatepass") + b"\n")
-    return table, digest.hexdigest()
+        data.update("\0".join(part.astype(str)).encode("utf-8", "surrogatepass") + b"\n")
+    return table, data.hexdigest()
 
 
 def _wrong(samples: pd.DataFrame, classes: list[str], truth: str | Path) -> np.ndarray:
@@ -184,7 +167,6 @@ def _wrong(samples: pd.DataFrame, classes: list[str], truth: str | Path) -> np.n
 
 def _subsets(decisions, methods, fractions, seeds, options, samples, wrong, quiet) -> list[_Subset]:
     """All subsets that are asked for; those of a method without chance are the same for all seeds."""
-
     methods, fractions = list(dict.fromkeys(methods)), [float(one) for one in dict.fromkeys(fractions)]
     if not (methods and fractions and seeds):
         raise LossprintError("expected methods, fractions and seeds to evaluate, found none of one of them")
@@ -220,16 +202,22 @@ def _subsets(decisions, methods, fractions, seeds, options, samples, wrong, quie
     return found
 
 
+def _right(inputs, rows: np.ndarray, predicted: np.ndarray, classes: list[str]) -> pd.DataFrame:
+    """For each split and class of the held-out rows: split, label, right, of."""
+    labels = inputs.labels[rows]
+    table = pd.DataFrame({"split": inputs.split[rows], "label": labels, "right": predicted == labels})
+    table = table.groupby(["split", "label"])["right"].agg(right="sum", of="size").reset_index()
+    return table.assign(label=np.array(classes, object)[table["label"]])
+
+
 def _key(inputs, rows: np.ndarray, settings: dict) -> str:
     """A digest of all that a training and its judgement depend on."""
     held_out = np.flatnonzero(np.isin(inputs.split, HELD_OUT))
     settings = settings | {"size": inputs.size}
     if settings["precision"] == "float32":
         del settings["precision"]  # the keys of evaluations from before there was another one stay what they were
-    digest = hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=16)
-    for part in (inputs.samples[rows], inputs.labels[rows], inputs.samples[held_out], inputs.labels[held_out]):
-        digest.update(np.ascontiguousarray(part, np.int64).tobytes() + b"|")
-    return digest.hexdigest()
+    samples, labels = inputs.samples, inputs.labels
+    return digest(settings, samples[rows], labels[rows], samples[held_out], labels[held_out])
 
 
 # ------------------------------------------------------------------------------------------------- what is written

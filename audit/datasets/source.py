@@ -18,7 +18,6 @@ from PIL import Image
 
 from lossprint.audit.datasets.images import read_image, read_size
 from lossprint.audit.datasets.media import IMAGES, Media
-from lossprint.audit.system.atomic import needed
 from lossprint.audit.types import SPLITS, LossprintError
 
 SPLIT_NAMES = {name: name for name in SPLITS}
@@ -128,7 +127,6 @@ def _read_file(root: Path, path: str) -> Image.Image:
 def read_file_inside(root: Path, path: str) -> Image.Image:
     """Decode an image under `root` as `Source.read` does, of a path that nobody has checked."""
     file = inside(root, path)
-    needed(file)
     if file.exists() and not file.is_file():  # a pipe would block for ever
         raise LossprintError(f"expected an image at {file}, found something that is no file")
     return read_image(file)
@@ -140,7 +138,6 @@ def _size_file(root: Path, path: str) -> tuple[int, int]:
 
 def of_files(kind: str, name: Path, root: Path, rows: pd.DataFrame, places: list[str], notes=()) -> Source:
     """A source of files under `root`; `places` says where each row stands, for messages."""
-    needed(root)
     sizes, faults = _measure(root, rows["path"].tolist(), places)
     read, size = partial(_read_file, root), partial(_size_file, root)
     return Source(str(name), kind, root, rows, fingerprint(rows, sizes), read, size, faults, tuple(notes))

@@ -11,7 +11,8 @@ import pandas as pd
 
 from lossprint.audit.review.resolve import about_places, outcome, resolve
 from lossprint.audit.review.reviews import LABELLED, Reviews, open_reviews
-from lossprint.audit.runs.run import Run, how_far, version
+from lossprint.audit.runs.open import how_far, version
+from lossprint.audit.runs.run import Run
 from lossprint.audit.types import LossprintError
 
 UNSURE = ("keep", "drop")

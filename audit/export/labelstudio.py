@@ -21,7 +21,8 @@ from lossprint.audit.datasets.media import IMAGES, media_of
 from lossprint.audit.export import outfile
 from lossprint.audit.review.resolve import adjudications, votes
 from lossprint.audit.review.reviews import Reviews, open_reviews
-from lossprint.audit.runs.run import Run, version
+from lossprint.audit.runs.open import version
+from lossprint.audit.runs.run import Run
 from lossprint.audit.types import LossprintError
 
 LOCAL = "/data/local-files/?d="  # where Label Studio serves files of its own machine, followed by a path

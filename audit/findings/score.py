@@ -17,9 +17,8 @@ from lossprint.audit.findings import engines, planning, sharding
 from lossprint.audit.findings.sharding import Job, Shard
 from lossprint.audit.findings.task_scores import mend_scores
 from lossprint.audit.runs import checksums
-from lossprint.audit.runs.ranges import rows_writer
 from lossprint.audit.runs.run import Run
-from lossprint.audit.runs.tables import LOOKUP_ROWS
+from lossprint.audit.runs.tables import LOOKUP_ROWS, rows_writer
 from lossprint.audit.video import frames
 from lossprint.scoring import labels as label_scores
 from lossprint.scoring import outliers, ranks

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from lossprint.audit.runs.ranges import rows_writer
 from lossprint.audit.runs.run import Run
+from lossprint.audit.runs.tables import rows_writer
 from lossprint.audit.types import LossprintError, Trajectory
 from lossprint.scoring import labels as label_scores
 from lossprint.scoring import ranks, trajectory

@@ -1,14 +1,102 @@
 """A recorder's samples: any DATASET or table -> the samples, what run.json says of them, and if they are the same."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from lossprint.audit.datasets import tasks
 from lossprint.audit.datasets.media import IMAGES
 from lossprint.audit.datasets.source import SPLIT_NAMES
-from lossprint.audit.runs import run as store
+from lossprint.audit.runs.run import Run
 from lossprint.audit.types import SPLITS, LossprintError
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """The N samples that losses are taken of, rows ordered by id.
+
+    ids (N,) int64, labels (N,) int32 indices into `classes`, split (N,) str, paths. names: of several labels; sets
+    (N, L) bool: whether a sample has each, None where its label does not say. order: for each class its place in the
+    caller's order, None where that is the same. file: where they are listed, for what is said of unknown ids.
+    """
+
+    ids: np.ndarray
+    labels: np.ndarray
+    split: np.ndarray
+    paths: pd.Index
+    classes: list[str]
+    task: str
+    names: list[str]
+    sets: np.ndarray | None
+    order: list[int] | None
+    file: Path
+
+    @classmethod
+    def of(cls, table: pd.DataFrame, description: dict, classes: Sequence[str] | None, file: Path) -> "Samples":
+        """Those of a table, as `described` gives it; `classes` in the order of the caller's logits."""
+        table, names = table.sort_values("sample", ignore_index=True), description.get("labels", [])
+        own = description["classes"]
+        return cls(
+            ids=table["sample"].to_numpy(np.int64),
+            labels=table["label"].map({label: at for at, label in enumerate(own)}).to_numpy(np.int32),
+            split=table["split"].to_numpy(str),
+            paths=pd.Index(table["path"]),
+            classes=own,
+            task=description.get("task", "classes"),
+            names=names,
+            sets=tasks.label_sets(table["label"], names),
+            order=None if classes is None else _class_order(list(classes), own),
+            file=file,
+        )
+
+    @property
+    def label_folders(self) -> list[str]:
+        """The members of the run that hold the losses of each label."""
+        return [tasks.folder(at) for at in range(len(self.names))]
+
+    def rows(self, ids) -> np.ndarray:
+        """Rows (B,) for sample ids or paths (B,); an unknown one is an error that names it."""
+        ids = as_array([str(path) for path in ids] if _are_paths(ids) else ids)
+        if ids.ndim != 1 or ids.dtype.kind not in "iuUO":
+            raise LossprintError(
+                f"expected a vector of whole-number ids or of paths, found {ids.dtype} of shape {ids.shape}"
+            )
+        if ids.dtype.kind in "UO":
+            rows = self.paths.get_indexer(ids)
+            unknown = ids[rows < 0][:3].tolist()
+        else:
+            ids = ids.astype(np.int64)
+            rows = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
+            unknown = ids[self.ids[rows] != ids][:3].tolist()
+        if unknown:
+            raise LossprintError(
+                f"expected ids of the {len(self.ids)} samples in {self.file}, found unknown ones such as {unknown}"
+            )
+        return rows
+
+
+def as_array(values) -> np.ndarray:
+    """A tensor on any device, or anything array-like, as a numpy array."""
+    if hasattr(values, "detach"):
+        values = values.detach()
+        values = (values.float() if values.is_floating_point() else values).cpu().numpy()
+    return np.asarray(values)
+
+
+def _are_paths(ids) -> bool:
+    """Whether ids are a collection of paths, whatever kind of collection."""
+    kinds = list | tuple | pd.Series | pd.Index
+    return isinstance(ids, kinds) and len(ids) > 0 and isinstance(next(iter(ids)), str | Path)
+
+
+def _class_order(theirs: list[str], ours: list[str]) -> list[int]:
+    """For each class of the run its place in the caller's order."""
+    if sorted(theirs) != sorted(ours):
+        raise LossprintError(f"expected the dataset's {len(ours)} classes {ours[:8]}, found {theirs[:8]}")
+    return [theirs.index(name) for name in ours]
 
 
 def opened(dataset, seed: int, task: str):
@@ -88,7 +176,7 @@ def _of_dataset(dataset) -> dict:
     }
 
 
-def check_samples(run: store.Run, table: pd.DataFrame) -> None:
+def check_samples(run: Run, table: pd.DataFrame) -> None:
     """An image that became unreadable between two parts of a run would leave a gap in it."""
     if run.has_samples() and sorted(run.samples()["sample"]) != sorted(table["sample"]):
         raise LossprintError(
@@ -97,7 +185,7 @@ def check_samples(run: store.Run, table: pd.DataFrame) -> None:
         )
 
 
-def check_same(run: store.Run, described: dict, recording: str) -> None:
+def check_same(run: Run, described: dict, recording: str) -> None:
     """A run is continued on the data and with the kind of losses that it began with, or not at all."""
     before = run.manifest["dataset"]
     if before.get("fingerprint") != described.get("fingerprint") or before["classes"] != described["classes"]:

@@ -8,18 +8,18 @@ trainer.add_callback(LossprintCallback("runs/mine", trainer=trainer))
 import math
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 
-from lossprint.audit.datasets.tasks import TASKS
-from lossprint.audit.recording import transformers_tables
+from lossprint.audit.datasets.tasks import ALL, BETWEEN, TASKS
+from lossprint.audit.recording import per_sample
 from lossprint.audit.recording.plain_pass import TRIED, PlainPass, WithIds, undisturbed
 from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.recording.samples import opened
-from lossprint.audit.recording.transformers_losses import Form, detect
 from lossprint.audit.types import LossprintError
 
 try:
@@ -32,6 +32,8 @@ except ImportError:
 __all__ = ["LossprintCallback", "WithIds"]
 
 KEY = "lossprint"  # of the places of a batch's samples, in by-product mode
+NEAR = 0.02  # of the model's own loss: bfloat16 has three digits
+COLUMNS = ("label", "labels", "label_ids")  # what Transformers' collators take for labels
 
 
 class LossprintCallback(TrainerCallback):
@@ -153,10 +155,10 @@ class LossprintCallback(TrainerCallback):
         task, names = self._task or self._form.task, self._names
         width = self._form.width if self._form else getattr(model.config, "num_labels", 1)
         if task in ("classes", "multi-label") and names is None:
-            names = transformers_tables.class_names(model, self._rows["train"], width)
+            names = class_names(model, self._rows["train"], width)
         dataset, options = self._dataset, dict(self._options)
         if dataset is None:
-            dataset = transformers_tables.table(self._rows, task, names)
+            dataset = table(self._rows, task, names)
         dataset = opened(dataset, options.get("seed", 0), task)
         if task == "classes" and "classes" not in options:
             there = set(dataset["label"]) if isinstance(dataset, pd.DataFrame) else set(dataset.classes)
@@ -173,7 +175,7 @@ class LossprintCallback(TrainerCallback):
             self._ids[split] = self.recorder.ids(split) if own is None else own
             self._pass(split)  # their numbers fit
 
-    def _detected(self, model) -> Form:
+    def _detected(self, model) -> "Form":
         of = self._pass("train", numbered=False)
         for row in range(min(len(of.dataset), TRIED)):
             inputs = self.trainer._prepare_inputs(of.collate([of.dataset[row]]))
@@ -300,3 +302,124 @@ def _rows(split: str, rows):
             f"expected one dataset of {split} rows with a length, found {found}: hand it over, {split}="
         )
     return rows
+
+
+# --------------------------------------------------------------------------- what the losses are
+
+
+@dataclass(frozen=True)
+class Form:
+    """task, see `tasks`; shift, of text: whether logits are for the next token; width: logits of a sample or token."""
+
+    task: str
+    shift: bool = False
+    width: int = 1
+
+    def __call__(self, logits: torch.Tensor, labels: torch.Tensor) -> tuple:
+        """(losses, logits, labels) for `Recorder.update`, unreduced."""
+        if self.task == "text":
+            return per_sample.token_losses(logits, labels, shift=self.shift), None, None
+        return per_sample.of_task(self.task, logits, labels)
+
+
+def detect(outputs, labels: torch.Tensor | None, asked: str | None) -> Form | None:
+    """The form of the losses, from a batch of one sample; None where its own loss is undefined (no token counts).
+
+    `asked` is the task where it is known. Raises LossprintError where no form gives the model's own loss.
+    """
+    loss, logits = (outputs.get(name) if hasattr(outputs, "get") else None for name in ("loss", "logits"))
+    say = "say what the losses are, LossprintCallback(losses=..., task=...)"
+    if not (torch.is_tensor(loss) and torch.is_tensor(logits) and torch.is_tensor(labels)):
+        found = ", ".join(outputs) if hasattr(outputs, "keys") else type(outputs).__name__
+        raise LossprintError(f"expected labels and a model that returns loss and logits, found {found}: {say}")
+    if not torch.isfinite(loss):
+        return None
+    forms = [form for form in _possible(logits, labels) if asked in (None, form.task)]
+    apart = [abs(_mean(form, logits, labels) - float(loss)) for form in forms]
+    if not forms or min(apart) > NEAR * max(abs(float(loss)), 1e-3):
+        raise LossprintError(
+            f"expected losses{'' if asked is None else ' as for task=' + repr(asked)} that equal the model's own, "
+            f"{float(loss):.4g}, found none, from logits {tuple(logits.shape)} and labels {tuple(labels.shape)}: {say}"
+        )
+    return forms[apart.index(min(apart))]
+
+
+def _possible(logits: torch.Tensor, labels: torch.Tensor) -> list[Form]:
+    """The forms that the shapes allow."""
+    width = logits.shape[-1] if logits.ndim > 1 else 1
+    whole = not labels.is_floating_point()
+    if logits.ndim == 3 and labels.shape == logits.shape[:2] and whole:
+        return [Form("text", True, width), Form("text", False, width)]
+    if logits.ndim == 2 and labels.shape == logits.shape[:1] and whole and width > 1:
+        return [Form("classes", width=width)]
+    forms = []
+    if logits.ndim == 2 and labels.shape == logits.shape and width > 1 and bool(((labels == 0) | (labels == 1)).all()):
+        forms.append(Form("multi-label", width=width))
+    if labels.numel() == logits.numel():
+        forms.append(Form("regression", width=width))
+    return forms
+
+
+def _mean(form: Form, logits: torch.Tensor, labels: torch.Tensor) -> float:
+    """The loss of one sample as the models' own losses have it: of several labels the mean, not the sum."""
+    return float(form(logits, labels)[0].mean())
+
+
+# --------------------------------------------------------------------------- what the rows are
+
+
+def table(rows: dict[str, object], task: str, names: Sequence[str] | None) -> pd.DataFrame:
+    """Columns sample, path, label, split: the training rows from 0, then the validation rows.
+
+    Labels are the names of the class or of the set of labels; a quantity as it is; of texts there are none.
+    """
+    parts = []
+    for split, of in rows.items():
+        labels = [ALL] * len(of) if task == "text" else _labels(of, split)
+        if task in ("classes", "multi-label"):
+            labels = [_named(one, task, names, split) for one in labels]
+        paths = [f"{split}/{row:06d}" for row in range(len(of))]
+        parts.append(pd.DataFrame({"path": paths, "label": labels, "split": split}))
+    whole = pd.concat(parts, ignore_index=True)
+    return whole.assign(sample=np.arange(len(whole)))
+
+
+def class_names(model, rows, width: int) -> list[str]:
+    """The names of a model's `width` classes or labels: the dataset's own, or else those of its configuration."""
+    features = getattr(rows, "features", None) or {}
+    for column in COLUMNS:
+        feature = features.get(column)
+        names = getattr(feature, "names", None) or getattr(getattr(feature, "feature", None), "names", None)
+        if names and len(names) == width:
+            return list(names)
+    known = getattr(model.config, "id2label", None) or {}
+    return [str(known.get(at, f"LABEL_{at}")) for at in range(width)]
+
+
+def _labels(rows, split: str) -> list:
+    names = getattr(rows, "column_names", None)
+    if names is None:  # a dataset of another library: each item is read once
+        first = rows[0]
+        column = next((one for one in COLUMNS if isinstance(first, dict) and one in first), None)
+        found = None if column is None else [rows[row][column] for row in range(len(rows))]
+    else:
+        column = next((one for one in COLUMNS if one in names), None)
+        found = None if column is None else list(rows[column])
+    if found is None:
+        raise LossprintError(
+            f"expected a column {', '.join(COLUMNS[:-1])} or {COLUMNS[-1]} in the {split} rows, found none: "
+            "name a DATASET or hand over a table of the samples"
+        )
+    return [one.tolist() if hasattr(one, "tolist") else one for one in found]
+
+
+def _named(label, task: str, names: Sequence[str], split: str) -> str:
+    try:
+        if task == "classes":
+            return names[label if label >= 0 else len(names)]
+        if len(label) != len(names) or not set(label) <= {0, 1}:
+            raise ValueError
+        return BETWEEN.join(name for name, there in zip(names, label) if there)
+    except (IndexError, TypeError, ValueError):
+        what = "the index of a class" if task == "classes" else f"0 or 1 for each of {len(names)} labels"
+        raise LossprintError(f"expected {what} as a label of the {split} rows, found {label!r}") from None

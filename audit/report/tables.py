@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from lossprint.audit.comparison import compare
+from lossprint.audit.comparison.summary import Summary, by_class
 from lossprint.audit.report.facts import Facts
 from lossprint.audit.report.words import (
     ASKED,
@@ -273,17 +273,17 @@ def tenths(facts: Facts) -> list[list]:
 # ------------------------------------------------------------------------------------------------- before and after
 
 
-def judged(summary: compare.Summary) -> str:
+def judged(summary: Summary) -> str:
     labels = "given labels" if summary.labels == "given" else "decided labels"
     return f"{SPLITS.get(summary.split, summary.split)} images, {labels}"
 
 
-def dots(summary: compare.Summary) -> list[tuple[str, np.ndarray]]:
+def dots(summary: Summary) -> list[tuple[str, np.ndarray]]:
     """(way of training, accuracy of each seed) for the drawing."""
     return [(ARMS.get(arm, arm), accuracy.to_numpy()) for arm, accuracy in summary.accuracy.items()]
 
 
-def accuracies(summaries: list[compare.Summary]) -> list[list]:
+def accuracies(summaries: list[Summary]) -> list[list]:
     rows = []
     for summary in summaries:
         for arm, accuracy in summary.accuracy.items():
@@ -295,9 +295,9 @@ def accuracies(summaries: list[compare.Summary]) -> list[list]:
     return rows
 
 
-def accuracy_by_class(summary: compare.Summary, classes: list[str]) -> tuple[list[list], int]:
+def accuracy_by_class(summary: Summary, classes: list[str]) -> tuple[list[list], int]:
     """The classes whose accuracy changes most, the greatest loss first."""
-    each = compare.by_class(summary, classes)
+    each = by_class(summary, classes)
     order = each["change"].abs().sort_values(ascending=False, kind="stable").index
     most = each.reindex(order).head(COMPARED).sort_values("change", kind="stable")
     table = [

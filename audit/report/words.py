@@ -14,7 +14,8 @@ from markupsafe import Markup, escape
 
 from lossprint.audit import words
 from lossprint.audit.report.facts import Facts
-from lossprint.audit.training.checkpoints import record_command
+from lossprint.audit.runs.open import record_command
+from lossprint.audit.types import KIND_WORDS
 from lossprint.audit.words import NBSP, percent, verb
 from lossprint.scoring.intervals import Interval
 
@@ -26,50 +27,22 @@ MONTHS = (
 )
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
 DASH = "–"
-# title, one of it, several, what it means
-FINDINGS = {
-    "label_error": (
-        "Doubtful labels",
-        "doubtful label",
-        "doubtful labels",
-        "While it learned, the network kept preferring another label to the given one. That is a reason to look, not a "
-        "proof: some of these images are only hard to tell.",
-    ),
-    "duplicate": (
-        "Exact duplicates",
-        "group of exact duplicates",
-        "groups of exact duplicates",
-        "The same pixels are in the dataset more than once. Where the labels differ, at least one is wrong; where "
-        "copies lie in the training and the test part, results look better than they are.",
-    ),
-    "near_duplicate": (
-        "Near duplicates",
-        "group of near duplicates",
-        "groups of near duplicates",
-        "Almost the same image, such as shifted, mirrored, resized or compressed, is in the dataset more than once.",
-    ),
-    "sequence_label": (
-        "Mislabeled segments",
-        "mislabeled segment",
-        "mislabeled segments",
-        "Stretches of a video in which another label was ahead of the given one, by a model over time that was trained "
-        "on the other videos only.",
-    ),
-    "sequence_order": (
-        "Segments out of order",
-        "segment out of order",
-        "segments out of order",
-        "Two neighbouring blocks of a video that have each other’s labels, or stand in each other’s place: exchanged, "
-        "the order of phases is one that other videos have, and the pictures go on where they meet.",
-    ),
-    "outlier": (
-        "Outliers",
-        "outlier",
-        "outliers",
-        "Images that are unlike all others to the network: broken, foreign to the dataset, or rare and worth keeping.",
-    ),
+# What the findings of each kind mean.
+MEANINGS = {
+    "label_error": "While it learned, the network kept preferring another label to the given one. That is a reason to "
+    "look, not a proof: some of these images are only hard to tell.",
+    "duplicate": "The same pixels are in the dataset more than once. Where the labels differ, at least one is wrong; "
+    "where copies lie in the training and the test part, results look better than they are.",
+    "near_duplicate": "Almost the same image, such as shifted, mirrored, resized or compressed, is in the dataset more "
+    "than once.",
+    "sequence_label": "Stretches of a video in which another label was ahead of the given one, by a model over time "
+    "that was trained on the other videos only.",
+    "sequence_order": "Two neighbouring blocks of a video that have each other’s labels, or stand in each other’s "
+    "place: exchanged, the order of phases is one that other videos have, and the pictures go on where they meet.",
+    "outlier": "Images that are unlike all others to the network: broken, foreign to the dataset, or rare and worth "
+    "keeping.",
 }
-TITLES = {kind: texts[0] for kind, texts in FINDINGS.items()}
+TITLES = {kind: texts[0] for kind, texts in KIND_WORDS.items()}
 ASKED = TITLES | {"audit": "Random checks", "other": "Other questions"}  # what a decision is about
 OPTIONS = ("model", "epochs", "seed", "curvature_checkpoints", "val_fraction", "seeds", "folds")
 
@@ -235,7 +208,7 @@ def errors_left(facts: Facts) -> str:
 def _errors_left_in_videos(facts: Facts) -> str:
     settled = int(facts.outcomes["choice"].isin(("error", "right")).sum())
     rest, left = len(facts.spans) - settled, facts.stop.rest_left
-    which = f"of the {plural(len(facts.spans), 'segment')} of video that were flagged"
+    which = f"of the {plural(len(facts.spans), 'span')} of video that were flagged"
     sentence = f"{rest:,} {which} {verb(rest, 'is')} not settled" if rest else f"None {which} is open"
     if left is None:
         return f"{sentence}. How many errors there are in frames that nothing flagged is not known."
@@ -252,7 +225,7 @@ def titles(kinds: list[str]) -> str:
 
 def flagged(facts: Facts) -> list[str]:
     """How many findings there are of each kind, for the kinds that there are."""
-    return [plural(facts.number_of(kind), *FINDINGS[kind][1:3]) for kind in facts.kinds]
+    return [plural(facts.number_of(kind), *KIND_WORDS[kind][1:]) for kind in facts.kinds]
 
 
 def unaudited(facts: Facts) -> list[str]:

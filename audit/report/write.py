@@ -10,7 +10,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from lossprint.audit.comparison import compare
+from lossprint.audit.comparison import summary
 from lossprint.audit.export import outfile
 from lossprint.audit.export.tree import dataset_root
 from lossprint.audit.report import svg, tables, words
@@ -20,8 +20,9 @@ from lossprint.audit.review import span_counts
 from lossprint.audit.review.queues import SPANS
 from lossprint.audit.review.reviews import Reviews, open_reviews
 from lossprint.audit.review.strata import ENOUGH
-from lossprint.audit.runs.run import Run, version
-from lossprint.audit.types import LossprintError
+from lossprint.audit.runs.open import version
+from lossprint.audit.runs.run import Run
+from lossprint.audit.types import KIND_WORDS, LossprintError
 from lossprint.scoring import reviewers
 
 MARK = '<!doctype html>\n<html lang="en">\n<!-- lossprint report -->\n'  # how each report starts
@@ -116,14 +117,14 @@ def _context(facts: Facts) -> dict:
     """What the templates are given."""
     run, manifest, noun, data = facts.run, facts.run.manifest, facts.noun, facts.comparison
     agreement = facts.agreement
-    summaries = compare.summaries(data) if data is not None else []
+    summaries = summary.summaries(data) if data is not None else []
     programs = {"lossprint": manifest.get("lossprint") or "?", **(manifest.get("versions") or {})}
     kinds = {"folder": "folders, one a class", "manifest": f"a list of {noun}s with labels", "coco": "a COCO file"}
     return {
         **{"facts": facts, "run": run, "manifest": manifest, "asked": manifest["asked"], "stop": facts.stop},
         **{"noun": noun, "media": facts.media, "worded": facts.media.worded, "tables": tables, "svg": svg},
-        **{"contents": CONTENTS, "findings": words.FINDINGS, "splits": words.SPLITS, "recorded": RECORDED},
-        **{"triage": TRIAGE, "reasons": REASONS, "single_kinds": SINGLE, "span_kinds": SPANS},
+        **{"contents": CONTENTS, "kind_words": KIND_WORDS, "meanings": words.MEANINGS, "splits": words.SPLITS},
+        **{"recorded": RECORDED, "triage": TRIAGE, "reasons": REASONS, "single_kinds": SINGLE, "span_kinds": SPANS},
         **{"members_shown": MEMBERS, "most": ROWS, "enough": ENOUGH, "version": version()},
         "pictures": _pictures(facts),
         "sizes": facts.counts.sum().astype(int).to_dict(),
@@ -135,7 +136,7 @@ def _context(facts: Facts) -> dict:
         "segment_sentences": span_counts.sentences(facts.segment_counts),
         "agreement_sentences": reviewers.words(agreement.raw, agreement.alpha, thing=noun),
         "summaries": summaries,
-        "comparison_sentences": compare.sentences(data) if summaries else [],
+        "comparison_sentences": summary.sentences(data) if summaries else [],
     }
 
 

@@ -80,11 +80,9 @@ def sentences(table: pd.DataFrame) -> list[str]:
     if not total:
         return []
     if not answered:
-        return [f"{plural(total, 'segment')} of video found, none reviewed yet."]
+        return [f"{plural(total, 'span')} of video found, none reviewed yet."]
     found = share(table)
-    which = (
-        f"All {total:,} segments" if answered == total and total > 1 else f"{answered:,} of {plural(total, 'segment')}"
-    )
+    which = f"All {total:,} spans" if answered == total and total > 1 else f"{answered:,} of {plural(total, 'span')}"
     wrong = f"{errors or 'none'} of them {'was an error' if errors == 1 else 'were errors'}"
     said = [
         f"{which} of video {verb(answered, 'was')} reviewed: {wrong} "
@@ -92,5 +90,5 @@ def sentences(table: pd.DataFrame) -> list[str]:
         f"{plural(int(table['changed'].sum()), 'frame')} changed."
     ]
     if unsure := int(table["unsure"].sum()):
-        said.append(f"{plural(unsure, 'segment')} answered with “unsure” {verb(unsure, 'counts')} as open.")
+        said.append(f"{plural(unsure, 'span')} answered with “unsure” {verb(unsure, 'counts')} as open.")
     return said

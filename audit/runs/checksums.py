@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
+from lossprint.audit.system.atomic import WATCHERS, write_text
 from lossprint.audit.types import LossprintError, one_line
 
 LIST, RUN = "checksums.json", "run.json"
@@ -93,7 +94,7 @@ def forget(file: Path) -> None:
 
 
 def sweep(run: Path) -> None:
-    """Remove what killed writes of stages have left; for the one process that writes the run, see `atomic.writing`."""
+    """Remove what killed writes of stages have left; for the one process that writes the run, see `locks.writing`."""
     for part in [*run.glob(".*.part"), *(part for name in FOLDERS for part in (run / name).rglob(".*.part"))]:
         name = part.with_name(part.name[1:].rsplit(".", 2)[0]).relative_to(run).as_posix()
         if stage_of(name) or name in (RUN, LIST):
@@ -142,7 +143,8 @@ def _kept(run: Path) -> Listed:
 
 
 def _write(run: Path, files: Listed) -> None:
-    from lossprint.audit.system.atomic import write_text
-
     lines = ",\n".join(f"  {json.dumps(name)}: {json.dumps(files[name])}" for name in sorted(files))
     write_text(run / LIST, f'{{\n "digest": "BLAKE2b, 16 bytes",\n "files": {{\n{lines}\n }}\n}}\n')
+
+
+WATCHERS.append(forget)  # what writes a run's file has imported this module: all of a run's files are `Run`'s

@@ -1,16 +1,17 @@
-"""The run folder: the only module that knows its file names.
+"""An opened run folder: all that is read from one and written to one, and the only class that knows its file names.
 
 Every file is written beside its name and renamed when whole, and run.json is rewritten last at the end of each stage:
-a stage named in it is complete. Nothing is pickled.
+a stage named in it is complete. Nothing is pickled. Longer than other files, as a run is one noun: whoever looks for a
+table, a part, a tensor or a coreset of a run finds it here; `open` makes and opens runs.
 """
 
 import json
 import os
-import platform
-import shlex
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +19,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lossprint.audit.runs import checked, checksums
-from lossprint.audit.runs.mirror import place as place_of
-from lossprint.audit.runs.ranges import Between, RangeFiles, within, write_sorted
-from lossprint.audit.runs.selections import SelectionFiles
+from lossprint.audit.runs import checked, checksums, tensors, trajectories
 from lossprint.audit.runs.tables import (
     CURVATURE,
     FRAMES,
@@ -30,37 +28,28 @@ from lossprint.audit.runs.tables import (
     PAIRS,
     PART,
     SPANS,
+    SURE,
+    Between,
     findings_table,
     read_part,
+    within,
+    write_sorted,
 )
-from lossprint.audit.runs.tensors import TensorFiles
-from lossprint.audit.system.atomic import (
-    names,
-    needed,
-    refuse_pipe,
-    remove,
-    sweep,
-    write_frame,
-    write_table,
-    write_text,
-)
-from lossprint.audit.types import Finding, LossprintError, one_line
+from lossprint.audit.system.atomic import refuse_pipe, remove, write_frame, write_table, write_text
+from lossprint.audit.system.locks import alone
+from lossprint.audit.types import Finding, LossprintError, Trajectory, one_line
 
-FORMAT = 1
 WHOLE = "rank-0.parquet"  # of a checkpoint's parts, one a process, the one that is written when all others are there
 VIDEO_FRAMES = "frames"  # the folder of a dataset that was decoded into the run folder, and moves with it
 PLACES = ("source", "root")  # of a dataset, in run.json
 STAGES = tuple(checksums.STAGES)
-SURE = {"page_checksum_verification": True}  # a page that is not as it was written is refused
-
-
-def version() -> str:
-    """The installed version of lossprint."""
-    return metadata.version("lossprint")
+NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9 ._+-]{0,62}[A-Za-z0-9_+-])?")  # of a coreset
+Merge = Callable[[pd.DataFrame | None], pd.DataFrame]  # what is there, None for nothing -> what is to be there
+FINISHED: list[Callable[["Run"], None]] = []  # told of each stage that is finished, see `sync.syncing`
 
 
 @dataclass(frozen=True)
-class Run(TensorFiles, SelectionFiles, RangeFiles):
+class Run:
     """An opened run folder. `manifest` is run.json as it was when the run was opened or last written."""
 
     path: Path
@@ -89,22 +78,40 @@ class Run(TensorFiles, SelectionFiles, RangeFiles):
     def samples(self, only: list[int] | None = None, columns: list[str] | None = None) -> pd.DataFrame:
         """All samples of all splits, or some: sample, path, label, split, sequence, frame; or some of these columns."""
         filters = None if only is None else [("sample", "in", [int(one) for one in only])]
-        return self._table("samples.parquet", filters, self.home, columns)
+        return self.table("samples.parquet", filters, self.home, columns)
 
     def has_samples(self) -> bool:
         return (self.path / "samples.parquet").exists()
 
+    def sample_ids(self, split: str) -> np.ndarray:
+        """The ids of a split's samples (N,) int64, ascending."""
+        table = self.table("samples.parquet", [("split", "==", split)], self.home, ["sample"])
+        return np.sort(table["sample"].to_numpy(np.int64))
+
+    def texts(self, split: str, between: Between = None) -> pa.Table:
+        """The samples of a split, or of a range of it, in the order of their ids: sample, path, label."""
+        path = (self.home or self.path) / "samples.parquet"
+        filters = [("split", "==", split), *within(between)]
+        columns = ["sample", "path", "label"]
+        try:
+            table = pq.read_table(path, filters=filters, columns=columns, **SURE)
+            checked.check_table(table, "samples.parquet", columns)
+        except checked.DAMAGED as error:
+            raise LossprintError(f"expected readable samples in run {self.path}, found: {error}") from None
+        ids = table["sample"].to_numpy()
+        return table if (ids[1:] > ids[:-1]).all() else table.sort_by("sample")
+
     def scores(self, filters: list | None = None, columns: list[str] | None = None) -> pd.DataFrame:
         """One row a training sample, one column a score of `scores.SCORES`; or some rows, by pyarrow's filters."""
-        return self._table("scores.parquet", filters, columns=columns)
+        return self.table("scores.parquet", filters, columns=columns)
 
     def findings(self) -> pd.DataFrame:
         """One row a sample of a finding, columns `FINDINGS`; the members of a duplicate group share `group`."""
-        return self._table("findings.parquet")
+        return self.table("findings.parquet")
 
     def pairs(self, sample: int | None = None) -> pd.DataFrame:
         """Aligned and conflicting validation partners, columns `PAIRS`; of one training sample if given."""
-        return self._table("pairs.parquet", filters=None if sample is None else [("sample", "==", int(sample))])
+        return self.table("pairs.parquet", filters=None if sample is None else [("sample", "==", int(sample))])
 
     def frames(self) -> pd.DataFrame | None:
         """What is known of every frame of a sequence, columns `FRAMES`; None where nothing was looked at over time."""
@@ -114,7 +121,7 @@ class Run(TensorFiles, SelectionFiles, RangeFiles):
         """The findings of video sequences as stretches of frames, columns `SPANS`; a relabel has no middle."""
         if not (self.path / "spans.parquet").exists():
             return SPANS.empty_table().to_pandas()
-        return self._table("spans.parquet").astype({"middle": "Int64"})
+        return self.table("spans.parquet").astype({"middle": "Int64"})
 
     def write_frames(self, frames: pd.DataFrame, spans: pd.DataFrame) -> None:
         for name, schema, frame in (("spans", SPANS, spans), ("frames", FRAMES, frames)):
@@ -123,11 +130,11 @@ class Run(TensorFiles, SelectionFiles, RangeFiles):
 
     def unreadable(self) -> pd.DataFrame:
         """The images that could not be read: path, reason."""
-        return self._table("unreadable.parquet")
+        return self.table("unreadable.parquet")
 
-    def _table(self, name: str, filters=None, folder: Path | None = None, columns=None) -> pd.DataFrame:
+    def table(self, name: str, filters=None, folder: Path | None = None, columns=None) -> pd.DataFrame:
+        """A table by its file name, checked; or some rows, by pyarrow's filters, and columns of it."""
         path = (folder or self.path) / name
-        needed(path)
         try:
             refuse_pipe(path)
             return checked.frame(pq.read_table(path, filters=filters, columns=columns, **SURE), name, columns)
@@ -136,7 +143,7 @@ class Run(TensorFiles, SelectionFiles, RangeFiles):
 
     def _optional(self, name: str) -> pd.DataFrame | None:
         """A table that a whole run need not have."""
-        return self._table(name) if (self.path / name).exists() else None
+        return self.table(name) if (self.path / name).exists() else None
 
     def _stamp(self, name: str) -> int | None:
         file = self.path / name
@@ -161,7 +168,7 @@ class Run(TensorFiles, SelectionFiles, RangeFiles):
 
     def members(self, kind: str) -> list["Run"]:
         """The further trainings of a kind, `seed` or `fold`, ascending."""
-        return [self.member(name) for name in sorted(names(self.path / "members")) if name.startswith(f"{kind}=")]
+        return [self.member(folder.name) for folder in sorted((self.path / "members").glob(f"{kind}=*"))]
 
     # Trajectories ---------------------------------------------------------------------------------------------
 
@@ -169,10 +176,23 @@ class Run(TensorFiles, SelectionFiles, RangeFiles):
         """The checkpoints that are recorded for a split, ascending."""
         return _numbered(self.path / "trajectories" / f"split={split}", "checkpoint=")
 
+    def trajectory(
+        self, split: str = "train", losses_only: bool = False, between: Between = None, predicted: bool = True
+    ) -> Trajectory:
+        """The loss trajectories of a split, or of a range of its samples, in memory: O(E N).
+
+        A third of it with the losses only; `predicted=False` leaves out predictions and norms.
+        """
+        return trajectories.read(self, split, losses_only, between, predicted)
+
+    def known(self, split: str = "train") -> frozenset[str]:
+        """Which of the columns margin, predicted and el2n hold a value at any checkpoint, of any sample of a split."""
+        return trajectories.known(self, split)
+
     def part(self, split: str, checkpoint: int, between: Between = None, columns: list[str] | None = None) -> pa.Table:
         """All ranks' rows of one checkpoint of one split, or some of the rows and columns."""
-        folder = self._part_folder(split, checkpoint)
-        files = self._part_files(split, checkpoint)
+        folder = self.part_folder(split, checkpoint)
+        files = self.part_files(split, checkpoint)
         try:
             tables = [read_part(file, within(between), columns) for file in files]
             return pa.concat_tables(tables, promote_options="default")
@@ -184,20 +204,20 @@ class Run(TensorFiles, SelectionFiles, RangeFiles):
         if isinstance(table, pd.DataFrame):
             table = pa.Table.from_pandas(table, preserve_index=False)
         schema = PART.append(OPTIONAL) if OPTIONAL.name in table.column_names else PART
-        folder = self._part_folder(split, checkpoint)
+        folder = self.part_folder(split, checkpoint)
         write_sorted(folder / f"rank-{rank}.parquet", table.select(schema.names).cast(schema).sort_by("sample"))
 
-    def _part_files(self, split: str, checkpoint: int) -> list[Path]:
-        folder = self._part_folder(split, checkpoint)
-        needed(folder)
+    def part_files(self, split: str, checkpoint: int) -> list[Path]:
+        """The files of one checkpoint of one split, one a process that recorded it."""
+        folder = self.part_folder(split, checkpoint)
         return sorted(folder.glob("rank-*.parquet"))
 
-    def _part_folder(self, split: str, checkpoint: int) -> Path:
+    def part_folder(self, split: str, checkpoint: int) -> Path:
+        """Where the files of one checkpoint of one split are."""
         return self.path / "trajectories" / f"split={split}" / f"checkpoint={checkpoint:05d}"
 
     def drop_parts_after(self, checkpoint: int) -> None:
         """Remove the trajectories recorded after a checkpoint, as a resumed run does before it goes on."""
-        needed(self.path / "trajectories")
         for folder in self.path.glob("trajectories/split=*/checkpoint=*"):
             if int(folder.name.removeprefix("checkpoint=")) > checkpoint:
                 _remove_parts(folder)
@@ -205,15 +225,13 @@ class Run(TensorFiles, SelectionFiles, RangeFiles):
     def drop_unfinished(self) -> None:
         """Remove the parts of checkpoints that were cut off before all processes had written theirs."""
         for place in ("trajectories/split=*", "members/*/trajectories/split=*", "curvature"):
-            needed(self.path / place.partition("/")[0])
             for folder in self.path.glob(f"{place}/checkpoint=*"):
                 if not (folder / WHOLE).exists():
                     _remove_parts(folder)
 
     def make_room(self, split: str, checkpoint: int, processes: int = 1) -> None:
         """Remove parts that would stand beside what the processes are about to write; one file is replaced by one."""
-        folder = self._part_folder(split, checkpoint)
-        needed(folder)
+        folder = self.part_folder(split, checkpoint)
         if processes > 1 or any(file.name != WHOLE for file in folder.glob("rank-*.parquet")):
             _remove_parts(folder)
 
@@ -228,7 +246,6 @@ class Run(TensorFiles, SelectionFiles, RangeFiles):
 
     def curvature(self, between: Between = None) -> pd.DataFrame:
         """Curvature, trace and gradient norm, each the mean over the measured checkpoints, indexed by sample."""
-        needed(self.path / "curvature")
         files = sorted((self.path / "curvature").glob("checkpoint=*/rank-*.parquet"))
         files = [file for file in files if (file.parent / WHOLE).exists()]
         try:
@@ -243,6 +260,74 @@ class Run(TensorFiles, SelectionFiles, RangeFiles):
         table = pa.concat_tables(tables) if tables else CURVATURE.empty_table()
         return table.to_pandas().astype(dict.fromkeys(CURVATURE.names[1:], np.float64)).groupby("sample").mean()
 
+    # Weights and embeddings -------------------------------------------------------------------------------------------
+
+    def saved_checkpoints(self) -> list[int]:
+        files = (self.path / "checkpoints").glob("*.safetensors")
+        return sorted(int(file.stem) for file in files if file.stem.isdecimal())
+
+    def write_checkpoint(self, checkpoint: int, weights: dict) -> None:
+        tensors.write(self.path / "checkpoints" / f"{checkpoint:05d}.safetensors", weights)
+
+    def read_checkpoint(self, checkpoint: int) -> dict:
+        return tensors.read(self.path / "checkpoints" / f"{checkpoint:05d}.safetensors")
+
+    def write_state(self, checkpoint: int, state: dict) -> None:
+        """What training needs to go on after `checkpoint` (weights, statistics, momentum); replaces the last one."""
+        tensors.write(self.path / "resume.safetensors", state, {"checkpoint": str(checkpoint)})
+
+    def read_state(self) -> tuple[int, dict] | None:
+        """The checkpoint after which training goes on and its tensors, or None where nothing was saved."""
+        path = self.path / "resume.safetensors"
+        if not path.exists():
+            return None
+        state = tensors.read(path)
+        return int(tensors.metadata(path)["checkpoint"]), state
+
+    def drop_state(self) -> None:
+        remove(self.path / "resume.safetensors")
+
+    def write_temporal(self, fold: int, weights: dict) -> None:
+        """Save the weights of the model over time of a fold, stacked over epochs."""
+        tensors.write(self.path / "temporal" / f"fold={fold:03d}.safetensors", weights)
+
+    def read_temporal(self) -> list[dict]:
+        """The weights of the models over time, one a fold."""
+        return [tensors.read(path) for path in sorted((self.path / "temporal").glob("fold=*.safetensors"))]
+
+    def write_timeline(self, **arrays: np.ndarray) -> None:
+        """Save what was seen over time, see `frames.Timeline`."""
+        tensors.write_arrays(self.path / "timeline.safetensors", arrays)
+
+    def timeline(self) -> dict[str, np.ndarray] | None:
+        """The arrays of `write_timeline`, None where nothing was looked at over time."""
+        return tensors.read_arrays(self.path / "timeline.safetensors", "what was seen over time")
+
+    def write_embeddings(self, samples: np.ndarray, vectors: np.ndarray) -> None:
+        """Save samples (N,) int64 and their embedding (N, D) float32."""
+        arrays = {"samples": samples.astype(np.int64), "vectors": vectors.astype(np.float32, copy=False)}
+        tensors.write_arrays(self.path / "embeddings.safetensors", arrays)
+
+    def embeddings(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Samples (N,) and vectors (N, D), or None in a run without a model, such as one of imported losses."""
+        arrays = tensors.read_arrays(self.path / "embeddings.safetensors", "embeddings")
+        if arrays is None:
+            return None
+        samples, vectors = arrays["samples"], arrays.get("vectors", np.empty(0))
+        whole = samples.ndim == 1 and samples.dtype.kind in "iu" and vectors.dtype.kind == "f"
+        if not whole or vectors.ndim != 2 or len(samples) != len(vectors):
+            raise LossprintError(f"expected samples (N,) and vectors (N, D) as embeddings of {self.path}, found others")
+        if not (samples[1:] > samples[:-1]).all() and len(np.unique(samples)) < len(samples):
+            raise LossprintError(f"expected one embedding a sample in {self.path}, found several of one")
+        return samples, vectors
+
+    def embedding_bytes(self) -> int:
+        """How large the file of embeddings is, 0 without one."""
+        file = self.path / "embeddings.safetensors"
+        return file.stat().st_size if file.exists() else 0
+
+    # Duplicates -------------------------------------------------------------------------------------------------------
+
     def write_duplicates(self, frame: pd.DataFrame) -> None:
         """Save duplicate pairs: sample < partner (int64), kind (exact / near), similarity in [0, 1]."""
         write_frame(self.path / "duplicates.parquet", frame)
@@ -254,7 +339,64 @@ class Run(TensorFiles, SelectionFiles, RangeFiles):
         """The duplicate pairs of all splits; empty in a run that has not looked for them."""
         if not self.has_duplicates():
             return pd.DataFrame({"sample": [], "partner": [], "kind": [], "similarity": []})
-        return self._table("duplicates.parquet")
+        return self.table("duplicates.parquet")
+
+    # Coresets ---------------------------------------------------------------------------------------------------------
+
+    def evaluation(self) -> pd.DataFrame | None:
+        """What training on coresets came to, see `evaluate`; None where that was not tried."""
+        return self._optional("evaluation.parquet")
+
+    def evaluation_stamp(self) -> int | None:
+        """When the evaluation was written, in nanoseconds; it changes while one goes on."""
+        return self._stamp("evaluation.parquet")
+
+    def update_evaluation(self, merge: Merge) -> pd.DataFrame:
+        """Replace the evaluation by what `merge` makes of it; another process cannot write in between."""
+        return self._update("evaluation.parquet", merge)
+
+    def overlap(self) -> pd.DataFrame | None:
+        """What the evaluated coresets share, see `evaluate`; None where none were."""
+        return self._optional("overlap.parquet")
+
+    def update_overlap(self, merge: Merge) -> pd.DataFrame:
+        return self._update("overlap.parquet", merge)
+
+    def _update(self, name: str, merge: Merge) -> pd.DataFrame:
+        folder = self.path / "selections"
+        folder.mkdir(exist_ok=True)
+        with alone(folder):
+            for part in self.path.glob(f".{name}.*.part"):  # of a process that was killed
+                part.unlink(missing_ok=True)
+            table = merge(self._optional(name))
+            write_frame(self.path / name, table)
+        return table
+
+    def selections(self) -> list[str]:
+        """The names of the subsets that were kept."""
+        names = (path.stem for path in (self.path / "selections").glob("*.csv"))
+        return sorted(name for name in names if NAME.fullmatch(name))
+
+    def selection_path(self, name: str) -> Path:
+        """The file of a subset that is or could be kept under a name. Raises LossprintError for one that cannot be."""
+        if not NAME.fullmatch(name):
+            raise LossprintError(
+                "expected a name of up to 64 letters (A to Z), digits, blanks and . _ + -, a letter or digit first and "
+                f"no blank or dot last, found {name[:80]!r}"
+            )
+        return self.path / "selections" / f"{name}.csv"
+
+    def write_selection(self, name: str, csv: str, record: str) -> None:
+        """Keep a subset under a name; its record is beside it, written first."""
+        path = self.selection_path(name)
+        write_text(path.with_name(f"{path.name}.json"), record)
+        write_text(path, csv)
+
+    def drop_selection(self, name: str) -> None:
+        """Remove a kept subset; nothing happens where there is none of that name."""
+        path = self.selection_path(name)
+        remove(path)
+        remove(path.with_name(f"{path.name}.json"))
 
     # Writing the rest -----------------------------------------------------------------------------------------
 
@@ -284,15 +426,19 @@ class Run(TensorFiles, SelectionFiles, RangeFiles):
         """Say that a stage is done, with facts worth keeping (seconds, counts); run.json is written last."""
         stages = [name for name in STAGES if name in {*self.stages, stage}]
         checksums.list_stage(self.path, stage)
-        return self._rewrite(stages, {**self.manifest.get("facts", {}), stage: facts})
+        run = self.rewrite(stages, {**self.manifest.get("facts", {}), stage: facts})
+        for tell in FINISHED:
+            tell(run)
+        return run
 
     def reopen(self, stage: str) -> "Run":
         """Take back that a stage and those after it are done, before they are run again."""
         stages = [name for name in STAGES[: STAGES.index(stage)] if name in self.stages]
         checksums.unlist(self.path, stages)
-        return self._rewrite(stages)
+        return self.rewrite(stages)
 
-    def _rewrite(self, stages: list[str], facts: dict | None = None) -> "Run":
+    def rewrite(self, stages: list[str], facts: dict | None = None) -> "Run":
+        """Write run.json anew, with these stages done, and return the run as it is then."""
         manifest = {
             **self.manifest,
             "stages": stages,
@@ -311,81 +457,25 @@ class Run(TensorFiles, SelectionFiles, RangeFiles):
     def exports(self) -> Path:
         return self.path / "exports"
 
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A folder in the run folder for what shards hand over; removed in the end, and before, if one was left."""
+        folder = self.path / ".scoring"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
-def create_run(path: str | Path, asked: dict, dataset: dict, seed: int, recording: str = "eval") -> Run:
-    """Make a run folder in which no stage is done.
+    @property
+    def scores_path(self) -> Path:
+        return self.path / "scores.parquet"
 
-    `asked` is what the user asked for (it must match on resume), `dataset` has source, kind, fingerprint, classes and
-    counts. `recording` says which losses the run holds: `eval` (after each epoch, eval mode, no augmentation),
-    `by-product` (of the training batches themselves) or `imported`; they are different quantities and never mixed.
-    """
-    path = Path(path)
-    if (path / "run.json").exists():
-        raise LossprintError(
-            f"expected a new folder for the run, found a run at {path}: add --resume to "
-            f"continue it, or choose another --out"
-        )
-    refuse_others(path, dataset.get("root"))
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise LossprintError(f"expected a place for a new run folder, found at {path}: {one_line(error)}") from None
-    manifest = {
-        "format": FORMAT,
-        "lossprint": version(),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "asked": asked,
-        "seed": seed,
-        "recording": recording,
-        "versions": {"python": platform.python_version()}
-        | {name: metadata.version(name) for name in ("numpy", "pandas", "pillow", "torch", "torchvision")},
-        "dataset": dataset,
-        "stages": [],
-        "facts": {},
-    }
-    return Run(path, manifest)._rewrite([])
-
-
-def refuse_others(path: Path, root: str | Path | None = None) -> None:
-    """Raise LossprintError where a new run's folder holds anything but its own dataset: frames decoded from videos."""
-    sweep(path)
-    own = None if root is None else Path(root).absolute()
-    if path.exists() and (not path.is_dir() or any(file.absolute() != own for file in path.iterdir())):
-        raise LossprintError(f"expected a new or empty folder for the run, found other files at {path}")
-
-
-def open_run(path: str | Path, need: str | None = "find") -> Run:
-    """Open a run folder, or the one at a URL. `need` is the stage that must be done; None opens a half-written one too.
-
-    Raises LossprintError, in one line, where there is no run, it is damaged, newer than this program, or half written.
-    """
-    path = place_of(path)
-    if not path.exists():
-        raise LossprintError(f"expected a run folder, found nothing at {path}")
-    file = path / "run.json"
-    if not file.is_file():
-        raise LossprintError(f"expected a run folder (one with a run.json), found none in {path}")
-    try:
-        manifest = checked.read_manifest(file.read_bytes())
-        number = manifest["format"]
-    except (OSError, ValueError, KeyError, RecursionError) as error:
-        raise LossprintError(f"expected a readable run.json, found in {file}: {one_line(error)}") from None
-    if number > FORMAT:
-        raise LossprintError(
-            f"expected a run of format {FORMAT} or older, found format {number} (written by lossprint "
-            f"{manifest.get('lossprint', '?')}; this is {version()}) at {path}: upgrade lossprint to open it"
-        )
-    try:
-        checked.check_manifest(manifest)
-    except ValueError as error:
-        raise LossprintError(f"expected a run.json as lossprint writes it, found {error} in {file}") from None
-    for name in PLACES:
-        if str(manifest["dataset"].get(name)).partition("/")[0] == VIDEO_FRAMES:
-            manifest["dataset"][name] = str(path.absolute() / manifest["dataset"][name])
-    run = Run(path, manifest)
-    if need is not None and need not in run.stages:
-        raise LossprintError(f"expected a whole run, found one half written at {path}: {how_far(run)}")
-    return run
+    @property
+    def pairs_path(self) -> Path:
+        """The file of `pairs`, sorted by sample, for reading it piece by piece."""
+        return self.path / "pairs.parquet"
 
 
 def _within(dataset: dict, path: Path) -> dict:
@@ -395,51 +485,14 @@ def _within(dataset: dict, path: Path) -> dict:
     return dataset | {name: place.relative_to(here).as_posix() for name, place in own.items()}
 
 
-def how_far(run: Run) -> str:
-    """In words: how far a half-written run got and how to go on."""
-    asked = run.manifest["asked"]
-    if "record" in run.stages and not unmeasured(run):
-        return f"recorded, not scored; finish it with: lossprint score {run.path}"
-    if run.manifest.get("recording") == "imported":
-        return f"the import was cut off; delete {run.path} and import again"
-    done = len(set(run.recorded("train")) & set(run.recorded("val")))
-    if "checkpoints" in asked:
-        from lossprint.audit.training.checkpoints import record_command
-
-        command = record_command(asked, run.path, resume=True)
-        return f"{done} of {len(asked.get('files') or ())} checkpoints recorded; continue it with: {command}"
-    if "epochs" not in asked:
-        return f"{done} checkpoints recorded; continue it in your own loop with Recorder(..., resume=True)"
-    source = shlex.quote(str(asked.get("dataset", "DATASET")))  # a shell would take a pattern of shards apart
-    command = f"lossprint audit {source} --out {run.path} --resume"
-    return f"{done} of {asked.get('epochs')} checkpoints recorded; continue it with: {command}"
-
-
-def unmeasured(run: Run) -> bool:
-    """Whether an audit's (or a record's) curvature or duplicates are still to come: scoring alone cannot end it."""
-    return not {"epochs", "checkpoints"}.isdisjoint(run.manifest["asked"]) and "embed" not in run.stages
-
-
-def list_runs(path: str | Path) -> list[Path]:
-    """The run folders at `path`: itself, or those directly in it, newest first."""
-    path = Path(path)
-    if (path / "run.json").is_file():
-        return [path]
-    if not path.is_dir():
-        raise LossprintError(f"expected a run folder or a folder of runs, found nothing at {path}")
-    files = [file for file in path.glob("*/run.json") if file.is_file()]
-    return [file.parent for file in sorted(files, key=lambda file: (-file.stat().st_mtime, file))]
-
-
 def _numbered(folder: Path, prefix: str) -> list[int]:
     """The numbers of the folders `prefix00003` that are whole."""
-    needed(folder)
-    found = []
+    numbers = []
     for child in folder.glob(f"{prefix}[0-9]*"):
         number = child.name.removeprefix(prefix)
         if number.isdecimal() and (child / WHOLE).exists():
-            found.append(int(number))
-    return sorted(found)
+            numbers.append(int(number))
+    return sorted(numbers)
 
 
 def _remove_parts(folder: Path) -> None:

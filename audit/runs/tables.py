@@ -1,12 +1,19 @@
-"""The columns of the run folder's tables, which other programs read: a contract."""
+"""The run folder's tables: their columns, which are a contract with other programs, and how a range of one is read.
 
+Parts, scores and pairs are sorted by sample and have row groups of `LOOKUP_ROWS`, of which a range reads only its own.
+A part of an older version has row groups of 1,048,576 rows: a range then decodes up to two of those for nothing.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyarrow.types import is_floating as floating
 
-from lossprint.audit.system.atomic import refuse_pipe
+from lossprint.audit.system.atomic import atomic, refuse_pipe
 from lossprint.audit.types import KINDS, Finding
 
 PART = pa.schema([("sample", pa.int64()), ("loss", pa.float32()), ("margin", pa.float32()), ("predicted", pa.int32())])
@@ -47,6 +54,9 @@ SPANS = pa.schema(  # one row a finding of a stretch of frames, the most severe 
     ]
 )
 LOOKUP_ROWS = 1 << 17  # of a row group: one sample's partners are found in about 15 ms among 40 million rows
+SURE = {"page_checksum_verification": True}  # a page that is not as it was written is refused
+UNIQUE = ("sample", "path")  # columns whose values do not repeat
+Between = tuple[int, int] | None  # sample ids, both ends included; None for all
 PAIRS = ("sample", "partner", "partner_split", "correlation", "side", "rank", "scope")
 
 
@@ -60,8 +70,7 @@ def read_part(file: Path, filters: list[tuple] | None = None, columns: list[str]
     has = OPTIONAL.name in names
     schema = PART.append(OPTIONAL) if has else PART
     columns = columns and [name for name in columns if name in schema.names]
-    options = {"partitioning": None, "page_checksum_verification": True}
-    found = pq.read_table(file, schema=schema, filters=filters or None, columns=columns, **options)
+    found = pq.read_table(file, schema=schema, filters=filters or None, columns=columns, partitioning=None, **SURE)
     gaps = next(
         (name for name in ("sample", "predicted") if name in found.column_names and found[name].null_count), None
     )
@@ -86,3 +95,51 @@ def findings_table(findings: list[Finding], samples: pd.DataFrame) -> pd.DataFra
     frame["label"] = known.loc[frame["sample"], "label"].to_numpy() if rows else ""
     text = dict.fromkeys(("kind", "path", "label", "suggested_label", "group"), "string")
     return frame[list(FINDINGS)].astype({"sample": "int64", "severity": "float64", "rank": "int64", **text})
+
+
+def write_sorted(path: Path, table: pa.Table) -> None:
+    """Write a table that is sorted by sample, so that a range of it can be read."""
+    with rows_writer(path) as append:
+        append(table)
+
+
+@contextmanager
+def rows_writer(path: Path) -> Iterator[Callable[[pa.Table], None]]:
+    """Yield a function that appends a table to the Parquet file `path`, which is there when the block ends well.
+
+    Row groups are of LOOKUP_ROWS, however long the tables are. The first table says what the columns are.
+    """
+    waiting: list[pa.Table] = []
+    writer: pq.ParquetWriter | None = None
+
+    with atomic(path) as part:
+
+        def write(rows: int) -> None:
+            together = pa.concat_tables(waiting)
+            writer.write_table(together.slice(0, rows), row_group_size=LOOKUP_ROWS)
+            waiting[:] = [together.slice(rows)]
+
+        def append(table: pa.Table) -> None:
+            nonlocal writer
+            if writer is None:
+                # A dictionary of numbers that hardly repeat would double the file, and the time to read it.
+                repeated = [one.name for one in table.schema if one.name not in UNIQUE and not floating(one.type)]
+                options = {"use_dictionary": repeated, "column_encoding": {"sample": "DELTA_BINARY_PACKED"}}
+                writer = pq.ParquetWriter(part, table.schema, compression="zstd", write_page_checksum=True, **options)
+            waiting.append(table.cast(writer.schema))
+            rows = sum(map(len, waiting))
+            if rows >= LOOKUP_ROWS:
+                write(rows // LOOKUP_ROWS * LOOKUP_ROWS)
+
+        try:
+            yield append
+            if writer is not None:
+                write(sum(map(len, waiting)))
+        finally:
+            if writer is not None:
+                writer.close()
+
+
+def within(between: Between) -> list[tuple]:
+    """Filters for a range of sample ids."""
+    return [] if between is None else [("sample", ">=", int(between[0])), ("sample", "<=", int(between[1]))]

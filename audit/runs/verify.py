@@ -16,10 +16,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lossprint.audit.runs import checksums
-from lossprint.audit.runs import run as store
-from lossprint.audit.runs.run import WHOLE, Run
+from lossprint.audit.runs.open import how_far, open_run
+from lossprint.audit.runs.run import STAGES, WHOLE, Run
+from lossprint.audit.runs.tables import SURE
 from lossprint.audit.runs.tensors import check_seal
-from lossprint.audit.system.atomic import needed, writing
+from lossprint.audit.system.locks import writing
 from lossprint.audit.types import LossprintError, one_line
 
 WRONG = ("missing", "damaged", "unfinished")  # the other words, left over and note, are no fault of the run
@@ -59,7 +60,7 @@ def verify(path: str | Path, quick: bool = False, progress: Callable[[int], None
     `progress` is told the size of each file that was looked at. Raises LossprintError where there is no run, or none
     with a readable run.json.
     """
-    run, lines = store.open_run(path, need=None), []
+    run, lines = open_run(path, need=None), []
     try:
         with writing(run.path):
             pass
@@ -70,10 +71,6 @@ def verify(path: str | Path, quick: bool = False, progress: Callable[[int], None
     except LossprintError as error:
         known = {}
         lines.append(Line("damaged", checksums.LIST, str(error)))
-    for folder in checksums.FOLDERS:
-        needed(run.path / folder)
-    for name in known:
-        needed(run.path / name)
     done = {name: one for name, one in known.items() if checksums.stage_of(name) in run.stages}
     size, bad = 0, set()
     for name, expected in done.items():
@@ -166,7 +163,7 @@ def _tables(run: Run, bad: set[str], quick: bool) -> Iterator[Line]:
     if "samples.parquet" in bad:
         return
     try:
-        samples = run._table("samples.parquet", columns=["sample", "split"])
+        samples = run.table("samples.parquet", columns=["sample", "split"])
     except LossprintError as error:
         yield Line("damaged", "samples.parquet", str(error))
         return
@@ -226,7 +223,7 @@ def _parts(run: Path, folder: Path, ids: dict, bad: set[str], quick: bool, parti
             if quick:
                 count = sum(pq.read_metadata(file).num_rows for file in files)
             else:
-                columns = [pq.read_table(file, columns=["sample"], partitioning=None, **store.SURE) for file in files]
+                columns = [pq.read_table(file, columns=["sample"], partitioning=None, **SURE) for file in files]
                 found = pa.concat_tables(columns)["sample"].to_numpy()
                 count, twice = len(found), len(found) - len(np.unique(found))
                 if twice:
@@ -256,7 +253,7 @@ def _table(run: Run, name: str, train: int, known: np.ndarray, bad: set[str], qu
         if name == "scores.parquet" and rows != train:
             yield Line("damaged", name, f"expected {train:,} training samples, found {rows:,}")
         if not quick:
-            found = pq.read_table(file, columns=["sample"], partitioning=None, **store.SURE)["sample"].to_numpy()
+            found = pq.read_table(file, columns=["sample"], partitioning=None, **SURE)["sample"].to_numpy()
             if unknown := int((~np.isin(found, known)).sum()):
                 yield Line("damaged", name, f"expected samples that samples.parquet has, found {unknown:,} others")
     except Exception as error:  # as in `_unreadable`
@@ -276,4 +273,4 @@ def _left_over(run: Run) -> Iterator[Line]:
 def _half_written(run: Run) -> Iterator[Line]:
     if "find" not in run.stages:
         done = ", ".join(run.stages) or "none"
-        yield Line("unfinished", ".", f"of the stages {', '.join(store.STAGES)} done: {done}; {store.how_far(run)}")
+        yield Line("unfinished", ".", f"of the stages {', '.join(STAGES)} done: {done}; {how_far(run)}")

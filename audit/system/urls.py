@@ -51,6 +51,16 @@ def is_url(name: object) -> bool:
     return isinstance(name, str) and "://" in name
 
 
+def local(folder: str | Path) -> Path:
+    """The folder of a run. Raises LossprintError for a URL: runs are read and written on this machine only."""
+    if "://" in str(folder):
+        raise LossprintError(
+            f"expected a run folder on this machine, found the URL {folder}: lossprint sync copies a run from a URL, "
+            "and to one"
+        )
+    return Path(folder)
+
+
 def protocol_of(url: str) -> str:
     return url.partition("://")[0].lower()
 

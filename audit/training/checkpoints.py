@@ -6,7 +6,6 @@ builds tensors and plain containers and runs nothing that the file asks for. tor
 """
 
 import re
-import shlex
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -26,7 +25,6 @@ PLACES = {
     "epoch": re.compile(r"(?<![a-z])(?:epoch|ep)s?[=_\-. ]*(\d+)", re.IGNORECASE),
     "number": re.compile(r"(?<!\d)(?<!\d\.)(\d+)(?!\d)(?!\.\d)"),
 }
-OPTIONS = ("size", "mean", "std", "batch", "val_fraction", "curvature_checkpoints", "weights")
 
 
 @dataclass(frozen=True)
@@ -237,20 +235,3 @@ def _misfit(mine: dict, own: dict) -> tuple[int, str] | None:
     if strange:
         said.append(f"{len(strange)} that it does not have, such as {strange[0]}")
     return len(mine) - len(strange) - len(other), " and ".join(said)
-
-
-# ------------------------------------------------------------------------------------------------ the command
-
-
-def record_command(asked: dict, out: str | Path, resume: bool = False) -> str:
-    """The command that records a run from checkpoints as `asked`, or that goes on with it."""
-    given = {"checkpoints": asked.get("checkpoints"), "model": asked.get("model") or asked.get("network")}
-    given |= {"dataset": asked.get("dataset"), "out": out}
-    if not resume:
-        given |= {name: asked[name] for name in OPTIONS if asked.get(name) is not None}
-        given |= {"classes": "FILE"} if asked.get("classes") else {}
-    words = ["lossprint", "record"]
-    for name, value in given.items():
-        text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-        words += [f"--{name.replace('_', '-')}", text]
-    return shlex.join([*words, *["--resume"] * resume])

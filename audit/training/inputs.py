@@ -123,6 +123,13 @@ class Inputs:
             yield self.samples[at], normalised(images), labels
 
 
+def counted(batches: Iterator, bar, processes: int = 1) -> Iterator:
+    """The same batches, each told to the progress bar once it has been worked on, and with it those of the others."""
+    for batch in batches:
+        yield batch
+        bar.update(min(len(batch[0]) * processes, bar.total - bar.n))
+
+
 def eval_batch(device: str, size: int) -> int:
     """Images of `size` px in a batch that is only looked at."""
     return EVAL_BATCH if torch.device(device).type == "cpu" else min(max(GPU_PIXELS // size**2, EVAL_BATCH), 512)

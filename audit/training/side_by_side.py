@@ -1,5 +1,10 @@
-"""Trainings of one network on different rows, side by side: a process each, the images decoded once for all."""
+"""Trainings of one network on different rows or labels, each done once: what is done is saved and not repeated.
 
+They go on side by side, a process each, the images decoded once for all.
+"""
+
+import hashlib
+import json
 import multiprocessing
 import os
 import shutil
@@ -7,10 +12,10 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,15 +23,16 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from lossprint.audit.system.progress import bar_style
 from lossprint.audit.types import LossprintError
 
-Todo = dict[str, tuple[np.ndarray, int]]  # by key: the rows to train on and the seed
+HELD_OUT = ("val", "test")
 PATIENCE = 5  # seconds that a process gets to end when it is told to
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What all trainings share: `train.Inputs`, a `train.Recipe`, the names of the classes; others as in `train`."""
+    """What all trainings share: `train.Inputs` and a `train.Recipe`; others as in `train.fit`."""
 
     inputs: object
     recipe: object
@@ -34,7 +40,67 @@ class Plan:
     steps: int
     device: str
     precision: str
-    classes: list[str]
+
+    @property
+    def held_out(self) -> np.ndarray:
+        """The rows (H,) that each network is judged on."""
+        return np.flatnonzero(np.isin(self.inputs.split, HELD_OUT))
+
+
+@dataclass(frozen=True, eq=False)
+class Training:
+    """One of them: the rows (R,) to train on, the seed, and the labels (N,) where they are not those of the inputs."""
+
+    rows: np.ndarray
+    seed: int
+    labels: np.ndarray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Judgement:
+    """What a network says of what is held out: class indices (H,); and the seconds that training and asking took."""
+
+    predicted: np.ndarray
+    seconds: float
+
+
+def digest(settings: dict, *arrays: np.ndarray) -> str:
+    """The key of a training and its judgement: a digest of the settings and whole numbers that they depend on."""
+    key = hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=16)
+    for array in arrays:
+        key.update(np.ascontiguousarray(array, np.int64).tobytes() + b"|")
+    return key.hexdigest()
+
+
+def measured_once(
+    plan: Plan,
+    todo: dict[str, Training],
+    done: dict[str, pd.DataFrame],
+    judged: Callable[[str, np.ndarray], pd.DataFrame],
+    save: Callable[[], pd.DataFrame],
+    *,
+    name: str,
+    jobs: int = 1,
+    quiet: bool = False,
+) -> pd.DataFrame:
+    """Do the trainings that `done` lacks, `jobs` at once, and save after each; what `save` returns in the end.
+
+    todo and done are by key, see `digest`. judged: key, predicted classes (H,) -> the rows to keep; they get the column
+    seconds and are added to `done`. `name` stands beside the bar. Raises LossprintError as `trained` does; what is done
+    by then is saved.
+    """
+    missing = {key: training for key, training in todo.items() if key not in done}
+    if missing:
+        style = {"unit": "step", "desc": name, "disable": quiet, **bar_style()}
+        with (
+            tqdm(total=len(missing) * plan.steps, **style) as bar,
+            closing(trained(plan, missing, jobs, bar)) as judgements,
+        ):
+            for at, (key, judgement) in enumerate(judgements):
+                done[key] = judged(key, judgement.predicted).assign(seconds=judgement.seconds)
+                save()
+                bar.set_postfix_str(f"{at + 1} of {len(missing)} trainings")
+    return save()
 
 
 def cores() -> int:
@@ -42,8 +108,8 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def trained(plan: Plan, todo: Todo, jobs: int, bar: tqdm) -> Iterator[tuple[str, pd.DataFrame]]:
-    """(key, what came of it: see `one`) of each training, as they are done; `jobs` at once. `bar` counts steps.
+def trained(plan: Plan, todo: dict[str, Training], jobs: int, bar: tqdm) -> Iterator[tuple[str, Judgement]]:
+    """(key, what came of it) of each training, as they are done; `jobs` at once. `bar` counts steps.
 
     Each uses a `jobs`-th of the threads, also the last ones: how many are left to do changes no bit of a result. Close
     the iterator to end what is going on. Raises LossprintError where a training diverges or a process is lost.
@@ -57,25 +123,22 @@ def trained(plan: Plan, todo: Todo, jobs: int, bar: tqdm) -> Iterator[tuple[str,
         return
     torch.set_num_threads(threads)
     try:
-        for key, (rows, seed) in todo.items():
-            yield key, one(plan, rows, seed, bar)
+        for key, training in todo.items():
+            yield key, one(plan, training, bar)
     finally:
         torch.set_num_threads(all_threads)
 
 
-def one(plan: Plan, rows: np.ndarray, seed: int, bar) -> pd.DataFrame:
-    """Train on the rows; for each class of what is held out split, label, right, of, and the seconds of it all."""
+def one(plan: Plan, training: Training, bar) -> Judgement:
+    """Train, and ask the network of what is held out."""
     from lossprint.audit.training import train
 
     inputs, began = plan.inputs, time.perf_counter()
-    how = {"model": plan.model, "recipe": plan.recipe, "steps": plan.steps, "seed": seed, "device": plan.device}
-    network = train.fit(inputs, rows, bar=bar, precision=plan.precision, **how)
-    held_out = np.flatnonzero(np.isin(inputs.split, ("val", "test")))
-    right = train.predict(network, inputs, held_out, plan.device, plan.precision) == inputs.labels[held_out]
-    table = pd.DataFrame({"split": inputs.split[held_out], "label": inputs.labels[held_out], "right": right})
-    table = table.groupby(["split", "label"])["right"].agg(right="sum", of="size").reset_index()
-    table["label"] = np.array(plan.classes, object)[table["label"]]
-    return table.assign(seconds=round(time.perf_counter() - began, 2))
+    own = inputs if training.labels is None else replace(inputs, labels=training.labels)
+    options = {"model": plan.model, "recipe": plan.recipe, "steps": plan.steps, "precision": plan.precision}
+    network = train.fit(own, training.rows, seed=training.seed, device=plan.device, bar=bar, **options)
+    predicted = train.predict(network, inputs, plan.held_out, plan.device, plan.precision)
+    return Judgement(predicted, round(time.perf_counter() - began, 2))
 
 
 # ------------------------------------------------------------------------------------------------- processes
@@ -83,7 +146,9 @@ def one(plan: Plan, rows: np.ndarray, seed: int, bar) -> pd.DataFrame:
 _MINE: dict = {}  # what a process trains with, set once
 
 
-def _in_processes(plan: Plan, todo: Todo, jobs: int, threads: int, bar: tqdm) -> Iterator[tuple[str, pd.DataFrame]]:
+def _in_processes(
+    plan: Plan, todo: dict[str, Training], jobs: int, threads: int, bar: tqdm
+) -> Iterator[tuple[str, Judgement]]:
     context = multiprocessing.get_context("spawn")
     count, others = context.Value("q", 0), set(multiprocessing.active_children())
     with tempfile.TemporaryDirectory(prefix="lossprint-") as folder:
@@ -95,7 +160,7 @@ def _in_processes(plan: Plan, todo: Todo, jobs: int, threads: int, bar: tqdm) ->
         pool = ProcessPoolExecutor(jobs, context, _begin, (plan, count, threads))
         try:
             with _deaf():
-                waiting = {pool.submit(_next, rows, seed): key for key, (rows, seed) in todo.items()}
+                waiting = {pool.submit(_next, training): key for key, training in todo.items()}
             while waiting:
                 ready, _ = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
                 bar.update(count.value - bar.n)
@@ -155,8 +220,8 @@ def _leave_with_parent(file: str | None) -> None:
     os._exit(1)
 
 
-def _next(rows: np.ndarray, seed: int) -> pd.DataFrame:
-    return one(_MINE["plan"], rows, seed, _Counted())
+def _next(training: Training) -> Judgement:
+    return one(_MINE["plan"], training, _Counted())
 
 
 class _Counted:

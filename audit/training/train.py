@@ -26,7 +26,7 @@ from lossprint.audit.system import processes
 from lossprint.audit.system.processes import ALONE, World
 from lossprint.audit.system.progress import bar_style
 from lossprint.audit.training.folds import fold_of
-from lossprint.audit.training.inputs import Inputs, drawn_shifts
+from lossprint.audit.training.inputs import Inputs, counted, drawn_shifts
 from lossprint.audit.training.inputs import channel_statistics as channel_statistics
 from lossprint.audit.training.models import build_model, last_linear
 from lossprint.audit.training.recipe import Recipe
@@ -336,15 +336,17 @@ def record(
     device: str,
     half: bool = False,
     world: World = ALONE,
+    bar: tqdm | None = None,
 ) -> float:
     """Hand the eval-mode losses of the rows to the recorder; the accuracy on the validation samples among them.
 
     The network's mode and the random state are as before afterwards: recording does not change training. Each process
-    hands over its share of the batches; the accuracy is that of all.
+    hands over its share of the batches; the accuracy is that of all. `bar` counts images.
     """
     mode, right, of = network.training, torch.zeros((), dtype=torch.int64, device=device), 0
     network.eval()
-    for ids, images, labels in inputs.batches(rows, device, world=world):
+    batches = inputs.batches(rows, device, world=world)
+    for ids, images, labels in batches if bar is None else counted(batches, bar):
         with _precision(device, half):
             logits = network(images)
         logits = logits.float()
@@ -358,14 +360,15 @@ def record(
 
 
 @torch.inference_mode()
-def embed(network: nn.Module, inputs: Inputs, device: str) -> np.ndarray:
-    """What goes into the last linear layer: (N, D) float32 for all samples, in eval mode."""
+def embed(network: nn.Module, inputs: Inputs, device: str, bar: tqdm | None = None) -> np.ndarray:
+    """What goes into the last linear layer: (N, D) float32 for all samples, in eval mode. `bar` counts images."""
     caught: list[torch.Tensor] = []
     hook = last_linear(network).register_forward_pre_hook(lambda _, args: caught.append(args[0].flatten(1)))
     network.eval()
     vectors = []
     try:
-        for _, images, _ in inputs.batches(np.arange(len(inputs.samples)), device):
+        batches = inputs.batches(np.arange(len(inputs.samples)), device)
+        for _, images, _ in batches if bar is None else counted(batches, bar):
             network(images)
             vectors.append(caught.pop().float().cpu().numpy())
     finally:

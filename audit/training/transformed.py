@@ -10,6 +10,7 @@ import torch
 from tqdm import tqdm
 
 from lossprint.audit.datasets import dataset as datasets
+from lossprint.audit.system.processes import ALONE, World
 from lossprint.audit.training.inputs import Inputs
 from lossprint.audit.types import LossprintError, one_line
 
@@ -19,26 +20,22 @@ WORKERS = 4
 
 @dataclass(frozen=True)
 class Given(Inputs):
-    """`Inputs` in batches of a chosen size, each told to a progress bar, and of transformed images where there are any.
+    """`Inputs` in batches of a chosen size, and of transformed images where there are any.
 
     `made` gives the inputs (B, ...) float32 of rows; without it they are the pixels, normalised.
     """
 
     batch: int | None = None
     made: "Made | None" = None
-    bar: tqdm | None = None
 
-    def batches(self, rows: np.ndarray, device: str, batch: int | None = None, **more):
+    def batches(self, rows: np.ndarray, device: str, batch: int | None = None, world: World = ALONE):
         batch = batch or self.batch
-        found = self._made(rows, device, batch or 64) if self.made else super().batches(rows, device, batch, **more)
-        for one in found:
-            yield one
-            if self.bar is not None:
-                self.bar.update(len(one[0]))
-
-    def _made(self, rows: np.ndarray, device: str, batch: int):
+        if self.made is None:
+            yield from super().batches(rows, device, batch, world)
+            return
+        batch = batch or 64
         parts = [rows[start : start + batch] for start in range(0, len(rows), batch)]
-        for at, images in self.made.batches(parts):
+        for at, images in self.made.batches(world.dealt(parts)):
             yield self.samples[at], images.to(device), torch.from_numpy(self.labels[at]).to(device)
 
 

@@ -28,7 +28,8 @@ from tqdm import tqdm
 
 from lossprint.audit.datasets.kinds import kind_of
 from lossprint.audit.datasets.readers.manifests import DECODED
-from lossprint.audit.runs.run import VIDEO_FRAMES, refuse_others, version
+from lossprint.audit.runs.open import refuse_others, version
+from lossprint.audit.runs.run import VIDEO_FRAMES
 from lossprint.audit.system.atomic import write_bytes, write_text
 from lossprint.audit.system.csvfile import write_csv
 from lossprint.audit.system.progress import bar_style

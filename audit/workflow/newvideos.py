@@ -17,7 +17,8 @@ from lossprint.audit.datasets.source import locate
 from lossprint.audit.findings.find import find_run
 from lossprint.audit.findings.score import score_run
 from lossprint.audit.recording.recorder import Recorder
-from lossprint.audit.runs import run as store
+from lossprint.audit.runs.open import open_run, refuse_run
+from lossprint.audit.runs.run import Run
 from lossprint.audit.runs.tables import PART
 from lossprint.audit.system.progress import bar_style
 from lossprint.audit.training import models, train
@@ -26,7 +27,7 @@ from lossprint.audit.video import decode, temporal, timeline
 from lossprint.scoring import sequences
 
 
-def score_new(path: str | Path, manifest: str, out: str | Path, device: str = "auto", quiet: bool = False) -> store.Run:
+def score_new(path: str | Path, manifest: str, out: str | Path, device: str = "auto", quiet: bool = False) -> Run:
     """Look for spans in the videos of `manifest` with the networks of the run at `path`; a new run folder at `out`.
 
     `manifest` may also be a CSV of segments of the video files beside it; they are sampled as those of the run were.
@@ -34,14 +35,13 @@ def score_new(path: str | Path, manifest: str, out: str | Path, device: str = "a
     know. It has no validation samples, so no CLD and no partners. Raises LossprintError where the run has no models
     over time, where the manifest has no videos, a label that the run does not know, or an image that cannot be read.
     """
-    run = store.open_run(path)
+    run = open_run(path)
     seen, weights, folds = run.timeline(), run.read_temporal(), run.members("fold")
     if seen is None or not weights or "axes.mean" not in seen:
         raise LossprintError(
             f"expected a run of videos that were looked at over time, found none in {path}: audit them"
         )
-    if (Path(out) / "run.json").exists():
-        raise LossprintError(f"expected a new folder for the run, found a run at {out}: choose another --out")
+    refuse_run(out)
     dataset = _opened(decode.prepared(manifest, out, run.manifest["asked"].get("rate"), quiet), run.classes)
     device, facts = train.pick_device(device), run.manifest["facts"]["record"]
     samples, size = dataset.samples, int(facts["size"])
@@ -116,7 +116,7 @@ def _read(dataset: datasets.Dataset, path: str):
         raise LossprintError(f"expected every image of {dataset.source}, found: {path!r}: {found}") from None
 
 
-def _record(recorder: Recorder, run: store.Run, inputs: train.Inputs, device: str, quiet: bool) -> store.Run:
+def _record(recorder: Recorder, run: Run, inputs: train.Inputs, device: str, quiet: bool) -> Run:
     """The losses of the new frames at every checkpoint of the run."""
     asked, rows = run.manifest["asked"], np.arange(len(inputs.samples))
     network = models.build_model(asked["model"], inputs.classes, inputs.size).to(device)

@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 from lossprint.app.access import roles
 from lossprint.audit.export.applied import applied
 from lossprint.audit.review.reviews import Reviews, open_reviews
-from lossprint.audit.runs.run import open_run
+from lossprint.audit.runs.open import open_run
 from lossprint.audit.types import LossprintError
 
 ROLES = """

@@ -9,10 +9,9 @@ import streamlit as st
 from app_pages import assert_whole, open_page, said
 from helpers import make_run
 
-from lossprint.app.charts import classes
-from lossprint.app.views.compare import agreement
+from lossprint.app.views.compare import agreement, charts
 from lossprint.audit.findings.score import score_run
-from lossprint.audit.runs.run import open_run
+from lossprint.audit.runs.open import open_run
 from lossprint.scoring import labels as label_scores
 from lossprint.scoring import trajectory
 
@@ -147,10 +146,10 @@ def test_folds_are_put_together(tmp_path):
 def test_figures_stand_what_is_missing(dark):
     nothing = agreement.agree("csl", np.empty(0), np.empty(0))
     for found in (nothing, agreement.agree("csl", *two(50)), agreement.agree("csl", np.ones(1), np.ones(1))):
-        classes.top_agreement(found, dark=dark)
-        classes.rank_density(found, names=("<b>", "b"), dark=dark)
+        charts.top_agreement(found, dark=dark)
+        charts.rank_density(found, names=("<b>", "b"), dark=dark)
     frame = pd.DataFrame({"title": ["A", "B"], "score": ["a", "b"], "rho": [np.nan, -0.3]})
-    classes.correlations(frame, dark=dark, chosen="a")
+    charts.correlations(frame, dark=dark, chosen="a")
 
 
 # ---------------------------------------------------------------------------------------------- the page

@@ -13,9 +13,9 @@ from app_pages import NAMES, assert_whole, open_page, said
 from helpers import make_run
 
 from lossprint.app import data, main
-from lossprint.app.questions import keeping
-from lossprint.app.shared import decide, detail, parts, story
-from lossprint.app.views.duplicates import page as duplicates
+from lossprint.app.questions import copies, groups
+from lossprint.app.shared import decide, parts, story
+from lossprint.app.shared.sample import on_side
 from lossprint.app.views.overview import suggest
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.scores import SCORES
@@ -145,7 +145,7 @@ def test_a_fault_within_the_drawer_is_one_line(run, monkeypatch):
     def broken(*_):
         raise ZeroDivisionError("secret detail")
 
-    monkeypatch.setattr("lossprint.app.shared.detail.why", broken)
+    monkeypatch.setattr("lossprint.app.shared.drawer.why", broken)
     app = open_page("labels", run.path, monkeypatch, open="4")
     assert not app.exception
     assert len(app.error) == 1 and "secret" not in app.error[0].value
@@ -164,24 +164,24 @@ def test_odd_links_do_no_harm(params, run, monkeypatch):
 
 
 def keep_all(loaded, finding: str, members: list[int]) -> list[tuple]:
-    known = keeping.said(data.reviews(loaded).history(), members)
-    return keeping.keep_all(members, known.before(finding))
+    known = copies.standing(data.reviews(loaded).history(), members)
+    return copies.keep_all(members, known.before(finding))
 
 
 def keep_one(loaded, finding: str, members: list[int], label: str | None = None) -> list[tuple]:
     """As the page does: the copy with the lowest mean loss, among those with a label."""
-    before = keeping.said(data.reviews(loaded).history(), members).before(finding)
+    before = copies.standing(data.reviews(loaded).history(), members).before(finding)
     rows = loaded.samples.loc[members]
-    labels = keeping.labels_now(members, rows["label"].astype(object).tolist(), before)
+    labels = copies.labels_now(members, rows["label"].astype(object).tolist(), before)
     among = None if label is None else [one == label for one in labels]
     loss = loaded.scores["csl"].reindex(members).to_numpy(float)
-    kept = keeping.stays(members, before, (rows["split"] == "train").tolist(), loss, among)
-    return keeping.keep_one(members, kept, before)
+    kept = copies.stays(members, before, (rows["split"] == "train").tolist(), loss, among)
+    return copies.keep_one(members, kept, before)
 
 
 def test_duplicate_groups_put_conflicts_first_and_keep_one_copy(tmp_path):
     loaded = data.load(make_run(tmp_path / "two", classes=("coat", "shirt")).path)
-    found = duplicates.groups(loaded)
+    found = groups.listed(loaded)
     assert list(found["conflict"]) == [True, False]
     decisions = keep_one(loaded, "duplicate:0", [3, 0], loaded.samples.at[3, "label"])
     assert [(one[0], one[1]) for one in decisions] == [(3, "keep"), (0, "exclude")]
@@ -201,7 +201,7 @@ def test_reasons_name_the_numbers(tmp_path):
 def test_suggestions_point_at_pages(run):
     loaded = data.load(run.path)
     classes = loaded.samples["label"].value_counts()
-    found = suggest.suggestions(loaded.findings, duplicates.groups(loaded), classes)
+    found = suggest.suggestions(loaded.findings, groups.listed(loaded), classes)
     assert found[0].samples == [4, 1]
     assert {one.page for one in found} <= set(NAMES)
     assert all(len(one.more) in (0, len(one.samples)) for one in found)
@@ -244,9 +244,9 @@ def test_the_same_answer_twice_is_one_row(run, monkeypatch):
     monkeypatch.setattr(decide, "st", fake)
     for _ in range(3):
         decide.press(loaded, [("label_error:4", 4, "keep", None)], seen={"label_error:4": 0})
-    decide.press(loaded, [("label_error:4", 4, "exclude", None)], seen={"label_error:4": 0}, asked=lambda: False)
+    decide.press(loaded, [("label_error:4", 4, "exclude", None)], seen={"label_error:4": 0}, current=lambda: False)
     assert list(data.reviews(loaded).history()["decision"]) == ["keep"]
-    decide.press(loaded, [("label_error:4", 4, "exclude", None)], seen={"label_error:4": 0}, asked=lambda: True)
+    decide.press(loaded, [("label_error:4", 4, "exclude", None)], seen={"label_error:4": 0}, current=lambda: True)
     decide.press(loaded, [("label_error:4", 4, "keep", None)], seen={"label_error:4": 0})
     assert list(data.reviews(loaded).history()["decision"]) == ["keep", "exclude", "keep"]
 
@@ -272,8 +272,8 @@ def test_an_emptied_reviewer_gets_the_default_back(run, monkeypatch):
 
 def test_partners_stand_on_the_side_of_their_sign():
     pairs = pd.DataFrame({"side": ["aligned"] * 2 + ["conflicting"] * 2, "correlation": [0.9, -0.1, 0.2, -0.5]})
-    assert list(detail.on_side(pairs, "aligned")["correlation"]) == [0.9]
-    assert list(detail.on_side(pairs, "conflicting")["correlation"]) == [-0.5]
+    assert list(on_side(pairs, "aligned")["correlation"]) == [0.9]
+    assert list(on_side(pairs, "conflicting")["correlation"]) == [-0.5]
 
 
 def test_a_download_that_fails_leaves_one_line_in_the_log(caplog):

@@ -9,12 +9,12 @@ from lossprint.app.shared import parts
 def page() -> None:
     import streamlit as st
 
-    from lossprint.app.shared import detail
+    from lossprint.app.shared import drawer
 
-    st.button("Close", on_click=detail.close)
-    st.button("Next", on_click=detail.show, args=(12,))
+    st.button("Close", on_click=drawer.close)
+    st.button("Next", on_click=drawer.show, args=(12,))
     st.button("Other")
-    st.markdown(f"open: {detail.opened()}, again: {detail.opened()}, url: {st.query_params.get('open')}")
+    st.markdown(f"open: {drawer.opened()}, again: {drawer.opened()}, url: {st.query_params.get('open')}")
 
 
 @pytest.fixture

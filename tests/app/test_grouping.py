@@ -8,14 +8,14 @@ import pytest
 from helpers import make_run
 
 from lossprint.app import data
-from lossprint.app.questions import groups, keeping
+from lossprint.app.questions import copies, groups
 from lossprint.app.shared import decide
 from lossprint.app.views.duplicates import page as duplicates
 from lossprint.audit.export.applied import applied
 from lossprint.audit.export.export import changes
 from lossprint.audit.findings import find
 from lossprint.audit.review.reviews import open_reviews
-from lossprint.audit.runs.run import open_run
+from lossprint.audit.runs.open import open_run
 
 
 def planted(pairs: list[tuple], labels: list[str], splits: list[str] | None = None, categorical: bool = False):
@@ -185,12 +185,12 @@ def test_similarities_of_equal_copies_are_shared():
 
 def test_which_copy_stays():
     value = [0.3, 0.1, np.nan, 0.2]
-    assert keeping.stays([5, 6, 7, 8], {}, [True] * 4, value) == 6
-    assert keeping.stays([5, 6, 7, 8], {}, [True, True, False, True], value) == 7  # an evaluation copy
-    assert keeping.stays([5, 6, 7, 8], {6: {"decision": "exclude"}}, [True] * 4, value) == 8
-    assert keeping.stays([5, 6, 7, 8], {}, [True] * 4, value, [True, False, True, False]) == 5
-    assert keeping.stays([6, 5], {}, [True] * 2, [np.nan] * 2) == 5
-    assert keeping.keep_one([5, 6], 6, {6: {"decision": "relabel", "new_label": "b"}}) == [
+    assert copies.stays([5, 6, 7, 8], {}, [True] * 4, value) == 6
+    assert copies.stays([5, 6, 7, 8], {}, [True, True, False, True], value) == 7  # an evaluation copy
+    assert copies.stays([5, 6, 7, 8], {6: {"decision": "exclude"}}, [True] * 4, value) == 8
+    assert copies.stays([5, 6, 7, 8], {}, [True] * 4, value, [True, False, True, False]) == 5
+    assert copies.stays([6, 5], {}, [True] * 2, [np.nan] * 2) == 5
+    assert copies.keep_one([5, 6], 6, {6: {"decision": "relabel", "new_label": "b"}}) == [
         (6, "relabel", "b"),
         (5, "exclude", None),
     ]
@@ -205,12 +205,12 @@ def history(*rows) -> pd.DataFrame:
     return frame.astype({**text, "sample": "int64", "stands": bool})
 
 
-def planned(loaded, value: dict, *rows) -> tuple[keeping.Plan, dict[int, str]]:
+def planned(loaded, value: dict, *rows) -> tuple[copies.Plan, dict[int, str]]:
     """The plan for all groups, and the last decision on each sample."""
     table = groups.recorded(loaded)
     _, place = groups.flat(table.frame)
     values = np.array([value.get(sample, 0.5) for sample in table.members[place].tolist()])
-    plan = keeping.plan(table, table.frame, values, loaded.samples, history(*rows))
+    plan = copies.plan(table, table.frame, values, loaded.samples, history(*rows))
     return plan, {sample: (word, new) for _, sample, word, new in plan.decisions}
 
 
@@ -231,7 +231,7 @@ def test_a_plan_brings_nothing_back_and_keeps_labels():
     assert (plan.stay, plan.go, plan.tested) == (2, 1, 1)
     table = groups.recorded(loaded)
     changed = history((3, "label_error:3", "relabel", "b"))
-    names = table.frame["group"][keeping.conflicting_now(table, table.frame, loaded.samples, changed)]
+    names = table.frame["group"][copies.conflicting_now(table, table.frame, loaded.samples, changed)]
     assert list(names) == ["near_duplicate:2"]
 
 
@@ -246,7 +246,7 @@ def test_a_plan_agrees_with_one_group_at_a_time():
     for a, b, _ in pairs:
         before = {one: {"decision": "exclude"} for one in (a, b) if one in out}
         train = [splits[a] == "train", splits[b] == "train"]
-        kept = keeping.stays([a, b], before, train, [value[a], value[b]])
+        kept = copies.stays([a, b], before, train, [value[a], value[b]])
         assert [one for one in (a, b) if last[one][0] == "keep"] == ([] if {a, b} <= out else [kept])
 
 
@@ -255,7 +255,7 @@ def test_what_counts_as_decided():
     whole, split = groups.recorded(loaded), at(loaded, 0.96)
 
     def names(table, *rows) -> tuple[set, set]:
-        decided, partly = keeping.states(table, history(*rows))
+        decided, partly = copies.states(table, history(*rows))
         return set(table.frame["group"][decided]), set(table.frame["group"][partly])
 
     part = (0, "near_duplicate:0 (2 of 5)", "keep", None)
@@ -283,7 +283,7 @@ def test_a_decision_on_a_part_is_exported_on_its_samples_alone(run, monkeypatch)
     table = at(loaded, 0.97)
     row = next(table.frame.itertuples())
     assert row.group == "near_duplicate:2 (2 of 3)"
-    plan = keeping.plan(table, table.frame, np.array([0.1, 0.2]), loaded.samples, data.reviews(loaded).history())
+    plan = copies.plan(table, table.frame, np.array([0.1, 0.2]), loaded.samples, data.reviews(loaded).history())
     decide.press(loaded, plan.decisions, seen={row.group: 0})
     changed = changes(applied(open_run(run.path)))
     assert list(changed["decision"]) == ["exclude"] and changed["finding"].item() == row.group

@@ -9,9 +9,9 @@ from helpers import make_run
 from streamlit.testing.v1 import AppTest
 
 from lossprint.app import data
-from lossprint.app.charts import classes
-from lossprint.app.views import help as help_page
-from lossprint.app.views.classes import health
+from lossprint.app.shared import help as score_help
+from lossprint.app.shared import tour
+from lossprint.app.views.classes import charts, health
 from lossprint.audit.scores import SCORES
 
 CLASSES = ["bag", "coat", "shirt", "none of them"]
@@ -131,7 +131,7 @@ def test_picks_are_the_extremes_of_the_class():
 
 def test_figures_hold_hostile_names_as_text():
     hostile = '<img src=x onerror="window.hacked=1">'
-    figure = classes.partners(pd.Series({hostile: 3}), pd.Series({"b": 1}), label=hostile, dark=False)
+    figure = charts.partners(pd.Series({hostile: 3}), pd.Series({"b": 1}), label=hostile, dark=False)
     assert "<img" not in figure.to_json()
     assert len(figure.data) == 2 and sorted(figure.data[1].x) == [0, 3]
 
@@ -167,10 +167,10 @@ def test_classes_page_of_one_class_and_of_one_without_samples(tmp_path, monkeypa
 
 
 def test_every_score_has_a_formula_a_paper_and_a_place_in_help(tmp_path, monkeypatch):
-    for table in (help_page.FORMULAS, help_page.PAPERS):
+    for table in (score_help.FORMULAS, score_help.PAPERS):
         assert set(table) == set(SCORES)
-    assert set(help_page.SYMBOLS) <= set(SCORES)
-    assert all(formula.count("{") == formula.count("}") for formula in help_page.FORMULAS.values())
+    assert set(score_help.SYMBOLS) <= set(SCORES)
+    assert all(formula.count("{") == formula.count("}") for formula in score_help.FORMULAS.values())
     app = open_page("help", make_run(tmp_path / "one").path, monkeypatch)
     assert_whole(app)
     shown = [element.value for element in app.subheader]
@@ -194,7 +194,8 @@ def test_the_tour_leaves_for_good_and_comes_back_when_asked(tmp_path, monkeypatc
     monkeypatch.setenv("LOSSPRINT_RUNS", str(make_run(tmp_path / "one").path))
     code = (
         "from lossprint.app import main\nimport lossprint.app.views.help as page\n"
-        "kept = page.render\npage.render = lambda loaded: page.tour(loaded)\n"
+        "from lossprint.app.shared.tour import tour\n"
+        "kept = page.render\npage.render = tour\n"
         "try:\n    main.main('help')\nfinally:\n    page.render = kept\n"
     )
     app = AppTest.from_string(code, default_timeout=30).run()
@@ -202,7 +203,7 @@ def test_the_tour_leaves_for_good_and_comes_back_when_asked(tmp_path, monkeypatc
     app.button(key="tour-close").click().run()
     assert_whole(app)
     assert "New here?" not in said(app)
-    app.session_state[help_page.TOUR] = "open"
+    app.session_state[tour.TOUR] = "open"
     assert "New here?" in said(app.run())
 
 
@@ -211,7 +212,7 @@ def test_the_tour_is_not_shown_where_something_was_decided(tmp_path, monkeypatch
     loaded = data.load(run.path)
     data.reviews(loaded).add(finding="label_error:1", sample=1, decision="keep", reviewer="ann")
     code = (
-        "from pathlib import Path\nfrom lossprint.app import data\nfrom lossprint.app.views.help import tour\n"
+        "from pathlib import Path\nfrom lossprint.app import data\nfrom lossprint.app.shared.tour import tour\n"
         f"tour(data.load(Path({str(run.path)!r})))\n"
     )
     app = AppTest.from_string(code, default_timeout=30).run()

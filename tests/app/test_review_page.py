@@ -5,10 +5,10 @@ import streamlit as st
 from helpers import make_run
 
 from lossprint.app import data
-from lossprint.app.questions import asking
+from lossprint.app.questions import questions
 from lossprint.app.shared import decide
 from lossprint.app.views import review
-from lossprint.audit.runs.run import open_run
+from lossprint.audit.runs.open import open_run
 
 
 class Reviewer:
@@ -28,7 +28,7 @@ class Reviewer:
         """Draw the page as far as the question; its finding, or None where nothing is left."""
         with self:
             kept = data.reviews(self.loaded)
-            items = asking.queue(self.loaded, queue, "", mix)
+            items = questions.queue(self.loaded, queue, "", mix)
             assignments = kept.assignments()
             open_now = review.queues.unanswered_by(decide.reviewer(), items["group"], kept.history(), assignments)
             name = review._choose(self.loaded, items, open_now, assignments)
@@ -40,7 +40,7 @@ class Reviewer:
     def answer(self, key: str, token: str | None = None, **more) -> None:
         with self:
             state = self.state[review.ASKED]
-            choice = next(choice.id for choice in state["asked"].choices if key in choice.keys)
+            choice = next(offer.id for offer in state["draft"].offers if key in offer.keys)
             review._answer(self.loaded, {"token": token or state["token"], "choice": choice, **more})
 
     @property
@@ -174,4 +174,4 @@ def test_an_unknown_choice_or_label_stores_nothing(run, monkeypatch):
 
 @pytest.mark.parametrize("value, known", [(2.345, 2.35), ("x", None), (None, None), (-1, 0.0), (1e9, 3600.0)])
 def test_seconds_from_a_browser_are_a_number_or_unknown(value, known):
-    assert decide.looked(value) == known
+    assert decide.seconds_or_none(value) == known

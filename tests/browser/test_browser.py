@@ -27,7 +27,7 @@ from browser import (
 )
 
 from lossprint.audit.review.reviews import open_reviews
-from lossprint.audit.runs.run import open_run
+from lossprint.audit.runs.open import open_run
 
 pytestmark = MARKS
 # ---------------------------------------------------------------------------------------------- pages
@@ -71,7 +71,7 @@ def test_links_from_anywhere_do_no_harm(page, base):
         "open=99999",
         "run=none&given=coat",
     ):
-        visit(page, f"{base}/labels?{query}", "Mislabeled")
+        visit(page, f"{base}/labels?{query}", "Wrong labels")
         page.locator(".tile").first.wait_for()
     visit(page, f"{base}/classes?run=plain&class=none", "Classes")
     visit(page, f"{base}/compare?run=plain&other=none&score=x&set=y&cpage=99", "Compare runs")
@@ -99,14 +99,14 @@ def test_the_run_is_always_in_the_url_and_the_box_changes_it(page, base):
         page.get_by_role("option", name=name, exact=True).click()
         eventually(lambda name=name: address(page).endswith(f"run={name}"))
         idle(page)
-    page.get_by_test_id("stSidebarNavLink").filter(has_text="Mislabeled").click()
-    page.get_by_role("heading", name="Mislabeled", exact=True).wait_for()
+    page.get_by_test_id("stSidebarNavLink").filter(has_text="Wrong labels").click()
+    page.get_by_role("heading", name="Wrong labels", exact=True).wait_for()
     eventually(lambda: "run=plain" in address(page))
     assert page.get_by_text("There is no run").count() == 0
 
 
 def test_a_run_that_is_not_there_is_said(page, base):
-    visit(page, f"{base}/labels?run=gone", "Mislabeled")
+    visit(page, f"{base}/labels?run=gone", "Wrong labels")
     page.get_by_text("There is no run gone here").wait_for()
     eventually(lambda: "run=gone" not in address(page))
 
@@ -163,7 +163,7 @@ def shown(page) -> list[str]:
 def test_a_decision_on_a_flagged_image_survives_a_restart(chromium, runs):
     port = free_port()
     with serving(runs, port) as base, watched(chromium) as page:
-        visit(page, f"{base}/labels?run=plain", "Mislabeled")
+        visit(page, f"{base}/labels?run=plain", "Wrong labels")
         eventually(lambda: shown(page) == [str(sample) for sample in range(10, 34)], "not by severity")
         page.get_by_role("button", name="Next page").click()
         eventually(lambda: shown(page) == [str(sample) for sample in range(34, 40)], "the second page did not come")
@@ -181,9 +181,9 @@ def test_a_decision_on_a_flagged_image_survives_a_restart(chromium, runs):
         page.locator(".tile[data-id='36'] .badge", has_text="relabeled").wait_for()
         idle(page)
     with serving(runs, port) as base, watched(chromium) as page:
-        visit(page, f"{base}/labels?run=plain&page=2", "Mislabeled")
+        visit(page, f"{base}/labels?run=plain&page=2", "Wrong labels")
         page.locator(".tile[data-id='36'] .badge", has_text="relabeled").wait_for()
-        visit(page, f"{base}/labels?run=plain&state=Decided", "Mislabeled")
+        visit(page, f"{base}/labels?run=plain&state=Decided", "Wrong labels")
         eventually(lambda: shown(page) == ["36"])
         visit(page, f"{base}/export?run=plain", "Export")
         page.get_by_text("What changes, and who decided it").wait_for()
@@ -201,7 +201,7 @@ def focused(page) -> str | None:
 
 
 def test_the_gallery_and_its_drawer_work_by_keyboard(page, base, runs):
-    visit(page, f"{base}/labels?run=plain", "Mislabeled")
+    visit(page, f"{base}/labels?run=plain", "Wrong labels")
     page.locator(".tile").first.focus()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowDown")
@@ -229,7 +229,7 @@ def test_the_gallery_and_its_drawer_work_by_keyboard(page, base, runs):
 
 
 def test_a_link_opens_the_drawer(page, base):
-    visit(page, f"{base}/labels?run=plain&open=15", "Mislabeled")
+    visit(page, f"{base}/labels?run=plain&open=15", "Wrong labels")
     caption(page.get_by_role("dialog"), 15).wait_for()
     come_into_view(page.get_by_role("dialog"))
     page.get_by_role("dialog").locator(".js-plotly-plot").nth(2).wait_for()
@@ -274,7 +274,7 @@ WATCH_KEYS = """(card) => { window.pressed = []; document.addEventListener("keyd
 
 
 def test_quick_double_keys_never_decide_on_an_image_that_was_not_shown(page, base, runs):
-    visit(page, f"{base}/review?run=hostile&queue=Labels", "Review")
+    visit(page, f"{base}/review?run=hostile&queue=Wrong+labels", "Review")
     caption(page, 10).wait_for()
     page.locator(".card").evaluate(WATCH_KEYS)
     for pause in (0, 20, 40, 60, 80, 100, 130, 160, 200, 250, 300, 400):

@@ -17,7 +17,7 @@ from browser import (
 
 from lossprint.audit.coresets import coreset as coresets
 from lossprint.audit.export.applied import applied
-from lossprint.audit.runs.run import open_run
+from lossprint.audit.runs.open import open_run
 
 pytestmark = MARKS
 

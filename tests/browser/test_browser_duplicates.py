@@ -18,7 +18,7 @@ from helpers import make_run
 
 from lossprint.audit.findings import find
 from lossprint.audit.review.reviews import open_reviews
-from lossprint.audit.runs.run import open_run
+from lossprint.audit.runs.open import open_run
 
 pytestmark = MARKS
 CHAIN, CONFLICT, LEAK, PLAIN = "near_duplicate-10", "duplicate-0", "near_duplicate-20", "duplicate-30"

@@ -15,7 +15,8 @@ from lossprint.audit.coresets import coreset as coresets
 from lossprint.audit.export.applied import applied
 from lossprint.audit.report.write import write_report
 from lossprint.audit.review.reviews import open_reviews
-from lossprint.audit.runs.run import Run, open_run
+from lossprint.audit.runs.open import open_run
+from lossprint.audit.runs.run import Run
 
 pytestmark = MARKS
 SCRIPT = "<script>window.__planted='script'</script>"
@@ -134,7 +135,7 @@ def test_no_page_draws_or_runs_what_a_text_says(guarded, base, run):
 def test_neither_does_the_drawer_nor_a_question(guarded, base):
     page, run = guarded, quote(NAME)
     for sample in (10, 5, 3):
-        visit(page, f"{base}/labels?run={run}&open={sample}", "Mislabeled")
+        visit(page, f"{base}/labels?run={run}&open={sample}", "Wrong labels")
         page.get_by_role("dialog").get_by_text(re.compile(rf"^Sample {sample} ·")).wait_for()
         idle(page)
         unharmed(page, f"drawer of {sample}")
@@ -145,7 +146,7 @@ def test_neither_does_the_drawer_nor_a_question(guarded, base):
     visit(
         page,
         f"{base}/labels?run={quote(ALL)}&sample={quote(ALL)}&given={quote(ALL)}&finding={quote(ALL)}",
-        "Mislabeled",
+        "Wrong labels",
     )
     page.get_by_text("There is no run").wait_for()
     unharmed(page, "a link that asks for markup")

@@ -24,7 +24,7 @@ def tile(page, sample: int):
 
 
 def test_a_range_is_selected_decided_on_in_one_go_and_taken_back(page, base, runs):
-    visit(page, f"{base}/labels?run=plain&per=60", "Mislabeled")
+    visit(page, f"{base}/labels?run=plain&per=60", "Wrong labels")
     eventually(lambda: tiles(page) == list(range(10, 40)))
     tile(page, 12).hover()
     tile(page, 12).locator(".pick").click()
@@ -45,7 +45,7 @@ def test_a_range_is_selected_decided_on_in_one_go_and_taken_back(page, base, run
 
 
 def test_keys_decide_on_the_focused_image_and_go_on(page, base, runs):
-    visit(page, f"{base}/labels?run=plain", "Mislabeled")
+    visit(page, f"{base}/labels?run=plain", "Wrong labels")
     eventually(lambda: tiles(page)[:1] == [10])
     tile(page, 10).focus()
     page.keyboard.press("ArrowRight")
@@ -82,7 +82,7 @@ def focused(page) -> int | None:
 
 
 def test_a_cell_of_the_confusion_matrix_filters_and_the_view_can_be_sent(page, chromium, base):
-    visit(page, f"{base}/labels?run=plain&per=60", "Mislabeled")
+    visit(page, f"{base}/labels?run=plain&per=60", "Wrong labels")
     page.get_by_text("Confusion matrix").click()
     point = page.locator(".st-key-confusion .scatterlayer .point").first
     point.wait_for(state="attached")
@@ -96,7 +96,7 @@ def test_a_cell_of_the_confusion_matrix_filters_and_the_view_can_be_sent(page, c
     eventually(lambda: "sort=" in address(page))
     idle(page)
     with watched(chromium) as other:
-        visit(other, address(page), "Mislabeled")
+        visit(other, address(page), "Wrong labels")
         eventually(lambda: tiles(other) == tiles(page))
         other.locator(".st-key-confusion .scatterlayer .point").first.wait_for(state="attached")
         other.get_by_role("button", name="All pairs").click()
@@ -104,7 +104,7 @@ def test_a_cell_of_the_confusion_matrix_filters_and_the_view_can_be_sent(page, c
 
 
 def test_decided_ones_leave_the_open_ones_and_the_focus_stays(page, base, runs):
-    visit(page, f"{base}/labels?run=hostile&state=Open", "Mislabeled")
+    visit(page, f"{base}/labels?run=hostile&state=Open", "Wrong labels")
     eventually(lambda: tiles(page)[:2] == [10, 11])
     tile(page, 11).focus()
     page.keyboard.press("k")

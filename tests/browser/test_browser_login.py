@@ -10,7 +10,7 @@ from helpers import digests, free_port, make_run
 from oidc import ROLES, Cookies, Raw, app, provider, registered, write_secrets
 
 from lossprint.audit.review.reviews import open_reviews
-from lossprint.audit.runs.run import open_run
+from lossprint.audit.runs.open import open_run
 
 # The provider is behind on what its own library calls deprecated.
 pytestmark = [*MARKS, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
@@ -76,7 +76,7 @@ def test_a_viewer_looks_a_reviewer_decides_and_both_leave(window, served, run):
     page.goto(f"{served.url}/labels?run=run&open=11")
     page.get_by_text("Sign in to see what is here.").wait_for()
     text = page.inner_text("body")
-    assert not any(word in text for word in ("coat", "Run", "label_error", "Mislabeled", "Ann"))
+    assert not any(word in text for word in ("coat", "Run", "label_error", "Wrong labels", "Ann"))
     assert page.locator("img[src^='data:image/png'], img[src^='data:image/jpeg']").count() == 0
 
     sign_in(page, served.url, "vic")
@@ -235,7 +235,9 @@ def test_no_route_tells_a_stranger_anything(served, signed, run):
     ):
         status, content, _ = nobody.get(path)
         told[path] = (status, b"<title>Streamlit</title>" in content)
-        assert not any(word in content for word in (b"coat", b"label_error", b"Mislabeled", b"Ann Owner", b"_sessions"))
+        assert not any(
+            word in content for word in (b"coat", b"label_error", b"Wrong labels", b"Ann Owner", b"_sessions")
+        )
     shell = {path for path, (status, page) in told.items() if status == 200 and page}
     assert shell >= {"/", "/labels", "/index.html"} and told["/_stcore/health"][0] == 200
     refused = {path for path, (status, _) in told.items() if status == 403}

@@ -9,9 +9,9 @@ from browser import (
     visit,
 )
 
-from lossprint.audit.comparison import compare as loop
+from lossprint.audit.comparison import compare
 from lossprint.audit.review.reviews import open_reviews
-from lossprint.audit.runs.run import open_run
+from lossprint.audit.runs.open import open_run
 
 pytestmark = MARKS
 
@@ -44,7 +44,7 @@ def plant(run, arms: dict[str, float]) -> None:
             frames.append(
                 pd.DataFrame(each).assign(seeds=2, relabelled=9, excluded=4, cleaned="/x/<b>.csv", last_review=1)
             )
-    run.write_comparison(pd.concat(frames)[list(loop.COLUMNS)])
+    run.write_comparison(pd.concat(frames)[list(compare.COLUMNS)])
 
 
 def test_from_the_first_decision_to_the_comparison(page, base, runs):

@@ -13,7 +13,7 @@ from browser import (
 )
 
 from lossprint.app.views.map import zones
-from lossprint.audit.runs.run import open_run
+from lossprint.audit.runs.open import open_run
 
 pytestmark = MARKS
 TITLE = "Triage map"

@@ -11,7 +11,7 @@ from browser import (
     visit,
 )
 
-from lossprint.audit.runs.run import open_run
+from lossprint.audit.runs.open import open_run
 
 pytestmark = MARKS
 TITLE = "Aligned & conflicting"

@@ -15,7 +15,7 @@ from lossprint.audit.export import export
 from lossprint.audit.export.applied import applied
 from lossprint.audit.review import resolve
 from lossprint.audit.review.reviews import open_reviews
-from lossprint.audit.runs.run import open_run
+from lossprint.audit.runs.open import open_run
 
 pytestmark = MARKS
 
@@ -55,7 +55,7 @@ def test_a_queue_is_shared_out_and_a_disagreement_is_settled_by_keyboard(page, b
     idle(page)
     page.keyboard.press("Escape")
     page.get_by_role("combobox", name="Queue").click()
-    page.get_by_role("option", name="Labels").click()
+    page.get_by_role("option", name="Wrong labels").click()
     page.get_by_role("combobox", name="Reviewers for each finding").click()
     page.get_by_role("option", name="2").click()
     page.get_by_text("30 findings: 30 for 2 reviewers each.").wait_for()

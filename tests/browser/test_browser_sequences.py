@@ -228,7 +228,7 @@ def test_review_asks_about_a_whole_span_and_links_to_its_timeline(page, base, ma
     page.keyboard.press("u")
     eventually(lambda: standing(run).empty)
     visit(page, f"{base}/?run=run", "Overview")
-    page.get_by_text("Segments out of order").first.wait_for()
+    page.get_by_text("Spans out of order").first.wait_for()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -15,7 +15,7 @@ from browser import (
 from helpers import BENCHMARKS, in_a_thread, make_run
 
 from lossprint.audit.review.reviews import open_reviews
-from lossprint.audit.runs.run import open_run
+from lossprint.audit.runs.open import open_run
 
 DECISIONS = 12  # of each; 34 questions are there
 
@@ -29,7 +29,11 @@ def made(tmp_path_factory):
     return run
 
 
-@pytest.mark.parametrize("count", [4, pytest.param(DECISIONS, marks=pytest.mark.proof)])
+@pytest.mark.parametrize(
+    ("database", "count"),
+    [("sqlite", 4), *(pytest.param(kind, DECISIONS, marks=pytest.mark.proof) for kind in ("sqlite", "postgresql"))],
+    indirect=["database"],
+)
 def test_two_reviewers_lose_and_double_nothing_while_the_server_is_killed(made, tmp_path, database, monkeypatch, count):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     bench = importlib.import_module("review_sessions")

@@ -9,7 +9,7 @@ from browser import MARKS, address, caption, check_access, download, eventually,
 from helpers import free_port
 
 from lossprint.audit.review.reviews import open_reviews
-from lossprint.audit.runs.run import open_run
+from lossprint.audit.runs.open import open_run
 
 pytestmark = MARKS
 MARKUP = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>'
@@ -48,7 +48,7 @@ def suspects(run) -> list[int]:
 def test_mislabeled_shows_cards_and_a_click_opens_the_whole_text(page, base, runs):
     run = open_run(runs / "topics")
     hostile = suspects(run)[0]
-    visit(page, f"{base}/labels?run=topics", "Mislabeled")
+    visit(page, f"{base}/labels?run=topics", "Wrong labels")
     cards = page.get_by_role("option")
     cards.first.wait_for()
     assert cards.count() == len(suspects(run)) == 8 and cards.locator("img").count() == 0
@@ -72,7 +72,7 @@ def test_mislabeled_shows_cards_and_a_click_opens_the_whole_text(page, base, run
 
 def test_by_keyboard_in_the_gallery(page, base, runs):
     first, second = suspects(open_run(runs / "topics"))[:2]
-    visit(page, f"{base}/labels?run=topics", "Mislabeled")
+    visit(page, f"{base}/labels?run=topics", "Wrong labels")
     page.locator(f"[data-id='{first}']").focus()
     page.keyboard.press("ArrowRight")
     assert page.evaluate(
@@ -120,7 +120,7 @@ def test_long_and_odd_texts_on_the_sample_page(page, base, runs):
 def test_texts_without_labels(page, base, runs):
     run = open_run(runs / "chats")
     first = suspects(run)[0]
-    visit(page, f"{base}/labels?run=chats", "Mislabeled")
+    visit(page, f"{base}/labels?run=chats", "Wrong labels")
     card = page.locator(f"[data-id='{first}']")
     card.wait_for()
     assert [role.upper() for role in card.locator(".role").all_inner_texts()] == ["SYSTEM", "USER", "ASSISTANT"]
@@ -141,7 +141,7 @@ def test_texts_without_labels(page, base, runs):
 def test_a_narrow_dark_screen(chromium, base, runs):
     with watched(chromium, **NARROW, color_scheme="dark") as page:
         for run in ("topics", "chats"):
-            visit(page, f"{base}/labels?run={run}", "Mislabeled")
+            visit(page, f"{base}/labels?run={run}", "Wrong labels")
             wide = page.get_by_role("option").first.bounding_box()
             assert wide["width"] > 240 and wide["x"] + wide["width"] <= 400
             check_access(page, f"cards of {run}, narrow and dark")

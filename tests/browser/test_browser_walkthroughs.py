@@ -17,7 +17,7 @@ from browser import (
     watched,
 )
 
-from lossprint.audit.runs.run import open_run
+from lossprint.audit.runs.open import open_run
 
 pytestmark = MARKS
 
@@ -30,7 +30,7 @@ def go(page, title: str) -> None:
 
 def test_an_engineer_finds_the_twenty_worst_labels_and_exports_them(page, base, runs):
     visit(page, f"{base}/?run=plain", "Overview")
-    go(page, "Mislabeled")
+    go(page, "Wrong labels")
     page.locator(".tile").nth(19).wait_for()
     seen = page.locator(".tile").evaluate_all("all => all.map(one => Number(one.dataset.id))")[:20]
     page.get_by_role("button", name="Export").click()
@@ -70,7 +70,7 @@ def test_an_expert_works_through_findings_by_keyboard_only(page, base, runs, cou
 
 
 def test_a_colleagues_link_opens_the_same_sample(page, chromium, base):
-    visit(page, f"{base}/labels?run=hostile", "Mislabeled")
+    visit(page, f"{base}/labels?run=hostile", "Wrong labels")
     page.get_by_role("combobox", name="Sort").click()
     page.get_by_role("option", name="Path").click()
     eventually(lambda: "sort=" in address(page))
@@ -80,7 +80,7 @@ def test_a_colleagues_link_opens_the_same_sample(page, chromium, base):
     eventually(lambda: "open=17" in address(page))
     sent = address(page)
     with watched(chromium, viewport={"width": 400, "height": 800}) as other:
-        visit(other, sent, "Mislabeled")
+        visit(other, sent, "Wrong labels")
         drawer = other.get_by_role("dialog")
         caption(drawer, 17).wait_for()
         drawer.get_by_text("While it learned").wait_for()

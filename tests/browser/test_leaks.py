@@ -84,7 +84,7 @@ def test_no_page_asks_anything_of_another_machine(chromium, walked):
         page.context.on("request", lambda one: asked.append(one.url))
         page.on("websocket", lambda one: sockets.append(one.url))
         page.add_init_script("navigator.sendBeacon = (url) => fetch(url)")
-        visit(page, f"{walked.url}/labels?run=run&open=11", "Mislabeled")
+        visit(page, f"{walked.url}/labels?run=run&open=11", "Wrong labels")
         visit(page, f"{walked.url}/?run=run", "Overview")
         for title in PAGES:
             page.get_by_test_id("stSidebarNav").get_by_role("link", name=title, exact=True).click()

@@ -15,7 +15,7 @@ from sqlalchemy import text
 
 from lossprint.audit.review import database as module
 from lossprint.audit.review.reviews import Conflict, open_reviews
-from lossprint.audit.runs.run import open_run
+from lossprint.audit.runs.open import open_run
 from lossprint.audit.types import LossprintError
 
 FINDING = "label_error:4"
@@ -162,7 +162,7 @@ def test_of_eight_processes_that_answer_the_same_question_one_wins_and_seven_are
 WRITER = """
 import sys
 from lossprint.audit.review.reviews import open_reviews
-from lossprint.audit.runs.run import open_run
+from lossprint.audit.runs.open import open_run
 reviews = open_reviews(open_run(sys.argv[1]))
 for at in range(100_000):
     reviews.add(finding="outlier:5", sample=5, decision="keep", reviewer="ann", token=str(at))

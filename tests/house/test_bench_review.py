@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from helpers import BENCHMARKS, as_script
 
-from lossprint.audit.runs.run import open_run
+from lossprint.audit.runs.open import open_run
 
 TRUTH = Path(__file__).parent.parent.parent / "assets" / "demo" / "truth.csv"
 

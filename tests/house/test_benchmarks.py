@@ -164,7 +164,7 @@ def test_what_stands_beside_a_run_is_held_against_it_and_not_among_the_runs(tmp_
     told = capsys.readouterr().out
     assert "FALSE CLD of the first half of the checkpoints within 1 point: 10 %: -2.0, 30 %: -2.0" in told
     assert "FALSE CLD of this run used for resnet18 within 1 point of its own: 10 %: -1.0, 30 %: -1.0" in told
-    half = bench.store.open_run(tmp_path / "toy.half" / "run")
+    half = bench.open_run(tmp_path / "toy.half" / "run")
     half.update_evaluation(lambda table: table.assign(steps=8))
     bench.claims(SimpleNamespace(work=tmp_path, steps=9))
     told = capsys.readouterr().out

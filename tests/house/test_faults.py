@@ -17,9 +17,9 @@ from helpers import BENCHMARKS, digests, make_run
 from lossprint.audit.cli.main import main
 from lossprint.audit.review import reviews as review
 from lossprint.audit.review.reviews import open_reviews
-from lossprint.audit.runs.run import open_run
+from lossprint.audit.runs.open import open_run
 from lossprint.audit.runs.verify import verify
-from lossprint.audit.system import atomic
+from lossprint.audit.system import locks
 from lossprint.audit.types import LossprintError
 
 BENCHMARK = BENCHMARKS / "faults.py"
@@ -190,7 +190,7 @@ def test_a_read_only_folder_is_read_and_not_written(tmp_path):
 
 def held_by_another(folder: Path) -> subprocess.Popen:
     program = (
-        "import sys; from pathlib import Path; from lossprint.audit.system.atomic import writing\n"
+        "import sys; from pathlib import Path; from lossprint.audit.system.locks import writing\n"
         "with writing(Path(sys.argv[1])):\n    print('in', flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", program, str(folder)]
@@ -233,17 +233,17 @@ def test_two_audits_of_one_new_run_at_once(tmp_path):
 
 
 def test_a_process_enters_what_it_is_in_already(tmp_path):
-    with atomic.writing(tmp_path / "new"):
+    with locks.writing(tmp_path / "new"):
         assert not (tmp_path / "new").exists()
-        with atomic.writing(tmp_path / "new", make=True):
-            assert list(atomic.WRITERS) == [tmp_path / "new"]
+        with locks.writing(tmp_path / "new", make=True):
+            assert list(locks.WRITERS) == [tmp_path / "new"]
         program = (
-            "import sys; from pathlib import Path; from lossprint.audit.system.atomic import writing\n"
+            "import sys; from pathlib import Path; from lossprint.audit.system.locks import writing\n"
             "with writing(Path(sys.argv[1])): pass"
         )
         other = subprocess.run([sys.executable, "-c", program, str(tmp_path / "new")], capture_output=True, text=True)
         assert "LossprintError: expected a run that no other process writes" in other.stderr
-    assert not atomic.WRITERS
+    assert not locks.WRITERS
     assert subprocess.run([sys.executable, "-c", program, str(tmp_path / "new")]).returncode == 0
 
 

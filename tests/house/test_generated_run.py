@@ -8,7 +8,7 @@ import pytest
 from helpers import benchmark
 
 from lossprint.audit.datasets.dataset import image_reader
-from lossprint.audit.runs.run import open_run
+from lossprint.audit.runs.open import open_run
 from lossprint.audit.runs.tables import FINDINGS, PAIRS
 from lossprint.audit.scores import SCORES
 

@@ -16,7 +16,7 @@ from helpers import in_a_thread
 from sqlalchemy import create_engine, text
 
 from lossprint.audit.review.reviews import open_reviews
-from lossprint.audit.runs.run import open_run
+from lossprint.audit.runs.open import open_run
 
 BENCHMARKS = Path(__file__).parent.parent.parent / "benchmarks"
 OPTIONS = {"sessions": 2, "minutes": 0.001, "one": 0.001, "pause": 0.02, "seed": 1, "after": 0}

@@ -41,6 +41,7 @@ def of_the_product() -> set[str]:
     return {f"lossprint/{name}" for name in files}
 
 
+@pytest.mark.filterwarnings("ignore")  # setuptools on folders of data that could be packages
 def test_a_wheel_will_hold_code_demo_and_app(monkeypatch):
     """What setuptools says that it would copy, without a wheel being built."""
     from setuptools import Distribution
@@ -79,10 +80,11 @@ def test_it_runs_outside_the_checkout(wheel, tmp_path):
 import sys
 sys.path.insert(0, {str(site)!r})
 sys.meta_path = [finder for finder in sys.meta_path if "__editable__" not in repr(finder)]
-import lossprint.audit.workflow.audit as workflow, lossprint.app.serve
-assert workflow.__file__.startswith({str(site)!r}), workflow.__file__
-workflow.DEFAULTS |= {{"epochs": 1, "curvature_checkpoints": 0}}
-run = workflow.audit_demo("run", quiet=True)
+import lossprint.audit.workflow.demo as demo, lossprint.app.serve
+from lossprint.audit.training import loading
+assert demo.__file__.startswith({str(site)!r}), demo.__file__
+loading.DEFAULTS |= {{"epochs": 1, "curvature_checkpoints": 0}}
+run = demo.audit_demo("run", quiet=True)
 assert run.manifest["dataset"]["root"].startswith({str(site)!r})
 assert len(run.scores()) == {(table["split"] == "train").sum()} == 400
 """

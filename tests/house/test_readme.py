@@ -9,7 +9,7 @@ from conftest import cut_demo
 from PIL import Image
 
 from lossprint.audit.scores import SCORES
-from lossprint.audit.workflow.audit import score
+from lossprint.audit.workflow.score import score
 from lossprint.scoring.coresets.methods import ADVICE
 
 ROOT = Path(__file__).parent.parent.parent

@@ -15,7 +15,8 @@ from helpers import free_port, make_run
 from processes import warm_server
 
 from lossprint.audit.review.reviews import open_reviews
-from lossprint.audit.runs.run import Run, open_run
+from lossprint.audit.runs.open import open_run
+from lossprint.audit.runs.run import Run
 from lossprint.audit.types import Finding
 
 FLAGS = [
@@ -46,7 +47,7 @@ def in_browser(test):
 
 
 PAGES = {
-    "Mislabeled": "labels",
+    "Wrong labels": "labels",
     "Duplicates": "duplicates",
     "Outliers": "outliers",
     "Classes": "classes",
@@ -115,7 +116,7 @@ def base(runs):
 def chromium():
     from playwright.sync_api import Error, sync_playwright
 
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    names = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
     path = os.environ.get("LOSSPRINT_CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
     with sync_playwright() as playwright:
         try:

@@ -11,7 +11,7 @@ def at_home_on_disk(folder):
     """The run of a copied folder, whose run.json tells where its data lies now and what it is."""
     run = at_home(folder)
     there = open_dataset(run.manifest["dataset"]["source"], check=False)
-    return at_home(folder, fingerprint=there.fingerprint)._rewrite(run.stages)
+    return at_home(folder, fingerprint=there.fingerprint).rewrite(run.stages)
 
 
 def decide(run, sample, decision, label=None, finding=None):

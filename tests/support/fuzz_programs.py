@@ -19,12 +19,14 @@ from fuzz_targets import LIMIT, Check, Target, assert_one_line, assert_only, lim
 from helpers import environment, make_run
 from streamlit.testing.v1 import AppTest
 
+from lossprint.app import data
 from lossprint.app import main as main_of_app
 from lossprint.app.access import roles as access
 from lossprint.audit.cli import app as cli_app
 from lossprint.audit.cli import main as cli
 from lossprint.audit.review.reviews import open_reviews
-from lossprint.audit.runs import run as store
+from lossprint.audit.runs.open import how_far, list_runs, open_run
+from lossprint.audit.runs.run import Run
 from lossprint.audit.scores import SCORES
 from lossprint.audit.types import DECISIONS, KINDS
 from lossprint.scoring.coresets.methods import METHODS
@@ -120,9 +122,9 @@ def _runs(folder: Path, damage) -> Check:
         shutil.rmtree(run, ignore_errors=True)
         shutil.copytree(made.path, run)
         damage(rng, run)
-        refused(lambda: store.list_runs(folder))
-        opened: list[store.Run] = []
-        if not refused(lambda: opened.append(store.open_run(run, rng.choice(("find", None))))):
+        refused(lambda: list_runs(folder))
+        opened: list[Run] = []
+        if not refused(lambda: opened.append(open_run(run, rng.choice(("find", None))))):
             read_all(opened[0])
         what = rng.choice((*EXPORTS, "report", "score", "status", "assign"))
         place = out / "file"
@@ -145,7 +147,7 @@ def _runs(folder: Path, damage) -> Check:
     return check
 
 
-def read_all(run: store.Run) -> None:
+def read_all(run: Run) -> None:
     """Call every reader of a run; each may refuse, in one line."""
     tables = ("samples", "scores", "findings", "pairs", "frames", "spans", "unreadable", "duplicates", "curvature")
     for name in (*tables, "embeddings", "timeline", "saved_checkpoints", "recorded", "curvature_recorded", "known"):
@@ -155,7 +157,7 @@ def read_all(run: store.Run) -> None:
         for checkpoint in run.recorded(split):
             refused(lambda split=split, checkpoint=checkpoint: run.part(split, checkpoint).to_pandas())
     refused(run.read_state)
-    assert_one_line(store.how_far(run))
+    assert_one_line(how_far(run))
 
 
 # ------------------------------------------------------------------------------------------------ command line
@@ -163,7 +165,8 @@ def read_all(run: store.Run) -> None:
 
 def arguments(folder: Path) -> Check:
     """Options and values of all commands, in right and in wrong places. What would train or serve is replaced."""
-    for name in ("coresets.evaluate", "workflow.from_checkpoints", "comparison.compare"):  # seconds that are no input's
+    # They take seconds that are no input's.
+    for name in ("comparison.compare", "coresets.evaluate", "workflow.demo", "workflow.from_checkpoints"):
         import_module(f"lossprint.audit.{name}")
     run = make_run(folder, train=6, held_out=3)
     known = listing(folder)
@@ -226,14 +229,13 @@ def _within(folder: Path):
 
 
 @contextmanager
-def _nothing_heavy(run: store.Run):
+def _nothing_heavy(run: Run):
     """Training and serving replaced by a run that is there, sockets by a refusal."""
     import socket
 
-    from lossprint.audit.comparison import compare as loop
+    from lossprint.audit.comparison import compare
     from lossprint.audit.coresets import evaluate
-    from lossprint.audit.workflow import audit as workflow
-    from lossprint.audit.workflow import from_checkpoints
+    from lossprint.audit.workflow import audit, demo, from_checkpoints
 
     def refuse(*_, **__):
         raise OSError("no network here")
@@ -241,8 +243,8 @@ def _nothing_heavy(run: store.Run):
     def made(*_, **__):
         return run
 
-    changes = [(workflow, "audit", made), (workflow, "audit_demo", made), (workflow, "audit_video_demo", made)]
-    changes += [(from_checkpoints, "record", made), (loop, "compare", refuse), (evaluate, "evaluate", refuse)]
+    changes = [(audit, "audit", made), (demo, "audit_demo", made), (demo, "audit_video_demo", made)]
+    changes += [(from_checkpoints, "record", made), (compare, "compare", refuse), (evaluate, "evaluate", refuse)]
     changes += [
         (cli_app, "_serve", lambda *_, **__: 0),
         (socket.socket, "connect", refuse),
@@ -291,7 +293,7 @@ def names() -> list[str]:
 def urls(folder: Path) -> Check:
     """A page with some parameters in its URL, half of the odd ones empty: each value counts."""
     run = make_run(folder, train=6, held_out=3, frames=True)
-    os.environ[main_of_app.RUNS] = str(run.path)
+    os.environ[data.RUNS] = str(run.path)
     pages, known = [page[0] for page in main_of_app.PAGES], names()
     good = [
         "0",

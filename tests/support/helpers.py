@@ -22,7 +22,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from lossprint.audit.runs.run import Run, create_run, open_run
+from lossprint.audit.runs.open import create_run, open_run
+from lossprint.audit.runs.run import Run
 from lossprint.audit.runs.tables import PAIRS
 from lossprint.audit.scores import SCORES
 from lossprint.audit.system.csvfile import unguard

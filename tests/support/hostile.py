@@ -28,7 +28,8 @@ from lossprint.audit.datasets import dataset, images
 from lossprint.audit.datasets.kinds import read_source
 from lossprint.audit.export import exchange
 from lossprint.audit.recording import imported
-from lossprint.audit.runs import run as store
+from lossprint.audit.runs.open import open_run
+from lossprint.audit.runs.run import Run
 from lossprint.audit.training import checkpoints
 from lossprint.audit.types import LossprintError
 
@@ -123,8 +124,8 @@ def in_run(name: str) -> Callable[[Path], object]:
     def use(path: Path) -> object:
         run = make_run(path.parent / "made", train=2, held_out=2)
         (run.path / name).write_bytes(path.read_bytes())
-        opened: list[store.Run] = []
-        if not refused(lambda: opened.append(store.open_run(run.path))):
+        opened: list[Run] = []
+        if not refused(lambda: opened.append(open_run(run.path))):
             read_all(opened[0])
         return command(["report", str(run.path), "--out", str(path.parent / "r.html")])
 

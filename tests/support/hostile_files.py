@@ -23,7 +23,8 @@ from PIL import Image
 from lossprint.audit.datasets import dataset
 from lossprint.audit.datasets.kinds import open_reader, read_source
 from lossprint.audit.report import write as report
-from lossprint.audit.runs import run as store
+from lossprint.audit.runs.open import open_run
+from lossprint.audit.runs.run import Run
 from lossprint.audit.system.csvfile import csv_text
 
 # ------------------------------------------------------------------------------------------------ paths that lead out
@@ -210,8 +211,8 @@ def pipe_in_run(name: str) -> Case:
     def case(folder: Path) -> None:
         run = make_run(folder, train=2, held_out=2)
         with pipe(run.path / name):
-            opened: list[store.Run] = []
-            if not refused(lambda: opened.append(store.open_run(run.path))):
+            opened: list[Run] = []
+            if not refused(lambda: opened.append(open_run(run.path))):
                 read_all(opened[0])
             assert_known(*command(["report", str(run.path), "--out", str(folder / "r.html")]))
             assert_known(*command(["score", str(run.path), "--quiet"]))

@@ -20,7 +20,7 @@ from lossprint.audit.datasets import source as sources
 from lossprint.audit.datasets.images import reason
 from lossprint.audit.report import write as report
 from lossprint.audit.review.reviews import open_reviews
-from lossprint.audit.runs import run as store
+from lossprint.audit.runs.run import Run
 from lossprint.audit.system.csvfile import csv_text, unguard
 
 # ------------------------------------------------------------------------------------------------ names
@@ -98,7 +98,7 @@ def reported(text: str) -> Case:
         for name in ("plain", text):
             run = make_run(folder / str(len(pages)), classes=(f"a {name}", f"b {name}"), train=6, held_out=3)
             dataset = {**run.manifest["dataset"], "notes": [name]}
-            run = store.Run(run.path, {**run.manifest, "dataset": dataset, "lossprint": name})
+            run = Run(run.path, {**run.manifest, "dataset": dataset, "lossprint": name})
             with open_reviews(run) as kept:
                 said = {"decision": "relabel", "new_label": run.classes[0], "reviewer": name, "comment": name}
                 kept.add(finding="label_error:1", sample=1, **said)
@@ -128,7 +128,7 @@ STARTS = tuple("=+-@\t\r\n＝＋－＠")
 NUMBER_COLUMNS = {"severity", "score", "cld", "label_quality", "start", "end"}
 
 
-def exports(run: store.Run, folder: Path) -> list[tuple[list[str], Path]]:
+def exports(run: Run, folder: Path) -> list[tuple[list[str], Path]]:
     """(arguments, file) of each `lossprint export` that there is, by the program itself: a new one is tried as well."""
     folder.mkdir(exist_ok=True)
     known = {"labelstudio": ".json"}

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 from lossprint.audit.findings import find, planning
 from lossprint.audit.findings.score import score_run
 from lossprint.audit.findings.sharding import Shard
-from lossprint.audit.runs.run import Run, create_run, open_run
+from lossprint.audit.runs.open import create_run, open_run
+from lossprint.audit.runs.run import Run
 
 CLASSES = ["a", "b", "c", "d", "e"]
 

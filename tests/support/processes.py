@@ -12,7 +12,7 @@ from typing import IO
 from helpers import until_it_answers
 
 from lossprint.audit.review.reviews import open_reviews
-from lossprint.audit.runs.run import open_run
+from lossprint.audit.runs.open import open_run
 
 CONTEXT = multiprocessing.get_context("forkserver")
 # What the app imports beside its own modules: those make caches, and look at the environment, as they are imported.

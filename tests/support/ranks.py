@@ -22,12 +22,12 @@ from torch import nn
 
 from lossprint.audit.cli import main as cli
 from lossprint.audit.recording.recorder import Recorder
-from lossprint.audit.runs import run as store
+from lossprint.audit.runs.run import Run
 from lossprint.audit.system import processes
 from lossprint.audit.training import train
 from lossprint.audit.training.models import build_model
 from lossprint.audit.types import LossprintError
-from lossprint.audit.workflow import audit as workflow
+from lossprint.audit.workflow import stages
 
 TRAIN, VAL, CHECKPOINTS = 139, 24, 5
 ASKED = {"model": "small", "epochs": CHECKPOINTS, "seed": 5, "curvature_checkpoints": 2}
@@ -81,7 +81,8 @@ def given_weights(out: Path) -> None:
         if world.rank == 0:
             recorder.run.write_checkpoint(epoch, network.state_dict())
     run = recorder.finish(size=28)
-    workflow._measure_curvature(run, inputs, ASKED, "cpu", quiet=True)
+    work = stages.Work(ASKED, inputs, None, "cpu", True)
+    stages.measure_curvature(run, stages.OwnNetworks(run, work), work)
 
 
 class Plain(nn.Module):
@@ -145,14 +146,14 @@ def audit(kill: str, arguments: list[str]) -> int:
     """kill: NAME-CHECKPOINT, the method of a Run that rank 0 does not live to call for this checkpoint; or nothing."""
     name, _, checkpoint = kill.partition("-")
     if checkpoint and os.environ["RANK"] == "0":
-        before = getattr(store.Run, name)
+        before = getattr(Run, name)
 
         def write(run, *given, **more):
             if given[name == "write_part"] == int(checkpoint):
                 os.kill(os.getpid(), signal.SIGKILL)
             return before(run, *given, **more)
 
-        setattr(store.Run, name, write)
+        setattr(Run, name, write)
     return cli.main(["audit", *arguments])
 
 

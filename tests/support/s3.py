@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from lossprint.audit.system.atomic import MIRRORS
-
 LINE = re.compile(r"(?P<verb>GET|HEAD|PUT|POST|DELETE) (?P<path>\S+) HTTP")
 
 
@@ -98,7 +96,6 @@ def s3(moto, tmp_path_factory):
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "LOSSPRINT_CACHE": str(tmp_path_factory.mktemp("cache")),
-        "LOSSPRINT_DATA": str(tmp_path_factory.mktemp("data")),
     }
     with pytest.MonkeyPatch.context() as patch:
         for name, value in given.items():
@@ -115,26 +112,24 @@ def s3(moto, tmp_path_factory):
 
 @pytest.fixture
 def machine(s3, tmp_path, monkeypatch):
-    """machine(name): from now on this process stands for another machine, with folders of its own."""
+    """machine(name): from now on this process stands for another machine, with a cache of its own."""
 
-    def move(name: str) -> Path:
-        MIRRORS.clear()
-        for variable in ("DATA", "CACHE"):
-            monkeypatch.setenv(f"LOSSPRINT_{variable}", str(tmp_path / name / variable.lower()))
-        return tmp_path / name / "data"
+    def move(name: str) -> None:
+        monkeypatch.setenv("LOSSPRINT_CACHE", str(tmp_path / name / "cache"))
 
-    yield move
-    MIRRORS.clear()
+    return move
 
 
 class Broken:
-    """A file system whose line breaks at the first `times` calls of some kinds."""
+    """A file system whose line breaks at `times` calls of some kinds, after the first `skip` of them."""
 
-    def __init__(self, fs, calls: tuple[str, ...], times: list[int]):
-        self.fs, self.calls, self.times = fs, calls, times
+    def __init__(self, fs, calls: tuple[str, ...], times: list[int], skip: list[int]):
+        self.fs, self.calls, self.times, self.skip = fs, calls, times, skip
 
     def __getattr__(self, name: str):
-        if name in self.calls and self.times[0] > 0:
+        if name in self.calls and self.skip[0] > 0:
+            self.skip[0] -= 1
+        elif name in self.calls and self.times[0] > 0:
             self.times[0] -= 1
             raise ConnectionResetError("the line broke")
         return getattr(self.fs, name)
@@ -142,7 +137,7 @@ class Broken:
 
 @pytest.fixture
 def broken(monkeypatch):
-    """broken("put_file"): from now on such calls fail, or `times` of them; broken(): all is well again.
+    """broken("put_file"): from now on such calls fail, or `times` of them after `skip`; broken(): all is well again.
 
     Returns a list with how many will still fail.
     """
@@ -150,12 +145,12 @@ def broken(monkeypatch):
 
     before = urls.Place.connect
 
-    def set_to(*calls: str, times: int = 10**9) -> list[int]:
-        left = [times]
+    def set_to(*calls: str, times: int = 10**9, skip: int = 0) -> list[int]:
+        left, passed = [times], [skip]
         urls._down.clear()
         monkeypatch.setattr(urls, "PAUSES", (0.01, 0.01))
         monkeypatch.setattr(
-            urls.Place, "connect", lambda place: (Broken(before(place)[0], calls, left), before(place)[1])
+            urls.Place, "connect", lambda place: (Broken(before(place)[0], calls, left, passed), before(place)[1])
         )
         return left
 

@@ -10,7 +10,8 @@ from PIL import Image
 from lossprint.audit.cli import main as cli
 from lossprint.audit.datasets.dataset import image_reader, open_dataset
 from lossprint.audit.review.reviews import open_reviews
-from lossprint.audit.runs.run import Run, open_run
+from lossprint.audit.runs.open import open_run
+from lossprint.audit.runs.run import Run
 
 
 def audited_by_command(name: str, out: Path) -> Run:

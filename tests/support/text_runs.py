@@ -7,7 +7,7 @@ import numpy as np
 
 from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.runs.run import Run
-from lossprint.audit.workflow import audit as workflow
+from lossprint.audit.workflow.score import score
 
 HOSTILE = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script> simmer the soup and season it well'
 TURNED = "stir the \u202esecond\u202c pot and taste the \x07sauce before you bake it"
@@ -187,7 +187,7 @@ def record_labelled(path: Path, out: Path) -> Run:
     fit(model, lambda at: cross_entropy(model(table[at]), labels[at]), train, 10, lambda epoch: (
         recorder.update([row["id"] for row in rows], *_judged(model(table), labels)), recorder.end_checkpoint(epoch)
     ))  # fmt: skip
-    return workflow.score(recorder.finish().path)
+    return score(recorder.finish().path)
 
 
 def _judged(logits, labels):
@@ -215,7 +215,7 @@ def record_instructions(path: Path, out: Path, epochs: int = 12) -> Run:
     fit(model, lambda at: losses(at).mean(), train, epochs, lambda epoch: (
         recorder.update(everything, losses(everything)), recorder.end_checkpoint(epoch)
     ))  # fmt: skip
-    return workflow.score(recorder.finish().path)
+    return score(recorder.finish().path)
 
 
 def fit(model, loss, rows, epochs: int, after) -> None:

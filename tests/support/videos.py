@@ -14,14 +14,14 @@ from lossprint.audit.findings.score import score_run
 from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.runs.run import Run
 from lossprint.audit.video import temporal, timeline
-from lossprint.audit.workflow import procedural
+from lossprint.audit.workflow import demo_videos
 
 
-def make_video_run(folder: Path, sequences: int = 8, length: int = 110, seed: int = 3) -> tuple[Run, procedural.Truth]:
-    """FOLDER/data with one error of each kind of `procedural.ERRORS`, and FOLDER/run, its run; the truth."""
-    kinds = len(procedural.ERRORS)
+def make_video_run(folder: Path, sequences: int = 8, length: int = 110, seed: int = 3) -> tuple[Run, demo_videos.Truth]:
+    """FOLDER/data with one error of each kind of `demo_videos.ERRORS`, and FOLDER/run, its run; the truth."""
+    kinds = len(demo_videos.ERRORS)
     data = folder / "data"
-    truth = procedural.make_videos(data, sequences=sequences, length=length, damaged=kinds / sequences, seed=seed)
+    truth = demo_videos.make_videos(data, sequences=sequences, length=length, damaged=kinds / sequences, seed=seed)
     dataset = open_dataset(str(truth.manifest))
     samples = dataset.samples
     random = np.random.default_rng(seed)

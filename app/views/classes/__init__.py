@@ -1,5 +1,1 @@
-"""The page classes: what it draws and the charts that only it needs."""
-
-from lossprint.app.views.classes.page import render
-
-__all__ = ["render"]
+"""The page Classes: page.py draws it from health.py, with figures from charts.py."""

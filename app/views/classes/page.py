@@ -5,10 +5,9 @@ import pandas as pd
 import streamlit as st
 
 from lossprint.app import data
-from lossprint.app.charts import classes
 from lossprint.app.elements import gallery
-from lossprint.app.shared import decide, detail, parts
-from lossprint.app.views.classes import health
+from lossprint.app.shared import decide, drawer, parts
+from lossprint.app.views.classes import charts, health
 from lossprint.app.views.classes.health import Health
 from lossprint.audit.datasets.media import IMAGES, TEXTS
 
@@ -22,7 +21,7 @@ ESTIMATE = {
     "has no triage, so nothing separates the wrong from the hard ones: read it as an upper limit.",
 }
 OVER_TIME = (
-    "How many labels are wrong is an **estimate**: of video frames those in segments that the model over time, trained "
+    "How many labels are wrong is an **estimate**: of video frames those in spans that the model over time, trained "
     "without the video, would label otherwise. Blocks that only changed places count as right."
 )
 MEASURED = (
@@ -252,11 +251,11 @@ def _detail(loaded: data.Loaded, found: Health, label: str) -> None:
             key=f"class-{kind}",
             label=f"{title} of {label}",
             size="small",
-            selected=detail.opened(),
-            on_open=detail.show,
+            selected=drawer.opened(),
+            on_open=drawer.show,
         )
     parts.tell_missing(told)
-    detail.drawer(loaded, list(dict.fromkeys(sample for samples in kinds.values() for sample in samples)), ())
+    drawer.draw(loaded, list(dict.fromkeys(sample for samples in kinds.values() for sample in samples)), ())
 
 
 def _sentence(found: Health, label: str, row: pd.Series, single: bool = True) -> str:
@@ -287,13 +286,13 @@ def _partners(loaded: data.Loaded, label: str) -> None:
     into = pairs[pairs["suggested"] == label].set_index("given")["count"]
     flagged = int(data.derived(loaded, _health).table.at[label, "flagged"])
     if len(out) or len(into):
-        figure = classes.partners(out, into, label=label, dark=parts.dark())
+        figure = charts.partners(out, into, label=label, dark=parts.dark())
         parts.chart(figure, f"Labels that {label} is mixed up with, in both directions", "class-partners")
     else:
         st.caption("No other label was suggested for its samples, nor it for the samples of others.")
     if data.videos(loaded) is not None and loaded.of_kind("label_error").empty:
         if flagged or len(into):
-            parts.link("sequences", "The segments in Sequences", "movie")
+            parts.link("sequences", "The spans in Sequences", "movie")
         return
     if flagged:
         parts.link("labels", f"{parts.plural(flagged, 'flagged sample')} of this class", "label_off", {"given": label})
@@ -323,7 +322,7 @@ def _losses(loaded: data.Loaded, label: str) -> None:
     steps = found.checkpoints
     own, low, high = (pd.Series(one[label], steps) for one in (found.mean, found.low, found.high))
     every = pd.Series(np.mean(list(found.mean.values()), axis=0), steps)
-    figure = classes.class_losses(own, low, high, every, label=label, dark=parts.dark())
+    figure = charts.class_losses(own, low, high, every, label=label, dark=parts.dark())
     parts.chart(figure, f"Mean loss of {label} at each checkpoint, beside all classes", "class-losses")
     st.caption(f"On {parts.plural(found.count[label], f'{found.source} sample')} of the class.")
 

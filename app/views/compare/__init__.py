@@ -1,5 +1,1 @@
-"""The page compare: what it draws and the charts that only it needs."""
-
-from lossprint.app.views.compare.page import render
-
-__all__ = ["render"]
+"""The page Compare runs: page.py draws it from agreement.py, with figures from charts.py."""

@@ -9,13 +9,12 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from lossprint.app import data, main
-from lossprint.app.charts import classes
+from lossprint.app import data
 from lossprint.app.elements import gallery
-from lossprint.app.shared import decide, detail, parts
-from lossprint.app.views.compare import agreement
+from lossprint.app.shared import decide, drawer, parts
+from lossprint.app.shared.help import about
+from lossprint.app.views.compare import agreement, charts
 from lossprint.app.views.compare.agreement import Agreement
-from lossprint.app.views.help import about
 from lossprint.audit.scores import SCORES
 from lossprint.audit.types import LossprintError
 from lossprint.scoring.labels import SUSPECT
@@ -155,7 +154,7 @@ def _quoted(value: object) -> str:
 
 def _others(loaded: data.Loaded) -> list[str]:
     """What can be compared with the open run: the folder's other whole runs, and its own further trainings."""
-    path = main.runs_path()
+    path = data.runs_path()
     listed = data.list_runs(path) if path else []
     runs = [one.name for one in listed if one.problem is None and one.path.absolute() != loaded.run.path.absolute()]
     seeds = [f"{HERE}{run.name}" for run in loaded.run.members("seed")]
@@ -179,7 +178,7 @@ def _names(loaded: data.Loaded, other: str) -> tuple[str, str]:
 
 
 def _path(other: str) -> Path:
-    listed = {one.name: one.path for one in data.list_runs(main.runs_path())}
+    listed = {one.name: one.path for one in data.list_runs(data.runs_path())}
     if other not in listed:
         raise LossprintError(f"expected a run called {other}, found none")
     return listed[other]
@@ -316,21 +315,21 @@ def _charts(table: pd.DataFrame, found: Agreement, names: tuple[str, str]) -> No
     with grid.cell():
         st.markdown("**Do they order samples alike?**")
         parts.chart(
-            classes.correlations(table, dark=dark, chosen=found.score),
+            charts.correlations(table, dark=dark, chosen=found.score),
             "Rank correlation of each score between the two trainings",
             "compare-scores",
         )
     with grid.cell():
         st.markdown("**How far down the list do they agree?**")
         parts.chart(
-            classes.top_agreement(found, dark=dark),
+            charts.top_agreement(found, dark=dark),
             "Share of the most suspect samples that both trainings name",
             "compare-top",
         )
     with grid.cell():
         st.markdown("**Where does each put a sample?**")
         parts.chart(
-            classes.rank_density(found, names=names, dark=dark),
+            charts.rank_density(found, names=names, dark=dark),
             "Density of samples by their place in either training, most suspect at the lower left",
             "compare-places",
         )
@@ -357,7 +356,7 @@ def _sets(loaded: data.Loaded, pair: Pair, found: Agreement, names: tuple[str, s
     st.caption(WORDS[chosen].format(**shown), help=MEASURED if found.score == "label_error" else None)
     if table.empty:
         st.caption("None.")
-        detail.drawer(loaded, [], ())
+        drawer.draw(loaded, [], ())
         return
     samples = pair.first["sample"].to_numpy()[pair.matched.first[table["row"].to_numpy()]]
     slot = st.container()
@@ -384,8 +383,8 @@ def _sets(loaded: data.Loaded, pair: Pair, found: Agreement, names: tuple[str, s
             tiles,
             key=f"compare-{chosen}",
             label=f"flagged samples of the set {chosen}, most suspect first",
-            selected=detail.opened(),
-            on_open=detail.show,
+            selected=drawer.opened(),
+            on_open=drawer.show,
         )
     st.caption("The places are those in the first and the second training, 1 the most suspect.")
-    detail.drawer(loaded, samples.tolist(), ())
+    drawer.draw(loaded, samples.tolist(), ())

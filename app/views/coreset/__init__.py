@@ -1,5 +1,1 @@
-"""The page coreset: what it draws and the charts that only it needs."""
-
-from lossprint.app.views.coreset.page import render
-
-__all__ = ["render"]
+"""The page Coreset: page.py draws it; measured.py what was measured, save.py the files, numbers.py the figures."""

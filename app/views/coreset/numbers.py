@@ -15,7 +15,6 @@ from lossprint.audit.coresets.coreset import Ask, ask_of
 from lossprint.audit.coresets.evaluated import CELL, by_seed, cells, ranked
 from lossprint.audit.coresets.files import untouched
 from lossprint.audit.export import outfile
-from lossprint.audit.runs.mirror import shown
 from lossprint.audit.scores import SCORES
 from lossprint.audit.system.csvfile import FORMULA
 from lossprint.audit.types import LossprintError
@@ -309,7 +308,7 @@ def command(
 ) -> str:
     """What to type to measure a method beside chance and the recommended one."""
     names = ["random", ask.method, "recommended"]
-    words = ["lossprint", "coreset", "evaluate", shown(loaded.run.path.resolve())]
+    words = ["lossprint", "coreset", "evaluate", str(loaded.run.path.resolve())]
     words += ["--methods", *dict.fromkeys(names)]
     words += ["--fractions", *(f"{one:.6g}" for one in sorted(set(fractions)))]
     words += ["--seeds", str(seeds)]

@@ -1,5 +1,1 @@
-"""The page duplicates: what it draws and the charts that only it needs."""
-
-from lossprint.app.views.duplicates.page import render
-
-__all__ = ["render"]
+"""The page Duplicates: page.py draws it, strips.py the groups."""

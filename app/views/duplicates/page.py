@@ -6,11 +6,11 @@ import streamlit as st
 
 from lossprint.app import data
 from lossprint.app.charts import base as charts
-from lossprint.app.questions import groups as grouping
-from lossprint.app.questions import keeping
+from lossprint.app.elements.keys import KEYS
+from lossprint.app.questions import copies, groups
+from lossprint.app.questions.copies import POLICIES, Plan
 from lossprint.app.questions.groups import Table
-from lossprint.app.questions.keeping import POLICIES, Plan
-from lossprint.app.shared import browse, decide, detail, guard, parts
+from lossprint.app.shared import browse, decide, drawer, guard, parts
 from lossprint.app.views.duplicates import strips
 from lossprint.app.views.duplicates.strips import BEST
 
@@ -20,11 +20,6 @@ ALL = "All"
 SHOW = (ALL, "Conflicting labels", "Across splits")
 
 
-def groups(loaded: data.Loaded) -> pd.DataFrame:
-    """One row a duplicate group: group, kind, samples, severity, conflict, leak; conflicts and leakage first."""
-    return data.derived(loaded, grouping.listed)
-
-
 def render(loaded: data.Loaded) -> None:
     parts.header(
         "Duplicates",
@@ -32,7 +27,7 @@ def render(loaded: data.Loaded) -> None:
             "Which images are in the dataset more than once, do their labels agree, and which copy should stay?"
         ),
     )
-    base = data.derived(loaded, grouping.recorded)
+    base = data.derived(loaded, groups.recorded)
     if base.frame.empty:
         if loaded.run.has_duplicates():
             parts.empty("No duplicates", f"No two {loaded.noun}s have the same or nearly the same content.")
@@ -42,9 +37,9 @@ def render(loaded: data.Loaded) -> None:
         return
     table = _threshold(loaded, base)
     history = data.reviews(loaded).history()
-    decided, partly = keeping.states(table, history)
+    decided, partly = copies.states(table, history)
     chosen = _filters(loaded)
-    found = grouping.filtered(table, loaded.samples, decided, **chosen)
+    found = groups.filtered(table, loaded.samples, decided, **chosen)
     per_page = _counts(found, decided[found.index])
     if found.empty:
         parts.empty(
@@ -54,7 +49,7 @@ def render(loaded: data.Loaded) -> None:
             else "Choose another view above.",
             "filter_alt_off",
         )
-        detail.drawer(loaded, [])
+        drawer.draw(loaded, [])
         return
     with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
         policy = _policy(loaded)
@@ -71,10 +66,10 @@ def render(loaded: data.Loaded) -> None:
         asked = _bulk(loaded, table, found, shown, open_now, policy, history)
     with slot:
         strips.strips(loaded, table, shown, decided, partly, policy, history)
-    if not asked and detail.opened() is not None:
+    if not asked and drawer.opened() is not None:
         # A sample may be in an exact group and in a near one: the arrows of the drawer pass it once.
-        order = list(dict.fromkeys(table.members[grouping.flat(found)[1]].tolist()))
-        detail.drawer(loaded, order)
+        order = list(dict.fromkeys(table.members[groups.flat(found)[1]].tolist()))
+        drawer.draw(loaded, order)
 
 
 # ---------------------------------------------------------------------------------------------- what is shown
@@ -82,7 +77,7 @@ def render(loaded: data.Loaded) -> None:
 
 def _threshold(loaded: data.Loaded, base: Table) -> Table:
     """The slider, what it makes of the groups, and how similar the near pairs are."""
-    pairs = data.derived(loaded, grouping.edges)
+    pairs = data.derived(loaded, groups.edges)
     near = pairs.near()
     low, step = scale(near)
     if not len(near) or low >= 1:
@@ -109,7 +104,7 @@ def _threshold(loaded: data.Loaded, base: Table) -> Table:
         line = f"**{parts.plural(len(table.frame), 'group')}, {parts.plural(table.images, loaded.noun)}**"
         line += ", at this threshold"
         if least > low:
-            kept = int((near >= least - grouping.CLOSE).sum())
+            kept = int((near >= least - groups.CLOSE).sum())
             line += f" · {kept:,} of {parts.plural(len(near), 'near pair')} · {len(base.frame):,} groups as recorded"
         st.markdown(line)
     with right:
@@ -125,12 +120,12 @@ def scale(near: np.ndarray) -> tuple[float, float]:
         return 1.0, 0.001
     least = float(np.clip(near.min(), 0, 1))
     step = next(step for step in (0.001, 0.002, 0.005, 0.01) if 1 - least <= 100 * step)
-    return round(float(np.floor(least / step + grouping.CLOSE)) * step, 4), step
+    return round(float(np.floor(least / step + groups.CLOSE)) * step, 4), step
 
 
 def _at(loaded: data.Loaded, least: float) -> Table:
-    base, pairs = data.derived(loaded, grouping.recorded), data.derived(loaded, grouping.edges)
-    return grouping.regrouped(base, loaded, pairs, least)
+    base, pairs = data.derived(loaded, groups.recorded), data.derived(loaded, groups.edges)
+    return groups.regrouped(base, loaded, pairs, least)
 
 
 def _shade(figure, least: float) -> None:
@@ -151,12 +146,12 @@ def _first_page() -> None:
 
 def _labels(loaded: data.Loaded) -> list[str]:
     """The labels of images in groups, most frequent first."""
-    members = np.unique(grouping.recorded(loaded).members)
-    return list(data.counts(grouping.column(loaded.samples, "label", members)).index)
+    members = np.unique(groups.recorded(loaded).members)
+    return list(data.counts(groups.column(loaded.samples, "label", members)).index)
 
 
 def _filters(loaded: data.Loaded) -> dict:
-    """What to show, as keywords of `grouping.filtered`."""
+    """What to show, as keywords of `groups.filtered`."""
 
     def control(label: str, options: tuple, key: str) -> str:
         return parts.one_of(label, options, default=ALL, key=key, bind="query-params", on_change=_first_page)
@@ -208,7 +203,7 @@ def _policy(loaded: data.Loaded) -> str:
 
 def _bulk(loaded, table: Table, found, shown, open_now: np.ndarray, policy: str, history: pd.DataFrame) -> bool:
     """The buttons that keep one copy of many groups at once. Whether one of them has asked for a confirmation."""
-    conflict = keeping.conflicting_now(table, found, loaded.samples, history)
+    conflict = copies.conflicting_now(table, found, loaded.samples, history)
     able = found[~conflict & open_now[found.index]]
     here = shown[shown.index.isin(able.index)]
     asked = None
@@ -237,14 +232,14 @@ def _bulk(loaded, table: Table, found, shown, open_now: np.ndarray, policy: str,
         key="duplicates-undo",
         icon=":material/undo:",
         type="tertiary",
-        shortcut="U" if detail.opened() is None else None,  # the drawer has its own
+        shortcut=KEYS["undo"] if drawer.opened() is None else None,  # the drawer has its own
         on_click=decide.undo,
         args=(loaded,),
     )
     if asked is None:
         return False
     value = strips.value_of(loaded, table, asked, policy)
-    plan = keeping.plan(table, asked, value, loaded.samples, history)
+    plan = copies.plan(table, asked, value, loaded.samples, history)
     whole = found if asked is able else shown
     left = conflict[found.index.get_indexer(whole.index)]
     seen = decide.last_seen(history, asked["group"])

@@ -6,10 +6,10 @@ import streamlit as st
 
 from lossprint.app import data
 from lossprint.app.elements import gallery
-from lossprint.app.questions import groups, keeping
+from lossprint.app.questions import copies, groups
+from lossprint.app.questions.copies import Standing
 from lossprint.app.questions.groups import Edges, Table
-from lossprint.app.questions.keeping import Said
-from lossprint.app.shared import decide, detail, parts, story
+from lossprint.app.shared import decide, drawer, parts, story
 from lossprint.audit.datasets.media import Media
 
 MEMBERS = 24  # tiles a group
@@ -29,15 +29,7 @@ def value_of(loaded: data.Loaded, table: Table, frame: pd.DataFrame, policy: str
     if policy == "largest":
         sizes = [data.thumb(loaded, sample) for sample in ids.tolist()]
         return np.array([-found.width * found.height if found else np.nan for found in sizes], float)
-    return losses(loaded, ids)
-
-
-def losses(loaded: data.Loaded, ids: np.ndarray) -> np.ndarray:
-    """The mean loss of each sample, NaN where unknown: what the policy `loss` goes by."""
-    if "csl" not in loaded.scores:
-        return np.full(len(ids), np.nan)
-    at = loaded.scores.index.get_indexer(ids)
-    return np.where(at >= 0, loaded.scores["csl"].to_numpy(float)[at], np.nan)
+    return copies.losses(loaded.scores, ids)
 
 
 def strips(loaded, table: Table, shown, decided: np.ndarray, partly: np.ndarray, policy: str, history) -> None:
@@ -45,23 +37,23 @@ def strips(loaded, table: Table, shown, decided: np.ndarray, partly: np.ndarray,
     ids = table.members[at]
     value = value_of(loaded, table, shown, policy)
     pairs = data.derived(loaded, groups.edges).among(ids)
-    known = keeping.said(history, ids)
+    standing = copies.standing(history, ids)
     seen = decide.last_seen(history, shown["group"])
     for number, one in enumerate(shown.itertuples()):
         state = "decided" if decided[one.Index] else "partly" if partly[one.Index] else "open"
-        _group(loaded, one, table.samples(one), value[row == number], pairs, known, state, policy, seen)
+        _group(loaded, one, table.samples(one), value[row == number], pairs, standing, state, policy, seen)
 
 
-def _group(loaded, row, samples: list[int], value, pairs: Edges, known: Said, state: str, policy, seen) -> None:
+def _group(loaded, row, samples: list[int], value, pairs: Edges, standing: Standing, state: str, policy, seen) -> None:
     members = pd.DataFrame({"sample": samples, "kind": row.kind})
     with st.container(border=True):
         sentence = story.group_sentence(members, loaded.samples, parts.md, loaded.noun)
         st.markdown(" ".join(_badges(row, samples, pairs, state, loaded.media)) + "  \n" + sentence)
         left, right = st.columns([3, 2], gap="medium")
         with left:
-            _strip(loaded, row, samples, value, pairs, known, state, policy)
+            _strip(loaded, row, samples, value, pairs, standing, state, policy)
         with right:
-            actions(loaded, row.group, samples, key=row.group, policy=policy, value=value, known=known, seen=seen)
+            actions(loaded, row.group, samples, key=row.group, policy=policy, value=value, standing=standing, seen=seen)
             if row.size < row.whole:
                 st.caption(
                     f"A part of the recorded group {parts.md(row.of)}: decisions here are stored as "
@@ -94,16 +86,16 @@ def shown_alike(similarity: float) -> str:
     return f"{np.floor(similarity * 1000 + groups.CLOSE) / 1000:.3f}"
 
 
-def _strip(loaded, row, samples: list[int], value, pairs: Edges, known: Said, state: str, policy: str) -> None:
+def _strip(loaded, row, samples: list[int], value, pairs: Edges, standing: Standing, state: str, policy: str) -> None:
     """The copies side by side, the one that would stay marked; what was decided takes the place of the preview."""
-    now, before = known.now(), known.before(row.group)
+    now, before = standing.now(), standing.before(row.group)
     rows = loaded.samples.loc[samples]
     train = (rows["split"] == "train").to_numpy(bool)
-    labels = keeping.labels_now(samples, rows["label"].astype(object).tolist(), before)
-    kept = keeping.stays(samples, before, train, value)
+    labels = copies.labels_now(samples, rows["label"].astype(object).tolist(), before)
+    kept = copies.stays(samples, before, train, value)
     # Which one stays depends on which label is right: the copy of each label that its button keeps.
     firsts = {
-        label: keeping.stays(samples, before, train, value, [one == label for one in labels])
+        label: copies.stays(samples, before, train, value, [one == label for one in labels])
         for label in dict.fromkeys(labels)
     }
     order = _shown_members(samples, kept)
@@ -146,8 +138,8 @@ def _strip(loaded, row, samples: list[int], value, pairs: Edges, known: Said, st
         key=f"group-{row.group}",
         label=f"duplicate group of {len(samples)} {loaded.noun}s",
         strip=True,
-        selected=detail.opened() if detail.opened() in samples else None,
-        on_open=detail.show,
+        selected=drawer.opened() if drawer.opened() in samples else None,
+        on_open=drawer.show,
     )
     if len(samples) > MEMBERS:
         st.caption(f"{MEMBERS} of {len(samples):,} copies.")
@@ -202,23 +194,23 @@ def actions(
     key: str,
     policy: str,
     value: np.ndarray,
-    known: Said,
+    standing: Standing,
     seen: dict[str, int],
 ) -> None:
     """The choices on a duplicate group: one copy with one of its labels, all, none, unsure.
 
-    `value` is what the policy goes by, one a sample; `known` what was decided on the samples; `seen` as in
+    `value` is what the policy goes by, one a sample; `standing` what was decided on the samples; `seen` as in
     `decide.store`.
     """
-    before, now = known.before(group), known.now()
+    before, now = standing.before(group), standing.now()
     rows = loaded.samples.loc[samples]
     train = (rows["split"] == "train").to_numpy(bool)
-    of_each = keeping.labels_now(samples, rows["label"].astype(object).tolist(), before)
+    of_each = copies.labels_now(samples, rows["label"].astype(object).tolist(), before)
     labels = list(dict.fromkeys(of_each))
 
     def one(label: str) -> list:
         among = [other == label for other in of_each]
-        return keeping.keep_one(samples, keeping.stays(samples, before, train, value, among), before)
+        return copies.keep_one(samples, copies.stays(samples, before, train, value, among), before)
 
     def press(text: str, name: str, decisions: list, icon: str, **style) -> None:
         st.button(
@@ -232,7 +224,7 @@ def actions(
             **style,
         )
 
-    all_kept = keeping.keep_all(samples, before)
+    all_kept = copies.keep_all(samples, before)
     free = next((one for one in all_kept if one[1] == "keep"), None)
     with st.grid(2, min_column_width=130, gap="xsmall"):
         if len(labels) == 1:
@@ -253,6 +245,6 @@ def actions(
     if len(labels) > 1:
         st.caption("Choosing a label keeps one copy that carries it and excludes the others.")
     else:
-        kept = keeping.stays(samples, before, train, value)
+        kept = copies.stays(samples, before, train, value)
         best = loaded.media.worded(BEST[policy])
         st.caption(f"#{kept} stays: an evaluation copy if there is one, else {best}.")

@@ -1,5 +1,1 @@
-"""The page export: what it draws and the charts that only it needs."""
-
-from lossprint.app.views.export.page import render
-
-__all__ = ["render"]
+"""The page Export: page.py draws it, bring.py the way back in."""

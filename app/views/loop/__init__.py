@@ -1,5 +1,1 @@
-"""The page loop: what it draws and the charts that only it needs."""
-
-from lossprint.app.views.loop.page import render
-
-__all__ = ["render"]
+"""The page Before & after: page.py draws it, with figures from charts.py."""

@@ -9,8 +9,7 @@ import streamlit as st
 from lossprint.app import data
 from lossprint.app.shared import decide, parts
 from lossprint.app.views.loop import charts
-from lossprint.audit.comparison import compare as loop
-from lossprint.audit.runs.mirror import shown
+from lossprint.audit.comparison import summary
 
 HOW = """
 **Three versions of the training split** train the same network: the labels as *given*, as *cleaned* by the decisions,
@@ -33,7 +32,7 @@ well; whoever cleaned those by looking at a model's suggestions favours the clea
 def _summed(loaded: data.Loaded, _stamp: int | None):
     """The comparison and what it says, anew whenever its file is another one."""
     table = loaded.run.comparison()
-    return table, [] if table is None else loop.summaries(table)
+    return table, [] if table is None else summary.summaries(table)
 
 
 def render(loaded: data.Loaded) -> None:
@@ -45,7 +44,7 @@ def render(loaded: data.Loaded) -> None:
     with st.container(border=True, gap="small"):
         sizes = ("1.3rem", *("1.05rem",) * (len(found) - 1))
         lines = "".join(
-            f'<p style="font-size:{size};line-height:1.45;margin:0 0 .55rem">{html.escape(loop.sentence(one))}</p>'
+            f'<p style="font-size:{size};line-height:1.45;margin:0 0 .55rem">{html.escape(summary.sentence(one))}</p>'
             for size, one in zip(sizes, found)
         )
         st.html(f'<div class="sentences">{lines}</div>')
@@ -80,7 +79,7 @@ def _empty(loaded: data.Loaded, table: pd.DataFrame | None) -> None:
 
 
 def _commands(loaded: data.Loaded) -> None:
-    run = shown(loaded.run.path.resolve())
+    run = str(loaded.run.path.resolve())
     cleaned = loaded.run.exports.resolve() / "cleaned.csv"
     words = [["export", "cleaned", run, "--out", cleaned], ["audit", "--from", cleaned, "--out", run]]
     st.code("\n".join(shlex.join(["lossprint", *map(str, line)]) for line in words), language=None, wrap_lines=True)
@@ -108,7 +107,7 @@ def _notes(loaded: data.Loaded, table: pd.DataFrame) -> None:
             _commands(loaded)
 
 
-def _way(found: list[loop.Summary]) -> loop.Summary:
+def _way(found: list[summary.Summary]) -> summary.Summary:
     """What the figures show; asked only where there is a choice."""
     if len(found) == 1:
         return found[0]
@@ -123,17 +122,17 @@ def _way(found: list[loop.Summary]) -> loop.Summary:
     return options[chosen]
 
 
-def _figures(loaded: data.Loaded, found: loop.Summary) -> None:
+def _figures(loaded: data.Loaded, found: summary.Summary) -> None:
     left, right = st.columns(2, gap="large")
     accuracy = found.accuracy
     with left:
         st.subheader("Accuracy", anchor=False)
         st.caption("A dot for each seed, a line at the mean. Thin lines join trainings that began alike.")
-        means = ", ".join(f"{loop.NAMES[arm]} {100 * accuracy[arm].mean():.1f} %" for arm in accuracy)
+        means = ", ".join(f"{summary.NAMES[arm]} {100 * accuracy[arm].mean():.1f} %" for arm in accuracy)
         parts.chart(charts.arms(accuracy, dark=parts.dark()), f"Mean accuracy: {means}", "loop-arms")
     with right:
         st.subheader("By class", anchor=False)
-        table = loop.by_class(found, loaded.classes)
+        table = summary.by_class(found, loaded.classes)
         most = charts.MOST
         shown = table
         if len(table) > most:
@@ -146,7 +145,7 @@ def _figures(loaded: data.Loaded, found: loop.Summary) -> None:
         parts.chart(charts.by_class(shown, dark=parts.dark()), alt, "loop-classes")
 
 
-def _measured(table: pd.DataFrame, found: loop.Summary) -> None:
+def _measured(table: pd.DataFrame, found: summary.Summary) -> None:
     st.subheader("How it was measured", anchor=False)
     first = table.iloc[0]
     each = table.drop_duplicates(["arm", "seed"])
@@ -157,7 +156,7 @@ def _measured(table: pd.DataFrame, found: loop.Summary) -> None:
             "Training",
             f"{first['steps']:,} steps of {first['batch']} images ({first['epochs']} epochs of the given data)",
         ),
-        ("Training samples", ", ".join(f"{loop.NAMES[arm]} {sizes[arm]:,}" for arm in loop.ARMS if arm in sizes)),
+        ("Training samples", ", ".join(f"{summary.NAMES[arm]} {sizes[arm]:,}" for arm in summary.ARMS if arm in sizes)),
         ("Decisions applied", f"{first['relabelled']:,} relabelled, {first['excluded']:,} excluded in training"),
         ("Cleaned data", str(first["cleaned"])),
         ("Took", f"{each['seconds'].sum() / 60:,.1f} minutes on {first['device']}"),

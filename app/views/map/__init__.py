@@ -1,5 +1,1 @@
-"""The page map: what it draws and the charts that only it needs."""
-
-from lossprint.app.views.map.page import render
-
-__all__ = ["render"]
+"""The page Triage map: page.py draws it from zones.py and triage.py, with figures from charts.py."""

@@ -9,7 +9,7 @@ import streamlit as st
 from lossprint.app import data
 from lossprint.app.charts import base as charts
 from lossprint.app.elements import gallery
-from lossprint.app.shared import decide, detail, guard, parts
+from lossprint.app.shared import decide, drawer, guard, parts
 from lossprint.app.views.map import charts as charts_map
 from lossprint.app.views.map import triage, zones
 from lossprint.audit.scores import SCORES
@@ -48,7 +48,7 @@ def render(loaded: data.Loaded) -> None:
 def _page(loaded: data.Loaded, known: list[str]) -> None:
     with guard.one_line():
         decide.tell()
-        st.session_state[detail.DRAWN] = False  # a fragment runs without main.py, which says so otherwise
+        st.session_state[drawer.DRAWN] = False  # a fragment runs without main.py, which says so otherwise
         _draw(loaded, known)
 
 
@@ -168,7 +168,7 @@ def _chart(
         points = selection["points"]
         custom = points[0].get("customdata") if points else None
         if isinstance(custom, list) and len(custom) == 3:  # not a cell of the density
-            detail.show(int(custom[0]))
+            drawer.show(int(custom[0]))
 
     figure = charts_map.triage_map(
         seen.ranges,
@@ -197,7 +197,7 @@ def _chart(
     missing = f" {parts.plural(seen.missing, 'sample')} without one of the scores cannot be drawn." * (seen.missing > 0)
     doing = {"select": "Drag a box", "lasso": "Draw a line around samples", "zoom": "Click a point"}[tool]
     what = "to open its sample." if tool == "zoom" else "to see them below."
-    st.caption(f"{doing} {what} Shading: many samples; outlined points are flagged as mislabeled.{missing}")
+    st.caption(f"{doing} {what} Shading: many samples; outlined points are flagged with a wrong label.{missing}")
 
 
 def _axis_title(name: str, scale: str) -> str:
@@ -308,7 +308,7 @@ def _selection(loaded: data.Loaded, inside: np.ndarray, zone: str | None, text: 
         per_page = parts.per_page(PER_PAGE, "m_per", on_change=_first_page)
     if not number:
         parts.empty(*_why_empty(loaded, zone, area), "highlight_alt")
-        detail.drawer(loaded, [])
+        drawer.draw(loaded, [])
         return
     pictures, make_up = st.columns([3, 1], gap="large") if where else (st.container(), None)
     with pictures:
@@ -316,8 +316,8 @@ def _selection(loaded: data.Loaded, inside: np.ndarray, zone: str | None, text: 
     if make_up is not None:
         with make_up:
             _make_up(loaded, inside)
-    opened = detail.opened()
-    detail.drawer(loaded, loaded.scores.index.to_numpy()[rows[:STEPS]].tolist() if opened is not None else [])
+    opened = drawer.opened()
+    drawer.draw(loaded, loaded.scores.index.to_numpy()[rows[:STEPS]].tolist() if opened is not None else [])
 
 
 def _clear(tag: tuple) -> None:
@@ -365,8 +365,8 @@ def _gallery(loaded: data.Loaded, rows: np.ndarray, per_page: int) -> None:
             tiles,
             key="map-gallery",
             label="chosen samples, most suspicious label first",
-            selected=detail.opened(),
-            on_open=detail.show,
+            selected=drawer.opened(),
+            on_open=drawer.show,
         )
         st.caption(
             "Most suspicious label first, then highest CSL. The bar is the label error. "

@@ -1,5 +1,1 @@
-"""The page overview: what it draws and the charts that only it needs."""
-
-from lossprint.app.views.overview.page import render
-
-__all__ = ["render"]
+"""The page Overview: page.py draws it, with suggestions from suggest.py."""

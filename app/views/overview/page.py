@@ -9,13 +9,15 @@ import streamlit as st
 from lossprint.app import data
 from lossprint.app.charts import base as charts
 from lossprint.app.elements import gallery
-from lossprint.app.shared import decide, detail, parts, story
-from lossprint.app.shared.later import later
-from lossprint.app.views import help as help_page
-from lossprint.app.views.duplicates.page import groups
+from lossprint.app.questions import groups
+from lossprint.app.shared import decide, drawer, parts, story
+from lossprint.app.shared.sample import claims_of
+from lossprint.app.shared.tour import tour
+from lossprint.app.shared.viewport import when_seen
 from lossprint.app.views.overview import suggest
-from lossprint.audit.review import span_counts
+from lossprint.audit.review import queues, span_counts
 from lossprint.audit.scores import SCORES
+from lossprint.audit.types import KIND_WORDS
 
 CARDS = (
     ("label_error", "labels", "label_off"),
@@ -36,11 +38,11 @@ DISTRIBUTIONS = ("csl", "curvature", "cld", "aum")
 
 def render(loaded: data.Loaded) -> None:
     parts.header("Overview", "What is in this dataset, and what deserves a look first?")
-    help_page.tour(loaded)
+    tour(loaded)
     _facts(loaded)
     _cards(loaded)
     _first(loaded)
-    later(f"overview {loaded.key}", _below, loaded, height=900)
+    when_seen(f"overview {loaded.key}", _below, loaded, height=900)
 
 
 def _below(loaded: data.Loaded) -> None:
@@ -91,8 +93,7 @@ def _cards(loaded: data.Loaded) -> None:
     extents = data.derived(loaded, _extents)
     grid = st.grid(len(shown), min_column_width=165, gap="small", border=True)
     for kind, page, icon in shown:
-        title, meaning = story.KIND[kind]
-        meaning = loaded.media.worded(meaning)
+        title, meaning = KIND_WORDS[kind][0], loaded.media.worded(story.MEANING[kind])
         if kind == "label_error" and not loaded.labelled:
             title, meaning = f"Suspicious {loaded.noun}s", "Their loss stayed far above that of the others."
         row = progress.loc[kind]
@@ -105,7 +106,7 @@ def _cards(loaded: data.Loaded) -> None:
 
 
 def _extents(loaded: data.Loaded) -> dict[str, str]:
-    """Of each kind of stretch of video: in how many frames and videos it was found."""
+    """In how many frames and videos each kind of span was found."""
     videos = data.videos(loaded)
     if videos is None:
         return {}
@@ -119,25 +120,28 @@ def _extents(loaded: data.Loaded) -> dict[str, str]:
 def _looked_for(loaded: data.Loaded) -> str:
     """What was looked for and not found, and what was not looked for."""
     videos = data.videos(loaded)
+    wrong = KIND_WORDS["label_error"][2]
     able = {
-        "suspicious labels": loaded.has("label_error"),
+        wrong: loaded.has("label_error"),
         "duplicates": loaded.run.has_duplicates(),
         "outliers": loaded.has("outlier"),
     }
     if videos is not None:
         frames_only = len(videos.frames) == len(loaded.samples)
-        able = {name: looked for name, looked in able.items() if name != "suspicious labels" or not frames_only}
-        able |= {"mislabeled segments": True, "segments out of order": True}
+        able = {name: looked for name, looked in able.items() if name != wrong or not frames_only}
+        able |= {KIND_WORDS[kind][2]: True for kind in queues.SPANS}
     none = ", ".join(f"no {name}" for name, looked in able.items() if looked)
     rest = " and ".join(name for name, looked in able.items() if not looked)
-    said = [f"{none.capitalize()}."] if none else []
-    return " ".join(said + ([f"Not looked for: {rest}."] if rest else []))
+    sentences = [f"{none.capitalize()}."] if none else []
+    return " ".join(sentences + ([f"Not looked for: {rest}."] if rest else []))
 
 
 def _suggestions(loaded: data.Loaded) -> list[suggest.Suggestion]:
     classes = data.counts(loaded.samples.loc[loaded.samples["split"] == "train", "label"])
-    claims = data.derived(loaded, detail.claims_of)
-    return suggest.suggestions(loaded.findings, groups(loaded), classes, parts.md, claims, loaded.noun)
+    claims = data.derived(loaded, claims_of)
+    return suggest.suggestions(
+        loaded.findings, data.derived(loaded, groups.listed), classes, parts.md, claims, loaded.noun
+    )
 
 
 def _first(loaded: data.Loaded) -> None:
@@ -163,7 +167,7 @@ def _suggested(loaded: data.Loaded, first: int, last: int | None) -> None:
                     for sample, fields in zip(one.samples, more)
                 ]
                 told += tiles
-                gallery(tiles, key=f"first-{at}", label=one.title, size="small", on_open=detail.show)
+                gallery(tiles, key=f"first-{at}", label=one.title, size="small", on_open=drawer.show)
     parts.tell_missing(told)
 
 

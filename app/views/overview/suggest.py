@@ -34,10 +34,10 @@ def suggestions(
     noun: str = "image",
 ) -> list[Suggestion]:
     """At most four suggestions. `groups`: the duplicate groups; `classes`: training samples by label; `claims`: what
-    each finding of a stretch of video says, by its name; `noun`: what a sample is."""
+    each span of video says, by its name; `noun`: what a sample is."""
     wrong = findings[findings["kind"] == "label_error"].sort_values("severity", ascending=False, kind="stable")
     found = [
-        *_segments(findings, claims or {}, show),
+        *_spans(findings, claims or {}, show),
         _worst(wrong),
         _confusion(wrong, show, noun),
         _conflicting(groups, noun),
@@ -48,12 +48,12 @@ def suggestions(
     return [one for one in found if one is not None][:4]
 
 
-def _segments(findings: pd.DataFrame, claims: Mapping[str, str], show) -> list[Suggestion]:
-    """The most severe stretch of video of each kind, with frames from all of it."""
+def _spans(findings: pd.DataFrame, claims: Mapping[str, str], show) -> list[Suggestion]:
+    """The most severe span of each kind, with frames from all of it."""
     found = []
     for kind, title in (
-        ("sequence_label", "The most suspicious segment"),
-        ("sequence_order", "The segment most likely out of order"),
+        ("sequence_label", "The most suspicious span"),
+        ("sequence_order", "The span most likely out of order"),
     ):
         mine = findings[(findings["kind"] == kind) & findings["group"].isin(list(claims))]
         if mine.empty:

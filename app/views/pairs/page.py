@@ -7,7 +7,8 @@ import streamlit as st
 from lossprint.app import data
 from lossprint.app.charts import base as charts
 from lossprint.app.elements import gallery
-from lossprint.app.shared import detail, parts
+from lossprint.app.shared import drawer, parts
+from lossprint.app.shared.sample import default_sample, loss_chart, on_side
 from lossprint.app.views.pairs import partners
 from lossprint.scoring.labels import SUSPECT
 
@@ -34,7 +35,7 @@ def render(loaded: data.Loaded) -> None:
     parts.header("Aligned & conflicting", "Which samples were learned together with this one, and which against it?")
     search, choice = st.columns([4, 6], gap="large", vertical_alignment="bottom")
     with search:
-        sample = parts.choose_sample(loaded, detail.default_sample(loaded))
+        sample = parts.choose_sample(loaded, default_sample(loaded))
     chosen = "All classes"
     if loaded.labelled:
         with choice:
@@ -52,7 +53,7 @@ def render(loaded: data.Loaded) -> None:
     _pick(loaded, scope, sample)
     found = _partners(loaded, sample)
     mine = found[(found["scope"] == scope).to_numpy()]
-    mine = pd.concat([detail.on_side(mine, side) for side in WORDS])
+    mine = pd.concat([on_side(mine, side) for side in WORDS])
     _query(loaded, sample, mine, scope)
     shown = [sample]
     if mine.empty:
@@ -61,7 +62,7 @@ def render(loaded: data.Loaded) -> None:
         shown += [int(one) for one in mine["partner"]]
         _sides(loaded, sample, mine)
     shown += _strongest(loaded, scope)
-    detail.drawer(loaded, list(dict.fromkeys(shown)), ())
+    drawer.draw(loaded, list(dict.fromkeys(shown)), ())
 
 
 def _partners(loaded: data.Loaded, sample: int) -> pd.DataFrame:
@@ -179,10 +180,10 @@ def _query(loaded: data.Loaded, sample: int, mine: pd.DataFrame, scope: str) -> 
                     st.markdown(moved)
             st.caption(f"{parts.md(row['path'])} · {parts.SPLITS.get(row['split'], row['split'])}")
             with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-                st.button("Open", icon=":material/zoom_in:", key="open-query", on_click=detail.show, args=(sample,))
+                st.button("Open", icon=":material/zoom_in:", key="open-query", on_click=drawer.show, args=(sample,))
                 parts.link("sample", "Whole story", "image_search", {"sample": sample})
         with chart:
-            detail.loss_chart(loaded, sample, "query-loss", height=250)
+            loss_chart(loaded, sample, "query-loss", height=250)
 
 
 def _flagged(loaded: data.Loaded, samples: list[int]) -> int:
@@ -266,7 +267,7 @@ def _sides(loaded: data.Loaded, sample: int, mine: pd.DataFrame) -> None:
 
 def _clicked(sample: int) -> None:
     # Asked when it is clicked, not when it was drawn: a click may come before the page is drawn anew.
-    (parts.choose if st.session_state.get("click") == ASK else detail.show)(sample)
+    (parts.choose if st.session_state.get("click") == ASK else drawer.show)(sample)
 
 
 def _side(loaded: data.Loaded, sample: int, own, mine: pd.DataFrame, side: str, what: str) -> None:
@@ -291,7 +292,7 @@ def _side(loaded: data.Loaded, sample: int, own, mine: pd.DataFrame, side: str, 
         label=f"{side} partners of sample {sample}",
         size="small",
         columns=5,
-        selected=detail.opened(),
+        selected=drawer.opened(),
         on_open=_clicked,
     )
     others = []
@@ -335,7 +336,7 @@ def _strongest(loaded: data.Loaded, scope: str) -> list[int]:
             key="strongest",
             label="strongest conflicts",
             size="small",
-            selected=detail.opened(),
+            selected=drawer.opened(),
             on_open=_clicked,
         )
     with chart:

@@ -1,5 +1,1 @@
-"""The page prints: what it draws and the charts that only it needs."""
-
-from lossprint.app.views.prints.page import render
-
-__all__ = ["render"]
+"""The page Loss prints: page.py draws it from shapes.py, with figures from charts.py."""

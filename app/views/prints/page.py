@@ -9,7 +9,7 @@ import streamlit as st
 
 from lossprint.app import data
 from lossprint.app.elements import gallery
-from lossprint.app.shared import decide, detail, parts
+from lossprint.app.shared import decide, drawer, parts
 from lossprint.app.shared.browse import PER_PAGE
 from lossprint.app.views.prints import charts, shapes
 from lossprint.app.views.prints.shapes import SHAPES, said
@@ -166,7 +166,7 @@ def render(loaded: data.Loaded) -> None:
     mine = view.places[slice(*rows)]
     with right:
         _gallery(view, mine, rows)
-    detail.drawer(loaded, trajectory.samples[mine].tolist() if detail.opened() is not None else [], ())
+    drawer.draw(loaded, trajectory.samples[mine].tolist() if drawer.opened() is not None else [], ())
 
 
 def _first_page() -> None:
@@ -421,8 +421,8 @@ def _gallery(view: View, mine: np.ndarray, rows: tuple[int, int]) -> None:
             key="prints-gallery",
             label=f"samples by {_title(chosen.sort)}, the suspect end first",
             size="small",
-            selected=detail.opened(),
-            on_open=detail.show,
+            selected=drawer.opened(),
+            on_open=drawer.show,
         )
     st.caption(
         f"Below each {loaded.noun}: {_title(chosen.sort)} and the shape. Click one, or move with the arrow keys and "

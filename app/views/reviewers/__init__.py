@@ -1,5 +1,1 @@
-"""The page reviewers: what it draws and the charts that only it needs."""
-
-from lossprint.app.views.reviewers.page import render
-
-__all__ = ["render"]
+"""The page Reviewers: page.py draws it, with figures from charts.py."""

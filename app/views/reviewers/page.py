@@ -6,17 +6,17 @@ import streamlit as st
 
 from lossprint.app import data
 from lossprint.app.access import roles
-from lossprint.app.questions import differing
+from lossprint.app.questions import disagreements
 from lossprint.app.shared import decide, parts
 from lossprint.app.views.reviewers import charts
 from lossprint.audit.review import assigning
-from lossprint.audit.types import LossprintError
+from lossprint.audit.types import KIND_WORDS, LossprintError
 
 QUEUES = {  # as the page says them: name in assigning.QUEUES
     "Everything": "all",
-    "Labels": "labels",
+    KIND_WORDS["label_error"][0]: "labels",
     "Duplicates": "duplicates",
-    "Outliers": "outliers",
+    KIND_WORDS["outlier"][0]: "outliers",
     "Video": "video",
 }
 CARD = {"delta_color": "off", "delta_arrow": "off", "border": True, "height": "stretch"}
@@ -215,7 +215,7 @@ def _tables(found: assigning.Agreement) -> None:
         st.markdown("**By kind of finding**")
         shown = found.kinds.assign(
             raw=100 * found.kinds["raw"],
-            kind=found.kinds["kind"].map(differing.kind_title),
+            kind=found.kinds["kind"].map(disagreements.kind_title),
             interval=[
                 f"{100 * row.low:.0f} to {100 * row.high:.0f} %" if np.isfinite(row.low) else ""
                 for row in found.kinds.itertuples()

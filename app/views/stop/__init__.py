@@ -1,5 +1,1 @@
-"""The page stop: what it draws and the charts that only it needs."""
-
-from lossprint.app.views.stop.page import render
-
-__all__ = ["render"]
+"""The page When to stop: page.py draws it, with figures from charts.py."""

@@ -8,11 +8,12 @@ import pandas as pd
 import streamlit as st
 
 from lossprint.app import data
-from lossprint.app.questions import asking
+from lossprint.app.questions import questions
 from lossprint.app.shared import parts
 from lossprint.app.views.stop import charts
 from lossprint.audit.review import queues, span_counts, stopping
 from lossprint.audit.review.strata import ENOUGH
+from lossprint.audit.types import KIND_WORDS
 
 AUDIT = {"queue": "Random audit"}
 RULES = {
@@ -44,7 +45,7 @@ errors that random checks found looked at again.
 def render(loaded: data.Loaded) -> None:
     parts.header("When to stop", "What did the review find, what do the next questions hold, and what is left?")
     history = data.reviews(loaded).history()
-    of = data.derived(loaded, asking.strata_of)
+    of = data.derived(loaded, questions.strata_of)
     rule = _rule(history)
     found = stopping.so_far(of, history, rule=rule)
     if not found.flagged and not found.rest and not len(loaded.of_kind(*queues.SPANS)):
@@ -63,7 +64,7 @@ def render(loaded: data.Loaded) -> None:
             "Answer some questions of the queue, most suspicious first: the yield curve is drawn here as you go.",
             "rule",
         )
-        parts.link("review", "Review the suggested labels", "rule", {"queue": "Labels"})
+        parts.link("review", "Review the suggested labels", "rule", {"queue": KIND_WORDS["label_error"][0]})
     _audit(found)
     if found.answered:
         _classes(found)
@@ -85,7 +86,7 @@ def _rule(history: pd.DataFrame) -> str:
 
 
 def _of_videos(loaded: data.Loaded, history: pd.DataFrame, rule: str) -> list[str]:
-    """How far the review of the segments of video is; a segment is one question."""
+    """How far the review of the spans of video is; a span is one question."""
     videos = data.videos(loaded)
     if videos is None:
         return []
@@ -95,7 +96,7 @@ def _of_videos(loaded: data.Loaded, history: pd.DataFrame, rule: str) -> list[st
 
 def _sentences(found: stopping.Stopping, of_videos: list[str]) -> None:
     said = stopping.findings_in_words(found)
-    said = of_videos + (said if found.flagged or not of_videos else said[1:])  # no label alone, but labels of segments
+    said = of_videos + (said if found.flagged or not of_videos else said[1:])  # no label alone, but labels of spans
     with st.container(border=True, gap="small"):
         lines = "".join(
             f'<p style="font-size:1.3rem;line-height:1.45;margin:0 0 .55rem">{html.escape(one)}</p>' for one in said
@@ -104,7 +105,7 @@ def _sentences(found: stopping.Stopping, of_videos: list[str]) -> None:
         for note in stopping.notes(replace(found, elsewhere=0) if of_videos else found):
             st.caption(parts.md(note))
         if of_videos:
-            parts.link("review", "Review the segments", "movie", {"queue": "Video"})
+            parts.link("review", "Review the spans", "movie", {"queue": "Video"})
         with st.expander("How this is worked out", icon=":material/help:"):
             st.markdown(HOW)
 

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from lossprint.audit.system.atomic import alone
+from lossprint.audit.system.locks import alone
 from lossprint.audit.system.urls import home
 from lossprint.audit.types import LossprintError
 

@@ -14,7 +14,7 @@ from conftest import cut_demo
 from helpers import refused
 
 from lossprint.audit.cli import main as cli
-from lossprint.audit.runs.run import version
+from lossprint.audit.runs.open import version
 
 README = Path(__file__).parent.parent.parent.parent / "README.md"
 

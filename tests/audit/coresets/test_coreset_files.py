@@ -14,7 +14,7 @@ from lossprint.audit.datasets.dataset import open_dataset
 from lossprint.audit.export import outfile
 from lossprint.audit.export.applied import applied
 from lossprint.audit.review.reviews import open_reviews
-from lossprint.audit.runs import run as store
+from lossprint.audit.runs.run import Run
 from lossprint.audit.system.csvfile import csv_text
 
 
@@ -111,7 +111,7 @@ def test_a_manifest_replaces_no_other_file_and_not_the_coreset(run, tmp_path, ca
         status, _, error = lossprint(capsys, "export", "coreset", run.path, *asked)
         assert status == 2 and told in error
     assert digests(tmp_path) == before
-    gone = store.Run(run.path, run.manifest | {"dataset": {**run.manifest["dataset"], "kind": "torchvision"}})
+    gone = Run(run.path, run.manifest | {"dataset": {**run.manifest["dataset"], "kind": "torchvision"}})
     assert "expected a run of image files" in one_line(coresets.reached, gone, out)
 
 

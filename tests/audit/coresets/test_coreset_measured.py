@@ -187,3 +187,20 @@ def test_help_and_page_offer_these_first_and_all_others_after_them(capsys):
         assert ", ".join(FIRST) in text and f"All methods: {', '.join(FIRST)}, random, " in text
         assert all(re.search(rf"\b{name}\b", text) for name in METHODS)
     assert numbers.ordered()[:6] == list(FIRST) and sorted(numbers.ordered()) == sorted(METHODS)
+
+
+def test_which_is_the_best_and_whether_that_is_chance():
+    cell = {"fraction": 0.1, "seeds": 2, "worst": 0.5, "worst_label": "coat", "noisy": np.nan}
+    figures = {"random": (0.70, 0.02), "cld": (0.74, 0.01), "csl_easy": (0.75, 0.02), "aum_hard": (0.60, 0.01)}
+    figures["recommended"] = figures["csl_easy"]  # the same subset
+    measured = pd.DataFrame([{**cell, "method": name, "accuracy": a, "spread": s} for name, (a, s) in figures.items()])
+    of = "The best of the 5 methods measured there is CSL (easy), "
+    for method, says in (
+        *((one, "None of the 5 methods measured there did better.") for one in ("csl_easy", "recommended")),
+        # the mean of two seeds: .01 against the root of (.01² + .02²) / 2 = .0158
+        ("cld", of + "1.0 points ahead, which is within the spread."),
+        ("aum_hard", of + "15.0 points ahead."),
+    ):
+        assert numbers.sentences(measured, method, 0.1, "accuracy")[-1] == says
+    measured["spread"] = np.nan  # of one seed nothing is known of it
+    assert numbers.sentences(measured, "cld", 0.1, "accuracy")[-1].endswith("ahead.")

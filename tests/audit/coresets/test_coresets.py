@@ -14,7 +14,7 @@ from lossprint.audit.coresets.coreset import Ask
 from lossprint.audit.export.applied import applied
 from lossprint.audit.export.outfile import read_record
 from lossprint.audit.review.reviews import open_reviews
-from lossprint.audit.runs import run as store
+from lossprint.audit.runs.open import open_run
 from lossprint.scoring.coresets.methods import METHODS
 
 
@@ -275,7 +275,7 @@ def test_kept_subsets_come_back_and_can_be_replaced_and_dropped(run):
     run.drop_selection(two.name)
     run.drop_selection(two.name)
     assert coresets.kept(run) == [one] and len(list((run.path / "selections").iterdir())) == 2
-    assert coresets.kept(store.open_run(run.path)) == [one]
+    assert coresets.kept(open_run(run.path)) == [one]
 
 
 @pytest.mark.parametrize(

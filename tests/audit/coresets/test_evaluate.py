@@ -19,10 +19,10 @@ from lossprint.audit.coresets.coreset import Ask
 from lossprint.audit.coresets.evaluate import SAME
 from lossprint.audit.export.applied import applied
 from lossprint.audit.review.reviews import open_reviews
-from lossprint.audit.runs import run as store
-from lossprint.audit.training import models, side_by_side, train
+from lossprint.audit.runs.open import open_run
+from lossprint.audit.runs.run import Run
+from lossprint.audit.training import loading, models, side_by_side, train
 from lossprint.audit.types import LossprintError
-from lossprint.audit.workflow import audit as workflow
 from lossprint.scoring.coresets.gradients import LastLayer
 
 STEPS = 6
@@ -87,8 +87,8 @@ def test_accuracies_are_those_of_a_training_by_hand_and_the_same_samples_are_tra
     assert not table.duplicated([*SAME, "split", "label"]).any() and table["noisy"].isna().all()
     samples = run.samples()
     labels = samples["label"].map(run.classes.index).to_numpy(np.int64)
-    asked = {**workflow.DEFAULTS, "dataset": run.manifest["dataset"]["source"]}
-    inputs = workflow.inputs_again(samples, labels, samples["split"].to_numpy(str), run.classes, asked, True)
+    asked = {**loading.DEFAULTS, "dataset": run.manifest["dataset"]["source"]}
+    inputs = loading.inputs_again(samples, labels, samples["split"].to_numpy(str), run.classes, asked, True)
     rows = np.sort(coresets.coreset(run, "random", fraction=0.5, seed=1)["sample"].to_numpy())
     recipe = replace(train.Recipe(), epochs=3).for_size(36)
     how = {"model": "small", "recipe": recipe, "steps": STEPS, "seed": 1, "device": "cpu"}
@@ -115,7 +115,7 @@ class _Bar:
 
 
 def test_cut_off_it_goes_on_and_comes_to_the_same(run, monkeypatch, tmp_path):
-    whole = store.open_run(shutil.copytree(run.path, tmp_path / "whole"))
+    whole = open_run(shutil.copytree(run.path, tmp_path / "whole"))
     asked = (["random", "cld"], [0.25, 0.5])
     expected = evaluate.evaluate(whole, *asked, seeds=2, **QUICK)
     first = Fits(monkeypatch, until=1)
@@ -252,13 +252,13 @@ def hears_ctrl_c():
 def test_in_processes_it_comes_to_the_same_and_survives_a_lost_one_and_a_stop(run, monkeypatch, tmp_path):
     """Real processes, begun three times: one is killed, Ctrl-C is pressed, and the third time all goes well."""
     options = QUICK | {"jobs": 2, "seeds": 2, "steps": 20}
-    alone = store.open_run(shutil.copytree(run.path, tmp_path / "alone"))
+    alone = open_run(shutil.copytree(run.path, tmp_path / "alone"))
     with monkeypatch.context() as patch:  # as many threads as each of two processes gets
         patch.setattr(side_by_side, "_in_processes", lambda plan, todo, jobs, threads, bar: _by_one(plan, todo, bar))
         expected = evaluate.evaluate(alone, ["random", "cld"], [0.5], **options)
     bars = []
 
-    class Bar(evaluate.tqdm):
+    class Bar(side_by_side.tqdm):
         def __init__(self, *arguments, **how):
             super().__init__(*arguments, **how | {"disable": False, "file": io.StringIO(), "mininterval": 0})
             bars.append(self)
@@ -268,7 +268,7 @@ def test_in_processes_it_comes_to_the_same_and_survives_a_lost_one_and_a_stop(ru
             if act := acts and acts.pop(0):
                 act()
 
-    monkeypatch.setattr(evaluate, "tqdm", Bar)
+    monkeypatch.setattr(side_by_side, "tqdm", Bar)
     others = set(multiprocessing.active_children())
 
     def kill() -> None:
@@ -295,18 +295,18 @@ def test_in_processes_it_comes_to_the_same_and_survives_a_lost_one_and_a_stop(ru
 
 
 def _by_one(plan, todo, bar):
-    for key, (rows, seed) in todo.items():
-        yield key, side_by_side.one(plan, rows, seed, bar)
+    for key, training in todo.items():
+        yield key, side_by_side.one(plan, training, bar)
 
 
 def test_the_bar_counts_all_steps(run, monkeypatch):
     written = io.StringIO()
 
-    class Bar(evaluate.tqdm):
+    class Bar(side_by_side.tqdm):
         def __init__(self, *arguments, **how):
             super().__init__(*arguments, **how | {"disable": False, "file": written, "mininterval": 0, "ncols": 100})
 
-    monkeypatch.setattr(evaluate, "tqdm", Bar)
+    monkeypatch.setattr(side_by_side, "tqdm", Bar)
     evaluate.evaluate(run, ["random"], [0.5, 0.25], seeds=1, **QUICK)
     last = [line for line in written.getvalue().split("\r") if line.startswith("evaluate:")][-1]
     assert "12.0/12.0" in last and "1 of 2 trainings" in written.getvalue() and "<" in last
@@ -384,7 +384,7 @@ def test_what_a_run_has_not_is_one_line_before_anything_is_trained(run, monkeypa
     def told(run) -> str:
         return one_line(evaluate.evaluate, run, ["random"], [0.5], **QUICK)
 
-    nowhere = store.Run(run.path, run.manifest | {"dataset": run.manifest["dataset"] | {"source": None}})
+    nowhere = Run(run.path, run.manifest | {"dataset": run.manifest["dataset"] | {"source": None}})
     assert "expected a run whose images are known" in told(nowhere)
     run.write_samples(samples[samples["split"] == "train"], run.unreadable())
     assert "expected validation or test samples to judge on" in told(run)

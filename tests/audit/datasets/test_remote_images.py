@@ -23,7 +23,7 @@ from lossprint.audit.datasets.readers import manifests, remote
 from lossprint.audit.datasets.readers.cache import Cache
 from lossprint.audit.recording.samples import described
 from lossprint.audit.system import urls
-from lossprint.audit.system.atomic import alone
+from lossprint.audit.system.locks import alone
 from lossprint.audit.types import LossprintError
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")

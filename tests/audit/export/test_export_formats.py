@@ -16,7 +16,8 @@ from lossprint.audit.datasets.dataset import open_dataset
 from lossprint.audit.export import export, labelstudio, manifests, outfile
 from lossprint.audit.export.applied import applied
 from lossprint.audit.review.reviews import open_reviews
-from lossprint.audit.runs.run import Run, open_run
+from lossprint.audit.runs.open import open_run
+from lossprint.audit.runs.run import Run
 from lossprint.audit.types import LossprintError
 
 NASTY = ("=1+1", 'a "b", c', "two\nlines", "<b>&amp;")

@@ -11,7 +11,7 @@ from lossprint.audit.datasets import dataset
 from lossprint.audit.export import export, manifests
 from lossprint.audit.export.applied import applied
 from lossprint.audit.review.reviews import open_reviews
-from lossprint.audit.runs.run import open_run
+from lossprint.audit.runs.open import open_run
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 

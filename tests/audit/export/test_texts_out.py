@@ -13,7 +13,7 @@ from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.report.write import report_bytes
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.types import LossprintError
-from lossprint.audit.workflow import audit as workflow
+from lossprint.audit.workflow.score import score
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def seen(page: str) -> str:
 
 def test_the_report_shows_the_texts(labelled, chats):
     page = report_bytes(labelled[2]).decode()
-    assert '<div class="text"><p dir="auto">' in page and "<img" not in page and "Doubtful labels" in page
+    assert '<div class="text"><p dir="auto">' in page and "<img" not in page and "Wrong labels" in page
     found = page[page.index('id="found"') :]
     assert (
         "The same words are in the dataset more than once" in found
@@ -69,7 +69,7 @@ def test_a_text_is_text_in_the_report(tmp_path):
     for epoch in range(1, 5):
         recorder.update(np.arange(24), np.linspace(0.1, 2, 24) / epoch)
         recorder.end_checkpoint(epoch)
-    page = report_bytes(workflow.score(recorder.finish().path)).decode()
+    page = report_bytes(score(recorder.finish().path)).decode()
     assert "<script" not in page and "<img src=x" not in page and "&lt;img src=x onerror=" in page
 
 

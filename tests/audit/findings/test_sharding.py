@@ -11,9 +11,9 @@ from nasty_runs import cut_into, differences, nasty_run, scored
 from lossprint.audit.cli.main import main
 from lossprint.audit.findings import engines, find, planning, sharding
 from lossprint.audit.findings.score import score_run
-from lossprint.audit.runs.ranges import rows_writer
-from lossprint.audit.runs.run import Run, open_run
-from lossprint.audit.runs.tables import LOOKUP_ROWS
+from lossprint.audit.runs.open import open_run
+from lossprint.audit.runs.run import Run
+from lossprint.audit.runs.tables import LOOKUP_ROWS, rows_writer
 from lossprint.audit.types import LossprintError
 from lossprint.scoring import labels as label_scores
 from lossprint.scoring import pairs, trajectory

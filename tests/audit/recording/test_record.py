@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from lossprint.audit import LossprintError, Recorder, open_run
-from lossprint.audit.recording.recorder import margins
+from lossprint.audit.recording.batch import margins
 
 
 def table(n=6):

@@ -8,9 +8,9 @@ from torch.nn import functional as F
 
 from lossprint.audit import LossprintError, Recorder, open_run
 from lossprint.audit.datasets import tasks
-from lossprint.audit.recording import arriving
+from lossprint.audit.recording import gpu_copies
 from lossprint.audit.recording.per_sample import label_losses, of_task, squared_errors, token_losses
-from lossprint.audit.workflow.audit import score
+from lossprint.audit.workflow.score import score
 
 NAMES = ["blue", "large", "round"]
 
@@ -373,16 +373,16 @@ def test_batches_on_their_way_from_a_gpu_are_taken_in_order_and_all(tmp_path, mo
         def synchronize(self):
             Event.waited += 1
 
-    monkeypatch.setattr(arriving, "on_gpu", torch.is_tensor)
-    monkeypatch.setattr(arriving, "leave", lambda batch: (tuple(map(arriving._copy, batch)), Event()))
-    monkeypatch.setattr(arriving, "_copy", lambda values: values.clone() if torch.is_tensor(values) else values)
+    monkeypatch.setattr(gpu_copies, "on_gpu", torch.is_tensor)
+    monkeypatch.setattr(gpu_copies, "leave", lambda batch: (tuple(map(gpu_copies._copy, batch)), Event()))
+    monkeypatch.setattr(gpu_copies, "_copy", lambda values: values.clone() if torch.is_tensor(values) else values)
     rows = table(20, 4)
     recorder = Recorder(tmp_path / "run", rows, task="regression")
     buffer = torch.zeros(2)
     for number in range(24):  # one buffer for all of them, as a caller may have it
         buffer[:] = torch.tensor([number, number + 100.0])
         recorder.update(rows["sample"][[number, (number + 1) % 24]].tolist(), buffer)
-    assert Event.waited == 24 - arriving.AHEAD
+    assert Event.waited == 24 - gpu_copies.AHEAD
     recorder.update([1], np.array([7.0]))  # what is in the main memory waits for those before
     assert Event.waited == 24
     recorder.end_checkpoint(1)

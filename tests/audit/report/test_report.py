@@ -12,14 +12,15 @@ from html_page import Page
 
 from lossprint.audit.cli import main as cli
 from lossprint.audit.cli import report as cli_report
-from lossprint.audit.comparison import compare as loop
+from lossprint.audit.comparison import compare
 from lossprint.audit.report import svg, words
 from lossprint.audit.report import write as report
 from lossprint.audit.report.facts import gather
 from lossprint.audit.report.pictures import TINY, picture
 from lossprint.audit.report.words import css_string, day, listed, percent, text
 from lossprint.audit.review.reviews import open_reviews
-from lossprint.audit.runs import run as store
+from lossprint.audit.runs.open import open_run
+from lossprint.audit.runs.run import Run
 from lossprint.audit.types import Finding, LossprintError
 from lossprint.scoring.intervals import Interval
 
@@ -65,7 +66,7 @@ def test_the_summary_has_five_lines_and_they_are_right(decided):
     page = read(decided)
     said = page.text
     assert "120 training images of 3 classes, and 12 for validation and 12 for testing." in said
-    assert "2 doubtful labels, 1 group of exact duplicates, 1 group of near duplicates and 1 outlier." in said
+    assert "2 wrong labels, 1 group of exact duplicates, 1 group of near duplicates and 1 outlier." in said
     assert "3 reviewers (Ann, Ben and Cem) looked at 4 images" in said
     assert (
         "2 labels are changed, 1 image left out, 0 labels confirmed and 1 image left as given because the reviewers "
@@ -104,8 +105,8 @@ def test_decisions_are_counted_by_kind_and_reviewer(decided):
     assert people["Ann"][1:6] == ["3", "1", "0", "0", "4.0 s"]
     assert people["Cem"][1:6] == ["1", "0", "1", "0", "–"]
     kinds = {tuple(row[:2]): row[2:] for row in rows if row[1:] and row[1] in ("Ann", "Ben", "Cem")}
-    assert kinds["Doubtful labels", "Ben"] == ["1", "1", "0", "0", "0"]
-    assert kinds["Doubtful labels", "Ann"] == ["1", "0", "1", "0", "0"]
+    assert kinds["Wrong labels", "Ben"] == ["1", "1", "0", "0", "0"]
+    assert kinds["Wrong labels", "Ann"] == ["1", "0", "1", "0", "0"]
     assert kinds["Exact duplicates", "Ben"] == ["0", "0", "0", "1", "0"]
     assert ("Outliers", "Ben") not in kinds, "what was taken back does not count"
     classes = {row[0]: row[1:] for row in rows if len(row) == 6 and row[0] in decided.classes}
@@ -155,7 +156,13 @@ def test_without_decisions_it_tells_what_is_suspected(run):
 def test_before_and_after(decided):
     val = decided.samples().query("split == 'val'")
     given = pd.Index(decided.classes).get_indexer(val["label"].astype(str))
-    common = dict.fromkeys(loop.COLUMNS, 0) | {"split": "val", "model": "small", "steps": 100, "seeds": 3, "key": "k"}
+    common = dict.fromkeys(compare.COLUMNS, 0) | {
+        "split": "val",
+        "model": "small",
+        "steps": 100,
+        "seeds": 3,
+        "key": "k",
+    }
     common |= {"relabelled": 2, "excluded": 1, "last_review": 2, "device": "cpu", "cleaned": "cleaned.csv"}
     frames = []
     for arm, right in (("given", 7), ("cleaned", 9), ("thinned", 7)):
@@ -211,7 +218,7 @@ def test_it_is_complete_in_itself_and_says_what_its_pictures_show(decided):
 
 def test_same_run_same_decisions_same_bytes(decided, tmp_path):
     first = report.report_bytes(decided)
-    assert report.report_bytes(store.open_run(decided.path)) != b"" and report.report_bytes(decided) == first
+    assert report.report_bytes(open_run(decided.path)) != b"" and report.report_bytes(decided) == first
     open_reviews(decided).add(finding="outlier:5", sample=5, decision="keep", reviewer="Ann")
     assert report.report_bytes(decided) != first
 
@@ -220,7 +227,7 @@ def test_hostile_text_stays_text(tmp_path):
     home = make_run(tmp_path, classes=(HOSTILE, "a\u202eb & <b>", "plain"), train=12)
     run = at_home(tmp_path)
     (tmp_path / "data").rename(tmp_path / "data<img src=x onerror=alert(1)>")
-    run = store.Run(run.path, {**home.manifest, "dataset": {**home.manifest["dataset"], "source": HOSTILE + "/x.csv"}})
+    run = Run(run.path, {**home.manifest, "dataset": {**home.manifest["dataset"], "source": HOSTILE + "/x.csv"}})
     kept = open_reviews(run)
     for who in (HOSTILE, '" onload="alert(1)'):
         kept.add(
@@ -244,7 +251,7 @@ def test_missing_images_are_said_to_be_missing(decided):
     page = read(decided)
     assert not page.all("img") and "The images are not where the audit found them" in page.text
     assert "images/train_001.png: not available" in [one.get("aria-label") for one in page.all("span")]
-    gone = store.Run(decided.path, {**decided.manifest, "dataset": {**decided.manifest["dataset"], "source": None}})
+    gone = Run(decided.path, {**decided.manifest, "dataset": {**decided.manifest["dataset"], "source": None}})
     assert "not known" in read(gone).text
 
 
@@ -269,8 +276,8 @@ def test_runs_that_lack_things(tmp_path):
         "facts": {},
         "versions": {},
     }
-    page = read(store.Run(run.path, manifest))
-    assert "Looked for, and none found: doubtful labels." in page.text
+    page = read(Run(run.path, manifest))
+    assert "Looked for, and none found: wrong labels." in page.text
     assert "Not looked for, as the run has not what it takes: exact duplicates, near duplicates, outliers." in page.text
     assert "lossprint import 'my losses.npz' --dataset" in page.text and "Nothing was flagged." in page.text
     assert "Losses recorded outside Lossprint" in page.text

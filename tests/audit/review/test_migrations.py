@@ -14,7 +14,7 @@ from sqlalchemy import text
 
 from lossprint.audit.review.database import HEAD, VERSION_TABLE, Database
 from lossprint.audit.review.reviews import open_reviews
-from lossprint.audit.runs.run import open_run
+from lossprint.audit.runs.open import open_run
 from lossprint.audit.types import LossprintError
 
 
@@ -95,7 +95,7 @@ def test_threads_of_one_process_create_their_databases_at_once(made, tmp_path):
 AT_HEAD = """
 import sys
 from lossprint.audit.review.reviews import open_reviews
-from lossprint.audit.runs.run import open_run
+from lossprint.audit.runs.open import open_run
 reviews = open_reviews(open_run(sys.argv[1]))
 reviews.add(finding="outlier:5", sample=5, decision="keep", reviewer="ann")
 print(len(reviews.history()), "alembic" in sys.modules)
@@ -113,7 +113,7 @@ KILLED = """
 import os, signal, sys
 from alembic.operations import Operations
 from lossprint.audit.review.reviews import open_reviews
-from lossprint.audit.runs.run import open_run
+from lossprint.audit.runs.open import open_run
 create = Operations.create_table
 def stop(self, name, *columns, **more):
     if name == "claims":  # the columns and the assignments are there by now, the version is not

@@ -13,7 +13,7 @@ from helpers import make_run
 from processes import at_once
 
 from lossprint.audit.review.reviews import CHOICES, COLUMNS, open_reviews
-from lossprint.audit.runs.run import open_run
+from lossprint.audit.runs.open import open_run
 from lossprint.audit.types import LossprintError
 
 
@@ -234,7 +234,7 @@ def test_threads_may_share_one_object_and_race_for_an_undo(run):
 def test_a_decision_survives_a_kill_right_after_it_returned(run):
     program = (
         "import sys\nfrom lossprint.audit.review.reviews import open_reviews\n"
-        "from lossprint.audit.runs.run import open_run\n"
+        "from lossprint.audit.runs.open import open_run\n"
         "reviews = open_reviews(open_run(sys.argv[1]))\n"
         "row = reviews.add(finding='outlier:5', sample=5, decision='exclude', reviewer='ann')\n"
         "print(row.id, flush=True); sys.stdin.read()\n"

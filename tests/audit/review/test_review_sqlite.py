@@ -15,7 +15,7 @@ from helpers import make_run
 
 from lossprint.audit.review import database
 from lossprint.audit.review.reviews import open_reviews
-from lossprint.audit.runs.run import open_run
+from lossprint.audit.runs.open import open_run
 from lossprint.audit.types import LossprintError
 
 
@@ -173,7 +173,7 @@ def test_a_folder_that_is_gone_is_one_line(run, tmp_path, monkeypatch):
 READ_THEN_WRITE = """
 import os, sys
 from lossprint.audit.review.reviews import open_reviews
-from lossprint.audit.runs.run import open_run
+from lossprint.audit.runs.open import open_run
 from lossprint.audit.types import LossprintError
 asked = dict(finding="outlier:5", sample=5, decision="keep", reviewer="ann")
 rehearsal, run = open_run(sys.argv[1]), open_run(sys.argv[2])

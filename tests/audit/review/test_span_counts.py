@@ -50,9 +50,9 @@ def test_a_segment_is_one_question_whatever_it_has_of_frames():
     assert table.loc["sequence_label"].tolist() == [3, 11, 3, 2, 1, 1, 5]
     assert table.loc["sequence_order"].tolist() == [1, 10, 1, 1, 1, 0, 10]
     first, second = span_counts.sentences(table)
-    assert first.startswith("3 of 4 segments of video were reviewed: 2 of them were errors (67 %, 90 % interval ")
+    assert first.startswith("3 of 4 spans of video were reviewed: 2 of them were errors (67 %, 90 % interval ")
     assert first.endswith("15 frames changed.")
-    assert second == "1 segment answered with “unsure” counts as open."
+    assert second == "1 span answered with “unsure” counts as open."
     share = span_counts.share(table)
     assert share.low < 2 / 3 < share.high and share.estimate == 2 / 3
 
@@ -82,7 +82,7 @@ def test_nothing_found_and_nothing_decided():
     none = span_counts.counts(SPANS.head(0), span_counts.outcomes(said(), SPANS.head(0)))
     assert none.empty and span_counts.sentences(none) == [] and span_counts.share(none) is None
     table = span_counts.counts(SPANS, span_counts.outcomes(said(), SPANS))
-    assert span_counts.sentences(table) == ["4 segments of video found, none reviewed yet."]
+    assert span_counts.sentences(table) == ["4 spans of video found, none reviewed yet."]
 
 
 def test_many_frames_agree_with_a_plain_loop():

@@ -8,7 +8,8 @@ import pytest
 from helpers import make_run, refused
 
 from lossprint.audit.cli import main as cli
-from lossprint.audit.runs import run as store
+from lossprint.audit.runs.open import open_run
+from lossprint.audit.runs.run import Run
 from lossprint.audit.types import LossprintError
 
 
@@ -38,12 +39,12 @@ def test_a_field_of_another_kind_is_named(made, tmp_path, place, value, told):
     inner[place[-1]] = value
     (tmp_path / "run.json").write_text(json.dumps(manifest))
     with pytest.raises(LossprintError) as fault:
-        store.open_run(tmp_path)
+        open_run(tmp_path)
     assert told in str(fault.value) and str(tmp_path) in str(fault.value)
 
 
 def test_a_sample_with_two_embeddings_is_refused(made, tmp_path):
-    run = store.Run(tmp_path, made.manifest)
+    run = Run(tmp_path, made.manifest)
     vectors = np.ones((3, 2), np.float32)
     for samples, told in ((np.array([4, 1, 4]), "several of one"), (np.array([4, 1, 2]), None)):
         run.write_embeddings(samples, vectors)
@@ -57,7 +58,7 @@ def test_a_sample_with_two_embeddings_is_refused(made, tmp_path):
 def test_what_is_not_known_is_passed_over(made, tmp_path):
     manifest = json.loads((made.path / "run.json").read_text()) | {"later": {"seed": -1}}
     (tmp_path / "run.json").write_text(json.dumps(manifest))
-    assert store.open_run(tmp_path, need=None).manifest["later"] == {"seed": -1}
+    assert open_run(tmp_path, need=None).manifest["later"] == {"seed": -1}
 
 
 def test_tables_that_do_not_fit_each_other_are_refused_or_done_without(tmp_path, capsys):

@@ -20,7 +20,7 @@ from lossprint.audit.findings.score import score_run
 from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs import checksums, tensors
-from lossprint.audit.runs.run import open_run
+from lossprint.audit.runs.open import open_run
 from lossprint.audit.runs.verify import verify
 from lossprint.audit.types import LossprintError
 

@@ -13,7 +13,7 @@ import ranks
 from conftest import cut_demo
 
 from lossprint.audit import Recorder, open_run
-from lossprint.audit.runs import run as store
+from lossprint.audit.runs.run import STAGES, Run
 from lossprint.audit.system.processes import World
 from lossprint.audit.types import LossprintError
 from lossprint.audit.workflow.audit import audit
@@ -27,7 +27,7 @@ def torchrun(processes: int, *arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=240)
 
 
-def rows(run: store.Run, split: str) -> dict[int, dict[str, list[int]]]:
+def rows(run: Run, split: str) -> dict[int, dict[str, list[int]]]:
     """The sample ids in each part file of a split, by checkpoint and file name, with nothing of ours in between."""
     import pyarrow.parquet as pq
 
@@ -40,7 +40,7 @@ def rows(run: store.Run, split: str) -> dict[int, dict[str, list[int]]]:
     }
 
 
-def once(run: store.Run) -> None:
+def once(run: Run) -> None:
     """Each sample in exactly one part file at each checkpoint."""
     samples = run.samples()
     for split in ("train", "val"):
@@ -115,7 +115,7 @@ def test_scores_of_the_same_weights_are_those_of_one_process(together, processes
     [(2, "seven"), pytest.param(3, "seven", marks=pytest.mark.proof), pytest.param(3, "four", marks=pytest.mark.proof)],
 )
 def test_training_goes_the_way_of_one_process(together, processes, name):
-    one, many = (store.Run(together / f"{name}-{size}", {}) for size in (1, processes))
+    one, many = (Run(together / f"{name}-{size}", {}) for size in (1, processes))
     for checkpoint in (1, 2):
         before, after = one.read_checkpoint(checkpoint), many.read_checkpoint(checkpoint)
         largest = max(float((before[key] - after[key]).abs().max()) for key in before)
@@ -145,7 +145,7 @@ def test_killed_with_three_resumed_with_two_then_with_one(tmp_path):
     assert names == {1: [f"rank-{k}.parquet" for k in range(3)], **dict.fromkeys((2, 3, 4), names[1][:2])}
     assert [file.name for file in (out / "curvature" / "checkpoint=00004").iterdir()] == ["rank-0.parquet"]
     assert len(run.curvature()) == 120 and run.scores()["curvature"].notna().all()
-    assert run.stages == list(store.STAGES) and not (out / "resume.safetensors").exists()
+    assert run.stages == list(STAGES) and not (out / "resume.safetensors").exists()
     val = run.trajectory("val")
     assert (val.predicted[-1] == val.labels).mean() > 0.6
 

@@ -15,11 +15,11 @@ from lossprint.audit.cli.main import main
 from lossprint.audit.export import exchange, export, manifests
 from lossprint.audit.export.applied import applied
 from lossprint.audit.review.reviews import open_reviews
-from lossprint.audit.runs.run import open_run
+from lossprint.audit.runs.open import open_run
 from lossprint.audit.runs.tables import FRAMES, SPANS
 from lossprint.audit.types import LossprintError
 from lossprint.audit.video import spans
-from lossprint.audit.workflow import procedural
+from lossprint.audit.workflow import demo_videos
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def accept(run, span, choice="accept", reviewer="ann", **ends):
 def test_each_planted_error_is_one_finding_of_its_kind_and_ends(made):
     run, truth, _ = made
     how = {"phase": "relabel", "window": "relabel", "boundary": "relabel", "swap": "swap", "moved": "move"}
-    for error in procedural.ERRORS:
+    for error in demo_videos.ERRORS:
         span, planted = span_of(run, truth, error)
         assert span["how"] == how[error]
         assert abs(span["start"] - planted["start"]) <= 2 and abs(span["end"] - planted["end"]) <= 2

@@ -12,8 +12,9 @@ from html_page import Page
 from videos import make_video_run
 
 from lossprint.app import data, main
-from lossprint.app.questions import asking
-from lossprint.app.shared import detail, story
+from lossprint.app.questions import questions
+from lossprint.app.shared import story
+from lossprint.app.shared.sample import claims_of
 from lossprint.app.views.classes import health
 from lossprint.app.views.overview import suggest
 from lossprint.audit.cli import app as cli_app
@@ -23,10 +24,10 @@ from lossprint.audit.report import write as report
 from lossprint.audit.report.facts import Place
 from lossprint.audit.review import assigning, queues, span_counts
 from lossprint.audit.review.reviews import open_reviews
-from lossprint.audit.runs.run import open_run
+from lossprint.audit.runs.open import open_run
 from lossprint.audit.types import LossprintError
 from lossprint.audit.video import spans
-from lossprint.audit.workflow import audit as workflow
+from lossprint.audit.workflow import demo
 
 
 @pytest.fixture(scope="module")
@@ -58,21 +59,21 @@ def decide(run, how: str, choice: str = "accept", reviewer: str = "Ann", **ends)
 
 def test_a_segment_is_one_question_and_its_answer_covers_all_frames(run):
     loaded, history = data.load(run.path), open_reviews(run).history()
-    items = asking.items(loaded)
+    items = questions.items(loaded)
     mine = items[items["kind"].isin(queues.SPANS)].set_index("group")
     assert sorted(mine.index) == sorted(run.spans()["span"]) and set(mine["tier"]) == {"look"}
     for span in run.spans().itertuples():
         samples = mine.at[span.span, "samples"]
-        asked = asking.about_span(loaded, span.span, history)
-        assert span.sequence in asked.title and f"{span.frames:,} frames" in asked.hint
-        assert [choice.keys[0] for choice in asked.choices] == ["A", "K", "N"]
-        for choice, decisions in asked.means.items():
+        draft = questions.about_span(loaded, span.span, history)
+        assert span.sequence in draft.title and f"{span.frames:,} frames" in draft.hint
+        assert [offer.keys[0] for offer in draft.offers] == ["A", "K", "N"]
+        for choice, decisions in ((offer.id, offer.decisions) for offer in draft.offers):
             assert sorted(sample for sample, *_ in decisions) == sorted(samples)
             if choice != "accept":
                 assert {decision for _, decision, *_ in decisions} == {choice}
-        changed = {decision for _, decision, *_ in asked.means["accept"]} - {"keep"}
+        changed = {decision for _, decision, *_ in draft.decisions("accept")} - {"keep"}
         assert changed == {"reorder" if span.how == "move" else "relabel"}
-        shown = asking.images(loaded, asking.shown(samples, span.kind), strip=True)
+        shown = questions.images(loaded, questions.shown(samples, span.kind), strip=True)
         numbers = [int(one.title.split()[0]) for one in shown]
         assert len(shown) == min(8, len(samples)) and numbers == sorted(numbers)
         assert span.start <= numbers[0] and numbers[-1] <= span.end
@@ -85,9 +86,9 @@ def test_an_answer_after_wider_ends_puts_back_what_it_leaves(run):
     span = decide(run, "relabel", start=0)
     history = open_reviews(run).history()
     before = set(history.loc[history["decision"] == "relabel", "sample"])
-    asked = asking.about_span(data.load(run.path), span["span"], history)
-    assert {sample for sample, *_ in asked.means["keep"]} >= before
-    assert {decision for _, decision, *_ in asked.means["keep"]} == {"keep"}
+    draft = questions.about_span(data.load(run.path), span["span"], history)
+    assert {sample for sample, *_ in draft.decisions("keep")} >= before
+    assert {decision for _, decision, *_ in draft.decisions("keep")} == {"keep"}
 
 
 def test_progress_and_assignments_count_segments(run):
@@ -114,7 +115,7 @@ def test_progress_and_assignments_count_segments(run):
 
 def test_reasons_and_suggestions_name_the_segment(run):
     loaded = data.load(run.path)
-    claims = detail.claims_of(loaded)
+    claims = claims_of(loaded)
     span = run.spans().iloc[0]
     inside = run.findings().loc[run.findings()["group"] == span["span"], "sample"]
     tables = (loaded.findings, loaded.scores, loaded.samples)
@@ -164,11 +165,11 @@ def test_pages_render_with_videos(name, run, monkeypatch):
     counts = span_counts.counts(run.spans(), span_counts.outcomes(open_reviews(run).history(), run.spans()))
     expected = {  # the start of a sentence of each page that speaks of videos
         "overview": f"{counts.at['sequence_order', 'frames']:,} frames in ",
-        "labels": f"{len(run.spans())} segments found",
+        "labels": f"{len(run.spans())} spans found",
         "sample": "Its phase, ",
-        "stop": f"1 of {len(run.spans())} segments of video was reviewed",
+        "stop": f"1 of {len(run.spans())} spans of video was reviewed",
         "help": "What it cannot see.",
-        "classes": "of video frames those in segments",
+        "classes": "of video frames those in spans",
     }
     if name == "stop":
         told = " ".join(str(element.body) for element in app.get("html")) + told
@@ -187,15 +188,15 @@ def read(run, **how) -> Page:
 def test_the_report_shows_segments_and_what_became_of_them(run):
     found = run.spans()
     before = read(run)
-    assert f"{len(found):,} segments of video found, none reviewed yet." in before.text
-    assert before.text.count("Not reviewed") >= len(found) and "doubtful label" not in before.text
+    assert f"{len(found):,} spans of video found, none reviewed yet." in before.text
+    assert before.text.count("Not reviewed") >= len(found) and "wrong label" not in before.text
     assert len([one for one in before.all("svg") if one.get("class") == "place"]) == len(found)
     shown = sum(min(8, frames) for frames in found["frames"])
     assert sum(one["src"].startswith("data:image/png") for one in before.all("img")) == shown
     moved, kept = decide(run, "move"), decide(run, "relabel", "keep")
     decide(run, "swap", reviewer="Ben")
     page = read(run)
-    assert f"3 of {len(found)} segments of video were reviewed: 2 of them were errors (67 %, 90 % interval" in page.text
+    assert f"3 of {len(found)} spans of video were reviewed: 2 of them were errors (67 %, 90 % interval" in page.text
     assert f"{moved['frames']:,} frames put elsewhere" in page.text
     rows = {row[0]: row for row in page.rows}
     first, second = moved["middle"] - moved["start"], moved["end"] - moved["middle"] + 1
@@ -203,9 +204,9 @@ def test_the_report_shows_segments_and_what_became_of_them(run):
     assert row[1] == str(first) and row[3] == f"frames {moved['start'] + second} to {moved['end']}"
     assert row[5].startswith(moved["span"]) and row[6] == "as <b>seen</b>"
     counted = {tuple(row[:2]): row[2:] for row in page.rows if len(row) == 8}
-    assert counted["Segments out of order", "Ann"] == ["0", "0", "0", "0", "0", "1"]
-    assert counted["Mislabeled segments", "Ann"] == ["0", "0", "1", "0", "0", "0"]
-    assert counted["Segments out of order", "Ben"] == ["1", "0", "0", "0", "0", "0"]
+    assert counted["Spans out of order", "Ann"] == ["0", "0", "0", "0", "0", "1"]
+    assert counted["Spans with a wrong label", "Ann"] == ["0", "0", "1", "0", "0", "0"]
+    assert counted["Spans out of order", "Ben"] == ["1", "0", "0", "0", "0", "0"]
     people = {row[0]: row for row in page.rows if row[0] in ("Ann", "Ben")}
     assert people["Ann"][1] == str(moved["frames"] + kept["frames"]) and people["Ann"][5] == "12.0 s"
     assert "Kept as given" in page.text and page.text.count("Corrected: ") == 2
@@ -233,13 +234,13 @@ def test_a_segments_place_lies_in_its_drawing():
 
 def test_the_video_demo_makes_its_videos_beside_the_run_and_goes_on(tmp_path):
     out = tmp_path / "a run"
-    made = workflow.audit_video_demo(out, quiet=True, sequences=5, length=40, epochs=1)
+    made = demo.audit_video_demo(out, quiet=True, sequences=5, length=40, epochs=1)
     videos = tmp_path / "a run-frames"
     assert sorted(one.name for one in tmp_path.iterdir()) == ["a run", "a run-frames"]
     assert made.manifest["dataset"]["source"] == str(videos / "labels.csv")
     assert made.frames()["sequence"].nunique() == 5 and (made.path / "spans.parquet").exists()
     files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
-    assert workflow.audit_video_demo(out, quiet=True).path == open_run(out).path
+    assert demo.audit_video_demo(out, quiet=True).path == open_run(out).path
     assert files == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
 
 
@@ -248,16 +249,16 @@ def test_a_video_demo_that_fails_leaves_no_half_made_videos(tmp_path, monkeypatc
         (tmp_path / "nothing").mkdir()
         raise LossprintError("expected more, found less")
 
-    monkeypatch.setattr("lossprint.audit.workflow.procedural.film", stop)
+    monkeypatch.setattr("lossprint.audit.workflow.demo_videos.film", stop)
     with pytest.raises(LossprintError):
-        workflow.audit_video_demo(tmp_path / "run", quiet=True, sequences=2, length=40, epochs=1)
+        demo.audit_video_demo(tmp_path / "run", quiet=True, sequences=2, length=40, epochs=1)
     assert [one.name for one in tmp_path.iterdir()] == ["nothing"]
 
 
 def test_the_demo_takes_its_place_and_kind(tmp_path, monkeypatch, capsys):
     asked = []
     for name in ("audit_demo", "audit_video_demo"):
-        monkeypatch.setattr(workflow, name, lambda out, name=name: asked.append((name, str(out))))
+        monkeypatch.setattr(demo, name, lambda out, name=name: asked.append((name, str(out))))
     monkeypatch.setattr(cli_app, "summary", lambda run: "")
     for arguments in ([], ["--video"], ["--video", "--out", "x"], ["--out", "y"]):
         assert cli.main(["demo", "--no-app", *arguments]) == 0

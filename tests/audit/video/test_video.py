@@ -14,7 +14,7 @@ from PIL import Image
 from lossprint.audit.cli import main as cli
 from lossprint.audit.datasets.dataset import open_dataset
 from lossprint.audit.export.applied import applied
-from lossprint.audit.runs import run as store
+from lossprint.audit.runs.open import open_run
 from lossprint.audit.types import LossprintError
 from lossprint.audit.video import decode
 from lossprint.audit.video.segments import corrected_segments
@@ -298,7 +298,7 @@ def test_an_audit_of_videos(tmp_path, capsys):
     command = ["audit", str(path), "--out", str(out), "--rate", "8", "--epochs", "1", "--curvature-checkpoints", "0"]
     assert cli.main([*command, "--folds", "0", "--device", "cpu", "--quiet"]) == 0
     assert "decoded 4 videos at 8 frames a second: 64 frames" in capsys.readouterr().out
-    run = store.open_run(out)
+    run = open_run(out)
     assert run.manifest["asked"]["rate"] == 8 and run.manifest["asked"]["dataset"] == str(path)
     assert run.manifest["dataset"]["source"] == str(out / "frames" / "labels.csv")
     assert json.loads((out / "run.json").read_text())["dataset"]["source"] == "frames/labels.csv"
@@ -309,7 +309,7 @@ def test_an_audit_of_videos(tmp_path, capsys):
     assert cli.main(["audit", str(path), "--out", str(out), "--resume", "--rate", "2"]) == 2
     assert "--rate 8" in capsys.readouterr().err
 
-    moved = store.open_run(out.rename(tmp_path / "moved"))
+    moved = open_run(out.rename(tmp_path / "moved"))
     assert Path(moved.manifest["dataset"]["source"]) == tmp_path / "moved" / "frames" / "labels.csv"
     table = applied(moved).table
     table.loc[(table["sequence"] == "q") & table["given_frame"].isin((8, 9)), ["label", "change"]] = "sew", "relabelled"
@@ -339,4 +339,4 @@ def test_a_killed_audit_goes_on(tmp_path, monkeypatch):
     assert cli.main([*command, "--resume"]) == 2
     path.write_text(whole)
     assert cli.main([*command, "--resume"]) == 0
-    assert len(store.open_run(out).samples()) == 48
+    assert len(open_run(out).samples()) == 48

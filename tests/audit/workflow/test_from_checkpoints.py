@@ -23,10 +23,11 @@ from safetensors.torch import load_file, save_file
 from lossprint.audit import LossprintError, open_run
 from lossprint.audit.cli import main as cli
 from lossprint.audit.cli import record as cli_record
+from lossprint.audit.runs.open import record_command
 from lossprint.audit.runs.run import STAGES
-from lossprint.audit.training.checkpoints import record_command
-from lossprint.audit.workflow.audit import audit, score
+from lossprint.audit.workflow.audit import audit
 from lossprint.audit.workflow.from_checkpoints import record
+from lossprint.audit.workflow.score import score
 
 MODULES = Path(networks_of_users.__file__)
 CLASSES = ["bag", "dress", "sandal"]

@@ -9,22 +9,23 @@ import pytest
 from films import film
 
 from lossprint.audit.cli.main import main
-from lossprint.audit.runs.run import open_run
-from lossprint.audit.workflow import audit as workflow
-from lossprint.audit.workflow import procedural
+from lossprint.audit.runs.open import open_run
+from lossprint.audit.workflow import demo_videos
+from lossprint.audit.workflow.audit import audit
+from lossprint.audit.workflow.score import score
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
-    truth = procedural.make_videos(folder / "videos", sequences=6, length=30, damaged=0.0, seed=2)
+    truth = demo_videos.make_videos(folder / "videos", sequences=6, length=30, damaged=0.0, seed=2)
     options = {"epochs": 2, "curvature_checkpoints": 0, "quiet": True}
-    return workflow.audit(str(truth.manifest), folder / "run", **options)
+    return audit(str(truth.manifest), folder / "run", **options)
 
 
 @pytest.fixture(scope="module")
 def more(tmp_path_factory):
-    return procedural.make_videos(tmp_path_factory.mktemp("more") / "new", sequences=2, length=50, seed=8)
+    return demo_videos.make_videos(tmp_path_factory.mktemp("more") / "new", sequences=2, length=50, seed=8)
 
 
 def test_an_audit_of_videos_takes_folds_of_videos_and_looks_over_time(trained):
@@ -42,7 +43,7 @@ def test_an_audit_of_videos_takes_folds_of_videos_and_looks_over_time(trained):
 
 def test_scoring_again_gives_the_same_tables_and_needs_no_network(trained):
     before = [trained.frames(), trained.spans(), trained.scores()]
-    again = workflow.score(trained.path)
+    again = score(trained.path)
     for one, other in zip(before, (again.frames(), again.spans(), again.scores())):
         pd.testing.assert_frame_equal(one, other)
 
@@ -58,7 +59,7 @@ def test_new_videos_become_a_run_of_their_own(trained, more, tmp_path, capsys):
     assert run.scores()["csl"].notna().all() and run.scores()["cld"].isna().all() and run.pairs().empty
     assert run.trajectory("train").losses.shape == (2, len(frames))
     first = run.spans()
-    pd.testing.assert_frame_equal(workflow.score(out).spans(), first)
+    pd.testing.assert_frame_equal(score(out).spans(), first)
     # The networks are the run's own: their losses of the run's validation videos are what it recorded.
     assert np.isfinite(run.timeline()["losses"]).all()
 

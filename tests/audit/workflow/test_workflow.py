@@ -14,7 +14,9 @@ from PIL import Image
 from lossprint.audit import LossprintError, Recorder, open_run
 from lossprint.audit.runs.run import STAGES
 from lossprint.audit.runs.tables import FINDINGS, PAIRS
-from lossprint.audit.workflow.audit import audit, import_losses, score
+from lossprint.audit.workflow.audit import audit
+from lossprint.audit.workflow.import_losses import import_losses
+from lossprint.audit.workflow.score import score
 from lossprint.scoring import trajectory
 
 SCORE_COLUMNS = ["sample", "path", "label", "cld", "ltc", "csl", "aum", "curvature", "trace", "gradient_norm"]
@@ -364,12 +366,11 @@ def test_seeds_and_folds_rank_label_errors_and_resume_to_the_same_bytes(tmp_path
 def _state_of(run, folder):
     """The file from which a run goes on after its last epoch, which a finished run has removed."""
     from lossprint.audit.recording.recorder import Recorder
-    from lossprint.audit.training import train
-    from lossprint.audit.workflow import audit as workflow
+    from lossprint.audit.training import loading, train
 
-    loaded, size = workflow.load(run.manifest["asked"], True)
+    loaded, size = loading.load(run.manifest["asked"], True)
     recorder = Recorder(folder / "again", loaded.dataset, seed=0)
-    train.train(recorder, workflow.inputs_of(loaded, size), model="small", epochs=2, seed=0, device="cpu", quiet=True)
+    train.train(recorder, loading.inputs_of(loaded, size), model="small", epochs=2, seed=0, device="cpu", quiet=True)
     return folder / "again" / "resume.safetensors"
 
 

@@ -1,0 +1,29 @@
+"""`lossprint import`: a run from losses that somebody else recorded."""
+
+from pathlib import Path
+
+from lossprint.audit.datasets import kinds
+from lossprint.audit.findings.duplicates import write_duplicates
+from lossprint.audit.findings.find import find_run
+from lossprint.audit.findings.score import score_run
+from lossprint.audit.recording.imported import read_losses
+from lossprint.audit.recording.recorder import Recorder
+from lossprint.audit.runs.open import refuse_run
+from lossprint.audit.runs.run import Run
+from lossprint.audit.system.locks import writes
+from lossprint.audit.training.loading import DEFAULTS, load
+
+
+@writes(lambda losses, dataset, out, *_, **__: out)
+def import_losses(losses: str | Path, dataset: str, out: str | Path, quiet: bool = False, task: str = "classes") -> Run:
+    """A run from losses of `task` that the user recorded: all but curvature, embedding and what rests on them."""
+    refuse_run(out)
+    loaded, _ = load({**DEFAULTS, "dataset": dataset, "task": task}, quiet)
+    parts = read_losses(losses, loaded.dataset.samples, loaded.dataset.classes, loaded.dataset.task)
+    asked = {"dataset": kinds.absolute(dataset), "losses": kinds.absolute(losses)}
+    recorder = Recorder(out, loaded.dataset, recording="imported", asked=asked, task=loaded.dataset.task)
+    for split, checkpoint, table in sorted(parts, key=lambda part: (part[0], part[1])):
+        recorder.run.write_part(split, checkpoint, table)
+    run = recorder.finish()
+    write_duplicates(run, loaded, None)
+    return find_run(score_run(run))

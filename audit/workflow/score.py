@@ -1,0 +1,48 @@
+"""`lossprint score`: scores and findings of what is recorded, once more."""
+
+import warnings
+from pathlib import Path
+
+from lossprint.audit.findings import engines
+from lossprint.audit.findings.duplicates import write_duplicates
+from lossprint.audit.findings.find import find_run
+from lossprint.audit.findings.score import score_run
+from lossprint.audit.runs.open import how_far, needs_audit, open_run
+from lossprint.audit.runs.run import Run
+from lossprint.audit.system.locks import writes
+from lossprint.audit.training.loading import DEFAULTS, load
+from lossprint.audit.types import LossprintError
+
+
+@writes(lambda path, *_, **__: path)
+def score(
+    path: str | Path,
+    engine: str = "local",
+    memory: float | None = None,
+    workers: int | None = None,
+    quiet: bool = False,
+) -> Run:
+    """Score and find again from what is recorded. In a Recorder's run, look for duplicates the first time.
+
+    `engine` is local or ray, `memory` the bytes that each process may take for scoring, `workers` the processes that
+    Ray starts on this machine. See `engines` and `score_run`.
+    """
+    engines.check(engine, workers)
+    run = open_run(path, need="record")
+    if needs_audit(run):
+        raise LossprintError(f"expected a whole run, found one half written at {path}: {how_far(run)}")
+    if not run.has_duplicates() and run.manifest["dataset"].get("source"):
+        _look_for_duplicates(run)
+    with engines.start(engine, workers) as started:
+        run = score_run(run, started, memory, quiet)
+    return find_run(run)
+
+
+def _look_for_duplicates(run: Run) -> None:
+    """Duplicates among the images of a run whose losses came from the user's own loop, if they are still there."""
+    try:
+        loaded, _ = load({**DEFAULTS, "dataset": run.manifest["dataset"]["source"], "task": run.task}, quiet=True)
+    except LossprintError as error:
+        warnings.warn(f"duplicates were not looked for: {error}", stacklevel=3)
+        return
+    write_duplicates(run, loaded, None)
