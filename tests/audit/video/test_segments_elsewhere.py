@@ -189,7 +189,7 @@ def test_the_report_shows_segments_and_what_became_of_them(run):
     found = run.spans()
     before = read(run)
     assert f"{len(found):,} spans of video found, none reviewed yet." in before.text
-    assert before.text.count("Not reviewed") >= len(found) and "wrong label" not in before.text
+    assert before.text.count("Not reviewed") >= len(found) and "Wrong labels" not in before.text
     assert len([one for one in before.all("svg") if one.get("class") == "place"]) == len(found)
     shown = sum(min(8, frames) for frames in found["frames"])
     assert sum(one["src"].startswith("data:image/png") for one in before.all("img")) == shown
