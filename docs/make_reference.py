@@ -1,13 +1,15 @@
 """Writes the pages that follow from the code: scores.md and reference/. `make reference`; a test says if they lag."""
 
-import argparse
 import ast
 import dataclasses
 import inspect
 import re
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 from types import FunctionType
+
+import click
 
 HERE = Path(__file__).parent
 NOTE = "<!-- Written by docs/make_reference.py: change the docstrings, then `make reference`. -->\n\n"
@@ -116,52 +118,36 @@ def scores() -> str:
 
 
 def command_line() -> str:
-    from lossprint.audit.cli.main import build_parser
+    from lossprint.audit.cli.main import program
 
     text = [
         "# Command line",
         NOTE.strip(),
         "Exit status: 0 done; 2 wrong use or bad input, said in one line: what was expected, what was found, where; 1 "
         "anything else.",
+        "Completion of commands, options and files by the Tab key, here for bash (or `zsh_source`, `fish_source`): "
+        '`eval "$(_LOSSPRINT_COMPLETE=bash_source lossprint)"`.',
     ]
-    for name, parser in _commands(build_parser()):
-        text += [f"## {name}", parser.description or ""]
-        rows = [(_shown(action), _help(action)) for action in parser._actions if _told(action)]
-        if rows:
-            text.append("\n".join(["| argument | |", "| --- | --- |", *(f"| `{a}` | {b} |" for a, b in rows)]))
-        if parser.epilog:
-            text.append(parser.epilog)
+    for context in _commands(click.Context(program, info_name="lossprint")):
+        rows = [param.get_help_record(context) for param in context.command.params]
+        text += [f"## {context.command_path}", " ".join(context.command.help.split())]
+        text.append("\n".join(["| argument | |", "| --- | --- |", *(_row(*row) for row in rows)]) if rows else "")
+        text.append(context.command.epilog)
     return "\n\n".join(part for part in text if part) + "\n"
 
 
-def _commands(parser: argparse.ArgumentParser):
-    """(name, parser) of each command that does something, in order."""
-    groups = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
-    if not groups:
-        yield parser.prog, parser
-    for group in groups:
-        for child in group.choices.values():
-            yield from _commands(child)
+def _row(*cells: str) -> str:
+    name, words = (" ".join(cell.split()).replace("|", "\\|") for cell in cells)
+    return f"| `{name}` | {words} |"
 
 
-def _told(action: argparse.Action) -> bool:
-    return action.help is not argparse.SUPPRESS and "--help" not in action.option_strings
-
-
-def _shown(action: argparse.Action) -> str:
-    choices = "{" + ",".join(map(str, action.choices)) + "}" if action.choices else action.dest.upper()
-    value = action.metavar or choices
-    value = " ".join(value) if isinstance(value, tuple) else value
-    if not action.option_strings:
-        return value.replace("|", "\\|")
-    takes = action.nargs != 0
-    more = " ..." if action.nargs in ("+", "*") else ""
-    return (action.option_strings[-1] + (f" {value}{more}" if takes else "")).replace("|", "\\|")
-
-
-def _help(action: argparse.Action) -> str:
-    text = (action.help or "") % {"default": action.default, "dest": action.dest}
-    return f"{text}{' (required)' if action.required and action.option_strings else ''}".replace("|", "\\|")
+def _commands(context: click.Context) -> Iterator[click.Context]:
+    """Each command that does something, in order."""
+    if not isinstance(context.command, click.Group):
+        yield context
+        return
+    for name, command in context.command.commands.items():
+        yield from _commands(click.Context(command, parent=context, info_name=name))
 
 
 def run_folder() -> str:

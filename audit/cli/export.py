@@ -1,112 +1,116 @@
-"""Commands that carry decisions out of a run and into it: the further exports, and `reviews import`."""
+"""`lossprint export`: what carries decisions out of a run; a coreset is chosen in `coreset`."""
 
-import argparse
 from pathlib import Path
 
-from lossprint.audit.cli.arguments import run_folder
+import click
+from click import Choice
 
-RULE = "whose decisions hold: latest (the default), majority, settled, adjudicated or reviewer:NAME"
-
-
-def add_exports(exports, command) -> None:
-    """Add manifest, changes, labelstudio and cleanlab to the subparsers of `export`; `command` is cli._command."""
-    manifest = command(exports, "manifest", _manifest, "a corrected copy of the dataset's own manifest")
-    changes = command(exports, "changes", _changes, "what was changed: old, new, who, when, why")
-    cleanlab = command(exports, "cleanlab", _cleanlab, "every sample as cleanlab tells it, with the decided label")
-    segments = command(exports, "segments", _segments, "the videos as stretches of one label, as decided")
-    for parser, name in ((segments, "FILE.csv"), (manifest, "FILE"), (changes, "FILE.csv"), (cleanlab, "FILE.csv")):
-        parser.add_argument("run", type=run_folder, metavar="RUN")
-        parser.add_argument("--out", type=Path, required=True, metavar=name)
-        add_rule(parser)
-    tasks = command(exports, "labelstudio", _labelstudio, "flagged and reviewed samples as Label Studio tasks")
-    tasks.add_argument("run", type=run_folder, metavar="RUN")
-    tasks.add_argument("--out", type=Path, required=True, metavar="FILE.json", help="FILE.xml beside it: the interface")
-    tasks.add_argument("--prefix", default=None, metavar="URL", help="before each path; default: /data/local-files/?d=")
+from lossprint.audit.cli import options as opt
+from lossprint.audit.cli.command import Group
+from lossprint.audit.cli.coreset import export_coreset
+from lossprint.audit.runs.open import open_run
 
 
-def add_rule(parser: argparse.ArgumentParser, *, link: bool = False) -> None:
-    """Add --apply and --unsure, and with `link` also --link, to a command that applies decisions."""
-    parser.add_argument("--apply", default="latest", metavar="RULE", help=RULE)
-    parser.add_argument("--unsure", choices=("keep", "drop"), default="keep", help="samples left unsure; default: keep")
-    if link:
-        parser.add_argument("--link", choices=("copy", "hardlink"), default="copy", help="images of DIR; default: copy")
+@click.group("export", cls=Group)
+def export() -> None:
+    """Write a coreset, the cleaned dataset or the findings."""
 
 
-def add_import(reviews, command) -> None:
-    """Add import to the subparsers of `reviews`."""
-    parser = command(reviews, "import", _import, "store decisions made in another tool; all of a file, or none")
-    parser.add_argument("run", type=run_folder, metavar="RUN")
-    parser.add_argument("file", type=Path, metavar="FILE", help="Label Studio JSON, or CSV with path and label")
-    parser.add_argument("--reviewer", default=None, metavar="NAME", help="who decided, where the file names nobody")
+export.add_command(export_coreset)
+_rule = opt.together(opt.rule, opt.unsure)
 
 
-def cleaned(options) -> int:
-    """`export cleaned`, with the options of `add_rule`."""
-    from lossprint.audit.export import export
+def _decisions(run: Path, apply: str, unsure: str):
+    """The decisions of the run as they stand now: whatever is written follows from this one reading."""
+    from lossprint.audit.export.applied import applied
 
-    print(export.write_cleaned(_decisions(options), options.out, link=options.link))
-    return 0
-
-
-def _decisions(options):
-    """The decisions of the run as they stand now, by the options of `add_rule`: whatever is written follows from it."""
-    from lossprint.audit.export import applied
-    from lossprint.audit.runs.open import open_run
-
-    return applied.applied(open_run(options.run), apply=options.apply, unsure=options.unsure)
+    return applied(open_run(run), apply=apply, unsure=unsure)
 
 
-def _manifest(options) -> int:
-    from lossprint.audit.export import manifests
+@export.command("cleaned")
+@opt.run
+@opt.out("FILE.csv|FILE.parquet|DIR")
+@_rule
+@opt.option("--link", Choice(["copy", "hardlink"]), None, "images of DIR; default: copy", default="copy")
+def cleaned(run: Path, out: Path, link: str, **rule) -> None:
+    """What the experts decided, applied to the labels."""
+    from lossprint.audit.export.export import write_cleaned
 
-    out, record = manifests.write_manifest(_decisions(options), options.out)
+    print(write_cleaned(_decisions(run, **rule), out, link=link))
+
+
+@export.command("manifest")
+@opt.run
+@opt.out("FILE")
+@_rule
+def manifest(run: Path, out: Path, **rule) -> None:
+    """A corrected copy of the dataset's own manifest."""
+    from lossprint.audit.export.manifests import write_manifest
+
+    out, record = write_manifest(_decisions(run, **rule), out)
     moved = f"{record['reordered']:,} frames put elsewhere, " if record.get("reordered") else ""
     without = f"without {record['excluded']:,} rows"
     print(f"manifest with {record['relabelled']:,} corrected labels, {moved}{without} written to {out}")
-    return 0
 
 
-def _segments(options) -> int:
-    from lossprint.audit.export import export
+@export.command("changes")
+@opt.run
+@opt.out("FILE.csv")
+@_rule
+def changes(run: Path, out: Path, **rule) -> None:
+    """What was changed: old, new, who, when, why."""
+    from lossprint.audit.export import export as exports
 
-    count, order = export.write_segments(_decisions(options), options.out)
-    print(f"{count:,} segments written to {options.out}")
+    print(f"{len(exports.write_table(_decisions(run, **rule), exports.changes, out)):,} changes written to {out}")
+
+
+@export.command("cleanlab")
+@opt.run
+@opt.out("FILE.csv")
+@_rule
+def cleanlab(run: Path, out: Path, **rule) -> None:
+    """Every sample as cleanlab tells it, with the decided label."""
+    from lossprint.audit.export import export as exports
+
+    table = exports.write_table(_decisions(run, **rule), exports.cleanlab, out)
+    issues = int(table["is_label_issue"].sum())
+    print(f"{len(table):,} samples, {issues:,} of them label issues, written to {out}")
+
+
+@export.command("segments")
+@opt.run
+@opt.out("FILE.csv")
+@_rule
+def segments(run: Path, out: Path, **rule) -> None:
+    """The videos as stretches of one label, as decided."""
+    from lossprint.audit.export.export import write_segments
+
+    count, order = write_segments(_decisions(run, **rule), out)
+    print(f"{count:,} segments written to {out}")
     if order is not None:
         print(f"frames that are to stand elsewhere are listed in {order}: the video files stay as they are")
-    return 0
 
 
-def _changes(options) -> int:
-    from lossprint.audit.export import export
+@export.command("labelstudio")
+@opt.run
+@opt.out("FILE.json", "FILE.xml beside it: the interface")
+@opt.option("--prefix", str, "URL", "before each path; default: /data/local-files/?d=")
+def labelstudio(run: Path, out: Path, prefix: str | None) -> None:
+    """Flagged and reviewed samples as Label Studio tasks."""
+    from lossprint.audit.export import labelstudio as tasks
 
-    frame = export.write_table(_decisions(options), export.changes, options.out)
-    print(f"{len(frame):,} changes written to {options.out}")
-    return 0
-
-
-def _cleanlab(options) -> int:
-    from lossprint.audit.export import export
-
-    frame = export.write_table(_decisions(options), export.cleanlab, options.out)
-    print(
-        f"{len(frame):,} samples, {int(frame['is_label_issue'].sum()):,} of them label issues, written to {options.out}"
-    )
-    return 0
+    count, config = tasks.write_tasks(open_run(run), out, prefix=tasks.LOCAL if prefix is None else prefix)
+    print(f"{count:,} tasks written to {out}; their labeling interface is {config}")
 
 
-def _labelstudio(options) -> int:
-    from lossprint.audit.export import labelstudio
-    from lossprint.audit.runs.open import open_run
+@export.command("findings")
+@opt.run
+@opt.out("FILE.csv")
+def findings(run: Path, out: Path) -> None:
+    """Every finding as a CSV."""
+    from lossprint.audit.export import export as exports
 
-    prefix = labelstudio.LOCAL if options.prefix is None else options.prefix
-    count, config = labelstudio.write_tasks(open_run(options.run), options.out, prefix=prefix)
-    print(f"{count:,} tasks written to {options.out}; their labeling interface is {config}")
-    return 0
-
-
-def _import(options) -> int:
-    from lossprint.audit.export import exchange
-    from lossprint.audit.runs.open import open_run
-
-    print(f"stored: {exchange.import_file(open_run(options.run), options.file, options.reviewer)}")
-    return 0
+    opened = open_run(run)
+    table = exports.findings(opened)
+    exports.save(opened, table, out)
+    print(f"{table['group'].nunique():,} findings ({len(table):,} rows) written to {out}")

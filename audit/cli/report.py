@@ -2,24 +2,20 @@
 
 from pathlib import Path
 
-from lossprint.audit.cli.arguments import run_folder
-from lossprint.audit.cli.export import RULE
+import click
+
+from lossprint.audit.cli import options as opt
+from lossprint.audit.cli.command import Command
+from lossprint.audit.runs.open import open_run
 
 
-def add(commands, command) -> None:
-    """Add report to the subparsers of the program; `command` is cli._command."""
-    parser = command(commands, "report", _report, "one HTML file: what was audited, found, decided, and what is left")
-    parser.add_argument("run", type=run_folder, metavar="RUN")
-    parser.add_argument(
-        "--out", type=Path, required=True, metavar="FILE.html", help="print it from a browser for a PDF"
-    )
-    parser.add_argument("--apply", default="latest", metavar="RULE", help=RULE)
+@click.command("report", cls=Command)
+@opt.run
+@opt.out("FILE.html", "print it from a browser for a PDF")
+@opt.rule
+def report(run: Path, out: Path, apply: str) -> None:
+    """One HTML file: what was audited, found, decided, and what is left."""
+    from lossprint.audit.report.write import write_report
 
-
-def _report(options) -> int:
-    from lossprint.audit.report import page as report
-    from lossprint.audit.runs.open import open_run
-
-    out = report.write_report(open_run(options.run), options.out, rule=options.apply)
+    out = write_report(open_run(run), out, rule=apply)
     print(f"report written to {out} ({out.stat().st_size / 1e6:.1f} MB)")
-    return 0

@@ -1,82 +1,93 @@
-"""`lossprint reviews assign` and `lossprint reviews status`: who is asked what, and how far everybody is."""
+"""`lossprint reviews`: who is asked what, how far everybody is, and decisions made elsewhere brought in."""
 
 import sys
+from pathlib import Path
 
-from lossprint.audit.cli.arguments import positive, run_folder, seed, share
+import click
+from click import Choice
+
+from lossprint.audit.cli import options as opt
+from lossprint.audit.cli.command import Group
+from lossprint.audit.review import assigning, resolve
+from lossprint.audit.runs.open import open_run
 from lossprint.audit.types import LossprintError
 
-QUEUES = ("labels", "duplicates", "outliers", "video", "all")  # those of assigning.QUEUES, which is imported late
+
+@click.group("reviews", cls=Group)
+def reviews() -> None:
+    """Share the review out, see how far it is, bring decisions in."""
 
 
-def add(reviews, command) -> None:
-    """Add both to the subparsers of `reviews`; `command` is cli._command."""
-    assign = command(reviews, "assign", _assign, "share a queue out among reviewers")
-    assign.add_argument("run", type=run_folder, metavar="RUN")
-    assign.add_argument("--reviewers", required=True, metavar="A,B,...", help="their names, with commas between them")
-    assign.add_argument("--overlap", type=positive, default=1, metavar="N", help="reviewers a finding; default: 1")
-    assign.add_argument(
-        "--share",
-        type=share,
-        metavar="F",
-        help="give only this share of the findings to N reviewers, and the rest to one; default: all of them",
-    )
-    assign.add_argument("--queue", choices=QUEUES, default="all", help="default: %(default)s")
-    assign.add_argument("--seed", type=seed, default=0, metavar="S", help="of who gets what; default: 0")
-    assign.add_argument(
-        "--extend", action="store_true", help="whoever has a question keeps it; deal out only what is missing"
-    )
-    status = command(reviews, "status", _status, "who has answered how much, and how far they agree")
-    status.add_argument("run", type=run_folder, metavar="RUN")
-
-
-def _assign(options) -> int:
-    from lossprint.audit.review import assigning
+@reviews.command("assign")
+@opt.run
+@opt.option("--reviewers", str, "A,B,...", "their names, with commas between them", required=True)
+@opt.option("--overlap", opt.positive, "N", "reviewers a finding; default: 1", default=1)
+@opt.option(
+    "--share",
+    opt.share,
+    "F",
+    "give only this share of the findings to N reviewers, and the rest to one; default: all of them",
+)
+@opt.option("--queue kind", Choice(list(assigning.QUEUES)), None, "default: all", default="all")
+@opt.option("--seed", opt.seed, "S", "of who gets what; default: 0", default=0)
+@opt.flag("--extend", "whoever has a question keeps it; deal out only what is missing")
+def assign(run: Path, reviewers: str, overlap: int, share: float | None, kind: str, seed: int, extend: bool) -> None:
+    """Share a queue out among reviewers."""
     from lossprint.audit.review.reviews import open_reviews
-    from lossprint.audit.runs.open import open_run
 
-    run = open_run(options.run)
-    kept = open_reviews(run)
-    queue = assigning.queue(run.findings(), options.queue)
+    opened = open_run(run)
+    decisions = open_reviews(opened)
+    queue = assigning.queue(opened.findings(), kind)
     if queue.empty:
-        raise LossprintError(f"expected findings in the queue {options.queue}, found none in {options.run}")
-    planned = assigning.plan(
+        raise LossprintError(f"expected findings in the queue {kind}, found none in {run}")
+    plan = assigning.plan(
         queue,
-        options.reviewers.split(","),
-        kept.history(),
-        kept.assignments(),
-        overlap=options.overlap,
-        seed=options.seed,
-        shared=options.share,
-        extend=options.extend,
+        reviewers.split(","),
+        decisions.history(),
+        decisions.assignments(),
+        overlap=overlap,
+        seed=seed,
+        shared=share,
+        extend=extend,
     )
-    kept.assign(planned.pairs)
-    print(_table(planned.loads.rename(columns={"done": "answered", "open": "to answer"})))
-    if planned.withdrawn:
-        print(f"{planned.withdrawn:,} open questions were taken from who had them; what is answered stays")
-    return 0
+    decisions.assign(plan.pairs)
+    print(_table(plan.loads.rename(columns={"done": "answered", "open": "to answer"})))
+    if plan.withdrawn:
+        print(f"{plan.withdrawn:,} open questions were taken from who had them; what is answered stays")
 
 
-def _status(options) -> int:
-    from lossprint.audit.review import assigning, resolve
+@reviews.command("status")
+@opt.run
+def status(run: Path) -> None:
+    """Who has answered how much, and how far they agree."""
     from lossprint.audit.review.reviews import open_reviews
-    from lossprint.audit.runs.open import open_run
 
-    run = open_run(options.run)
-    kept = open_reviews(run)
-    history = kept.history()
-    given = run.samples().set_index("sample")["label"]
-    table, found = assigning.status(history, kept.assignments(), run.findings(), given)
+    opened = open_run(run)
+    decisions = open_reviews(opened)
+    history = decisions.history()
+    labels = opened.samples().set_index("sample")["label"]
+    table, agreement = assigning.status(history, decisions.assignments(), opened.findings(), labels)
     if table.empty:
         print("nobody has been assigned anything, and nobody has decided anything")
-        return 0
-    shown = table[["reviewer", "assigned", "decided", "left", "besides", "agreement", "differs"]].copy()
-    shown["agreement"] = [f"{100 * one:.0f} %" if one == one else "-" for one in shown["agreement"]]
-    print(_table(shown.rename(columns={"besides": "decided besides", "differs": "open disagreements"})))
-    apart = resolve.disagreements(history, given)
-    settled = int(apart["adjudicated"].sum())
-    print(f"{len(found.samples):,} samples answered by two or more; {len(apart):,} disagreements, {settled:,} settled")
-    print("\n".join(found.words))
-    return 0
+        return
+    table = table[["reviewer", "assigned", "decided", "left", "besides", "agreement", "differs"]].copy()
+    table["agreement"] = [f"{100 * rate:.0f} %" if rate == rate else "-" for rate in table["agreement"]]
+    print(_table(table.rename(columns={"besides": "decided besides", "differs": "open disagreements"})))
+    apart = resolve.disagreements(history, labels)
+    pairs = f"{len(agreement.samples):,} samples answered by two or more"
+    print(f"{pairs}; {len(apart):,} disagreements, {int(apart['adjudicated'].sum()):,} settled")
+    print("\n".join(agreement.words))
+
+
+@reviews.command("import")
+@opt.run
+@click.argument("file", type=opt.file, metavar="FILE", help="Label Studio JSON, or CSV with path and label")
+@opt.option("--reviewer", str, "NAME", "who decided, where the file names nobody")
+def import_decisions(run: Path, file: Path, reviewer: str | None) -> None:
+    """Store decisions made in another tool; all of a file, or none."""
+    from lossprint.audit.export.exchange import import_file
+
+    print(f"stored: {import_file(open_run(run), file, reviewer)}")
 
 
 def _table(frame) -> str:

@@ -10,8 +10,6 @@ from PIL import Image
 
 from lossprint.audit.datasets import turns
 from lossprint.audit.datasets.dataset import sample_reader
-from lossprint.audit.datasets.media import media_of
-from lossprint.audit.report.html import text
 from lossprint.audit.runs.run import Run
 from lossprint.audit.types import LossprintError
 
@@ -34,9 +32,7 @@ class Pictures:
     """The pictures of some samples of a run. `paths` maps their ids to the dataset's paths."""
 
     def __init__(self, run: Run, paths: dict[int, str], cards: list[int], small: list[int]):
-        self.paths = paths
         about = run.manifest["dataset"]
-        self.media = media_of(about)
         wanted = list(dict.fromkeys([*cards, *small]))
         try:
             reader = sample_reader(about) if about.get("source") else None
@@ -70,26 +66,6 @@ class Pictures:
     def missing(self) -> bool:
         """Whether none of the images or texts could be read."""
         return not self.cards and not self.small
-
-    def card(self, sample: int, label: str) -> str:
-        return self._img(self.cards.get(sample), sample, label)
-
-    def thumb(self, sample: int, label: str) -> str:
-        return self._img(self.small.get(sample), sample, label)
-
-    def _img(self, found: Picture | None, sample: int, label: str) -> str:
-        """`label` is what the dataset says the image shows."""
-        where = text(self.paths.get(sample, sample))
-        if found is None:
-            return f'<span class="gone" role="img" aria-label="{where}: not available">{self.media.gone}</span>'
-        if found.turns:
-            said = "".join(
-                f"<b>{text(role)}</b>" * bool(role) + f'<p dir="auto">{text(words, 500)}</p>'
-                for role, words in found.turns
-            )
-            return f'<div class="text">{said}</div>'
-        tiny = ' class="tiny"' if found.tiny else ""
-        return f'<img{tiny} src="{found.uri}" alt="{where}, labelled {text(label, 60)}">'
 
 
 def _read(reader: Callable[[str], Image.Image | str], path: str | None) -> Image.Image | str | None:

@@ -3,19 +3,21 @@
 from collections.abc import Sequence
 
 import numpy as np
+from markupsafe import Markup, escape
 
-from lossprint.audit.report.html import NBSP, text
+from lossprint.audit.report.facts import Place
+from lossprint.audit.report.words import NBSP, text
 from lossprint.scoring.intervals import Interval
 
 POINTS = 240  # of a long curve that many are drawn
 
 
-def loss_print(losses: np.ndarray, mean: np.ndarray | None, top: float, label: str) -> str:
+def loss_print(losses: np.ndarray, mean: np.ndarray | None, top: float, label: str) -> Markup:
     """One sample's losses (E,) over its class's mean (E,), on a scale from 0 to `top` nats that a page shares."""
     width, height = 160, 46
     known = np.isfinite(losses)
     if not known.any():
-        return ""
+        return Markup()
 
     def place(values: np.ndarray) -> str:
         across = np.linspace(2, width - 2, max(len(values), 2))[: len(values)]
@@ -27,13 +29,13 @@ def loss_print(losses: np.ndarray, mean: np.ndarray | None, top: float, label: s
     if mean is not None and np.isfinite(mean).any():
         behind = f'<path class="mean" d="{place(mean)}"/>'
         said += f"; the mean of {text(label, 40)} ends at {mean[np.isfinite(mean)][-1]:.1f}"
-    return (
-        f'<svg class="print" viewBox="0 0 {width} {height}" role="img" aria-label="Loss print: {said}">'
+    return Markup(
+        f'<svg class="print" viewBox="0 0 {width} {height}" role="img" aria-label="Loss print: {escape(said)}">'
         f'<path class="axis" d="M0.5 0V{height - 0.5}H{width}"/>{behind}<path class="line" d="{place(losses)}"/></svg>'
     )
 
 
-def yield_curve(reviewed: np.ndarray, errors: np.ndarray, ahead: int, coming: Interval | None) -> str:
+def yield_curve(reviewed: np.ndarray, errors: np.ndarray, ahead: int, coming: Interval | None) -> Markup:
     """Errors found against suggestions reviewed, (A,) each, and the band of what the next `ahead` are expected to hold.
 
     Beside a dotted line along which every suggestion would be an error.
@@ -61,7 +63,7 @@ def yield_curve(reviewed: np.ndarray, errors: np.ndarray, ahead: int, coming: In
     return frame.svg(parts, f"Yield curve: {said}.")
 
 
-def accuracies(rows: Sequence[tuple[str, np.ndarray]]) -> str:
+def accuracies(rows: Sequence[tuple[str, np.ndarray]]) -> Markup:
     """Accuracies in [0, 1] of several trainings as dots, a row for each way of training (name, one value a seed)."""
     values = 100 * np.concatenate([each for _, each in rows])
     low, high = float(values.min()), float(values.max())
@@ -81,29 +83,30 @@ def accuracies(rows: Sequence[tuple[str, np.ndarray]]) -> str:
     for at, (name, each) in enumerate(rows):
         y = step * at + 30
         mean = 100 * float(np.mean(each))
-        parts.append(f'<text x="{left}" y="{y + 5}" text-anchor="end">{text(name, 30)}</text>')
+        parts.append(f'<text x="{left}" y="{y + 5}" text-anchor="end">{escape(text(name, 30))}</text>')
         parts += [f'<circle class="dot" cx="{across(100 * float(one)):.1f}" cy="{y}" r="5"/>' for one in each]
         parts.append(f'<path class="tick" d="M{across(mean):.1f} {y - 13}V{y + 13}"/>')
         said.append(f"{text(name, 30)} {mean:.1f} % on average")
     label = f"Accuracy of each training: {', '.join(said)}."
-    return f'<svg class="plot" viewBox="0 0 {width} {height}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
+    return _plot(width, height, parts, label)
 
 
-def place_in_video(count: int, first: int, stop: int, middle: int | None, edges: np.ndarray, what: str) -> str:
-    """Where a segment lies in a video of `count` frames: positions first to stop (excluded), of two blocks the second's
-    `middle`, and the `edges` (P,) at which the given phases begin. `what` says it in words, as HTML."""
+def place_in_video(place: Place, what: str) -> Markup:
+    """Where a segment lies in its video, with a tick where each of the given phases begins; `what` says it in words."""
     width, height = 640, 16
 
     def across(at: int) -> str:
-        return f"{width * at / max(count, 1):.1f}"
+        return f"{width * at / max(place.count, 1):.1f}"
 
-    ticks = "".join(f"M{across(int(at))} 3V{height - 3}" for at in edges)
-    inside = f'<path class="tick" d="M{across(middle)} 0V{height}"/>' if middle is not None else ""
-    return (
-        f'<svg class="place" viewBox="0 0 {width} {height}" preserveAspectRatio="none" role="img" aria-label="{what}">'
+    first, stop = across(place.first), across(place.stop)
+    ticks = "".join(f"M{across(int(at))} 3V{height - 3}" for at in place.edges)
+    inside = f'<path class="tick" d="M{across(place.middle)} 0V{height}"/>' if place.middle is not None else ""
+    size = f'viewBox="0 0 {width} {height}" preserveAspectRatio="none"'
+    return Markup(
+        f'<svg class="place" {size} role="img" aria-label="{escape(what)}">'
         f'<path class="axis" d="M0 {height / 2}H{width}{ticks}"/>'
-        f'<path class="band" d="M{across(first)} 1H{across(stop)}V{height - 1}H{across(first)}Z"/>'
-        f'<path class="next" d="M{across(first)} 0V{height}M{across(stop)} 0V{height}"/>{inside}</svg>'
+        f'<path class="band" d="M{first} 1H{stop}V{height - 1}H{first}Z"/>'
+        f'<path class="next" d="M{first} 0V{height}M{stop} 0V{height}"/>{inside}</svg>'
     )
 
 
@@ -137,11 +140,13 @@ class Frame:
         parts.append(f'<text transform="translate(13 {height:.0f}) rotate(-90)" text-anchor="middle">{y}</text>')
         return "".join(parts)
 
-    def svg(self, parts: list[str], label: str) -> str:
-        return (
-            f'<svg class="plot" viewBox="0 0 {self.width} {self.height}" role="img" aria-label="{label}">'
-            f"{''.join(parts)}</svg>"
-        )
+    def svg(self, parts: list[str], label: str) -> Markup:
+        return _plot(self.width, self.height, parts, label)
+
+
+def _plot(width: int, height: int, parts: list[str], label: str) -> Markup:
+    size = f'viewBox="0 0 {width} {height}"'
+    return Markup(f'<svg class="plot" {size} role="img" aria-label="{escape(label)}">{"".join(parts)}</svg>')
 
 
 def ticks(low: float, high: float, most: int) -> list[float]:

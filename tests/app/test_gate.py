@@ -9,6 +9,7 @@ from helpers import in_a_thread, make_run
 
 from lossprint.app import serve
 from lossprint.app.access import gate, login, roles
+from lossprint.audit.cli import app as cli_app
 from lossprint.audit.cli import main as cli
 from lossprint.audit.types import LossprintError
 
@@ -151,13 +152,17 @@ def test_the_command_refuses_in_one_line(tmp_path, command):
     assert command == "app" or not run.exists(), "before the audit, not after it"
 
 
-def test_the_command_hands_on_what_the_server_is_to_ask_for():
-    options = cli.build_parser().parse_args(["app", "run", "--host", "::", "--roles", "r.toml", "--secrets", "s.toml"])
-    command = cli._server_command("run", options)
-    assert command[3:6] == ["run", "--host", "::"] and "--insecure" not in command
+def test_the_command_hands_on_what_the_server_is_to_ask_for(tmp_path, monkeypatch):
+    run = str(make_run(tmp_path).path)
+    servers = []
+    monkeypatch.setattr(cli_app.os, "execv", lambda program, command: servers.append(command))
+    monkeypatch.setattr(cli_app.subprocess, "call", lambda command: 0)
+    cli.main(["app", run, "--host", "::", "--roles", "r.toml", "--secrets", "s.toml"])
+    cli.main(["app", run, "--insecure"])
+    command, insecure = servers
+    assert command[3:6] == [run, "--host", "::"] and "--insecure" not in command
     assert command[command.index("--roles") + 1] == "r.toml" and command[command.index("--secrets") + 1] == "s.toml"
-    options = cli.build_parser().parse_args(["demo", "--insecure"])
-    assert cli._server_command("run", options)[-1] == "--insecure"
+    assert insecure[-1] == "--insecure"
 
 
 # ---------------------------------------------------------------------------------------------- the gate

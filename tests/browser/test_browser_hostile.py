@@ -13,7 +13,7 @@ from helpers import free_port, make_run
 from lossprint.app.main import PAGES
 from lossprint.audit.coresets import coreset as coresets
 from lossprint.audit.export.applied import applied
-from lossprint.audit.report.page import write_report
+from lossprint.audit.report.write import write_report
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs.open import open_run
 from lossprint.audit.runs.run import Run

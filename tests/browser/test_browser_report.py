@@ -12,7 +12,7 @@ from browser import (
 )
 from helpers import make_run
 
-from lossprint.audit.report.page import write_report
+from lossprint.audit.report.write import write_report
 from lossprint.audit.review.reviews import open_reviews
 
 pytestmark = MARKS

@@ -14,7 +14,7 @@ from browser import HOSTILE, PAGES, flag_many, idle, in_browser, visit, watched
 from helpers import free_port, make_run
 from oidc import Cookies, Raw, app
 
-from lossprint.audit.report.page import report_bytes
+from lossprint.audit.report.write import report_bytes
 
 SECRET = "PLANTED-7f3a"
 TOLD = """

@@ -22,6 +22,7 @@ from streamlit.testing.v1 import AppTest
 from lossprint.app import data
 from lossprint.app import main as main_of_app
 from lossprint.app.access import roles as access
+from lossprint.audit.cli import app as cli_app
 from lossprint.audit.cli import main as cli
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs.open import how_far, list_runs, open_run
@@ -35,10 +36,7 @@ def command(arguments: list[str], cpu: float = LIMIT) -> tuple[int, str]:
     """The exit status of a command and what it wrote to standard error. Streams refuse what UTF-8 cannot hold."""
     said, told = (io.TextIOWrapper(io.BytesIO(), "utf-8", errors=how) for how in ("strict", "backslashreplace"))
     with redirect_stdout(said), redirect_stderr(told), limited(cpu):
-        try:
-            status = cli.main(arguments)
-        except SystemExit as stop:
-            status = stop.code or 0
+        status = cli.main(arguments)
     told.flush()
     return status, told.buffer.getvalue().decode()
 
@@ -167,19 +165,15 @@ def read_all(run: Run) -> None:
 
 def arguments(folder: Path) -> Check:
     """Options and values of all commands, in right and in wrong places. What would train or serve is replaced."""
-    for name in (
-        "comparison.compare",
-        "coresets.evaluate",
-        "workflow.demo",
-        "workflow.from_checkpoints",
-    ):  # seconds that are no input's
+    # They take seconds that are no input's.
+    for name in ("comparison.compare", "coresets.evaluate", "workflow.demo", "workflow.from_checkpoints"):
         import_module(f"lossprint.audit.{name}")
     run = make_run(folder, train=6, held_out=3)
     known = listing(folder)
     heads = [["audit"], ["import"], ["record"], ["score"], ["app"], ["demo"], ["report"], ["coreset", "evaluate"], []]
     heads += [["export", name] for name in EXPORTS] + [["coreset", "apply"], ["reviews", "status"], ["export"]]
     heads += [["reviews", "assign"], ["reviews", "import"], ["reviews"], ["verify"], ["coreset"]]
-    options = sorted({text for parser in parsers(cli.build_parser()) for text in parser._option_string_actions})
+    options = sorted({name for command in commands() for param in command.params for name in param.opts if "-" in name})
     paths = [str(run.path), str(folder), str(folder / "nothing"), str(folder / "data" / "labels.csv"), "/dev/null", "-"]
     outs = [str(folder / "out" / name) for name in ("a.csv", "a.json", "a.html", "a", "a.parquet", "\udcff.csv")]
     words = ["0.5", "1", "2", "0", "random", "cld", "all", "latest", "majority", "reviewer:ann", "a,b", "small", "auto"]
@@ -219,11 +213,11 @@ def remove(place: Path) -> None:
     shutil.rmtree(place) if place.is_dir() else place.unlink(missing_ok=True)
 
 
-def parsers(parser) -> Iterator:
-    yield parser
-    for action in parser._actions:
-        for one in (action.choices or {}).values() if isinstance(action.choices, dict) else ():
-            yield from parsers(one)
+def commands(group=cli.program) -> Iterator:
+    """The program, its groups and their commands."""
+    yield group
+    for command in getattr(group, "commands", {}).values():
+        yield from commands(command)
 
 
 @contextmanager
@@ -251,8 +245,12 @@ def _nothing_heavy(run: Run):
 
     changes = [(audit, "audit", made), (demo, "audit_demo", made), (demo, "audit_video_demo", made)]
     changes += [(from_checkpoints, "record", made), (compare, "compare", refuse), (evaluate, "evaluate", refuse)]
-    changes += [(cli, "_serve", lambda *_: 0), (socket.socket, "connect", refuse), (socket, "getaddrinfo", refuse)]
-    changes += [(cli, "subprocess", SimpleNamespace(run=lambda *_, **__: SimpleNamespace(returncode=0)))]
+    changes += [
+        (cli_app, "_serve", lambda *_, **__: 0),
+        (socket.socket, "connect", refuse),
+        (socket, "getaddrinfo", refuse),
+    ]
+    changes += [(cli_app, "subprocess", SimpleNamespace(run=lambda *_, **__: SimpleNamespace(returncode=0)))]
     before = [getattr(where, name) for where, name, _ in changes]
     for where, name, new in changes:
         setattr(where, name, new)

@@ -206,10 +206,7 @@ def refused(capsys, *arguments) -> str:
     from lossprint.audit.cli import main as cli
 
     capsys.readouterr()
-    try:
-        status = cli.main([str(argument) for argument in arguments])
-    except SystemExit as left:
-        status = left.code
+    status = cli.main([str(argument) for argument in arguments])
     error = capsys.readouterr().err
     assert status == 2, f"exit status {status}: {error}"
     assert error.startswith("lossprint: ") and error.count("\n") == 1, error

@@ -22,7 +22,7 @@ from PIL import Image
 
 from lossprint.audit.datasets import dataset
 from lossprint.audit.datasets.kinds import open_reader, read_source
-from lossprint.audit.report import page as report
+from lossprint.audit.report import write as report
 from lossprint.audit.runs.open import open_run
 from lossprint.audit.runs.run import Run
 from lossprint.audit.system.csvfile import csv_text

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from fuzz_programs import assert_known, command, parsers
+from fuzz_programs import assert_known, command
 from fuzz_targets import assert_one_line, refused
 from helpers import make_run
 from hostile import Case, must_refuse
@@ -18,7 +18,7 @@ from lossprint.audit.cli import main as cli
 from lossprint.audit.datasets import dataset as datasets
 from lossprint.audit.datasets import source as sources
 from lossprint.audit.datasets.images import reason
-from lossprint.audit.report import page as report
+from lossprint.audit.report import write as report
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs.run import Run
 from lossprint.audit.system.csvfile import csv_text, unguard
@@ -129,14 +129,13 @@ NUMBER_COLUMNS = {"severity", "score", "cld", "label_quality", "start", "end"}
 
 
 def exports(run: Run, folder: Path) -> list[tuple[list[str], Path]]:
-    """(arguments, file) of each `lossprint export` that there is, by the parser itself: a new one is tried as well."""
+    """(arguments, file) of each `lossprint export` that there is, by the program itself: a new one is tried as well."""
     folder.mkdir(exist_ok=True)
     known = {"labelstudio": ".json"}
     more = {
         "coreset": ["--method", "random", "--fraction", "0.9", "--manifest", str(run.path.parent / "data" / "core.csv")]
     }
-    kinds = next(one for one in parsers(cli.build_parser()) if one.prog.endswith(" export"))
-    names = next(action.choices for action in kinds._actions if isinstance(action.choices, dict))
+    names = cli.program.commands["export"].commands
     assert {"cleaned", "coreset", "findings", "manifest", "changes", "cleanlab", "segments"} <= set(names)
     return [([name, *more.get(name, [])], folder / f"{name}{known.get(name, '.csv')}") for name in names]
 

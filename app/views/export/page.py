@@ -249,7 +249,7 @@ def _rest(loaded: data.Loaded, rule: str) -> None:
 
 
 def _report(loaded: data.Loaded, rule: str) -> bytes:
-    from lossprint.audit.report.page import report_bytes
+    from lossprint.audit.report.write import report_bytes
 
     return report_bytes(loaded.run, rule=rule, reviews=data.reviews(loaded))
 

@@ -27,26 +27,18 @@ def lossprint(*arguments) -> tuple[int, str]:
 
 
 def test_version_and_help_of_each_command(capsys):
-    with pytest.raises(SystemExit) as left:
-        cli.main(["--version"])
-    assert left.value.code == 0 and capsys.readouterr().out == f"lossprint {version()}\n"
+    assert cli.main(["--version"]) == 0 and capsys.readouterr().out == f"lossprint {version()}\n"
     for command in commands():
-        with pytest.raises(SystemExit) as left:
-            cli.main([*command.split(), "--help"])
-        assert left.value.code == 0 and "usage: lossprint" in capsys.readouterr().out
+        assert cli.main([*command.split(), "--help"]) == 0
+        assert capsys.readouterr().out.startswith(f"Usage: lossprint {command}")
 
 
-def commands() -> list[str]:
-    """Every command of the parser, subcommands written out."""
-    import argparse
-
-    def walk(parser, prefix):
-        subs = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
-        if not subs:
-            return [" ".join(prefix)]
-        return [name for sub in subs for key, child in sub.choices.items() for name in walk(child, [*prefix, key])]
-
-    return walk(cli.build_parser(), [])
+def commands(group=cli.program, prefix: str = "") -> list[str]:
+    """Every command of the program, subcommands written out."""
+    names = []
+    for name, command in group.commands.items():
+        names += commands(command, f"{prefix}{name} ") if hasattr(command, "commands") else [f"{prefix}{name}"]
+    return names
 
 
 def test_every_command_is_in_the_readme_and_every_one_there_exists():
@@ -62,6 +54,54 @@ def test_wrong_use_is_one_line_with_status_2():
     for arguments in ([], ["nonsense"], ["audit"], ["audit", "x", "--out", "y", "--epochs", "none"]):
         status, error = lossprint(*arguments)
         assert status == 2 and error.startswith("lossprint: ") and error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ("", "missing command (see lossprint --help)"),
+        ("export", "missing command (see lossprint export --help)"),
+        ("audit --out", "option '--out' requires an argument (see lossprint --help)"),
+        ("audit data --out --quiet", "argument --out: expected a value, found --quiet (see lossprint audit --help)"),
+        ("audit data", "the following arguments are required: --out (see lossprint audit --help)"),
+        ("reviews assign run --overlap 0 --reviewers a", "argument --overlap: expected a whole number of 1 or more, "),
+        ("coreset evaluate run --fractions 0.1 2", "argument --fractions: expected a number over 0 and up to 1, "),
+        ("audit data --out run --device gpu", "argument --device: 'gpu' is not one of 'auto', 'cpu', 'cuda' (see "),
+    ],
+)
+def test_wrong_use_says_which_argument_and_where_to_look(arguments, line, capsys):
+    assert refused(capsys, *arguments.split()).startswith(f"lossprint: {line}")
+
+
+@pytest.mark.parametrize(("word", "meant"), [("exports", "export"), ("audit data --out run --epoch 3", "--epochs")])
+def test_a_slip_of_the_finger_is_answered_by_what_was_meant(word, meant, capsys):
+    line = refused(capsys, *word.split())
+    assert "id you mean" in line and f"'{meant}'" in line
+
+
+def test_help_and_a_wrong_option_import_no_torch_and_no_database():
+    program = (
+        "import sys; from lossprint.audit.cli.main import main\n"
+        "main(['--help']), main(['coreset', 'evaluate', '--help']), main(['audit', '--epochs', 'x'])\n"
+        "sys.exit(bool({'torch', 'sqlalchemy', 'streamlit'} & set(sys.modules)))"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+
+
+def test_several_values_after_one_name(monkeypatch, audited):
+    calls = []
+    monkeypatch.setattr("lossprint.audit.coresets.evaluate.evaluate", lambda *asked, **how: calls.append((asked, how)))
+    monkeypatch.setattr("lossprint.audit.coresets.evaluate.text", lambda table: "")
+    run = str(audited)
+    for arguments in (
+        [run, "--methods", "cld", "random", "--fractions", "0.5", "0.1"],
+        ["--fractions", "0.5", "0.1", "--methods", "cld", "random", "--quiet", run],
+        ["--methods", "cld", "--methods=random", "--fractions=0.1", "--fractions", "0.5", "--", run],
+    ):
+        assert cli.main(["coreset", "evaluate", *arguments]) == 0
+        (_, methods, fractions), how = calls.pop()
+        assert (methods, fractions, how["seeds"]) == (["cld", "random"], [0.1, 0.5], 3)
+        assert "equal" not in how and "jobs" not in how, "what was not asked for is left to the function"
 
 
 def manifest(folder: Path, text: str) -> Path:

@@ -432,10 +432,7 @@ def test_the_command_line_evaluates_and_tells(run, monkeypatch, capsys):
         (["--model", "smal"], "did you mean small"),
         (["--truth", "nowhere.csv"], "found none at nowhere.csv"),
     ):
-        try:
-            status, _, error = lossprint(capsys, *asked, *more)
-        except SystemExit as left:  # by argparse
-            status, error = left.code, capsys.readouterr().err
+        status, _, error = lossprint(capsys, *asked, *more)
         assert status == 2 and text in error and error.count("\n") == 1
 
 

@@ -10,7 +10,7 @@ import text_runs
 
 from lossprint.audit.export import exchange, labelstudio
 from lossprint.audit.recording.recorder import Recorder
-from lossprint.audit.report.page import report_bytes
+from lossprint.audit.report.write import report_bytes
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.types import LossprintError
 from lossprint.audit.workflow.score import score

@@ -193,10 +193,7 @@ def test_said_beforehand_where_there_are_many(tmp_path, monkeypatch, capsys):
 def test_wrong_use_is_one_line(options, message, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(engines, "find_spec", lambda name: None)
     run = nasty_run(tmp_path, train=80)
-    try:
-        code = main(["score", str(run.path), *options])
-    except SystemExit as left:
-        code = left.code
+    code = main(["score", str(run.path), *options])
     err = capsys.readouterr().err
     assert code == 2 and message in err and err.count("\n") == 1
 

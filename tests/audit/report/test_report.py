@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,10 +13,11 @@ from html_page import Page
 from lossprint.audit.cli import main as cli
 from lossprint.audit.cli import report as cli_report
 from lossprint.audit.comparison import compare
-from lossprint.audit.report import facts, svg
-from lossprint.audit.report import page as report
-from lossprint.audit.report.html import css_string, day, listed, percent, text
+from lossprint.audit.report import svg, words
+from lossprint.audit.report import write as report
+from lossprint.audit.report.facts import gather
 from lossprint.audit.report.pictures import TINY, picture
+from lossprint.audit.report.words import css_string, day, listed, percent, text
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs.open import open_run
 from lossprint.audit.runs.run import Run
@@ -122,7 +124,7 @@ def test_agreement_and_what_is_open(decided):
 
 
 def test_the_random_checks_give_the_errors_left(run):
-    of = facts.gather(run, open_reviews(run))
+    of = gather(run, open_reviews(run))
     assert of.stop.rest_left is None
     from lossprint.audit.review.strata import asked
 
@@ -133,7 +135,7 @@ def test_the_random_checks_give_the_errors_left(run):
         [{"finding": f"audit:{one}", "sample": one, "decision": what, "reviewer": "Ann"} for one, what in rows]
     )
     page = read(run)
-    found = facts.gather(run, open_reviews(run)).stop
+    found = gather(run, open_reviews(run)).stop
     row = next(row for row in page.rows if row[0] == "Flagged by nothing")
     assert row[1:4] == [f"{len(rest):,}", "80", "1"]
     assert row[5] == (
@@ -331,12 +333,9 @@ def test_not_into_a_folder_of_class_folders(tmp_path):
 
 
 def test_the_command(decided, tmp_path, capsys, monkeypatch):
-    parser = cli._Parser(prog="lossprint")
-    cli_report.add(parser.add_subparsers(required=True), cli._command)
     out = tmp_path / "r.html"
-    options = parser.parse_args(["report", str(decided.path), "--out", str(out), "--apply", "majority"])
-    monkeypatch.setattr("lossprint.audit.runs.open.open_run", lambda path: decided)
-    assert options.call(options) == 0
+    monkeypatch.setattr(cli_report, "open_run", lambda path: decided)
+    assert cli.main(["report", str(decided.path), "--out", str(out), "--apply", "majority"]) == 0
     assert capsys.readouterr().out.startswith(f"report written to {out} (0.")
     assert "what more than half" in out.read_text()
 
@@ -352,9 +351,9 @@ def test_a_half_written_run_is_refused(tmp_path):
 
 
 def test_text_and_numbers():
-    assert text("a <b>\n\x00 " + "x" * 200, 20) == "a &lt;b&gt; \ufffd " + "x" * 11 + "…"
+    assert text("a <b>\n\x00 " + "x" * 200, 20) == "a <b> \ufffd " + "x" * 11 + "…"
     assert css_string('a"</style>') == '"a\\000022\\00003c\\00002fstyle\\00003e"'
-    assert day("2026-03-01T10:00:00+00:00") == "1\xa0March 2026" and day("<soon>") == "&lt;soon&gt;"
+    assert day("2026-03-01T10:00:00+00:00") == "1\xa0March 2026" and day("<soon>") == "<soon>"
     assert [percent(one) for one in (0, 0.004, 0.0994, 0.0996, 1)] == [
         "0\xa0%",
         "0.4\xa0%",
@@ -363,6 +362,20 @@ def test_text_and_numbers():
         "100\xa0%",
     ]
     assert listed([]) == "" and listed(["a"]) == "a" and listed(["a", "b", "c"], 2) == "a and 2 others"
+    assert listed(["<a>", words.name("<b>")]) == "&lt;a&gt; and <bdi>&lt;b&gt;</bdi>"
+
+
+def test_a_template_escapes_whatever_it_is_given():
+    template = report._environment().from_string("{{ value }}|{{ value|name }}|{{ value|path }}|{{ number }}")
+    hostile = "<b>\x00\u202e'&"
+    shown = "&lt;b&gt;\ufffd\ufffd&#39;&amp;"
+    assert (
+        template.render(value=hostile, number=12345)
+        == f'{shown}|<bdi>{shown}</bdi>|<bdi class="path">{shown}</bdi>|12,345'
+    )
+    for file in Path(report.__file__).parent.glob("*.j2"):
+        text = file.read_text(encoding="utf-8")
+        assert not re.search(r"\|\s*safe|autoescape|Markup", text), f"{file.name} lets something past the escaping"
 
 
 def test_drawings_break_at_gaps_and_stay_in_their_frame():

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import cut_demo
-from helpers import make_run, refusal
+from helpers import make_run, refusal, refused
 
 from lossprint.audit.cli.main import main
 from lossprint.audit.recording.recorder import Recorder
@@ -362,10 +362,7 @@ def test_other_commands_name_sync_where_a_run_is_named_by_its_url(tmp_path, caps
         ["verify"],
         ["reviews", "status"],
     ):
-        with pytest.raises(SystemExit) as left:
-            main([*command, "s3://runs/one"])
-        lines = capsys.readouterr().err.splitlines()
-        assert left.value.code == 2 and len(lines) == 1 and "lossprint sync copies a run from a URL" in lines[0]
+        assert "lossprint sync copies a run from a URL" in refused(capsys, *command, "s3://runs/one")
     assert "lossprint sync" in refusal(open_run, "s3://runs/one")
     table = pd.DataFrame({"sample": [0], "path": ["0.png"], "label": ["a"], "split": ["train"]})
     assert "lossprint sync" in refusal(Recorder, "s3://runs/one", table)

@@ -17,9 +17,11 @@ from lossprint.app.shared import story
 from lossprint.app.shared.sample import claims_of
 from lossprint.app.views.classes import health
 from lossprint.app.views.overview import suggest
+from lossprint.audit.cli import app as cli_app
 from lossprint.audit.cli import main as cli
-from lossprint.audit.report import page as report
 from lossprint.audit.report import svg
+from lossprint.audit.report import write as report
+from lossprint.audit.report.facts import Place
 from lossprint.audit.review import assigning, queues, span_counts
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs.open import open_run
@@ -226,7 +228,7 @@ def test_names_of_videos_stay_text_in_the_report(run):
 
 
 def test_a_segments_place_lies_in_its_drawing():
-    drawn = svg.place_in_video(200, 50, 100, 75, np.array([0, 75, 150]), "video: frames 50 to 99")
+    drawn = svg.place_in_video(Place(200, 50, 100, 75, np.array([0, 75, 150]), (0, 199)), "video: frames 50 to 99")
     assert "M160.0 1H320.0V15H160.0Z" in drawn and "M240.0 0V16" in drawn and 'aria-label="video: frames' in drawn
 
 
@@ -260,7 +262,7 @@ def test_the_demo_takes_its_place_and_kind(tmp_path, monkeypatch, capsys):
     asked = []
     for name in ("audit_demo", "audit_video_demo"):
         monkeypatch.setattr(demo, name, lambda out, name=name: asked.append((name, str(out))))
-    monkeypatch.setattr(cli, "_summary", lambda run: "")
+    monkeypatch.setattr(cli_app, "summary", lambda run: "")
     for arguments in ([], ["--video"], ["--video", "--out", "x"], ["--out", "y"]):
         assert cli.main(["demo", "--no-app", *arguments]) == 0
     assert asked == [

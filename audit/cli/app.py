@@ -1,0 +1,75 @@
+"""`lossprint demo` and `lossprint app`: the dashboard, as a program of its own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+
+from lossprint.audit.cli import options as opt
+from lossprint.audit.cli.audit import summary
+from lossprint.audit.cli.command import Command
+from lossprint.audit.runs.open import list_runs, open_run
+from lossprint.audit.types import LossprintError
+
+_server = opt.together(
+    opt.option("--host", str, "H", "default: 127.0.0.1, this machine only", default="127.0.0.1"),
+    opt.option("--port", opt.positive, "P", "default: 8501", default=8501),
+    opt.flag("--no-browser", "do not open a browser window"),
+    opt.option("--roles", opt.file, "FILE", "with a login: who may see, decide, export; or LOSSPRINT_ROLES"),
+    opt.option("--secrets", opt.file, "FILE", "the login; default: .streamlit/secrets.toml, if there is one"),
+    opt.flag("--insecure", "no login, even where others can reach the server"),
+)
+
+
+@click.command("demo", cls=Command)
+@opt.flag("--video", "made-up videos with planted errors instead, in RUN-frames")
+@opt.out("RUN", "default: lossprint-demo, with --video lossprint-video", type=opt.run_folder, required=False)
+@opt.flag("--no-app", "only audit")
+@_server
+def demo(video: bool, out: Path | None, no_app: bool, **server) -> int:
+    """Audit the embedded dataset, then open the app on it."""
+    out = out or Path("lossprint-video" if video else "lossprint-demo")
+    if not no_app:  # what would refuse to start is said before the training, not after it
+        status = subprocess.run([*_server_command(out, **server), "--check"]).returncode
+        if status:
+            return status
+    from lossprint.audit.workflow.demo import audit_demo, audit_video_demo
+
+    run = (audit_video_demo if video else audit_demo)(out)
+    print(summary(run))
+    return 0 if no_app else _serve(run.path, **server)
+
+
+@click.command("app", cls=Command)
+@click.argument("run", type=opt.run_folder, metavar="RUN_OR_FOLDER")
+@_server
+def app(run: Path, **server) -> int:
+    """Open the dashboard on a run or a folder of runs."""
+    if (run / "run.json").is_file():
+        open_run(run)  # one that cannot be shown is refused here, not in the browser
+    elif not list_runs(run):
+        raise LossprintError(f"expected a run folder or a folder of runs, found no run.json in {run}")
+    return _serve(run, **server)
+
+
+def _server_command(path: Path, host: str, port: int, no_browser: bool, insecure: bool, **files) -> list[str]:
+    command = [sys.executable, "-m", "lossprint.app.serve", str(path), "--host", host, "--port", str(port)]
+    command += ["--no-browser"] * no_browser + ["--insecure"] * insecure
+    for name, place in files.items():  # roles and secrets
+        command += [f"--{name}", str(place)] * (place is not None)
+    return command
+
+
+def _serve(path: Path, **server) -> int:
+    command = _server_command(path, **server)
+    # A program of its own: the workflow never imports the app, and the server starts without torch in memory. It takes
+    # this process's place, so that whoever ends `lossprint app` ends the server.
+    sys.stdout.flush()
+    if os.name == "posix":
+        os.execv(command[0], command)
+    try:
+        return subprocess.call(command)
+    except KeyboardInterrupt:
+        return 0
