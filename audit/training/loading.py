@@ -23,6 +23,9 @@ DEFAULTS = {
     "rate": 1.0,
     "precision": "float32",  # of runs that were not asked
 }
+FROZEN = "frozen:"  # before the name of a pretrained backbone, as --model
+FEATURES = f"{FROZEN}features"  # the model of a run whose features were made elsewhere
+FROZEN_DEFAULTS = {"epochs": 30, "folds": 0, "curvature_checkpoints": 0}  # of the linear head
 
 
 def asked_of(run: Run) -> dict:
@@ -46,7 +49,9 @@ def load(asked: dict, quiet: bool) -> tuple[datasets.Loaded, int]:
     from lossprint.audit.training.models import proxy_size
 
     sides = datasets.image_sizes(dataset, at_most=1000)
-    size = proxy_size(asked["model"], int(np.median(sides.max(axis=1)))) if len(sides) else 28
+    # A frozen backbone reads its images anew, at its own size: these are for duplicates.
+    model = "small" if asked["model"].startswith(FROZEN) else asked["model"]
+    size = proxy_size(model, int(np.median(sides.max(axis=1)))) if len(sides) else 28
     return decoded(dataset, size, quiet), size
 
 
