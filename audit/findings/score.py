@@ -101,14 +101,19 @@ def _confidence(job: Job, shards: list[Shard], excess: np.ndarray, head: pd.Data
     """The confidence of the ranks (N,); leaves the severity of each shard in the scratch folder.
 
     excess (C, C): of the confusions of all shards. Holds some numbers a sample of all shards, but no trajectories.
+    With the ranking of a `head`, which knows no checkpoints, there is no confidence.
     """
+    if head is not None:
+        for shard in shards:
+            of_shard = head[shard.start :][: shard.count]
+            sharding.save(job.place(shard, "severity"), severity=frozen.severity(of_shard))
+        return np.full(len(head), np.nan)
     shifts, unranked, flagged = [], [], 0
     for shard in shards:
         arrays = sharding.load(job.place(shard, "scores"), ("labels", "unranked", *sharding.ERRORS))
         errors = label_scores.with_prior(sharding.errors_from(arrays), arrays["labels"], excess)
-        severity = errors.severity if head is None else frozen.severity(head[shard.start :][: shard.count])
-        sharding.save(job.place(shard, "severity"), severity=severity)
-        flagged += int((severity > SUSPECT).sum())
+        sharding.save(job.place(shard, "severity"), severity=errors.severity)
+        flagged += int((errors.severity > SUSPECT).sum())
         shifts.append(errors.margin - arrays["margin"])
         unranked.append(arrays["unranked"])
     rows = sharding.draw_means(job, shards)

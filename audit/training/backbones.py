@@ -7,6 +7,7 @@ them, by torchvision's own way, which compares their digest. Nothing else is eve
 """
 
 import difflib
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -91,7 +92,7 @@ def open_backbone(
 def _own(name: str, classes: int) -> Backbone:
     network = find_builder(name)(classes, SIDE)
     if network.transform is not None:
-        return Backbone(name, _ready(network.module), network.transform, {"transform": repr(network.transform)[:500]})
+        return Backbone(name, _ready(network.module), network.transform, {"transform": _described(network.transform)})
     from torchvision.transforms._presets import ImageClassification
 
     preset = ImageClassification(crop_size=SIDE)
@@ -159,6 +160,11 @@ def _classes_in(found: Mapping, key: str, depth: int = 3) -> int | None:
         if isinstance(value, Mapping) and depth and (count := _classes_in(value, key, depth - 1)):
             return count
     return None
+
+
+def _described(transform: Callable) -> str:
+    """A transform of the user's in words that are the same in every process."""
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(transform))[:500]
 
 
 def _preset_facts(preset) -> dict:
