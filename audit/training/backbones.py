@@ -21,7 +21,7 @@ from torch import nn
 
 from lossprint.audit.datasets import dataset as datasets
 from lossprint.audit.training.checkpoints import fitted, read_weights
-from lossprint.audit.training.loading import FROZEN
+from lossprint.audit.training.feature_files import FROZEN
 from lossprint.audit.training.models import last_linear, model_names
 from lossprint.audit.training.networks import find_builder, is_own
 from lossprint.audit.training.transformed import Made

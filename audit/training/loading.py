@@ -9,6 +9,7 @@ from tqdm import tqdm
 from lossprint.audit.datasets import dataset as datasets
 from lossprint.audit.datasets.media import Media
 from lossprint.audit.runs.run import Run
+from lossprint.audit.training.feature_files import FROZEN
 from lossprint.audit.types import LossprintError
 
 THUMB = 32  # px, side of the grey images that near duplicates are confirmed on
@@ -23,8 +24,6 @@ DEFAULTS = {
     "rate": 1.0,
     "precision": "float32",  # of runs that were not asked
 }
-FROZEN = "frozen:"  # before the name of a pretrained backbone, as --model
-FEATURES = f"{FROZEN}features"  # the model of a run whose features were made elsewhere
 FROZEN_DEFAULTS = {"epochs": 30, "folds": 0, "curvature_checkpoints": 0}  # of the linear head
 
 

@@ -14,15 +14,8 @@ from lossprint.audit.runs.run import STAGES, Run
 from lossprint.audit.system import processes
 from lossprint.audit.system.locks import writes
 from lossprint.audit.system.urls import local
-from lossprint.audit.training.loading import (
-    DEFAULTS,
-    FEATURES,
-    FROZEN,
-    FROZEN_DEFAULTS,
-    inputs_of,
-    load,
-    refuse_texts,
-)
+from lossprint.audit.training.feature_files import FEATURES, FROZEN
+from lossprint.audit.training.loading import DEFAULTS, FROZEN_DEFAULTS, inputs_of, load, refuse_texts
 from lossprint.audit.types import LossprintError
 from lossprint.audit.video import decode
 

@@ -19,8 +19,7 @@ from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.runs.run import Run
 from lossprint.audit.system import processes
 from lossprint.audit.training import backbones, heads
-from lossprint.audit.training.feature_files import read_features
-from lossprint.audit.training.loading import FEATURES
+from lossprint.audit.training.feature_files import FEATURES, read_features
 from lossprint.audit.types import LossprintError
 from lossprint.audit.workflow.stages import Work
 from lossprint.scoring.duplicates import components
