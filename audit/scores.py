@@ -119,7 +119,8 @@ SCORES: dict[str, ScoreInfo] = {
             "high",
             "How far ahead another label was of the given one, in logits, averaged over training; checkpoints count by "
             "their validation loss, and pairs of labels that are mixed up more often than on validation samples count "
-            "more. 0.5: level; above: another label was ahead.",
+            "more. 0.5: level; above: another label was ahead. On frozen features it is a mean rank of heads out "
+            "of fold instead, above 0.5 where head and neighbours both name another label.",
             "A ranking, not a probability that the label is wrong. Systematic errors that the model learns are "
             "invisible to it.",
         ),

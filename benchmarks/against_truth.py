@@ -38,6 +38,8 @@ def label_errors(run: Run, truth: pd.DataFrame) -> list[tuple[str, str]]:
     lines = [("training samples, of them with a wrong label", f"{len(positive)}, {positive.sum()}")]
     for name, sign in (("label_error", 1), ("csl", 1), ("aum", -1), ("curvature", 1), ("cld", -1)):
         score = scores[name].to_numpy(float) * sign
+        if np.isnan(score).all():  # not measured
+            continue
         score = np.where(np.isnan(score), np.nanmin(score) - 1, score)
         top = positive[np.argsort(-score, kind="stable")]
         cut = int(positive.sum())

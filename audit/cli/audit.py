@@ -20,15 +20,21 @@ COMPARE = (
     "accurate they are on held-out images. A comparison that was cut off goes on when it is asked for again. "
     "Of the other options only --seeds, --epochs, --device and --quiet go with it."
 )
-ELSEWHERE = ("model", "seed", "curvature_checkpoints", "val_fraction", "folds", "rate", "precision", "compiled", "sync")
+ELSEWHERE = (
+    *("model", "weights", "download", "features", "seed", "curvature_checkpoints", "val_fraction", "folds", "rate"),
+    *("precision", "compiled", "sync"),
+)
 
 
 @click.command("audit", cls=Command, epilog=COMPARE)
 @click.argument("dataset", required=False, metavar="DATASET", help=f"{opt.DATASET}; not with --from")
 @opt.out("RUN", "the run folder to write", type=opt.run_folder)
 @opt.option("--from cleaned", opt.file, "CLEANED", "compare RUN before and after")
-@opt.option("--model", str, "MODEL", "small (the default) or a torchvision classifier, such as resnet18")
-@opt.option("--epochs", opt.positive, None, "default: 24")
+@opt.option("--model", str, "MODEL", opt.MODEL)
+@opt.option("--weights", opt.file, "FILE", "of frozen:NAME, in place of the published ones")
+@opt.flag("--download", "let torchvision fetch the weights of frozen:NAME", default=None)
+@opt.option("--features", opt.file, "FILE", "features made elsewhere (npy, npz, Parquet); no --model")
+@opt.option("--epochs", opt.positive, None, "default: 24; of frozen ones 30")
 @opt.option("--seed", opt.seed, None, "default: 0")
 @opt.device
 @opt.option("--precision", Choice(opt.PRECISIONS), None, "of training and recording")
@@ -41,17 +47,25 @@ ELSEWHERE = ("model", "seed", "curvature_checkpoints", "val_fraction", "folds", 
 @opt.resume
 @opt.sync
 @opt.quiet
-def audit(dataset: str | None, out: Path, cleaned: Path | None, compiled: bool | None, sync: str | None, **how) -> None:
+def audit(
+    dataset: str | None,
+    out: Path,
+    cleaned: Path | None,
+    compiled: bool | None,
+    download: bool | None,
+    sync: str | None,
+    **how,
+) -> None:
     """Train a proxy, record every sample's loss, score and find."""
     if cleaned is not None:
-        return _compare(dataset, out, cleaned, compiled=compiled, sync=sync, **how)
+        return _compare(dataset, out, cleaned, compiled=compiled, download=download, sync=sync, **how)
     if dataset is None:
         raise LossprintError("expected a DATASET, or --from CLEANED, found neither (see lossprint audit --help)")
     from lossprint.audit.runs.sync import syncing
     from lossprint.audit.workflow import audit as workflow
 
     with processes.joined(how["device"], status_of) as world, syncing(out, sync if world.rank == 0 else None):
-        run = workflow.audit(dataset, out, compiled=bool(compiled), **how)
+        run = workflow.audit(dataset, out, compiled=bool(compiled), download=bool(download), **how)
         if world.rank == 0:
             print(summary(run))
 

@@ -16,6 +16,10 @@ DATASET = (
     "them), hf:PLACE[:KEY=VALUE] (a dataset of Hugging Face, saved or on the hub), "
     "torchvision:NAME:ROOT or, for audit, a CSV of segments of the videos beside it (sequence,start,end,label[,split])"
 )
+MODEL = (
+    "small (the default), a torchvision classifier to train, such as resnet18, or frozen:NAME: pretrained features of "
+    "one, or of a function of yours, MODULE:FUNCTION"
+)
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "float32", "bfloat16")
 RULE = "whose decisions hold: latest (the default), majority, settled, adjudicated or reviewer:NAME"

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from lossprint.audit.findings import engines, planning, sharding
+from lossprint.audit.findings import engines, frozen, planning, sharding
 from lossprint.audit.findings.sharding import Job, Shard
 from lossprint.audit.findings.task_scores import mend_scores
 from lossprint.audit.runs import checksums
@@ -33,10 +33,12 @@ FEW = 10  # validation samples a class under which CLD is called noisy
 
 @dataclass(frozen=True)
 class Beside:
-    """What comes from all samples at once, not from a shard: outlier severity (N,) and confidence of the rank (N,)."""
+    """What comes from all samples at once, not from a shard: outlier severity (N,) and confidence of the rank (N,), and
+    the ranking of heads on frozen features, if there is one, a row a sample."""
 
     outlier: np.ndarray
     confidence: np.ndarray
+    head: pd.DataFrame | None = None
 
 
 def score_run(run: Run, engine=None, memory: float | None = None, quiet: bool = True) -> Run:
@@ -52,7 +54,7 @@ def score_run(run: Run, engine=None, memory: float | None = None, quiet: bool = 
     checksums.sweep(run.path)
     with run.scratch() as scratch:
         basis = planning.prepare(run, scratch)
-        job = basis.job
+        job, head = basis.job, frozen.head_of(run, basis.ids)
         shards, needed = planning.cut(basis, memory or engine.memory(), engine.workers)
         quiet |= len(shards) == 1
         if not quiet:
@@ -62,11 +64,11 @@ def score_run(run: Run, engine=None, memory: float | None = None, quiet: bool = 
         with tqdm(total=total, unit="shard", desc="score", disable=quiet, mininterval=1) as bar:
             measured = list(_each(engine.map(sharding.measure, shards, job), bar))
             confusions = sum((part.confusions for part in measured[1:]), measured[0].confusions)
-            confidence = _confidence(job, shards, label_scores.excess(confusions, basis.seen))
+            confidence = _confidence(job, shards, label_scores.excess(confusions, basis.seen), head)
             if job.limited:
                 list(_each(engine.map(sharding.pair_suspicious, shards, job), bar))
         run = run.reopen("score")  # all that may be damaged is read: what cannot be scored anew stays as it is
-        _write_scores(run, job, shards, Beside(outlier, confidence))
+        _write_scores(run, job, shards, Beside(outlier, confidence, head))
         _write_pairs(run, job, shards)
     if run.task != "classes":
         mend_scores(run)
@@ -95,11 +97,17 @@ def _each(results: Iterator, bar: tqdm) -> Iterator:
         yield result
 
 
-def _confidence(job: Job, shards: list[Shard], excess: np.ndarray) -> np.ndarray:
+def _confidence(job: Job, shards: list[Shard], excess: np.ndarray, head: pd.DataFrame | None) -> np.ndarray:
     """The confidence of the ranks (N,); leaves the severity of each shard in the scratch folder.
 
     excess (C, C): of the confusions of all shards. Holds some numbers a sample of all shards, but no trajectories.
+    With the ranking of a `head`, which knows no checkpoints, there is no confidence.
     """
+    if head is not None:
+        for shard in shards:
+            of_shard = head[shard.start :][: shard.count]
+            sharding.save(job.place(shard, "severity"), severity=frozen.severity(of_shard))
+        return np.full(len(head), np.nan)
     shifts, unranked, flagged = [], [], 0
     for shard in shards:
         arrays = sharding.load(job.place(shard, "scores"), ("labels", "unranked", *sharding.ERRORS))
@@ -127,6 +135,8 @@ def _write_scores(run: Run, job: Job, shards: list[Shard], beside: Beside) -> No
                 arrays = sharding.load(job.place(shard, "scores"), part=part)
                 arrays |= sharding.load(job.place(shard, "severity"), part=part)
                 errors = sharding.errors_from(arrays)
+                if beside.head is not None:
+                    errors = frozen.errors(errors, beside.head[shard.start :][: shard.count][part])
                 columns = {name: texts[name].slice(start, LOOKUP_ROWS).to_pandas() for name in ("path", "label")}
                 frame = pd.DataFrame({"sample": arrays["sample"], **columns})
                 arrays |= {

@@ -44,7 +44,7 @@ MEANINGS = {
 }
 TITLES = {kind: texts[0] for kind, texts in KIND_WORDS.items()}
 ASKED = TITLES | {"audit": "Random checks", "other": "Other questions"}  # what a decision is about
-OPTIONS = ("model", "epochs", "seed", "curvature_checkpoints", "val_fraction", "seeds", "folds")
+OPTIONS = ("model", "weights", "features", "epochs", "seed", "curvature_checkpoints", "val_fraction", "seeds", "folds")
 
 
 # ------------------------------------------------------------------------------------------------- texts

@@ -11,14 +11,15 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.types as kinds
 
-from lossprint.audit.runs.tables import FINDINGS, FRAMES, PAIRS, SPANS
+from lossprint.audit.runs.tables import FINDINGS, FRAMES, HEAD, PAIRS, SPANS
 from lossprint.audit.scores import SCORES
 
 DAMAGED = (pa.ArrowException, OSError, ValueError, LookupError, TypeError, OverflowError)  # what damaged Parquet raises
 NUMBER, WHOLE, LIST = (int, float), int, list
 MANIFEST = {
     "asked": {"dataset": str, "model": str, "epochs": WHOLE, "seed": WHOLE, "seeds": WHOLE, "folds": WHOLE}
-    | {"files": LIST, "checkpoints": str, "losses": str, "curvature_checkpoints": WHOLE},
+    | {"files": LIST, "checkpoints": str, "losses": str, "curvature_checkpoints": WHOLE}
+    | {"weights": str, "features": str},
     "dataset": {"source": str, "root": str, "kind": str, "fingerprint": str, "task": str, "media": str}
     | {"classes": LIST, "labels": LIST, "notes": LIST, "counts": dict},
     "stages": LIST,
@@ -105,6 +106,10 @@ def _maybe_text(kind: pa.DataType) -> bool:
     return _text(kind) or kinds.is_null(kind)
 
 
+def _truth(kind: pa.DataType) -> bool:
+    return kinds.is_boolean(kind)
+
+
 def _of(schema: pa.Schema) -> dict:
     return {field.name: _maybe_text if kinds.is_string(field.type) else _number for field in schema}
 
@@ -125,9 +130,10 @@ TABLES = {
     "unreadable.parquet": _named(("path", "reason")),
     "frames.parquet": _of(FRAMES),
     "spans.parquet": _of(SPANS),
+    "head.parquet": {field.name: _truth if kinds.is_boolean(field.type) else _number for field in HEAD},
 }
 FREE = {"scores.parquet": {"suggested_label"}, "samples.parquet": {"sequence", "frame"}, "frames.parquet": set()}
-ONCE = ("samples.parquet", "scores.parquet", "frames.parquet")  # a row a sample
+ONCE = ("samples.parquet", "scores.parquet", "frames.parquet", "head.parquet")  # a row a sample
 MISSING = (_maybe_text, _number)  # kinds whose values may be missing
 
 

@@ -17,7 +17,14 @@ from lossprint.audit.types import LossprintError, one_line
 LIST, RUN = "checksums.json", "run.json"
 DEPTH = 6  # folders from a file to its run: members/seed=00001/trajectories/split=val/checkpoint=00001/rank-0.parquet
 STAGES = {  # patterns of fnmatch, whose * also stands for folders
-    "record": ("samples.parquet", "unreadable.parquet", "trajectories/*.parquet", "checkpoints/*", "members/*"),
+    "record": (
+        "samples.parquet",
+        "unreadable.parquet",
+        "trajectories/*.parquet",
+        "checkpoints/*",
+        "members/*",
+        "head.parquet",
+    ),
     "curvature": ("curvature/*.parquet",),
     "embed": ("embeddings.safetensors", "duplicates.parquet", "timeline.safetensors", "temporal/*.safetensors"),
     "score": ("scores.parquet", "pairs.parquet", "label_scores.parquet", "frames.parquet", "spans.parquet"),
@@ -32,6 +39,7 @@ SCORING = (
     "embeddings.*",
     "duplicates.*",
     "timeline.*",
+    "head.*",
 )
 Listed = dict[str, list]  # relative path -> [bytes, digest]
 

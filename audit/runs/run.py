@@ -23,6 +23,7 @@ from lossprint.audit.runs import checked, checksums, tensors, trajectories
 from lossprint.audit.runs.tables import (
     CURVATURE,
     FRAMES,
+    HEAD,
     LOOKUP_ROWS,
     OPTIONAL,
     PAIRS,
@@ -325,6 +326,24 @@ class Run:
         """How large the file of embeddings is, 0 without one."""
         file = self.path / "embeddings.safetensors"
         return file.stat().st_size if file.exists() else 0
+
+    def write_head(self, frame: pd.DataFrame) -> None:
+        """Save the ranking of heads on frozen features, columns `HEAD`."""
+        table = pa.Table.from_pandas(frame[HEAD.names], schema=HEAD, preserve_index=False)
+        write_table(self.path / "head.parquet", table)
+
+    def head(self) -> pd.DataFrame | None:
+        """The ranking of heads on frozen features, columns `HEAD`, by sample; None in a run that was trained."""
+        table = self._optional("head.parquet")
+        if table is None:
+            return None
+        known = table["suggested"].between(-1, len(self.classes) - 1)
+        if not known.all():
+            first = table["suggested"][~known].iloc[0]
+            raise LossprintError(
+                f"expected class indices below {len(self.classes)} in head.parquet of {self.path}, found {first}"
+            )
+        return table.sort_values("sample", ignore_index=True)
 
     # Duplicates -------------------------------------------------------------------------------------------------------
 

@@ -21,6 +21,17 @@ OPTIONAL = pa.field("el2n", pa.float32())  # |p - onehot(label)|, where the logi
 CURVATURE = pa.schema(
     [("sample", pa.int64()), ("curvature", pa.float32()), ("trace", pa.float32()), ("gradient_norm", pa.float32())]
 )
+HEAD = pa.schema(  # one row a training sample of a run on frozen features, see `scoring.heads.combine.Ranking`
+    [
+        ("sample", pa.int64()),
+        ("suspicion", pa.float64()),  # mean rank, 0 to 1, high is suspect
+        ("suggested", pa.int32()),  # class index, -1 where unknown
+        ("probability", pa.float64()),  # of the suggested class, out of fold
+        ("given_probability", pa.float64()),
+        ("flagged", pa.bool_()),  # head and neighbours name another class than the given one
+        ("certain", pa.bool_()),  # and both the same
+    ]
+)
 FINDINGS = ("kind", "sample", "path", "label", "suggested_label", "severity", "rank", "group")
 FRAMES = pa.schema(  # one row a frame of a sequence, of all splits, in the order of sequence and frame
     [

@@ -25,6 +25,7 @@ from lossprint.audit.types import LossprintError, one_line
 
 WRONG = ("missing", "damaged", "unfinished")  # the other words, left over and note, are no fault of the run
 TABLES = {"score": ("scores.parquet", "pairs.parquet"), "find": ("findings.parquet",)}
+HEAD = "head.parquet"  # only of runs on frozen features
 AFTER = ("evaluation.parquet", "overlap.parquet", "comparison.parquet")
 
 
@@ -178,6 +179,8 @@ def _tables(run: Run, bad: set[str], quick: bool) -> Iterator[Line]:
     for stage, names in TABLES.items():
         for name in names if stage in run.stages else ():
             yield from _table(run, name, len(ids.get("train", ())), np.sort(everything), bad, quick)
+    if "record" in run.stages and (run.path / HEAD).exists():
+        yield from _table(run, HEAD, len(ids.get("train", ())), np.sort(everything), bad, quick)
 
 
 def _members(run: Run) -> list[str]:
@@ -250,7 +253,7 @@ def _table(run: Run, name: str, train: int, known: np.ndarray, bad: set[str], qu
         return
     try:
         rows = pq.read_metadata(file).num_rows
-        if name == "scores.parquet" and rows != train:
+        if name in ("scores.parquet", HEAD) and rows != train:
             yield Line("damaged", name, f"expected {train:,} training samples, found {rows:,}")
         if not quick:
             found = pq.read_table(file, columns=["sample"], partitioning=None, **SURE)["sample"].to_numpy()

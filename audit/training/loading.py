@@ -9,6 +9,7 @@ from tqdm import tqdm
 from lossprint.audit.datasets import dataset as datasets
 from lossprint.audit.datasets.media import Media
 from lossprint.audit.runs.run import Run
+from lossprint.audit.training.feature_files import FROZEN
 from lossprint.audit.types import LossprintError
 
 THUMB = 32  # px, side of the grey images that near duplicates are confirmed on
@@ -23,6 +24,7 @@ DEFAULTS = {
     "rate": 1.0,
     "precision": "float32",  # of runs that were not asked
 }
+FROZEN_DEFAULTS = {"epochs": 30, "folds": 0, "curvature_checkpoints": 0}  # of the linear head
 
 
 def asked_of(run: Run) -> dict:
@@ -46,7 +48,9 @@ def load(asked: dict, quiet: bool) -> tuple[datasets.Loaded, int]:
     from lossprint.audit.training.models import proxy_size
 
     sides = datasets.image_sizes(dataset, at_most=1000)
-    size = proxy_size(asked["model"], int(np.median(sides.max(axis=1)))) if len(sides) else 28
+    # A frozen backbone reads its images anew, at its own size: these are for duplicates.
+    model = "small" if asked["model"].startswith(FROZEN) else asked["model"]
+    size = proxy_size(model, int(np.median(sides.max(axis=1)))) if len(sides) else 28
     return decoded(dataset, size, quiet), size
 
 

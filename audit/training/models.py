@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from lossprint.audit.training.feature_files import FROZEN
 from lossprint.audit.types import LossprintError
 
 SMALL_IMAGE = 64  # at this side or less, a torchvision network gets the usual small-image stem
@@ -51,7 +52,11 @@ def model_names() -> list[str]:
 
 
 def check_model(name: str) -> None:
-    """LossprintError, with the nearest names, for a network that there is not."""
+    """LossprintError, with the nearest names, for a network that there is not, or that is not trained."""
+    if name.startswith(FROZEN):
+        raise LossprintError(
+            f"expected a model to train from scratch, found the frozen {name}: take small or one of torchvision"
+        )
     names = model_names()
     if name not in names:
         near = difflib.get_close_matches(name, names, 3) or ["small", "resnet18", "mobilenet_v3_small"]

@@ -14,12 +14,14 @@ from lossprint.audit.runs.run import STAGES, Run
 from lossprint.audit.system import processes
 from lossprint.audit.system.locks import writes
 from lossprint.audit.system.urls import local
-from lossprint.audit.training.loading import DEFAULTS, inputs_of, load, refuse_texts
+from lossprint.audit.training.feature_files import FEATURES, FROZEN
+from lossprint.audit.training.loading import DEFAULTS, FROZEN_DEFAULTS, inputs_of, load, refuse_texts
 from lossprint.audit.types import LossprintError
 from lossprint.audit.video import decode
 
 # Of video frames: neighbouring ones repeat each other, and what is found in a video comes from networks without it.
 FRAME_DEFAULTS = {"epochs": 12, "folds": 4}
+FILES = ("weights", "features")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +32,9 @@ class Options:
     it by out-of-fold losses. `rate` is of videos: frames a second, see `video`. `precision` is that of training and
     recording: float32, bfloat16 or auto, which is bfloat16 on a GPU that has it. Curvature is always measured in
     float32. `compiled` uses torch.compile for both; `device` is auto, cpu or cuda.
+
+    A model `frozen:NAME` is a pretrained backbone, see `training.backbones`; `weights` is a file of its weights,
+    `download` lets torchvision fetch them. `features` is a file of features instead, see `training.feature_files`.
     """
 
     model: str | None = None
@@ -41,14 +46,20 @@ class Options:
     folds: int | None = None
     precision: str | None = None
     rate: float | None = None
+    weights: str | Path | None = None
+    features: str | Path | None = None
     compiled: bool = False
+    download: bool = False
     device: str = "auto"
 
     def of(self, dataset: str) -> dict:
         """What run.json keeps of them."""
         fields = asdict(self)
-        for name in ("rate", "compiled", "device"):
+        for name in ("rate", "weights", "features", "compiled", "download", "device"):
             del fields[name]
+        fields |= {name: str(Path(file).absolute()) for name in FILES if (file := getattr(self, name)) is not None}
+        if self.features is not None and self.model in (None, FEATURES):
+            fields["model"] = FEATURES
         fields["precision"] = None if self.precision == "auto" else self.precision
         return {"dataset": kinds.absolute(dataset), **fields, **decode.asked(dataset, self.rate)}
 
@@ -65,11 +76,15 @@ def audit(dataset: str, out: str | Path, *, resume: bool = False, quiet: bool = 
     out, world, options = local(out), processes.opened(), Options(**options)
     quiet = quiet or world.rank > 0
     asked = _asked(out, options.of(dataset), resume)
+    _refuse_mixed(asked, options.download)
     refuse_texts(dataset, kinds.kind_of(dataset).media)
     from lossprint.audit.training import models, train  # torch only once the cheap checks have passed
-    from lossprint.audit.workflow import stages
+    from lossprint.audit.workflow import frozen, stages
 
-    models.check_model(asked["model"])
+    if is_frozen := asked["model"].startswith(FROZEN):
+        frozen.refuse_more(asked, options.compiled)
+    else:
+        models.check_model(asked["model"])
     device = train.pick_device(options.device)
     if not (out / "run.json").is_file():
         asked["precision"] = train.pick_precision(options.precision, device)
@@ -80,6 +95,8 @@ def audit(dataset: str, out: str | Path, *, resume: bool = False, quiet: bool = 
     refuse_texts(dataset, loaded.dataset.media)
     asked = _settled(asked, loaded.dataset.samples)
     refuse_inside(out, loaded.dataset)
+    if is_frozen:
+        return _frozen(asked, loaded, size, out, device, resume=resume, download=options.download, quiet=quiet)
     models.build_model(asked["model"], len(loaded.dataset.classes), size)  # one that does not fit leaves no run behind
     recorder = Recorder(out, loaded.dataset, asked=asked, seed=asked["seed"], resume=resume)
     work = stages.Work(asked, inputs_of(loaded, size).on(device), loaded, device, quiet)
@@ -87,6 +104,19 @@ def audit(dataset: str, out: str | Path, *, resume: bool = False, quiet: bool = 
     if world.rank == 0:
         run.drop_state()
     return stages.finished(run, stages.OwnNetworks(run, work), work)
+
+
+def _frozen(
+    asked: dict, loaded, size: int, out: Path, device: str, *, resume: bool, download: bool, quiet: bool
+) -> Run:
+    """The run of a frozen backbone; one that does not fit leaves no run behind."""
+    from lossprint.audit.workflow import frozen, stages
+
+    done = resume and (out / "run.json").is_file() and "record" in open_run(out, need=None).stages
+    source = None if done else frozen.open_source(asked, loaded.dataset, download, quiet)
+    recorder = Recorder(out, loaded.dataset, asked=asked, seed=asked["seed"], resume=resume)
+    work = stages.Work(asked, inputs_of(loaded, size), loaded, device, quiet)
+    return frozen.finished(recorder.run if source is None else frozen.record(recorder, work, source))
 
 
 def _train(recorder: Recorder, work, compiled: bool) -> Run:
@@ -119,6 +149,9 @@ def refuse_inside(out: Path, dataset: datasets.Dataset) -> None:
 def _asked(out: Path, options: dict, resume: bool) -> dict:
     """What this run is to do; on resume what it was begun with, which the options now must not contradict."""
     if not (out / "run.json").is_file():
+        if (options["model"] or "").startswith(FROZEN):
+            defaults = DEFAULTS | FROZEN_DEFAULTS
+            return {name: defaults.get(name) if value is None else value for name, value in options.items()}
         chosen = {name: DEFAULTS.get(name) for name in options if name not in FRAME_DEFAULTS}
         return chosen | {name: value for name, value in options.items() if value is not None or name in FRAME_DEFAULTS}
     if not resume:
@@ -131,6 +164,18 @@ def _asked(out: Path, options: dict, resume: bool) -> dict:
     before = {**DEFAULTS, **before}  # what a run of an earlier version could not be asked
     refuse_changed(out, before, options, {"dataset": "the dataset"})
     return before
+
+
+def _refuse_mixed(asked: dict, download: bool) -> None:
+    """Raise LossprintError where files of weights or features are asked of a model that takes none."""
+    model, features = asked["model"], asked.get("features")
+    if features is not None and model != FEATURES:
+        raise LossprintError(f"expected --features without --model, found --model {model}: it has features of its own")
+    if features is None and model == FEATURES:
+        raise LossprintError(f"expected --features FILE with --model {FEATURES}, found none")
+    for option, there in (("--weights", asked.get("weights") is not None), ("--download", download)):
+        if there and (features is not None or not model.startswith(FROZEN)):
+            raise LossprintError(f"expected {option} beside --model {FROZEN}NAME, found it beside {model}")
 
 
 def _settled(asked: dict, samples: pd.DataFrame) -> dict:

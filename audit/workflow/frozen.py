@@ -1,0 +1,108 @@
+"""An audit on frozen features: one pass over the images, or a file of features, then heads in place of a training.
+
+Features and duplicates come first, since folds keep copies together. A run that was cut off while it recorded begins
+anew; what follows goes on where it was.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from tqdm import tqdm
+
+from lossprint.audit.datasets import dataset as datasets
+from lossprint.audit.findings.duplicates import write_duplicates
+from lossprint.audit.findings.find import find_run
+from lossprint.audit.findings.score import score_run
+from lossprint.audit.recording.recorder import Recorder
+from lossprint.audit.runs.run import Run
+from lossprint.audit.system import processes
+from lossprint.audit.training import backbones, heads
+from lossprint.audit.training.feature_files import FEATURES, read_features
+from lossprint.audit.types import LossprintError
+from lossprint.audit.workflow.stages import Work
+from lossprint.scoring.duplicates import components
+from lossprint.scoring.heads import folds
+
+LEFT_OUT = "not measured on frozen features: it is of the image, and would cost backward passes through the backbone"
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Where features come from: `vectors` gives them (N, d) float32, `facts` are for run.json."""
+
+    vectors: Callable[[Work], np.ndarray]
+    facts: dict
+
+
+def refuse_more(asked: dict, compiled: bool) -> None:
+    """Raise LossprintError for what does not go with a frozen backbone, and for a backbone that there is not."""
+    model = asked["model"]
+    for name, usual in (("seeds", 1), ("folds", 0), ("curvature_checkpoints", 0)):
+        if asked[name] not in (None, usual):
+            reason = "the ranking is out of fold anyway" if name != "curvature_checkpoints" else LEFT_OUT
+            option = f"--{name.replace('_', '-')}"
+            raise LossprintError(f"expected no {option} with {model}, found {option} {asked[name]}: {reason}")
+    if compiled:
+        raise LossprintError(f"expected no --compile with {model}, found one: nothing is trained but a linear head")
+    if (world := processes.world()).size > 1:
+        raise LossprintError(f"expected one process for {model}, found {world.size}: start it without torchrun")
+    if model != FEATURES:
+        backbones.check_backbone(model, asked.get("weights"))
+
+
+def open_source(asked: dict, dataset: datasets.Dataset, download: bool, quiet: bool) -> Source:
+    """The backbone tried on an image, or the features read; LossprintError for what is wrong with either."""
+    if asked["model"] == FEATURES:
+        vectors = read_features(asked["features"], dataset)
+        return Source(lambda _: vectors, {"backbone": FEATURES, "features": asked["features"]})
+    backbone = backbones.open_backbone(asked["model"], len(dataset.classes), asked.get("weights"), download, quiet)
+    made = backbones.made_for(backbone, dataset)
+
+    def look(work: Work) -> np.ndarray:
+        with work.bar(len(made.paths), "features") as bar:
+            return backbones.features(backbone, made, work.device, asked["precision"] == "bfloat16", bar)
+
+    return Source(look, {"backbone": backbone.name, **backbone.facts})
+
+
+def record(recorder: Recorder, work: Work, source: Source) -> Run:
+    """Features, duplicates, the recorded head and the ranking, from the start."""
+    began, run, inputs = time.perf_counter(), recorder.run, work.inputs
+    recorder.rewind(0)
+    vectors = source.vectors(work)
+    run.write_embeddings(inputs.samples, vectors)
+    write_duplicates(run, work.loaded, vectors)
+    seconds = round(time.perf_counter() - began, 2)
+    options = {"epochs": work.asked["epochs"], "seed": work.asked["seed"], "device": work.device}
+    with tqdm(total=options["epochs"], unit="epoch", desc="head", disable=work.quiet) as bar:
+        ranking, facts = heads.train(recorder, vectors, inputs, _groups(run, work), bar=bar, **options)
+    run.write_head(ranking)
+    return recorder.finish(
+        seconds=round(time.perf_counter() - began, 2),
+        features_seconds=seconds,
+        device=work.device,
+        dimensions=vectors.shape[1],
+        **source.facts,
+        **facts,
+    )
+
+
+def _groups(run: Run, work: Work) -> np.ndarray:
+    """The group (N,) of each sample, whose members are never in two folds: copies, and frames of a sequence."""
+    ids, pairs = work.inputs.samples, run.duplicates()
+    first, second = (np.searchsorted(ids, pairs[name].to_numpy(np.int64)) for name in ("sample", "partner"))
+    columns = [components(first, second, len(ids))]
+    if work.inputs.sequence is not None:
+        columns.append(work.inputs.sequence)
+    return folds.joined(*columns)
+
+
+def finished(run: Run) -> Run:
+    """A recorded run, made whole. A stage that is done is not done again."""
+    if "curvature" not in run.stages:
+        run = run.finish("curvature", seconds=0.0, checkpoints=[], draws=0, skipped=LEFT_OUT)
+    if "embed" not in run.stages:
+        run = run.finish("embed", seconds=0.0, dimensions=run.manifest["facts"]["record"]["dimensions"])
+    return find_run(score_run(run))
