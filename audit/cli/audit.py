@@ -1,5 +1,6 @@
 """`lossprint audit`, `lossprint import` and `lossprint score`: what makes a run."""
 
+import sys
 from pathlib import Path
 
 import click
@@ -14,6 +15,7 @@ from lossprint.audit.system import processes
 from lossprint.audit.types import LossprintError
 
 SEEDS = 3
+LINKS = 100  # listed, one a line
 COMPARE = (
     "With --from CLEANED, what `lossprint export cleaned` wrote of the run RUN: train the run's network on the given, "
     "the cleaned and randomly thinned data, with equally many steps and S seeds each (default: 3), and add to RUN how "
@@ -21,6 +23,7 @@ COMPARE = (
     "Of the other options only --seeds, --epochs, --device and --quiet go with it."
 )
 ELSEWHERE = ("model", "seed", "curvature_checkpoints", "val_fraction", "folds", "rate", "precision", "compiled", "sync")
+ELSEWHERE += ("min_per_class", "allow_lost_classes", "follow_links", "normalise_labels")
 
 
 @click.command("audit", cls=Command, epilog=COMPARE)
@@ -35,6 +38,7 @@ ELSEWHERE = ("model", "seed", "curvature_checkpoints", "val_fraction", "folds", 
 @opt.flag("--compile compiled", "use torch.compile", default=None)
 @opt.curvature_checkpoints
 @opt.val_fraction
+@opt.choices
 @opt.option("--seeds", opt.positive, "S", "trainings for a steadier label ranking; default: 1")
 @opt.option("--folds", opt.folds, "K", "rank labels by K-fold out-of-sample losses")
 @opt.option("--rate", opt.rate, "FPS", "of videos: frames to look at a second; default: 1")
@@ -50,10 +54,24 @@ def audit(dataset: str | None, out: Path, cleaned: Path | None, compiled: bool |
     from lossprint.audit.runs.sync import syncing
     from lossprint.audit.workflow import audit as workflow
 
+    say_links(dataset, how["follow_links"])
     with processes.joined(how["device"], status_of) as world, syncing(out, sync if world.rank == 0 else None):
         run = workflow.audit(dataset, out, compiled=bool(compiled), **how)
         if world.rank == 0:
             print(summary(run))
+
+
+def say_links(dataset: str, follow: bool | None) -> None:
+    """List on standard error which files outside DATASET links lead to, before any is read."""
+    if not follow:
+        return
+    from lossprint.audit.datasets import kinds
+
+    links = kinds.read_source(dataset, follow=True).links
+    for path, target in list(links.items())[:LINKS]:
+        print(f"lossprint: follows the link {path} -> {target}", file=sys.stderr)
+    if len(links) > LINKS:
+        print(f"lossprint: follows {len(links) - LINKS:,} more links out of {dataset}", file=sys.stderr)
 
 
 def _compare(dataset: str | None, out: Path, cleaned: Path, seeds: int | None, resume: bool, **how) -> None:
@@ -80,12 +98,14 @@ def _compare(dataset: str | None, out: Path, cleaned: Path, seeds: int | None, r
 @opt.dataset
 @opt.out("RUN", type=opt.run_folder)
 @opt.option("--task", Choice(TASKS), None, f"of what; default: {TASKS[0]}", default=TASKS[0])
+@opt.choices
 @opt.quiet
-def import_losses(losses: Path, dataset: str, out: Path, task: str, quiet: bool) -> None:
+def import_losses(losses: Path, dataset: str, out: Path, task: str, quiet: bool, **choices) -> None:
     """Start from losses that you recorded yourself."""
     from lossprint.audit.workflow import import_losses as workflow
 
-    print(summary(workflow.import_losses(losses, dataset, out, quiet=quiet, task=task)))
+    say_links(dataset, choices["follow_links"])
+    print(summary(workflow.import_losses(losses, dataset, out, quiet=quiet, task=task, **choices)))
 
 
 @click.command("score", cls=Command)

@@ -15,10 +15,15 @@ from lossprint.audit.training.loading import DEFAULTS, load
 
 
 @writes(lambda losses, dataset, out, *_, **__: out)
-def import_losses(losses: str | Path, dataset: str, out: str | Path, quiet: bool = False, task: str = "classes") -> Run:
-    """A run from losses of `task` that the user recorded: all but curvature, embedding and what rests on them."""
+def import_losses(
+    losses: str | Path, dataset: str, out: str | Path, quiet: bool = False, task: str = "classes", **choices
+) -> Run:
+    """A run from losses of `task` that the user recorded: all but curvature, embedding and what rests on them.
+
+    `choices` are those of `datasets.choices`.
+    """
     refuse_run(out)
-    loaded, _ = load({**DEFAULTS, "dataset": dataset, "task": task}, quiet)
+    loaded, _ = load({**DEFAULTS, **choices, "dataset": dataset, "task": task}, quiet)
     parts = read_losses(losses, loaded.dataset.samples, loaded.dataset.classes, loaded.dataset.task)
     asked = {"dataset": kinds.absolute(dataset), "losses": kinds.absolute(losses)}
     recorder = Recorder(out, loaded.dataset, recording="imported", asked=asked, task=loaded.dataset.task)

@@ -41,7 +41,9 @@ def score(
 def _look_for_duplicates(run: Run) -> None:
     """Duplicates among the images of a run whose losses came from the user's own loop, if they are still there."""
     try:
-        loaded, _ = load({**DEFAULTS, "dataset": run.manifest["dataset"]["source"], "task": run.task}, quiet=True)
+        about = run.manifest["dataset"]
+        asked = DEFAULTS | about.get("choices", {}) | {"dataset": about["source"], "task": run.task}
+        loaded, _ = load(asked, quiet=True)
     except LossprintError as error:
         warnings.warn(f"duplicates were not looked for: {error}", stacklevel=3)
         return
