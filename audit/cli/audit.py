@@ -9,6 +9,7 @@ from click import Choice
 from lossprint.audit.cli import options as opt
 from lossprint.audit.cli.command import Command, status_of
 from lossprint.audit.datasets.tasks import TASKS
+from lossprint.audit.findings import unjudged
 from lossprint.audit.runs.open import open_run
 from lossprint.audit.runs.run import Run
 from lossprint.audit.system import processes
@@ -116,8 +117,11 @@ def import_losses(losses: Path, dataset: str, out: Path, task: str, quiet: bool,
 @opt.option("--engine", Choice(["local", "ray"]), None, "ray: by a cluster, for large runs", default="local")
 @opt.option("--memory", opt.gigabytes, "GB", "of each process; default: half of what is free")
 @opt.option("--workers", opt.positive, "N", "with --engine ray; default: one a CPU")
+@opt.flag("--partial", "a recording that was cut off, to its last whole checkpoint")
 @opt.quiet
-def score(run: Path, new: str | None, out: Path | None, device: str, engine: str, memory, workers, quiet: bool) -> None:
+def score(
+    run: Path, new: str | None, out: Path | None, device: str, engine: str, memory, workers, partial: bool, quiet: bool
+) -> None:
     """Score and find again from what is recorded; no training."""
     if new is not None:
         from lossprint.audit.workflow.newvideos import score_new
@@ -128,12 +132,13 @@ def score(run: Path, new: str | None, out: Path | None, device: str, engine: str
         raise LossprintError("expected --out only beside --new MANIFEST: a run is scored where it is")
     from lossprint.audit.workflow import score as workflow
 
-    print(summary(workflow.score(run, engine, None if memory is None else memory * 1e9, workers, quiet)))
+    print(summary(workflow.score(run, engine, None if memory is None else memory * 1e9, workers, quiet, partial)))
 
 
 def summary(run: Run) -> str:
-    """What was found and where to go from here."""
-    counts = run.manifest["facts"]["find"].get("findings", {})
-    kinds = ", ".join(f"{count:,} {kind.replace('_', ' ')}" for kind, count in counts.items()) or "nothing suspicious"
-    lines = [*run.manifest["dataset"].get("notes", []), f"found: {kinds}", f"see it: lossprint app {run.path}"]
-    return "\n".join(lines)
+    """What was found, what could not be judged, and where to go from here."""
+    counts, lacking = run.manifest["facts"]["find"].get("findings", {}), unjudged.sentences(run)
+    nothing = "nothing suspicious among what could be judged" if lacking else "nothing suspicious"
+    kinds = ", ".join(f"{count:,} {kind.replace('_', ' ')}" for kind, count in counts.items()) or nothing
+    notes = run.manifest["dataset"].get("notes", [])
+    return "\n".join([*notes, f"found: {kinds}", *lacking, f"see it: lossprint app {run.path}"])
