@@ -28,7 +28,7 @@ BY = {"viewer": "vic@lab.example", "reviewer": "rob@lab.example", "owner": "ann@
 
 def said(email: str | None, **more) -> dict:
     now = time.time()
-    about = {"is_logged_in": True, "sub": str(email), "iss": "x", "iat": now, "exp": now + 600, "nonce": str(now)}
+    about = {"is_logged_in": True, "sub": str(email), "iss": "x", "iat": now, "exp": now + 6 * 3600, "nonce": str(now)}
     return {**about, **({"email": email} if email else {}), **more}
 
 

@@ -255,7 +255,7 @@ def test_what_concerns_everybody_is_for_owners_on_the_websocket_too(monkeypatch,
         return next(arriving)
 
     scope = {"type": "websocket", "path": "/_stcore/stream", "headers": [(b"host", b"localhost")], "query_string": b""}
-    asyncio.run(gate.Gate(app, hosts=HERE)(scope, receive, None))
+    in_a_thread(asyncio.run, gate.Gate(app, hosts=HERE)(scope, receive, None))
     through = [BackMsg.FromString(one["bytes"]) for one in reached if "bytes" in one]
     assert reached[0]["type"] == "websocket.connect"
     assert through == (sent if whole else harmless)

@@ -56,10 +56,10 @@ def _serve(arguments: list[str], environment: dict[str, str], folder: str, log: 
     out = os.open(log, os.O_WRONLY | os.O_APPEND)
     os.dup2(out, 1)
     os.dup2(out, 2)
-    sys.argv = ["lossprint app", *arguments]
-    from lossprint.app.serve import main
+    from lossprint.app import serve
 
-    sys.exit(main())
+    sys.argv = [serve.__file__, *arguments]  # Streamlit looks for its config.toml beside this
+    sys.exit(serve.main())
 
 
 def at_once(run, url: str | None, act, names: list[str]) -> list:
