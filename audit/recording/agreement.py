@@ -3,6 +3,7 @@
 import numpy as np
 
 LOOKED = 2048  # samples of a checkpoint that are compared, its first
+WANTED = "expected losses that are the cross-entropy"
 FEW = 8  # samples under which no cause is named
 SHARE = 0.1  # of them that may differ: more is no rounding
 SURE = 0.9  # of them that a cause must explain to be named
@@ -111,6 +112,29 @@ def _mixed_up(losses: np.ndarray, each: np.ndarray, labels: np.ndarray, slack: n
     return "ids of other samples (does each loader count from 0?), or labels that the dataset has not"
 
 
+def margins_disagreement(
+    losses: np.ndarray, margins: np.ndarray, predicted: np.ndarray, labels: np.ndarray, classes: int
+) -> str | None:
+    """Why losses (B,) in nats, margins (B,), NaN where unknown, and predictions (B,), -1 there, do not fit, in words.
+
+    The margin bounds the cross-entropy: below as if one other class had all the rest of the probability, above as if
+    all had as much. And it is negative just where another class is predicted.
+    """
+    known = np.isfinite(margins)
+    if known.sum() < FEW:
+        return None
+    margins, losses = margins[known].astype(np.float64), losses[known].astype(np.float64)
+    least, most = np.logaddexp(0, -margins), np.logaddexp(0, np.log(classes - 1) - margins)
+    slack = 0.02 + 0.01 * np.abs(margins)
+    if ((losses < 0.99 * least - slack) | (losses > 1.01 * most + slack)).mean() > SHARE:
+        return "losses that the margins do not allow: another or a scaled loss, margins of probabilities or other rows"
+    predicted, labels = predicted[known], labels[known]
+    sure = (predicted >= 0) & (np.abs(margins) > slack)
+    if sure.sum() >= FEW and ((predicted == labels) != (margins > 0))[sure].mean() > SHARE:
+        return "predictions that the margins contradict: classes in another order, or other rows"
+    return None
+
+
 class Check:
     """Compares the first losses of a checkpoint of N samples as they come, and says once what they look like."""
 
@@ -133,4 +157,4 @@ class Check:
         cause = disagreement(*(np.concatenate(column) for column in zip(*self.parts)))
         if cause is None:
             return None
-        return f"expected losses that are the cross-entropy of the logits and the dataset's labels, found {cause}"
+        return f"{WANTED} of the logits and the dataset's labels, found {cause}"

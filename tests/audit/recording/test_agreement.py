@@ -7,10 +7,14 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
+from dataset_files import folder
 
 from lossprint.audit import LossprintError, Recorder, open_run
+from lossprint.audit.datasets.dataset import open_dataset
 from lossprint.audit.findings.unjudged import sentences
-from lossprint.audit.recording.agreement import disagreement
+from lossprint.audit.recording.agreement import disagreement, margins_disagreement
+from lossprint.audit.recording.batch import margins
+from lossprint.audit.workflow.import_losses import import_losses
 from lossprint.audit.workflow.score import score
 
 
@@ -118,6 +122,20 @@ def test_the_doubt_is_said_once_and_with_the_findings(tmp_path):
     assert said[0].startswith("Doubtful: expected losses that are the cross-entropy") and "times 0.25" in said[0]
 
 
+@pytest.mark.parametrize("classes", [2, 3, 40])
+def test_imported_losses_are_held_against_their_margins_and_predictions(classes):
+    names = tuple(f"{at:02d}" for at in range(classes))
+    logits, labels = outputs(table(200, names), classes=names)
+    losses, labels = entropy(logits, labels).numpy(), labels.numpy()
+    margin, predicted = margins(logits.numpy(), labels)
+    assert margins_disagreement(losses, margin, predicted, labels, classes) is None
+    assert margins_disagreement(losses, margin * np.nan, predicted, labels, classes) is None
+    scaled = margins_disagreement(losses / 4, margin, predicted, labels, classes)
+    assert "that the margins do not allow" in scaled
+    turned = margins_disagreement(losses, margin, (predicted + 1) % classes, labels, classes)
+    assert "classes in another order" in turned
+
+
 # ----------------------------------------------------------------------------------- incomplete and interrupted
 
 
@@ -172,3 +190,18 @@ def test_an_interrupted_recording_is_scored_as_far_as_it_got(tmp_path, capsys):
     empty._session._lock.close()
     with pytest.raises(LossprintError, match="expected a whole checkpoint"):
         score(tmp_path / "empty", quiet=True, partial=True)
+
+
+def test_an_import_whose_margins_do_not_fit_is_warned_of(tmp_path):
+    root = folder(tmp_path / "data", 20)
+    dataset = open_dataset(root)
+    arrays = {"checkpoints": np.arange(1, 5)}
+    for split in ("train", "val"):
+        rows = dataset.samples[dataset.samples["split"] == split]
+        arrays[f"{split}_samples"] = rows["sample"].to_numpy()
+        arrays[f"{split}_losses"] = np.full((len(rows), 4), 0.05)
+        arrays[f"{split}_margins"] = np.full((len(rows), 4), -3.0)  # another class is ahead: a loss of 3 at least
+    np.savez(tmp_path / "losses.npz", **arrays)
+    with pytest.warns(UserWarning, match="that the margins do not allow"):
+        run = import_losses(tmp_path / "losses.npz", str(root), tmp_path / "run", quiet=True)
+    assert sentences(run)[0].startswith("Doubtful: expected losses") and "at checkpoint 1" in sentences(run)[0]
