@@ -1,5 +1,6 @@
 """`lossprint audit`, `lossprint import` and `lossprint score`: what makes a run."""
 
+import sys
 from pathlib import Path
 
 import click
@@ -8,12 +9,14 @@ from click import Choice
 from lossprint.audit.cli import options as opt
 from lossprint.audit.cli.command import Command, status_of
 from lossprint.audit.datasets.tasks import TASKS
+from lossprint.audit.findings import unjudged
 from lossprint.audit.runs.open import open_run
 from lossprint.audit.runs.run import Run
 from lossprint.audit.system import processes
 from lossprint.audit.types import LossprintError
 
 SEEDS = 3
+LINKS = 100  # listed, one a line
 COMPARE = (
     "With --from CLEANED, what `lossprint export cleaned` wrote of the run RUN: train the run's network on the given, "
     "the cleaned and randomly thinned data, with equally many steps and S seeds each (default: 3), and add to RUN how "
@@ -22,7 +25,7 @@ COMPARE = (
 )
 ELSEWHERE = (
     *("model", "weights", "download", "features", "seed", "curvature_checkpoints", "val_fraction", "folds", "rate"),
-    *("precision", "compiled", "sync"),
+    *("precision", "compiled", "sync", "min_per_class", "allow_lost_classes", "follow_links", "normalise_labels"),
 )
 
 
@@ -41,6 +44,7 @@ ELSEWHERE = (
 @opt.flag("--compile compiled", "use torch.compile", default=None)
 @opt.curvature_checkpoints
 @opt.val_fraction
+@opt.choices
 @opt.option("--seeds", opt.positive, "S", "trainings for a steadier label ranking; default: 1")
 @opt.option("--folds", opt.folds, "K", "rank labels by K-fold out-of-sample losses")
 @opt.option("--rate", opt.rate, "FPS", "of videos: frames to look at a second; default: 1")
@@ -64,10 +68,24 @@ def audit(
     from lossprint.audit.runs.sync import syncing
     from lossprint.audit.workflow import audit as workflow
 
+    say_links(dataset, how["follow_links"])
     with processes.joined(how["device"], status_of) as world, syncing(out, sync if world.rank == 0 else None):
         run = workflow.audit(dataset, out, compiled=bool(compiled), download=bool(download), **how)
         if world.rank == 0:
             print(summary(run))
+
+
+def say_links(dataset: str, follow: bool | None) -> None:
+    """List on standard error which files outside DATASET links lead to, before any is read."""
+    if not follow:
+        return
+    from lossprint.audit.datasets import kinds
+
+    links = kinds.read_source(dataset, follow=True).links
+    for path, target in list(links.items())[:LINKS]:
+        print(f"lossprint: follows the link {path} -> {target}", file=sys.stderr)
+    if len(links) > LINKS:
+        print(f"lossprint: follows {len(links) - LINKS:,} more links out of {dataset}", file=sys.stderr)
 
 
 def _compare(dataset: str | None, out: Path, cleaned: Path, seeds: int | None, resume: bool, **how) -> None:
@@ -94,12 +112,14 @@ def _compare(dataset: str | None, out: Path, cleaned: Path, seeds: int | None, r
 @opt.dataset
 @opt.out("RUN", type=opt.run_folder)
 @opt.option("--task", Choice(TASKS), None, f"of what; default: {TASKS[0]}", default=TASKS[0])
+@opt.choices
 @opt.quiet
-def import_losses(losses: Path, dataset: str, out: Path, task: str, quiet: bool) -> None:
+def import_losses(losses: Path, dataset: str, out: Path, task: str, quiet: bool, **choices) -> None:
     """Start from losses that you recorded yourself."""
     from lossprint.audit.workflow import import_losses as workflow
 
-    print(summary(workflow.import_losses(losses, dataset, out, quiet=quiet, task=task)))
+    say_links(dataset, choices["follow_links"])
+    print(summary(workflow.import_losses(losses, dataset, out, quiet=quiet, task=task, **choices)))
 
 
 @click.command("score", cls=Command)
@@ -110,8 +130,11 @@ def import_losses(losses: Path, dataset: str, out: Path, task: str, quiet: bool)
 @opt.option("--engine", Choice(["local", "ray"]), None, "ray: by a cluster, for large runs", default="local")
 @opt.option("--memory", opt.gigabytes, "GB", "of each process; default: half of what is free")
 @opt.option("--workers", opt.positive, "N", "with --engine ray; default: one a CPU")
+@opt.flag("--partial", "a recording that was cut off, to its last whole checkpoint")
 @opt.quiet
-def score(run: Path, new: str | None, out: Path | None, device: str, engine: str, memory, workers, quiet: bool) -> None:
+def score(
+    run: Path, new: str | None, out: Path | None, device: str, engine: str, memory, workers, partial: bool, quiet: bool
+) -> None:
     """Score and find again from what is recorded; no training."""
     if new is not None:
         from lossprint.audit.workflow.newvideos import score_new
@@ -122,12 +145,13 @@ def score(run: Path, new: str | None, out: Path | None, device: str, engine: str
         raise LossprintError("expected --out only beside --new MANIFEST: a run is scored where it is")
     from lossprint.audit.workflow import score as workflow
 
-    print(summary(workflow.score(run, engine, None if memory is None else memory * 1e9, workers, quiet)))
+    print(summary(workflow.score(run, engine, None if memory is None else memory * 1e9, workers, quiet, partial)))
 
 
 def summary(run: Run) -> str:
-    """What was found and where to go from here."""
-    counts = run.manifest["facts"]["find"].get("findings", {})
-    kinds = ", ".join(f"{count:,} {kind.replace('_', ' ')}" for kind, count in counts.items()) or "nothing suspicious"
-    lines = [*run.manifest["dataset"].get("notes", []), f"found: {kinds}", f"see it: lossprint app {run.path}"]
-    return "\n".join(lines)
+    """What was found, what could not be judged, and where to go from here."""
+    counts, lacking = run.manifest["facts"]["find"].get("findings", {}), unjudged.sentences(run)
+    nothing = "nothing suspicious among what could be judged" if lacking else "nothing suspicious"
+    kinds = ", ".join(f"{count:,} {kind.replace('_', ' ')}" for kind, count in counts.items()) or nothing
+    notes = run.manifest["dataset"].get("notes", [])
+    return "\n".join([*notes, f"found: {kinds}", *lacking, f"see it: lossprint app {run.path}"])

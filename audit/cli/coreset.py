@@ -1,5 +1,6 @@
 """`lossprint export coreset`, `lossprint coreset evaluate` and `lossprint coreset apply`."""
 
+import sys
 from pathlib import Path
 
 import click
@@ -36,6 +37,7 @@ BUDGETS = ("fraction", "per_class", "number", "like")
 def export_coreset(run: Path, out: Path, manifest: Path | None, **wishes) -> None:
     """A subset to train on: sample,path,label,score,rank."""
     from lossprint.audit.coresets import coreset as coresets
+    from lossprint.audit.coresets.shortfall import short_words
     from lossprint.audit.export import applied, outfile
 
     wishes = {name: wish for name, wish in wishes.items() if wish is not None}
@@ -55,6 +57,8 @@ def export_coreset(run: Path, out: Path, manifest: Path | None, **wishes) -> Non
     if why:
         print(why)
     print(f"{len(table):,} samples chosen by {ask.method} written to {out}")
+    for sentence in short_words(source.table, ask, table):
+        print(f"lossprint: {sentence}", file=sys.stderr)
     print(f"how to make them again: {outfile.record_path(out)}")
     unscored = int(table["score"].isna().sum())
     if unscored:

@@ -126,6 +126,12 @@ sync = option("--sync", str, "URL", "copy the run there after each finished stag
 quiet = flag("--quiet", "no progress bars")
 rule = option("--apply", str, "RULE", RULE, default="latest")
 unsure = option("--unsure", Choice(["keep", "drop"]), None, "samples left unsure; default: keep", default="keep")
+choices = together(
+    option("--min-per-class", positive, "M", "leave out classes with fewer in train and val; default: 2"),
+    flag("--allow-lost-classes", "go on without classes of which no image can be read", default=None),
+    flag("--follow-links", "read what links name outside DATASET", default=None),
+    flag("--normalise-labels", "one class of labels that differ in case, blanks or Unicode form", default=None),
+)
 constraints = together(
     flag("--equal", "as many of each class, not in proportion to its size", default=None),
     option("--at-least", natural, "M", "of each class; default: 1"),

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from lossprint.audit.cli import options as opt
-from lossprint.audit.cli.audit import summary
+from lossprint.audit.cli.audit import say_links, summary
 from lossprint.audit.cli.command import Command
 
 TEXT = (
@@ -38,6 +38,7 @@ TEXT = (
 @opt.option("--weights", str, "NAME", "of several in a checkpoint, such as ema")
 @opt.curvature_checkpoints
 @opt.val_fraction
+@opt.choices
 @opt.resume
 @opt.sync
 @opt.quiet
@@ -49,6 +50,7 @@ def record(checkpoints: Path, model: str, dataset: str, out: Path, sync: str | N
     def say(line: str) -> None:
         print(f"lossprint: {line}", file=sys.stderr)
 
+    say_links(dataset, how["follow_links"])
     with syncing(out, sync):
         run = from_checkpoints.record(checkpoints, model, dataset, out, say=say, **how)
     print(summary(run))

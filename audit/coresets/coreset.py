@@ -14,6 +14,7 @@ import pandas as pd
 
 from lossprint.audit.coresets.evaluated import cells, ranked
 from lossprint.audit.coresets.files import Fit, apply, digest, part, read, untouched
+from lossprint.audit.coresets.shortfall import short
 from lossprint.audit.datasets.kinds import OF_FILES
 from lossprint.audit.export import outfile
 from lossprint.audit.export.applied import Applied, applied, run_in_record
@@ -270,6 +271,7 @@ def record_of(run: Run, source: Source, ask: Ask, frame: pd.DataFrame) -> dict:
     """All that a subset depends on, for `outfile.record_text`. No clock: the same subset has the same record."""
     about, by = METHODS[ask.method], settled(source, ask, len(frame))
     by = {"by": by} if by != ask.method else {}
+    lacking = short(source.table, ask, frame)
     return {
         "lossprint": version(),
         "coreset": {"method": ask.method, "title": about.title, "score": about.column, "kept_end": about.keep} | by,
@@ -279,6 +281,7 @@ def record_of(run: Run, source: Source, ask: Ask, frame: pd.DataFrame) -> dict:
         "samples": len(frame),
         "of": len(source.table),
         "classes": {str(name): int(n) for name, n in frame["label"].value_counts().sort_index().items()},
+        **({"short": lacking} if lacking else {}),
         "sha256": digest(csv_text(frame)),
         "dataset": run.manifest["dataset"].get("source"),
         "run": run_in_record(run) | {"seed": run.manifest.get("seed")},

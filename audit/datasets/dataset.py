@@ -26,8 +26,11 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from lossprint.audit.datasets.choices import USUAL, Choices
+from lossprint.audit.datasets.fit import labelled, large_enough, lost_note, named, refuse_unfit, unreadable_note
 from lossprint.audit.datasets.images import pixel_digest, reason, square
 from lossprint.audit.datasets.kinds import OF_FILES, open_reader, read_source
+from lossprint.audit.datasets.labels import doubtful_note, spelling
 from lossprint.audit.datasets.media import TEXTS, Media, media_of
 from lossprint.audit.datasets.source import Source, read_file_inside
 from lossprint.audit.datasets.tasks import ALL
@@ -35,7 +38,6 @@ from lossprint.audit.datasets.validation import draw
 from lossprint.audit.system.memory import free_memory
 from lossprint.audit.system.urls import Unreachable
 from lossprint.audit.types import LossprintError
-from lossprint.audit.words import some
 
 __all__ = [
     "Dataset",
@@ -53,7 +55,6 @@ __all__ = [
 ]
 
 CHUNK = 64
-MOST_CLASSES = 100_000  # more are names of samples, not of classes; a network's last layer would not fit into memory
 Progress = Callable[[int, int], None]  # called with how many images are done, and of how many
 
 
@@ -82,13 +83,14 @@ class Dataset:
     val_fraction: float = 0.1
     seed: int = 0
     task: str = "classes"
+    choices: Choices = USUAL
 
     def image(self, path: str) -> Image.Image:
         """The upright RGB image at a path of `samples`, at full size. Raises LossprintError if it cannot be read."""
         if self.media is TEXTS:
             raise LossprintError(f"expected an image, found a text at {path!r} of {self.source}")
         if self.kind in OF_FILES:
-            return _read(lambda known: read_file_inside(self.root, known), path, self.source)
+            return _read(lambda known: read_file_inside(self.root, known, self.choices.follow_links), path, self.source)
         return _read(self.origin.read, path, self.source)
 
     @property
@@ -117,8 +119,9 @@ def open_dataset(
     check: bool = True,
     progress: Progress | None = None,
     task: str = "classes",
+    choices: Choices = USUAL,
 ) -> Dataset:
-    """Open a DATASET of any kind, see `kinds`.
+    """Open a DATASET of any kind, see `kinds`; `choices` say what becomes of samples that cannot be used.
 
     Without validation samples, about `val_fraction` of each class's training samples is drawn, at least one, and at
     least one is left; of video frames, whole sequences: the same ones for the same paths (or names) and seed. With
@@ -129,22 +132,22 @@ def open_dataset(
     samples are of one group; the sets of labels of `multi-label` are no classes either.
 
     Raises LossprintError, in one line, where there is no dataset or nothing can be learnt from it: no image that can be
-    read, fewer than two classes, a class with fewer than two samples in train and val.
+    read, a class of which none can be read, fewer than two classes with enough samples in train and val.
     """
     if not 0 < val_fraction < 1:
         raise LossprintError(f"expected a validation fraction between 0 and 1, found {val_fraction}")
-    origin = read_source(source)
-    dataset = _assemble(origin, origin.faults, val_fraction, seed, task, checked=False)
+    origin = read_source(source, choices.follow_links)
+    dataset = _assemble(origin, origin.faults, val_fraction, seed, task, choices, checked=False)
     return load(dataset, progress=progress).dataset if check else dataset
 
 
-def image_reader(source: str | Path) -> Callable[[str], Image.Image]:
+def image_reader(source: str | Path, follow_links: bool = False) -> Callable[[str], Image.Image]:
     """A function from a sample's path to its upright RGB image at full size; the dataset is not scanned.
 
     Raises LossprintError where there is no such source. So does the function, for an image that cannot be read and for
     a path that leads out of the dataset's folder.
     """
-    reader = open_reader(source)
+    reader = open_reader(source, follow_links)
     if reader.media is TEXTS:
         raise LossprintError(f"expected a dataset of images, found texts in {reader.name}")
     return lambda path: _read(reader.read, path, reader.name)
@@ -170,7 +173,7 @@ def sample_reader(dataset: dict) -> Callable[[str], Image.Image | str]:
     """The `image_reader` or the `text_reader` of run.json's `dataset`. Raises LossprintError as they do."""
     if media_of(dataset) is TEXTS:
         return text_reader(dataset["source"], dataset.get("fingerprint"))
-    return image_reader(dataset["source"])
+    return image_reader(dataset["source"], bool(dataset.get("choices", {}).get("follow_links")))
 
 
 def _read(read: Callable[[str], Image.Image], path: str, source: str) -> Image.Image:
@@ -186,36 +189,44 @@ def _read(read: Callable[[str], Image.Image], path: str, source: str) -> Image.I
 
 
 def _assemble(
-    origin: Source, faults: dict[int, str], val_fraction: float, seed: int, task: str, checked: bool
+    origin: Source, faults: dict[int, str], val_fraction: float, seed: int, task: str, choices: Choices, checked: bool
 ) -> Dataset:
-    """The dataset without the rows in `faults`, split, and found fit for training."""
-    bad = origin.rows["sample"].isin(list(faults))
-    samples = origin.rows[~bad].reset_index(drop=True)
+    """The dataset without the rows in `faults` and those without a label, split, and found fit for training."""
+    rows, notes = labelled(origin, task)
+    if task == "classes":
+        label, more = spelling(rows["label"], choices.normalise_labels)
+        rows, notes = rows.assign(label=label), [*notes, *more]
+    bad = rows["sample"].isin(list(faults))
+    samples = rows[~bad].reset_index(drop=True)
     if task == "regression":
         samples = samples.assign(target=samples["label"], label=ALL)
-    unreadable = origin.rows.loc[bad, ["path"]].reset_index(drop=True)
-    unreadable["reason"] = pd.Series([faults[sample] for sample in sorted(faults)], dtype=object).astype(str)
+    unreadable = rows.loc[bad, ["path"]].reset_index(drop=True)
+    unreadable["reason"] = pd.Series([faults[sample] for sample in rows.loc[bad, "sample"]], dtype=object).astype(str)
     if samples.empty:
         first = f" ({unreadable['path'][0]!r}: {unreadable['reason'][0]})" if len(unreadable) else ""
         raise LossprintError(
             f"expected images that can be read in {origin.name}, found none among {len(unreadable):,}{first}"
         )
-    notes = list(origin.notes)
+    notes = [*origin.notes, *notes]
     if len(unreadable):
-        notes.append(f"{len(unreadable):,} of {len(origin.rows):,} images could not be read")
+        notes.append(unreadable_note(rows[bad], unreadable["reason"], len(rows)))
     if task == "classes" and origin.media is TEXTS and samples["label"].nunique() == 1:
         task = "text"  # texts without labels, such as instructions and their answers
-    _refuse_unfit(samples, origin.name, task)
+    if task == "classes":
+        notes += lost_note(origin, rows, faults, choices.allow_lost_classes)
+        samples, more = large_enough(samples, choices.min_per_class)
+        notes += [*more, *doubtful_note(samples["label"])]
+    refuse_unfit(samples, origin.name, task, choices.min_per_class)
     if not (samples["split"] == "val").any():
-        rows, note = draw(samples, val_fraction, seed, origin.name, task)
-        samples.loc[rows, "split"] = "val"
+        drawn, note = draw(samples, val_fraction, seed, origin.name, task)
+        samples.loc[drawn, "split"] = "val"
         notes.append(note)
     classes = sorted(set(samples["label"]))
     for split, lack in (("train", "cannot be learnt"), ("val", "get no CLD")):
         has = set(samples.loc[samples["split"] == split, "label"])
         without = [name for name in classes if name not in has]
         if without:
-            notes.append(f"{_classes(without)} without {split} samples: their images {lack}")
+            notes.append(f"{named(without)} without {split} samples: their images {lack}")
     return Dataset(
         source=origin.name,
         kind=origin.kind,
@@ -231,34 +242,8 @@ def _assemble(
         val_fraction=val_fraction,
         seed=seed,
         task=task,
+        choices=choices,
     )
-
-
-def _refuse_unfit(samples: pd.DataFrame, name: str, task: str) -> None:
-    known = samples[samples["split"] != "test"]
-    counts = known["label"].value_counts().reindex(sorted(set(samples["label"])), fill_value=0)
-    if not (samples["split"] == "train").any():
-        raise LossprintError(f"expected training samples in {name}, found none that can be read")
-    if task != "classes":
-        if counts.sum() < 2:
-            raise LossprintError(f"expected at least two readable samples in train and val of {name}, found one")
-        return
-    if len(counts) < 2:
-        raise LossprintError(f"expected at least two classes in {name}, found only {counts.index[0]!r}")
-    if len(counts) > MOST_CLASSES:
-        raise LossprintError(
-            f"expected at most {MOST_CLASSES:,} classes in {name}, found {len(counts):,}, such as {counts.index[0]!r}"
-        )
-    few = [label for label, count in counts.items() if count < 2]
-    if few:
-        raise LossprintError(
-            f"expected at least two readable samples of each class in train and val of {name}, "
-            f"found fewer of {_classes(few)}"
-        )
-
-
-def _classes(labels: list[str]) -> str:
-    return ("class " if len(labels) == 1 else "classes ") + some(map(repr, labels))
 
 
 # ------------------------------------------------------------------------------------------------ decoding
@@ -291,8 +276,9 @@ def load(
 
     with _quiet_about_bombs():
         _each(one, len(paths), workers or dataset.origin.workers, progress)
-    whole = _assemble(dataset.origin, faults, dataset.val_fraction, dataset.seed, dataset.task, checked=True)
-    kept = [row for row, sample in enumerate(ids) if sample not in faults]
+    whole = _assemble(dataset.origin, faults, dataset.val_fraction, dataset.seed, dataset.task, dataset.choices, True)
+    there = set(whole.samples["sample"])
+    kept = [row for row, sample in enumerate(ids) if sample in there]
     if pixels is not None and len(kept) < len(paths):
         for to, row in enumerate(kept):  # in place: a second array might not fit
             pixels[to] = pixels[row]

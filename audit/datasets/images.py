@@ -5,6 +5,7 @@ converted, 16- and 32-bit greys are scaled from their own minimum..maximum to 0.
 black). Of an animation or a multi-page file the first image counts.
 """
 
+import contextlib
 import hashlib
 from pathlib import Path
 
@@ -14,6 +15,10 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from lossprint.audit.types import one_line
 
 Image.init()
+with contextlib.suppress(ImportError):  # the extra `heif`
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
 
 # EPS is rendered by an external Ghostscript, which no picture of a dataset should start; the others hold no pixels that
 # Pillow itself can decode.

@@ -23,8 +23,8 @@ class Kind:
     name: what run.json calls it. read(DATASET) lists its samples; open(DATASET) tells how one of them is read alone,
     without listing the others where that can be done; both raise LossprintError where there is none. absolute(DATASET)
     is the same dataset from any folder, where the name is no path. media: what the samples are, as far as the name
-    tells. words: what a message calls it, where it has no manifest of images. files: paths are files under its root.
-    packed: images are no files of their own.
+    tells. words: what a message calls it, where it has no manifest of images. files: paths are files under its root,
+    and `read` and `open` take as well whether links are followed. packed: images are no files of their own.
     """
 
     name: str
@@ -53,9 +53,9 @@ def _is_json(name: str) -> bool:
 def _files_below(root_of: Callable[[Path], Path]) -> Callable[[str], Reader]:
     """The reader of files below the folder that belongs to a place on this machine."""
 
-    def opened(name: str) -> Reader:
+    def opened(name: str, follow: bool = False) -> Reader:
         place = locate(name)
-        return Reader(str(place), partial(read_file_inside, root_of(place)))
+        return Reader(str(place), partial(read_file_inside, root_of(place), follow=follow))
 
     return opened
 
@@ -101,14 +101,16 @@ def kind_of(name: str | Path) -> Kind:
     return next(kind for kind in KINDS if kind.matches(str(name)))
 
 
-def read_source(name: str | Path) -> Source:
-    """List the samples of a DATASET. Raises LossprintError where there is none."""
-    return kind_of(name).read(str(name))
+def read_source(name: str | Path, follow: bool = False) -> Source:
+    """List the samples of a DATASET; with `follow` those to which links lead too. Raises LossprintError for none."""
+    kind = kind_of(name)
+    return kind.read(str(name), follow) if kind.files else kind.read(str(name))
 
 
-def open_reader(name: str | Path) -> Reader | Source:
+def open_reader(name: str | Path, follow: bool = False) -> Reader | Source:
     """How to read one sample of a DATASET, without listing it where that can be done without."""
-    return kind_of(name).open(str(name))
+    kind = kind_of(name)
+    return kind.open(str(name), follow) if kind.files else kind.open(str(name))
 
 
 def absolute(name: str | Path) -> str:

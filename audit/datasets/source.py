@@ -18,6 +18,7 @@ from PIL import Image
 
 from lossprint.audit.datasets.images import read_image, read_size
 from lossprint.audit.datasets.media import IMAGES, Media
+from lossprint.audit.datasets.paths import settled
 from lossprint.audit.types import SPLITS, LossprintError
 
 SPLIT_NAMES = {name: name for name in SPLITS}
@@ -38,7 +39,9 @@ class Source:
     kind: its `kinds.Kind` by name. rows: sample int64 (the position), path, label, split, sequence, frame, as the
     dataset itself says. faults: sample -> why its file cannot even be opened. read(path) decodes an image as upright
     RGB, or gives a text, as `media` says; size(path) gives an image's width and height from the header. Both raise
-    whatever is wrong with the file and trust that the path is one of the rows'.
+    whatever is wrong with the file and trust that the path is one of the rows'. written: whether labels are cells of a
+    table, in which some signs stand for none. lost: class -> why no file of it is among the rows. links: the paths that
+    lead out of the root by a link that is followed, and where to.
     """
 
     name: str
@@ -52,6 +55,9 @@ class Source:
     notes: tuple[str, ...] = ()
     media: Media = IMAGES
     workers: int | None = None  # threads that reading is worth, where it mostly waits
+    written: bool = False
+    lost: dict[str, str] = field(default_factory=dict)
+    links: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -111,22 +117,32 @@ def split_of(cell: str, line: str, path: Path) -> str:
 # ---------------------------------------------------------------------------------------------- files under a root
 
 
-def inside(root: Path, path: str) -> Path:
-    """The file that a relative path names. Raises LossprintError where it leads out of the root, be it by a link."""
+def inside(root: Path, path: str, follow: bool = False) -> Path:
+    """The file that a relative path names. Raises LossprintError where it leads out of the root.
+
+    A link that leads out of it is refused as well, unless links are to be followed.
+    """
     if path.startswith(("/", "\\")) or path[1:2] == ":" or "\0" in path:
         raise LossprintError(f"expected a path relative to {root}, found {path!r}")
-    if not Path(os.path.realpath(root / path)).is_relative_to(os.path.realpath(root)):
-        raise LossprintError(f"expected a path inside {root}, found {path!r}, which leads out of it")
+    out = f"found {path!r}, which leads out of it"
+    if os.path.normpath(path).split("/")[0] == "..":
+        raise LossprintError(f"expected a path inside {root}, {out}")
+    if not follow and _leads_out(root, path):
+        raise LossprintError(f"expected a path inside {root} (or --follow-links, which follows links out of it), {out}")
     return root / path
+
+
+def _leads_out(root: Path, path: str) -> bool:
+    return not Path(os.path.realpath(root / path)).is_relative_to(os.path.realpath(root))
 
 
 def _read_file(root: Path, path: str) -> Image.Image:
     return read_image(root / path)
 
 
-def read_file_inside(root: Path, path: str) -> Image.Image:
+def read_file_inside(root: Path, path: str, follow: bool = False) -> Image.Image:
     """Decode an image under `root` as `Source.read` does, of a path that nobody has checked."""
-    file = inside(root, path)
+    file = inside(root, path, follow)
     if file.exists() and not file.is_file():  # a pipe would block for ever
         raise LossprintError(f"expected an image at {file}, found something that is no file")
     return read_image(file)
@@ -136,30 +152,76 @@ def _size_file(root: Path, path: str) -> tuple[int, int]:
     return read_size(root / path)
 
 
-def of_files(kind: str, name: Path, root: Path, rows: pd.DataFrame, places: list[str], notes=()) -> Source:
-    """A source of files under `root`; `places` says where each row stands, for messages."""
-    sizes, faults = _measure(root, rows["path"].tolist(), places)
-    read, size = partial(_read_file, root), partial(_size_file, root)
-    return Source(str(name), kind, root, rows, fingerprint(rows, sizes), read, size, faults, tuple(notes))
+def of_files(
+    kind: str, name: Path, root: Path, rows: pd.DataFrame, places: list[str], notes=(), follow: bool = False, **more
+) -> Source:
+    """A source of files under `root`; `places` says where each row stands, for messages.
+
+    Paths are made those of the files that they mean, see `paths`. Raises LossprintError for a path that leads outside,
+    and where two rows mean one file.
+    """
+    paths, written = rows["path"].tolist(), []
+    if kind != "folder":  # whose paths were just listed
+        paths, written = settled(root, paths)
+    if written:
+        rows = rows.assign(path=paths)
+        seen: dict[str, int] = {}
+        for row, path in enumerate(map(os.path.normpath, paths)):
+            if seen.setdefault(path, row) != row:
+                raise LossprintError(
+                    f"expected each path once, found {path!r}{places[seen[path]]} and again{places[row]}"
+                )
+    sizes, faults, links = _measure(root, paths, places, follow)
+    ids = rows["sample"].tolist()
+    if links:
+        first, target = next(iter(links.items()))
+        written = [f"followed links out of {root}: {len(links):,} files, such as {first} -> {target}", *written]
+    return Source(
+        str(name),
+        kind,
+        root,
+        rows,
+        fingerprint(rows, sizes),
+        partial(_read_file, root),
+        partial(_size_file, root),
+        {ids[row]: why for row, why in faults.items()},
+        (*written, *notes),
+        links=links,
+        **more,
+    )
 
 
-def _measure(root: Path, paths: list[str], places: list[str]) -> tuple[list[int], dict[int, str]]:
-    """File sizes in bytes (-1 for none) and faults by position. Raises LossprintError for a path that leads outside."""
-    sizes, faults, folders = [], {}, set()
+def _measure(
+    root: Path, paths: list[str], places: list[str], follow: bool
+) -> tuple[list[int], dict[int, str], dict[str, str]]:
+    """File sizes in bytes (-1 for none), faults by position, and followed links by path with the files that they name.
+
+    Raises LossprintError for a path that leads outside.
+    """
+    sizes, faults, links, folders = [], {}, {}, {}  # folders: whether each leads out by a link
     for position, path in enumerate(paths):
         folder = os.path.dirname(path)
         size = -1
         try:
             # Resolving a path is slow. A plain file needs it once for its folder; whatever looks odd, for itself.
             plain = folder in folders and not (path[0] == "\\" or path[1:2] == ":" or ".." in path or "\0" in path)
-            if not plain or os.path.islink(root / path):
-                inside(root, path)
-                folders.add(folder)
+            link = os.path.islink(root / path)
+            if not plain or link:
+                inside(root, path, follow)
+            if follow:
+                if folder not in folders:
+                    folders[folder] = _leads_out(root, folder)
+                if (link or folders[folder]) and _leads_out(root, path):
+                    links[path] = os.path.realpath(root / path)
+            elif not link:
+                folders[folder] = False
             status = os.stat(root / path)
         except LossprintError as error:
             raise LossprintError(f"{error}{places[position]}") from None
         except OSError as error:
             faults[position] = "no such file" if isinstance(error, FileNotFoundError) else str(error.strerror).lower()
+            if "\\" in path and faults[position] == "no such file":
+                faults[position] = "no such file, nor one with slashes for its backslashes"
         else:
             size = status.st_size
             # A pipe or a device would block the reader for ever.
@@ -168,4 +230,4 @@ def _measure(root: Path, paths: list[str], places: list[str]) -> tuple[list[int]
             elif size == 0:
                 faults[position] = "an empty file"
         sizes.append(size)
-    return sizes, faults
+    return sizes, faults, links

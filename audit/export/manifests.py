@@ -7,11 +7,16 @@ as it was. A label is spelled as the manifest itself spells it where it first ha
 import csv
 import io
 import re
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
+from lossprint.audit.datasets.choices import Choices
 from lossprint.audit.datasets.kinds import WORDS
+from lossprint.audit.datasets.labels import plain
+from lossprint.audit.datasets.paths import meant
 from lossprint.audit.datasets.readers.manifests import is_table, manifest_of
 from lossprint.audit.export import outfile
 from lossprint.audit.export.applied import Applied, row_swaps
@@ -44,7 +49,7 @@ def corrected(decisions: Applied) -> bytes:
     Rows of images that could not be read stay as they are. Raises LossprintError where the dataset has no manifest, or
     where it is not the one that was audited: another path or label in some row.
     """
-    return _corrected(original(decisions.run), decisions.table)
+    return _corrected(original(decisions.run), decisions)
 
 
 def write_manifest(decisions: Applied, out: str | Path) -> tuple[Path, dict]:
@@ -58,14 +63,23 @@ def write_manifest(decisions: Applied, out: str | Path) -> tuple[Path, dict]:
     same_kind = outfile.PARQUET if path.suffix.lower() in outfile.PARQUET else (".csv",)
     outfile.refuse(run, out, same_kind, lambda file: outfile.read_record(file) is not None)
     outfile.refuse_record(out)
-    content, record = _corrected(path, decisions.table), decisions.record
+    content, record = _corrected(path, decisions), decisions.record
     outfile.write(out, content)
     outfile.write(outfile.record_path(out), outfile.record_text(record).encode())
     return out, record
 
 
-def _corrected(path: Path, table: pd.DataFrame) -> bytes:
-    return (_parquet if path.suffix.lower() in outfile.PARQUET else _csv)(path, table)
+def _corrected(path: Path, decisions: Applied) -> bytes:
+    choices = Choices.of(decisions.run.manifest["dataset"].get("choices", {}))
+    same = partial(_same, path.parent, choices.normalise_labels)
+    return (_parquet if path.suffix.lower() in outfile.PARQUET else _csv)(path, decisions.table, same)
+
+
+def _same(root: Path, normalised: bool, name: str, cell: str, wanted: str) -> bool:
+    """Whether a cell of the column `name` of the manifest says what the run has, as `datasets` reads it."""
+    if name == "path":
+        return cell == wanted or meant(root, cell) == meant(root, wanted)
+    return cell == wanted or (normalised and plain(cell) == plain(wanted))
 
 
 def _changed(path: Path, where: str, expected: str, found: str) -> LossprintError:
@@ -77,7 +91,7 @@ def _changed(path: Path, where: str, expected: str, found: str) -> LossprintErro
 # ------------------------------------------------------------------------------------------------------------- CSV
 
 
-def _csv(path: Path, table: pd.DataFrame) -> bytes:
+def _csv(path: Path, table: pd.DataFrame, same: Callable[[str, str, str], bool]) -> bytes:
     rows = _records(path)
     header = next((cells for cells, _, _ in rows if cells), [])
     names = [name.strip() for name in header]
@@ -102,11 +116,11 @@ def _csv(path: Path, table: pd.DataFrame) -> bytes:
             spelled[label] = _raw_cells(raw)[at_label]
         here, expected = sample, known.get(sample)
         sample += 1
-        if expected is None:  # an image that could not be read
+        if expected is None:  # an image that could not be read, or was left out
             body.append((raw, None, here))
             continue
-        for cell, wanted in ((unguard(cells[at_path]), expected[0]), (label, expected[1])):
-            if cell != wanted:
+        for name, cell, wanted in (("path", unguard(cells[at_path]), expected[0]), ("label", label, expected[1])):
+            if not same(name, cell, wanted):
                 raise _changed(path, f"line {line}", wanted, cell)
         body.append((raw, expected[2] if expected[3] == "relabelled" else None, here))
     if sample <= table["sample"].max():
@@ -169,7 +183,7 @@ def _with_label(raw: str, at: int, spelled: dict[str, str], label: str) -> str:
 # --------------------------------------------------------------------------------------------------------- Parquet
 
 
-def _parquet(path: Path, table: pd.DataFrame) -> bytes:
+def _parquet(path: Path, table: pd.DataFrame, same: Callable[[str, str, str], bool]) -> bytes:
     import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -185,9 +199,10 @@ def _parquet(path: Path, table: pd.DataFrame) -> bytes:
         raise LossprintError(f"expected the manifest {path} as it was audited, found only {len(paths):,} rows")
     for found, name in ((paths, "path"), (labels, "given_label")):
         wanted = table[name].to_numpy(object)
-        other = np.flatnonzero(found[rows] != wanted)
-        if len(other):
-            at = other[0]
+        at = next(
+            (at for at in np.flatnonzero(found[rows] != wanted) if not same(name, found[rows[at]], wanted[at])), None
+        )
+        if at is not None:
             raise _changed(path, f"row {rows[at] + 1}", wanted[at], found[rows[at]])
     # Taking the cell of a row that has the label keeps the column's type, whatever it is.
     source = np.arange(len(paths))

@@ -125,9 +125,11 @@ def _fetcher(run: Run, link: str) -> tuple[Callable[[str, Path], object], Callab
             f"expected a run of a dataset with images, found one of kind {kind!r} at {run.path}: export a .csv instead"
         )
 
+    follow = bool(run.manifest["dataset"].get("choices", {}).get("follow_links"))
+
     def fetch(path: str, place: Path) -> None:
         file = Path(os.path.realpath(root / path))
-        if not file.is_relative_to(root) or not file.is_file():
+        if not (follow or file.is_relative_to(root)) or ".." in Path(path).parts or not file.is_file():
             raise LossprintError(f"expected the image {path!r} in {root}, found none: was the dataset moved?")
         if link == "hardlink":
             try:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from lossprint.audit.findings.unjudged import count_unjudged
 from lossprint.audit.runs.run import Run
 from lossprint.audit.types import SPLITS, Finding
 from lossprint.audit.video.spans import mend
@@ -48,7 +49,8 @@ def find_run(run: Run) -> Run:
     findings = [finding for finder in FINDERS for finding in finder(evidence)]
     run.write_findings(findings, samples)
     kinds = pd.Series([finding.kind for finding in findings], dtype=object).value_counts()
-    return run.finish("find", findings={kind: int(count) for kind, count in kinds.items()})
+    counts = {kind: int(count) for kind, count in kinds.items()}
+    return run.finish("find", findings=counts, unjudged=count_unjudged(run))
 
 
 def label_errors(evidence: Evidence) -> list[Finding]:

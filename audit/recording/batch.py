@@ -18,7 +18,8 @@ class Batch:
     """What is recorded of B samples, the rows (B,) of `Samples`: losses (B,) in nats, and what goes with logits.
 
     margins (B,) float32, predicted (B,) int32 and norms (B,), el2n, are of one class a sample. each: of several labels
-    the losses (B, L) of each; sides: their margins and predictions (B, L).
+    the losses (B, L) of each; sides: their margins and predictions (B, L). logits: (B, C) in the run's order, kept to
+    be compared with the losses.
     """
 
     rows: np.ndarray
@@ -28,6 +29,7 @@ class Batch:
     norms: np.ndarray | None = None
     each: np.ndarray | None = None
     sides: tuple[np.ndarray, np.ndarray] | None = None
+    logits: np.ndarray | None = None
 
 
 def checked(ids, losses, logits, labels, samples: Samples) -> Batch:
@@ -51,26 +53,27 @@ def checked(ids, losses, logits, labels, samples: Samples) -> Batch:
         )
     losses = losses if signed else np.maximum(losses, 0)
     if samples.task == "classes":
-        return Batch(rows, losses, *_of_classes(rows, logits, labels, samples))
+        ordered = _of_classes(rows, logits, labels, samples)
+        if ordered is None:
+            return Batch(rows, losses)
+        own = samples.labels[rows]
+        return Batch(rows, losses, *margins(ordered, own), el2n_norms(ordered, own), logits=ordered)
     if each is None:
         return Batch(rows, losses)
     return Batch(rows, losses, each=np.maximum(each, 0), sides=_of_labels(rows, logits, labels, samples))
 
 
-def _of_classes(rows: np.ndarray, logits, labels, samples: Samples) -> tuple[np.ndarray, ...]:
-    """Margins, predictions and norms from logits (B, C); nothing without."""
+def _of_classes(rows: np.ndarray, logits, labels, samples: Samples) -> np.ndarray | None:
+    """Logits (B, C) in the run's own order, None without any, once the labels have been compared."""
     if labels is not None:
         _check_labels(rows, as_array(labels), samples)
     if logits is None:
-        return ()
+        return None
     logits, expected = as_array(logits), (len(rows), len(samples.classes))
     if logits.shape != expected or not np.isfinite(logits).all():
         fault = logits.shape if logits.shape != expected else "some that are not finite"
         raise LossprintError(f"expected finite logits of shape {expected} (samples, classes), found {fault}")
-    if samples.order is not None:
-        logits = logits[:, samples.order]
-    labels = samples.labels[rows]
-    return *margins(logits, labels), el2n_norms(logits, labels)
+    return logits if samples.order is None else logits[:, samples.order]
 
 
 def _check_labels(rows: np.ndarray, labels: np.ndarray, samples: Samples) -> None:

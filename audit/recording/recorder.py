@@ -4,6 +4,7 @@ It needs no torch: tensors are taken by their `detach`, arrays as they are.
 """
 
 import copy
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import numpy as np
 
 from lossprint.audit.datasets import tasks
 from lossprint.audit.recording import gpu_copies
-from lossprint.audit.recording.batch import Columns, checked
+from lossprint.audit.recording.agreement import Check
+from lossprint.audit.recording.batch import Batch, Columns, checked
 from lossprint.audit.recording.samples import Samples, described
 from lossprint.audit.recording.session import Session
 from lossprint.audit.runs.run import Run
@@ -78,6 +80,7 @@ class Recorder:
             self._samples = Samples.of(table, description, classes, out / "samples.parquet")
         options = {"recording": recording, "asked": asked or {}, "seed": seed, "resume": resume}
         self._session = Session.begin(self.world, out, table, unreadable, description, **options)
+        self._doubt: str | None = None
         self._clear()
 
     @property
@@ -119,21 +122,35 @@ class Recorder:
         """Take a batch: ids (B,) sample ids or paths, losses (B,) unreduced, in nats, of the given labels.
 
         With logits (B, C), classes in the run's sorted order, margins and predictions are recorded too: suggested
-        labels, AUM and the best label-error ranking need them. `labels` (B,) class indices default to the dataset's.
-        An id that comes twice within a checkpoint (a sampler's padding) counts once. Losses on a GPU are copied while
-        the training goes on, so that what is wrong with them is said some batches later.
+        labels, AUM and the best label-error ranking need them. Where the first losses of a checkpoint are not the
+        cross-entropy of the logits and the dataset's labels, a warning says what they look like. `labels` (B,) class
+        indices default to the dataset's. An id that comes twice within a checkpoint (a sampler's padding) counts once.
+        Losses on a GPU are copied while the training goes on, so that what is wrong with them is said some batches
+        later.
         """
         if gpu_copies.on_gpu(losses):
             self._copies.put((ids, losses, logits, labels))
             self._settle(gpu_copies.AHEAD)
         else:
             self._settle()
-            self._columns.put(checked(ids, losses, logits, labels, self._samples))
+            self._put(checked(ids, losses, logits, labels, self._samples))
 
     def _settle(self, left: int = 0) -> None:
         """Take the batches that are on their way, oldest first, but for the last few."""
         for batch in self._copies.arrived(left):
-            self._columns.put(checked(*batch, self._samples))
+            self._put(checked(*batch, self._samples))
+
+    def _put(self, batch: Batch) -> None:
+        if batch.logits is not None:
+            self._check.look(batch.losses, batch.logits, self._samples.labels[batch.rows])
+        self._columns.put(batch)
+
+    def _compare(self) -> None:
+        """Say once what the losses look like that are not those of the logits and the dataset's labels."""
+        doubt = None if self._doubt else self._check.sentence()
+        if doubt:
+            self._doubt = doubt
+            warnings.warn(f"{doubt} (in {self.run.path})", stacklevel=3)
 
     def end_checkpoint(self, checkpoint: int) -> None:
         """Write what was collected as this checkpoint (1 is after the first epoch) and begin the next one."""
@@ -142,6 +159,7 @@ class Recorder:
             if isinstance(checkpoint, bool) or not isinstance(checkpoint, int | np.integer) or checkpoint < 0:
                 raise LossprintError(f"expected a checkpoint number of 0 or more, found {checkpoint!r}")
             self._settle()
+            self._compare()
             if checkpoint in self.run.recorded("train") and checkpoint <= self.last:
                 raise LossprintError(
                     f"expected a new checkpoint, found that {checkpoint} is recorded in {self.run.path}"
@@ -171,7 +189,9 @@ class Recorder:
 
     def finish(self, **facts) -> Run:
         """Say that recording is done. `lossprint score RUN`, or `audit.findings.score.score_run`, goes on from here."""
-        return self._session.finish(self._samples, facts)
+        doubt = {"doubt": self._doubt} if self._doubt else {}
+        return self._session.finish(self._samples, facts | doubt)
 
     def _clear(self) -> None:
         self._columns, self._copies = Columns(self._samples), gpu_copies.Queue()
+        self._check = Check()

@@ -171,6 +171,7 @@ def _of_dataset(dataset) -> dict:
         "counts": {split: int(counts.get(split, 0)) for split in SPLITS},
         "unreadable": len(dataset.unreadable),
         "notes": list(dataset.notes),
+        **({"choices": dataset.choices.changed()} if dataset.choices.changed() else {}),
         **({} if dataset.task == "classes" else {"task": dataset.task}),
         **({} if dataset.media is IMAGES else {"media": dataset.media.noun}),
     }

@@ -98,28 +98,49 @@ class Session:
 
     def finish(self, samples: Samples, facts: dict) -> Run:
         """Say that recording is done, and let others write. Raises LossprintError where a split lacks checkpoints."""
-        self._rewritten("finish", lambda: self.run.finish("record", **self._counts(samples), **facts), need="record")
+        counts = _counts(self.run, samples.ids, samples.split, stacklevel=5)
+        self._rewritten("finish", lambda: self.run.finish("record", **counts, **facts), need="record")
         self._lock.close()
         return self.run
 
-    def _counts(self, samples: Samples) -> dict:
-        """How many checkpoints there are, and how many training and validation samples lack one."""
-        checkpoints = self.run.recorded("train")
-        if not checkpoints:
-            raise LossprintError(f"expected at least one recorded checkpoint in {self.run.path}, found none")
-        if set(self.run.recorded("val")) != set(checkpoints):
-            raise LossprintError(
-                f"expected validation samples at each of the {len(checkpoints)} checkpoints in {self.run.path}, "
-                f"found them at {len(self.run.recorded('val'))}: record the val split as well"
-            )
-        counts = np.zeros(len(samples.ids), np.int64)
-        for split in ("train", "val"):
-            for checkpoint in checkpoints:
-                counts[np.searchsorted(samples.ids, self.run.part(split, checkpoint)["sample"].to_numpy())] += 1
-        missing = int((counts[np.isin(samples.split, ("train", "val"))] < len(checkpoints)).sum())
-        if missing:
-            warnings.warn(
-                f"{missing:,} samples were not recorded at every checkpoint: scores that need them stay empty",
-                stacklevel=7,
-            )
-        return {"checkpoints": len(checkpoints), "incomplete": missing}
+
+def end_partial(run: Run) -> Run:
+    """Say that the recording of a Recorder that was cut off is done, with its last checkpoint of both splits.
+
+    A Recorder may go on with it all the same. Raises LossprintError where no checkpoint is whole.
+    """
+    run.drop_unfinished()
+    whole = set(run.recorded("train")) & set(run.recorded("val"))
+    if not whole:
+        raise LossprintError(f"expected a whole checkpoint, of train and val, in {run.path}, found none")
+    for one in (run, *run.members("label")):
+        one.drop_parts_after(max(whole))
+    samples = run.samples(columns=["sample", "split"])
+    counts = _counts(run, samples["sample"].to_numpy(np.int64), samples["split"].to_numpy(str), stacklevel=4)
+    return run.finish("record", **counts, partial=True)
+
+
+def _counts(run: Run, ids: np.ndarray, split: np.ndarray, stacklevel: int) -> dict:
+    """How many checkpoints there are, and how many training and validation samples lack one.
+
+    ids (N,) ascending with the split (N,) of each.
+    """
+    checkpoints = run.recorded("train")
+    if not checkpoints:
+        raise LossprintError(f"expected at least one recorded checkpoint in {run.path}, found none")
+    if set(run.recorded("val")) != set(checkpoints):
+        raise LossprintError(
+            f"expected validation samples at each of the {len(checkpoints)} checkpoints in {run.path}, "
+            f"found them at {len(run.recorded('val'))}: record the val split as well"
+        )
+    counts = np.zeros(len(ids), np.int64)
+    for name in ("train", "val"):
+        for checkpoint in checkpoints:
+            counts[np.searchsorted(ids, run.part(name, checkpoint)["sample"].to_numpy())] += 1
+    missing = int((counts[np.isin(split, ("train", "val"))] < len(checkpoints)).sum())
+    if missing:
+        warnings.warn(
+            f"{missing:,} samples were not recorded at every checkpoint: scores that need them stay empty",
+            stacklevel=stacklevel,
+        )
+    return {"checkpoints": len(checkpoints), "incomplete": missing}

@@ -126,7 +126,8 @@ def how_far(run: Run) -> str:
         command = record_command(asked, run.path, resume=True)
         return f"{done} of {len(asked.get('files') or ())} checkpoints recorded; continue it with: {command}"
     if "epochs" not in asked:
-        return f"{done} checkpoints recorded; continue it in your own loop with Recorder(..., resume=True)"
+        way = f"; or score what there is with: lossprint score {run.path} --partial" if done else ""
+        return f"{done} checkpoints recorded; continue it in your own loop with Recorder(..., resume=True){way}"
     source = shlex.quote(str(asked.get("dataset", "DATASET")))  # a shell would take a pattern of shards apart
     command = f"lossprint audit {source} --out {run.path} --resume"
     return f"{done} of {asked.get('epochs')} checkpoints recorded; continue it with: {command}"

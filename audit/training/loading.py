@@ -7,6 +7,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from lossprint.audit.datasets import dataset as datasets
+from lossprint.audit.datasets.choices import Choices
 from lossprint.audit.datasets.media import Media
 from lossprint.audit.runs.run import Run
 from lossprint.audit.training.feature_files import FROZEN
@@ -33,7 +34,7 @@ def asked_of(run: Run) -> dict:
     Raises LossprintError where the run does not say where its images are.
     """
     asked = {name: run.manifest["asked"].get(name, value) for name, value in DEFAULTS.items()}
-    asked["dataset"] = run.manifest["dataset"].get("source")
+    asked |= run.manifest["dataset"].get("choices", {}) | {"dataset": run.manifest["dataset"].get("source")}
     if not asked["dataset"]:
         raise LossprintError(f"expected a run whose images are known, found none named in {run.path}")
     return asked
@@ -42,7 +43,8 @@ def asked_of(run: Run) -> dict:
 def load(asked: dict, quiet: bool) -> tuple[datasets.Loaded, int]:
     """Open and decode the dataset once; the side in pixels at which the network sees it, 0 of texts."""
     task = asked.get("task", "classes")
-    dataset = datasets.open_dataset(asked["dataset"], asked["val_fraction"], asked["seed"], check=False, task=task)
+    name, share, seed = asked["dataset"], asked["val_fraction"], asked["seed"]
+    dataset = datasets.open_dataset(name, share, seed, check=False, task=task, choices=Choices.of(asked))
     if not dataset.media.trained:
         return datasets.load(dataset), 0
     from lossprint.audit.training.models import proxy_size

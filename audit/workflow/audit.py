@@ -1,13 +1,14 @@
 """`lossprint audit`: from a dataset to a whole run, through a training of its own."""
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import pandas as pd
 
 from lossprint.audit.datasets import dataset as datasets
 from lossprint.audit.datasets import kinds
+from lossprint.audit.datasets.choices import Choices
 from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.runs.open import open_run, refuse_changed, refuse_run
 from lossprint.audit.runs.run import STAGES, Run
@@ -19,6 +20,7 @@ from lossprint.audit.training.loading import DEFAULTS, FROZEN_DEFAULTS, inputs_o
 from lossprint.audit.types import LossprintError
 from lossprint.audit.video import decode
 
+CHOICES = [field.name for field in fields(Choices)]
 # Of video frames: neighbouring ones repeat each other, and what is found in a video comes from networks without it.
 FRAME_DEFAULTS = {"epochs": 12, "folds": 4}
 FILES = ("weights", "features")
@@ -31,7 +33,8 @@ class Options:
     `seeds` trainings with the seeds that follow make the ranking of label errors steadier, `folds` of two and more rank
     it by out-of-fold losses. `rate` is of videos: frames a second, see `video`. `precision` is that of training and
     recording: float32, bfloat16 or auto, which is bfloat16 on a GPU that has it. Curvature is always measured in
-    float32. `compiled` uses torch.compile for both; `device` is auto, cpu or cuda.
+    float32. `min_per_class` to `normalise_labels` are the `choices` of the dataset. `compiled` uses torch.compile for
+    both; `device` is auto, cpu or cuda.
 
     A model `frozen:NAME` is a pretrained backbone, see `training.backbones`; `weights` is a file of its weights,
     `download` lets torchvision fetch them. `features` is a file of features instead, see `training.feature_files`.
@@ -48,20 +51,24 @@ class Options:
     rate: float | None = None
     weights: str | Path | None = None
     features: str | Path | None = None
+    min_per_class: int | None = None
+    allow_lost_classes: bool | None = None
+    follow_links: bool | None = None
+    normalise_labels: bool | None = None
     compiled: bool = False
     download: bool = False
     device: str = "auto"
 
     def of(self, dataset: str) -> dict:
         """What run.json keeps of them."""
-        fields = asdict(self)
-        for name in ("rate", "weights", "features", "compiled", "download", "device"):
-            del fields[name]
-        fields |= {name: str(Path(file).absolute()) for name in FILES if (file := getattr(self, name)) is not None}
+        options = asdict(self) | {"precision": None if self.precision == "auto" else self.precision}
+        unsaid = (name for name in CHOICES if options[name] is None)
+        for name in ("rate", "weights", "features", "compiled", "download", "device", *unsaid):
+            options.pop(name)
+        options |= {name: str(Path(file).absolute()) for name in FILES if (file := getattr(self, name)) is not None}
         if self.features is not None and self.model in (None, FEATURES):
-            fields["model"] = FEATURES
-        fields["precision"] = None if self.precision == "auto" else self.precision
-        return {"dataset": kinds.absolute(dataset), **fields, **decode.asked(dataset, self.rate)}
+            options["model"] = FEATURES
+        return {"dataset": kinds.absolute(dataset), **options, **decode.asked(dataset, self.rate)}
 
 
 @writes(lambda dataset, out, **_: out)

@@ -16,6 +16,7 @@ import numpy as np
 
 from lossprint.audit.datasets import dataset as datasets
 from lossprint.audit.datasets import kinds
+from lossprint.audit.datasets.choices import Choices
 from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.runs.open import open_run, refuse_changed, refuse_others, refuse_run
 from lossprint.audit.runs.run import STAGES, Run
@@ -49,6 +50,7 @@ def record(
     resume: bool = False,
     quiet: bool = False,
     say: Callable[[str], None] = lambda line: None,
+    **choices,
 ) -> Run:
     """Record every sample at each checkpoint of a folder, measure curvature, embed, score and find.
 
@@ -58,6 +60,7 @@ def record(
     the classes in the logits, sorted by default; `weights` names one of several sets of weights in a file. Curvature is
     measured at `curvature_checkpoints` of them, spread evenly, by default 10, as in an audit. None stands for the
     default, or on resume for what was asked. `say` gets each thing that the user should know before it takes long.
+    `choices` are those of `datasets.choices`.
     """
     saved, notes = files.find_checkpoints(checkpoints)
     options = {
@@ -72,6 +75,7 @@ def record(
         "curvature_checkpoints": curvature_checkpoints,
         "classes": None if classes is None else read_classes(classes),
         "weights": weights,
+        **{name: value for name, value in choices.items() if value is not None},
     }
     out = Path(out)
     asked = _asked(out, options, saved, resume)
@@ -185,7 +189,8 @@ def _asked(out: Path, options: dict, saved: list[files.Saved], resume: bool) -> 
 
 def _opened(asked: dict, out: Path) -> datasets.Dataset:
     """The dataset, which must be one of images, and lie elsewhere than the run."""
-    dataset = datasets.open_dataset(asked["dataset"], asked["val_fraction"], asked["seed"], check=False)
+    name, share, seed = asked["dataset"], asked["val_fraction"], asked["seed"]
+    dataset = datasets.open_dataset(name, share, seed, check=False, choices=Choices.of(asked))
     if not dataset.media.trained:
         raise LossprintError(
             f"expected a dataset of images with one class each, found texts in {asked['dataset']}: record them in "

@@ -7,6 +7,7 @@ from lossprint.audit.findings import engines
 from lossprint.audit.findings.duplicates import write_duplicates
 from lossprint.audit.findings.find import find_run
 from lossprint.audit.findings.score import score_run
+from lossprint.audit.recording.session import end_partial
 from lossprint.audit.runs.open import how_far, needs_audit, open_run
 from lossprint.audit.runs.run import Run
 from lossprint.audit.system.locks import writes
@@ -21,13 +22,19 @@ def score(
     memory: float | None = None,
     workers: int | None = None,
     quiet: bool = False,
+    partial: bool = False,
 ) -> Run:
     """Score and find again from what is recorded. In a Recorder's run, look for duplicates the first time.
+
+    With `partial` a Recorder's run that was cut off is scored as far as it got, to its last whole checkpoint.
 
     `engine` is local or ray, `memory` the bytes that each process may take for scoring, `workers` the processes that
     Ray starts on this machine. See `engines` and `score_run`.
     """
     engines.check(engine, workers)
+    run = open_run(path, need=None if partial else "record")
+    if partial and "record" not in run.stages and {"epochs", "checkpoints"}.isdisjoint(run.manifest["asked"]):
+        run = end_partial(run)
     run = open_run(path, need="record")
     if needs_audit(run):
         raise LossprintError(f"expected a whole run, found one half written at {path}: {how_far(run)}")
@@ -41,7 +48,9 @@ def score(
 def _look_for_duplicates(run: Run) -> None:
     """Duplicates among the images of a run whose losses came from the user's own loop, if they are still there."""
     try:
-        loaded, _ = load({**DEFAULTS, "dataset": run.manifest["dataset"]["source"], "task": run.task}, quiet=True)
+        about = run.manifest["dataset"]
+        asked = DEFAULTS | about.get("choices", {}) | {"dataset": about["source"], "task": run.task}
+        loaded, _ = load(asked, quiet=True)
     except LossprintError as error:
         warnings.warn(f"duplicates were not looked for: {error}", stacklevel=3)
         return

@@ -10,6 +10,7 @@ from lossprint.app.elements import gallery
 from lossprint.app.shared import decide, drawer, parts
 from lossprint.app.views.coreset import measured, numbers, save
 from lossprint.audit.coresets.coreset import Ask
+from lossprint.audit.coresets.shortfall import short_words
 from lossprint.audit.types import LossprintError
 from lossprint.scoring.coresets.methods import METHODS
 
@@ -33,7 +34,7 @@ def render(loaded: data.Loaded) -> None:
     st.subheader("The subset", anchor=False)
     flagged = np.isin(chosen.frame["sample"].to_numpy(), loaded.of_kind("label_error")["sample"].to_numpy())
     inside = np.isin(loaded.scores["sample"].to_numpy(), chosen.frame["sample"].to_numpy())
-    _numbers(loaded, chosen, int(flagged.sum()), ask.method)
+    _numbers(loaded, chosen, int(flagged.sum()), ask)
     save.files(loaded, ask, percent, chosen)
     balance, examples = st.columns([1, 1], gap="large")
     with balance:
@@ -139,7 +140,7 @@ def _note(method: str, lacks: dict[str, str]) -> None:
 # ---------------------------------------------------------------------------------------------- the subset
 
 
-def _numbers(loaded: data.Loaded, chosen: data.Coreset, inside: int, method: str) -> None:
+def _numbers(loaded: data.Loaded, chosen: data.Coreset, inside: int, ask: Ask) -> None:
     flagged, of = loaded.of_kind("label_error")["sample"].nunique(), len(loaded.scores)
     kept = len(chosen.frame)
     grid = st.grid(3, min_column_width=150, gap="small")
@@ -148,13 +149,15 @@ def _numbers(loaded: data.Loaded, chosen: data.Coreset, inside: int, method: str
     grid.metric(
         "Flagged labels kept",
         f"{inside:,} of {flagged:,}",
-        delta=None if method == "random" else f"by chance about {flagged * kept / max(1, of):,.0f}",
+        delta=None if ask.method == "random" else f"by chance about {flagged * kept / max(1, of):,.0f}",
         delta_color="off",
         delta_arrow="off",
         border=True,
         height="stretch",
         help="Samples flagged with a wrong label that would stay in the training set.",
     )
+    for sentence in short_words(chosen.source.table, ask, chosen.frame):
+        st.warning(f"{parts.md(sentence[0].upper() + sentence[1:])}.", icon=":material/warning:")
     said = [f"{parts.plural(chosen.excluded, 'sample')} excluded"] * bool(chosen.excluded)
     said += [f"{parts.plural(chosen.relabelled, 'label')} changed"] * bool(chosen.relabelled)
     if said:

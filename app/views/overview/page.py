@@ -15,6 +15,7 @@ from lossprint.app.shared.sample import claims_of
 from lossprint.app.shared.tour import tour
 from lossprint.app.shared.viewport import when_seen
 from lossprint.app.views.overview import suggest
+from lossprint.audit.findings import unjudged
 from lossprint.audit.review import queues, span_counts
 from lossprint.audit.scores import SCORES
 from lossprint.audit.types import KIND_WORDS
@@ -86,8 +87,12 @@ def _facts(loaded: data.Loaded) -> None:
 def _cards(loaded: data.Loaded) -> None:
     progress = data.reviews(loaded).progress(loaded.findings).set_index("kind")
     st.subheader("Findings", anchor=False)
+    lacking = [sentence for sentence in unjudged.sentences(loaded.run) if not sentence.startswith("Not looked for")]
+    for sentence in lacking:
+        st.warning(f"{parts.md(sentence)}.", icon=":material/help:")
     if loaded.findings.empty:
-        parts.empty("Nothing was flagged", f"{_looked_for(loaded)} The evidence pages still work.")
+        title = "Nothing was flagged among what could be judged" if lacking else "Nothing was flagged"
+        parts.empty(title, f"{_looked_for(loaded)} The evidence pages still work.")
         return
     shown = [card for card in CARDS if card[0] in progress.index]
     extents = data.derived(loaded, _extents)

@@ -25,7 +25,7 @@ ANNOTATIONS = "annotations"  # the folder of the JSON files in COCO's own layout
 LOOKED = 20  # images whose files tell in which folder all lie
 
 
-def read_coco(name: str | Path) -> Source:
+def read_coco(name: str | Path, follow: bool = False) -> Source:
     """List the images of a COCO file, and of the files beside it that hold the other splits.
 
     Sample ids are positions among the images that have one label, in the files' order. Raises LossprintError, in one
@@ -53,7 +53,7 @@ def read_coco(name: str | Path) -> Source:
         raise LossprintError(
             f"expected images with one category in {path}, found none{''.join(f'; {n}' for n in notes)}"
         )
-    return of_files("coco", path, root, tabulate(paths, labels, splits), places, notes)
+    return of_files("coco", path, root, tabulate(paths, labels, splits), places, notes, follow)
 
 
 def root_of(path: Path) -> Path:

@@ -1,6 +1,7 @@
 """A folder of class folders, with or without train, val and test above them -> the rows of a `Source`."""
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
@@ -8,26 +9,45 @@ import pandas as pd
 from lossprint.audit.datasets.images import EXTENSIONS
 from lossprint.audit.datasets.source import MANIFESTS, SPLIT_NAMES, Source, locate, of_files, tabulate
 from lossprint.audit.types import LossprintError
+from lossprint.audit.words import some
 
 CLUTTER = {"thumbs.db", "desktop.ini"}
 
 
-def read_folder(name: str | Path) -> Source:
+# Whoever has a folder of these alone does not miss a class.
+DOCUMENTS = {
+    *(".txt", ".md", ".rst", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml"),
+    *(".toml", ".ini", ".cfg", ".html", ".htm", ".pdf", ".log", ".py", ".ipynb", ".sh"),
+    *(".zip", ".tar", ".gz", ".db", ".parquet", ".pq", ".xlsx", ".docx"),
+}
+HINTS = {
+    (".heic", ".heif", ".hif"): "HEIC is read with the extra pip install 'lossprint[heif]' (pillow-heif)",
+    ("no extension",): "images are told by their extension, such as .jpg or .png",
+}
+
+
+def read_folder(name: str | Path, follow: bool = False) -> Source:
     """A folder of class folders, with or without train, val and test above them. Sample ids: sorted relative paths.
 
     Images may lie at any depth below their class folder. Hidden files and files whose extension is not an image's are
-    passed over, the latter with a note.
+    passed over, the latter with a note. Links to folders are refused, or followed, each folder once.
     """
     root = locate(name)
-    images, others = _walk(root)
-    rows, notes = class_folders(root, images, others, _hint(root))
-    return of_files("folder", root, root, rows, [""] * len(rows), notes)
+    images, others = _walk(root, follow)
+    rows, notes, lost = class_folders(root, images, others, _hint(root))
+    return of_files("folder", root, root, rows, [""] * len(rows), notes, follow, lost=lost)
 
 
-def class_folders(root: Path | str, images: list[str], others: list[str], hint: str) -> tuple[pd.DataFrame, list[str]]:
-    """The rows of `Source` and the notes for the files under a folder or a URL, by their sorted relative paths."""
+def class_folders(
+    root: Path | str, images: list[str], others: list[str], hint: str
+) -> tuple[pd.DataFrame, list[str], dict[str, str]]:
+    """The rows of `Source`, the notes and the classes without an image, for the files under a folder or a URL.
+
+    Both kinds of files are given by their sorted relative paths.
+    """
     if not images:
-        raise LossprintError(f"expected images in class folders under {root}, found none{hint}")
+        passed = f": passed over {_counted(others)}{_help(others)}" if others else ""
+        raise LossprintError(f"expected images in class folders under {root}, found none{passed}{hint}")
     tops = sorted({path.split("/")[0] for path in images if "/" in path})
     depth = 2 if _has_splits(root, tops, images) else 1
     placed = [path for path in images if path.count("/") >= depth]
@@ -46,26 +66,56 @@ def class_folders(root: Path | str, images: list[str], others: list[str], hint: 
         left = f"{len(images) - len(placed):,} of {len(images):,} images"
         notes.append(f"left out, because in no class folder: {left}, such as {loose}")
     if others:
-        kinds = ", ".join(sorted({os.path.splitext(path)[1].lower() or "no extension" for path in others})[:5])
         left = f"{len(others):,} of {len(images) + len(others):,} files"
-        notes.append(f"passed over, because no images by their extension: {left} ({kinds})")
+        notes.append(f"passed over, because no images by their extension: {left} ({_by_kind(others)}){_help(others)}")
     rows = tabulate(placed, labels, [SPLIT_NAMES[part[0].lower()] if depth == 2 else "train" for part in parts])
-    return rows, notes
+    known, bare = set(labels), {}
+    for path in others:
+        part = path.split("/")
+        if len(part) > depth and part[depth - 1] not in known:
+            bare.setdefault(part[depth - 1], []).append(path)
+    lost = {name: paths for name, paths in bare.items() if not all(_ending(path) in DOCUMENTS for path in paths)}
+    return rows, notes, {name: f"{_counted(paths)}{_help(paths)}" for name, paths in lost.items()}
 
 
-def _walk(root: Path) -> tuple[list[str], list[str]]:
+def _ending(path: str) -> str:
+    return os.path.splitext(path)[1].lower() or "no extension"
+
+
+def _by_kind(paths: list[str]) -> str:
+    counts = Counter(map(_ending, paths))
+    return some((f"{count:,} {kind}" for kind, count in sorted(counts.items(), key=lambda one: (-one[1], one[0]))))
+
+
+def _counted(paths: list[str]) -> str:
+    return f"{len(paths):,} {'file' if len(paths) == 1 else 'files'} ({_by_kind(paths)})"
+
+
+def _help(paths: list[str]) -> str:
+    """What to do about files that are passed over, where that is known."""
+    kinds = set(map(_ending, paths))
+    return "".join(f"; {hint}" for endings, hint in HINTS.items() if kinds & set(endings))
+
+
+def _walk(root: Path, follow: bool) -> tuple[list[str], list[str]]:
     """Relative paths of the images and of the other files under `root`, each sorted; hidden ones are left out."""
 
     def fail(error: OSError):
         raise LossprintError(f"expected a readable folder, found {str(error.strerror).lower()} at {error.filename}")
 
     images, others = [], []
-    for folder, folders, files in os.walk(root, onerror=fail):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in folders:
-            # Following could run in circles, passing over would drop a class without a word.
-            if os.path.islink(os.path.join(folder, name)):
-                raise LossprintError(f"expected folders of images, found a link at {os.path.join(folder, name)}")
+    for folder, folders, files in os.walk(root, onerror=fail, followlinks=follow):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in list(folders):
+            place = os.path.join(folder, name)
+            if not os.path.islink(place):
+                continue
+            if not follow:  # passing over would drop a class without a word
+                raise LossprintError(
+                    f"expected folders of images, found a link at {place} (--follow-links reads what links name)"
+                )
+            if _in_circle(root, folder, os.path.realpath(place)):
+                raise LossprintError(f"expected links that end, found one that leads in a circle at {place}")
         for name in files:
             if name.startswith(".") or name.lower() in CLUTTER:
                 continue
@@ -76,6 +126,15 @@ def _walk(root: Path) -> tuple[list[str], list[str]]:
                 raise LossprintError(f"expected file names in UTF-8 under {root}, found {path!r}") from None
             (images if os.path.splitext(name)[1].lower() in EXTENSIONS else others).append(path)
     return sorted(images), sorted(others)
+
+
+def _in_circle(root: Path, folder: str, target: str) -> bool:
+    """Whether a folder, reached from `root` perhaps by links, lies in `target` by any step of the way."""
+    way, steps = root, [os.path.realpath(root)]
+    for part in Path(folder).relative_to(root).parts:
+        way = way / part
+        steps.append(os.path.realpath(way))
+    return any(step == target or step.startswith(f"{target.rstrip('/')}/") for step in steps)
 
 
 def _has_splits(root: Path | str, tops: list[str], images: list[str]) -> bool:

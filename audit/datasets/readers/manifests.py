@@ -39,12 +39,12 @@ TABLES = (".csv", ".parquet", ".pq")
 ROW_BYTES = 150  # of a manifest's row as texts in memory, at least
 
 
-def read_manifest(name: str | Path) -> Source:
+def read_manifest(name: str | Path, follow: bool = False) -> Source:
     """A CSV or Parquet manifest: path, label, perhaps split, sequence, frame; paths are relative to it, or URLs."""
     path = locate(name)
     rows, places, notes = manifest_rows(path)
     if not rows["path"].str.contains("://", regex=False).any():
-        return of_files("manifest", path, path.parent, rows, places, notes)
+        return of_files("manifest", path, path.parent, rows, places, notes, follow, written=True)
     for url, line in zip(rows["path"], places):
         if not urls.is_url(url):
             raise LossprintError(f"expected a URL in every row of {path} or in none, found {url!r}{line}")
@@ -52,10 +52,10 @@ def read_manifest(name: str | Path) -> Source:
     return listed(str(path), "", rows, notes)
 
 
-def open_manifest(name: str) -> Reader:
+def open_manifest(name: str, follow: bool = False) -> Reader:
     """How one image of a manifest is read by its path, which may be a URL."""
     path = locate(name)
-    at_url, here = Images("").image, partial(read_file_inside, path.parent)
+    at_url, here = Images("").image, partial(read_file_inside, path.parent, follow=follow)
     return Reader(str(path), lambda image: (at_url if "://" in image else here)(image))
 
 
@@ -121,32 +121,57 @@ def _downloaded(place: Place) -> Iterator[Path]:
 def manifest_rows(path: Path) -> tuple[pd.DataFrame, list[str], list[str]]:
     """The rows of a manifest, where each stands in words, for messages, and the notes.
 
-    Sample ids are row positions. Labels are text, whatever they look like. A missing split column means train. Frames
-    of a sequence are ordered by their numbers; see `_check_sequences` for what is refused and what is noted.
+    Sample ids are row positions. Labels are text, whatever they look like, and empty where a row has none. Rows without
+    a path, and those that say the same again, are left out. A missing split column means train. Frames of a sequence
+    are ordered by their numbers; see `_check_sequences` for what is refused and what is noted.
     """
     columns, lines = _csv_columns(path) if path.suffix.lower() == ".csv" else _parquet_columns(path)
     if not lines:
         raise LossprintError(f"expected images in the manifest {path}, found no rows")
-    for name in ("path", "label"):
-        empty = next((line for line, cell in zip(lines, columns[name]) if not cell.strip()), None)
-        if empty:
-            raise LossprintError(f"expected a {name} in every row of {path}, found an empty cell in {empty}")
-    seen: dict[str, str] = {}
-    for line, cell in zip(lines, columns["path"]):
-        first = seen.setdefault(os.path.normpath(cell), line)
-        if first != line:
-            raise LossprintError(f"expected each path once in {path}, found {cell!r} in {first} and in {line}")
+    ids, notes = _kept(columns, lines, path)
+    lines = [lines[row] for row in ids]
+    columns = {name: [cells[row] for row in ids] for name, cells in columns.items()}
     splits = ["train"] * len(lines)
     if "split" in columns:
         splits = [split_of(cell, line, path) for cell, line in zip(columns["split"], lines)]
     sequences = [cell or None for cell in columns["sequence"]] if "sequence" in columns else None
     frames = [_frame(cell, line, path) for cell, line in zip(columns["frame"], lines)] if "frame" in columns else None
-    notes = []
     if sequences and any(sequences):
-        notes = _check_sequences(path, lines, splits, sequences, frames or [None] * len(lines))
+        notes += _check_sequences(path, lines, splits, sequences, frames or [None] * len(lines))
     notes += _decoding_notes(path.parent)
-    rows = tabulate(columns["path"], columns["label"], splits, sequences, frames)
+    rows = tabulate(columns["path"], columns["label"], splits, sequences, frames).assign(sample=ids)
     return rows, [f", in {line} of {path.name}" for line in lines], notes
+
+
+def _kept(columns: dict[str, list[str]], lines: list[str], path: Path) -> tuple[list[int], list[str]]:
+    """The positions of the rows that count, and notes on the others: without a path, or the same again.
+
+    Raises LossprintError where rows of one path say different things.
+    """
+    cells = list(zip(*columns.values()))
+    kept, bare, again = [], [], []
+    seen: dict[str, int] = {}
+    for row, name in enumerate(columns["path"]):
+        if not name.strip():
+            bare.append(row)
+            continue
+        first = seen.setdefault(os.path.normpath(name), row)
+        if first == row:
+            kept.append(row)
+        elif cells[first] == cells[row]:
+            again.append(row)
+        else:
+            raise LossprintError(
+                f"expected each path once in {path}, found {name!r} in {lines[first]} and, with another label or "
+                f"split, in {lines[row]}"
+            )
+    if not kept:
+        raise LossprintError(f"expected a path in the rows of {path}, found an empty cell in {lines[0]} and all others")
+    return kept, [
+        f"left out, because {why}: {len(rows):,} of {len(lines):,} rows, such as {lines[rows[0]]}"
+        for why, rows in (("without a path", bare), ("listed before", again))
+        if rows
+    ]
 
 
 def _decoding_notes(folder: Path) -> list[str]:

@@ -96,8 +96,8 @@ def read_remote(name: str) -> Source:
         urls.relative(path, "", f"{root}/")
     if not files:
         raise LossprintError(f"expected a manifest or class folders, found nothing at {name}")
-    rows, notes = class_folders(root, images, [path for path in names if path not in set(images)], "")
-    return _source(name, root, rows, notes, [below[path] for path in rows["path"]])
+    rows, notes, lost = class_folders(root, images, [path for path in names if path not in set(images)], "")
+    return _source(name, root, rows, notes, [below[path] for path in rows["path"]], lost=lost)
 
 
 def open_remote(name: str) -> Reader:
@@ -111,7 +111,7 @@ def open_remote(name: str) -> Reader:
 
 def listed(name: str, root: str, rows: pd.DataFrame, notes: list[str]) -> Source:
     """The source of rows whose images are looked for: below the URL `root`, or, where that is "", at their paths."""
-    return _source(name, root, rows, notes, _stat(Images(root), rows["path"].tolist()))
+    return _source(name, root, rows, notes, _stat(Images(root), rows["path"].tolist()), written=True)
 
 
 def images_of(dataset: dict) -> Images:
@@ -129,7 +129,7 @@ def file_name(name: str) -> str:
 # ------------------------------------------------------------------------------------------------ what is there
 
 
-def _source(name: str, root: str, rows: pd.DataFrame, notes: list[str], infos: list[dict | str]) -> Source:
+def _source(name: str, root: str, rows: pd.DataFrame, notes: list[str], infos: list[dict | str], **of) -> Source:
     """`found` says of each row what its store knows of the image, or why there is none."""
     faults, versions, contents = {}, {}, []
     for row, (path, about) in enumerate(zip(rows["path"], infos)):
@@ -155,7 +155,9 @@ def _source(name: str, root: str, rows: pd.DataFrame, notes: list[str], infos: l
         ]
     print_of = fingerprint(rows, contents)
     place = root or Path(name).parent
-    more = {"faults": faults, "notes": tuple(notes), "workers": WORKERS}
+    ids = rows["sample"].tolist()
+    faults = {ids[row]: why for row, why in faults.items()}
+    more = of | {"faults": faults, "notes": tuple(notes), "workers": WORKERS}
     return Source(name, KIND, place, rows, print_of, images.image, images.size, **more)
 
 

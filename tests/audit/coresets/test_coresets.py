@@ -323,3 +323,25 @@ def test_damaged_subsets_leave_the_others_alone_and_are_told(run):
     assert "found another one" in told["edited"] and "found none" in told["alone"]
     run.drop_selection("binary")
     assert "binary" not in coresets.damaged(run)
+
+
+# ------------------------------------------------------------------------------------------------- what it lacks
+
+
+def test_classes_that_a_budget_drops_are_named(run, tmp_path, capsys):
+    for sample in (1, 4, 7, 10, 13, 16, 19, 22):  # 2 coats are left
+        decide(run, sample, "exclude")
+
+    def said(name, *budget):
+        status, _, error = lossprint(
+            capsys, "export", "coreset", run.path, "--method", "random", "--out", tmp_path / name, *budget
+        )
+        assert status == 0
+        return error, read_record(tmp_path / name).get("short")
+
+    error, short = said("two.csv", "--number", 2, "--equal")
+    assert error == f"lossprint: no sample of 1 classes: {next(iter(short))}\n" and list(short.values()) == [[0, 1]]
+    error, short = said("each.csv", "--per-class", 5)
+    assert error == "lossprint: fewer than asked for of 1 classes: coat (2 of 5)\n" and short == {"coat": [2, 5]}
+    assert "22 samples, fewer than the 25 asked for" in said("many.csv", "--number", 25)[0]
+    assert said("whole.csv", "--number", 6) == ("", None)
