@@ -17,6 +17,7 @@ from PIL import Image
 from lossprint.audit.cli import main as cli
 from lossprint.audit.datasets import dataset as datasets
 from lossprint.audit.datasets import source as sources
+from lossprint.audit.datasets.fit import refuse_unfit
 from lossprint.audit.datasets.images import reason
 from lossprint.audit.report import write as report
 from lossprint.audit.review.reviews import open_reviews
@@ -206,7 +207,7 @@ def too_many_classes(folder: Path) -> None:
     rows = sources.tabulate(
         [f"{at}" for at in range(600_000)], [f"{at // 2}" for at in range(600_000)], ["train"] * 600_000
     )
-    must_refuse(lambda: datasets._refuse_unfit(rows, "a manifest", "classes"))
+    must_refuse(lambda: refuse_unfit(rows, "a manifest", "classes", 1))
 
 
 def ten_thousand_classes(folder: Path) -> None:
