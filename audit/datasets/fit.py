@@ -38,12 +38,13 @@ def unreadable_note(rows: pd.DataFrame, reasons: pd.Series, total: int) -> str:
 def lost_note(origin: Source, rows: pd.DataFrame, faults: dict[int, str], allowed: bool) -> list[str]:
     """A note on the classes of which no image can be read. Raises LossprintError where that is not allowed."""
     bad = rows["sample"].isin(list(faults))
-    lost = dict(origin.lost)
-    for name in sorted(set(rows.loc[bad, "label"]) - set(rows.loc[~bad, "label"])):
-        reasons = rows.loc[bad & (rows["label"] == name), "sample"].map(faults)
-        lost[name] = f"{len(reasons):,} images ({some(sorted(set(reasons)), 2)})"
+    unread = set(rows.loc[bad, "label"]) - set(rows.loc[~bad, "label"])
+    lost = dict(origin.lost) | dict.fromkeys(sorted(unread), "")
     if not lost:
         return []
+    for name in [name for name in list(lost)[:5] if name in unread]:  # the others are only counted: there may be many
+        reasons = rows.loc[bad & (rows["label"] == name), "sample"].map(faults)
+        lost[name] = f"{len(reasons):,} images ({some(sorted(set(reasons)), 2)})"
     listed = "; ".join(f"{name!r}: {why}" for name, why in list(lost.items())[:5])
     more = f"; and {len(lost) - 5:,} more" if len(lost) > 5 else ""
     what = "a class" if len(lost) == 1 else f"{len(lost):,} classes"
