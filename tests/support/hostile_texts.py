@@ -17,6 +17,7 @@ from PIL import Image
 from lossprint.audit.cli import main as cli
 from lossprint.audit.datasets import dataset as datasets
 from lossprint.audit.datasets import source as sources
+from lossprint.audit.datasets.choices import Choices
 from lossprint.audit.datasets.fit import refuse_unfit
 from lossprint.audit.datasets.images import reason
 from lossprint.audit.report import write as report
@@ -217,7 +218,7 @@ def ten_thousand_classes(folder: Path) -> None:
     rows = sources.tabulate([f"{at}.png" for at in range(3 * count)], labels.tolist(), ["train"] * (3 * count))
     origin = sources.Source("made", "manifest", folder, rows, "mark", reason, reason)
     began = time.process_time()
-    found = datasets._assemble(origin, {}, 0.1, 0, "classes", checked=False)
+    found = datasets._assemble(origin, {}, 0.1, 0, "classes", Choices(), checked=False)
     assert len(found.classes) == count and (found.samples["split"] == "val").sum() == count
     assert time.process_time() - began < 20
 

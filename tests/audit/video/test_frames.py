@@ -114,7 +114,7 @@ def test_a_parquet_manifest_is_put_in_order_too(made, run):
     table = pd.read_csv(truth.manifest)
     source = truth.manifest.with_suffix(".parquet")
     pq.write_table(pa.Table.from_pandas(table.assign(note=range(len(table)))), source)
-    found = pq.read_table(pa.BufferReader(manifests._corrected(source, applied(run).table))).to_pandas()
+    found = pq.read_table(pa.BufferReader(manifests._corrected(source, applied(run)))).to_pandas()
     csv = pd.read_csv(pd.io.common.BytesIO(manifests.corrected(applied(run))))
     pd.testing.assert_frame_equal(found[list(csv)], csv)
     here = found["sequence"] == planted["sequence"]
