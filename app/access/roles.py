@@ -17,7 +17,7 @@ import unicodedata
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from threading import Lock
 
@@ -54,13 +54,18 @@ class Roles:
     default: str | None = None
     hours: float | None = None
 
+    @cached_property
+    def _looks(self) -> frozenset[str]:
+        """What the listed addresses look like; worked out once, as each request asks for a role."""
+        return frozenset(map(_folded, self.of))
+
     def role(self, email: str) -> str | None:
         """An address of its own beats its domain, which beats the default. An address that only looks like one of the
         file (a Kelvin sign for a k, a ligature for two letters), or whose domain does, has no role at all."""
         for name in (email, "*@" + email.rpartition("@")[2]):
             if name in self.of:
                 return self.of[name]
-            if any(name != listed and _folded(name) == _folded(listed) for listed in self.of):
+            if _folded(name) in self._looks:
                 return None
         return self.default
 
