@@ -25,16 +25,19 @@ def serve(
     roles: str | None = None,
     secrets: Path | None = None,
     insecure: bool = False,
+    dataset: str | None = None,
 ) -> int:
     """Serve the run, or the folder of runs, at `path`; print the URL; return when the server ends.
 
-    `roles` and `secrets` are files: who may do what, and the login (see login.py). `insecure` asks for no login.
+    `dataset` is where the images of a run are, if it was made elsewhere. `roles` and `secrets` are files: who may do
+    what, and the login (see login.py). `insecure` asks for no login.
     Raises LossprintError where others could enter unasked, the port is taken or the host is not this machine's.
     """
     login = settle(path, host, roles, secrets, insecure)
     _free(host, port)
     _steady_memory()
     os.environ["LOSSPRINT_RUNS"] = str(Path(path).absolute())
+    os.environ["LOSSPRINT_DATASET"] = dataset or ""
     import streamlit as st
     from starlette.middleware import Middleware
 
@@ -120,6 +123,7 @@ def main() -> int:
     parser.add_argument("--no-browser", action="store_true")
     parser.add_argument("--roles")
     parser.add_argument("--secrets", type=Path)
+    parser.add_argument("--dataset")
     parser.add_argument("--insecure", action="store_true")
     parser.add_argument("--check", action="store_true", help="only say whether it would start")
     options = parser.parse_args()
@@ -129,7 +133,7 @@ def main() -> int:
         if options.check:
             settle(run, options.host, **how)
             return 0
-        return serve(run, options.host, options.port, not options.no_browser, **how)
+        return serve(run, options.host, options.port, not options.no_browser, dataset=options.dataset, **how)
     except LossprintError as error:
         print(f"lossprint: {error}", file=sys.stderr)
         return 2

@@ -17,6 +17,7 @@ _server = opt.together(
     opt.option("--host", str, "H", "default: 127.0.0.1, this machine only", default="127.0.0.1"),
     opt.option("--port", opt.positive, "P", "default: 8501", default=8501),
     opt.flag("--no-browser", "do not open a browser window"),
+    opt.option("--dataset", str, "DATASET", "where the run's images are, if moved or made elsewhere"),
     opt.option("--roles", opt.file, "FILE", "with a login: who may see, decide, export; or LOSSPRINT_ROLES"),
     opt.option("--secrets", opt.file, "FILE", "the login; default: .streamlit/secrets.toml, if there is one"),
     opt.flag("--insecure", "no login, even where others can reach the server"),
@@ -57,7 +58,7 @@ def app(run: Path, **server) -> int:
 def _server_command(path: Path, host: str, port: int, no_browser: bool, insecure: bool, **files) -> list[str]:
     command = [sys.executable, "-m", "lossprint.app.serve", str(path), "--host", host, "--port", str(port)]
     command += ["--no-browser"] * no_browser + ["--insecure"] * insecure
-    for name, place in files.items():  # roles and secrets
+    for name, place in files.items():  # roles, secrets and the dataset
         command += [f"--{name}", str(place)] * (place is not None)
     return command
 

@@ -10,7 +10,7 @@ from lossprint.audit.cli import options as opt
 from lossprint.audit.cli.command import Command, status_of
 from lossprint.audit.datasets.tasks import TASKS
 from lossprint.audit.findings import unjudged
-from lossprint.audit.runs.open import open_run
+from lossprint.audit.recording.moved import opened
 from lossprint.audit.runs.run import Run
 from lossprint.audit.system import processes
 from lossprint.audit.types import LossprintError
@@ -96,12 +96,8 @@ def _compare(dataset: str | None, out: Path, cleaned: Path, seeds: int | None, r
         raise LossprintError(f"expected no --{name} with --from, found one: it is that of the run {out}")
     from lossprint.audit.comparison import compare
     from lossprint.audit.comparison.summary import sentences
-    from lossprint.audit.datasets import kinds
 
-    run = open_run(out)
-    source = run.manifest["dataset"].get("source")
-    if dataset is not None and kinds.absolute(dataset) != source:
-        raise LossprintError(f"expected no DATASET with --from, or {source} of {run.path}, found {dataset}")
+    run = opened(out, dataset)
     asked = {name: how[name] for name in ("epochs", "device", "quiet")}
     table = compare.compare(run, cleaned, seeds=seeds or SEEDS, **asked)
     print("\n".join([*sentences(table), f"see it: lossprint app {run.path}, page Before & after"]))
@@ -131,10 +127,9 @@ def import_losses(losses: Path, dataset: str, out: Path, task: str, quiet: bool,
 @opt.option("--memory", opt.gigabytes, "GB", "of each process; default: half of what is free")
 @opt.option("--workers", opt.positive, "N", "with --engine ray; default: one a CPU")
 @opt.flag("--partial", "a recording that was cut off, to its last whole checkpoint")
+@opt.placed
 @opt.quiet
-def score(
-    run: Path, new: str | None, out: Path | None, device: str, engine: str, memory, workers, partial: bool, quiet: bool
-) -> None:
+def score(run: Path, new: str | None, out: Path | None, device: str, memory: float | None, quiet: bool, **how) -> None:
     """Score and find again from what is recorded; no training."""
     if new is not None:
         from lossprint.audit.workflow.newvideos import score_new
@@ -145,7 +140,7 @@ def score(
         raise LossprintError("expected --out only beside --new MANIFEST: a run is scored where it is")
     from lossprint.audit.workflow import score as workflow
 
-    print(summary(workflow.score(run, engine, None if memory is None else memory * 1e9, workers, quiet, partial)))
+    print(summary(workflow.score(run, memory=None if memory is None else memory * 1e9, quiet=quiet, **how)))
 
 
 def summary(run: Run) -> str:

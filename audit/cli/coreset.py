@@ -114,14 +114,16 @@ def coreset() -> None:
 @opt.device
 @opt.option("--precision", Choice(opt.PRECISIONS), None, "of the forward passes")
 @opt.quiet
+@opt.placed
 @opt.constraints
-def evaluate(run: Path, methods: tuple[str, ...], fractions: tuple[float, ...], **how) -> None:
+def evaluate(run: Path, methods: tuple[str, ...], fractions: tuple[float, ...], dataset: str | None, **how) -> None:
     """Train on coresets of several methods and sizes, and compare."""
     from lossprint.audit.coresets import coreset as coresets
     from lossprint.audit.coresets import evaluate as evaluation
     from lossprint.audit.export.applied import applied
+    from lossprint.audit.recording import moved
 
-    opened = open_run(run)
+    opened = moved.opened(run, dataset)
     if methods == ("all",):
         source = coresets.source_of(applied(opened))
         methods = [name for name in METHODS if not coresets.lacking(source, name)]

@@ -8,6 +8,7 @@ from click import Choice
 from lossprint.audit.cli import options as opt
 from lossprint.audit.cli.command import Group
 from lossprint.audit.cli.coreset import export_coreset
+from lossprint.audit.recording.moved import opened
 from lossprint.audit.runs.open import open_run
 
 
@@ -20,11 +21,11 @@ export.add_command(export_coreset)
 _rule = opt.together(opt.rule, opt.unsure)
 
 
-def _decisions(run: Path, apply: str, unsure: str):
+def _decisions(run: Path, apply: str, unsure: str, dataset: str | None = None):
     """The decisions of the run as they stand now: whatever is written follows from this one reading."""
     from lossprint.audit.export.applied import applied
 
-    return applied(open_run(run), apply=apply, unsure=unsure)
+    return applied(opened(run, dataset), apply=apply, unsure=unsure)
 
 
 @export.command("cleaned")
@@ -32,6 +33,7 @@ def _decisions(run: Path, apply: str, unsure: str):
 @opt.out("FILE.csv|FILE.parquet|DIR")
 @_rule
 @opt.option("--link", Choice(["copy", "hardlink"]), None, "images of DIR; default: copy", default="copy")
+@opt.placed
 def cleaned(run: Path, out: Path, link: str, **rule) -> None:
     """What the experts decided, applied to the labels."""
     from lossprint.audit.export.export import write_cleaned
@@ -43,6 +45,7 @@ def cleaned(run: Path, out: Path, link: str, **rule) -> None:
 @opt.run
 @opt.out("FILE")
 @_rule
+@opt.placed
 def manifest(run: Path, out: Path, **rule) -> None:
     """A corrected copy of the dataset's own manifest."""
     from lossprint.audit.export.manifests import write_manifest
@@ -81,6 +84,7 @@ def cleanlab(run: Path, out: Path, **rule) -> None:
 @opt.run
 @opt.out("FILE.csv")
 @_rule
+@opt.placed
 def segments(run: Path, out: Path, **rule) -> None:
     """The videos as stretches of one label, as decided."""
     from lossprint.audit.export.export import write_segments
@@ -95,11 +99,12 @@ def segments(run: Path, out: Path, **rule) -> None:
 @opt.run
 @opt.out("FILE.json", "FILE.xml beside it: the interface")
 @opt.option("--prefix", str, "URL", "before each path; default: /data/local-files/?d=")
-def labelstudio(run: Path, out: Path, prefix: str | None) -> None:
+@opt.placed
+def labelstudio(run: Path, out: Path, prefix: str | None, dataset: str | None) -> None:
     """Flagged and reviewed samples as Label Studio tasks."""
     from lossprint.audit.export import labelstudio as tasks
 
-    count, config = tasks.write_tasks(open_run(run), out, prefix=tasks.LOCAL if prefix is None else prefix)
+    count, config = tasks.write_tasks(opened(run, dataset), out, prefix=tasks.LOCAL if prefix is None else prefix)
     print(f"{count:,} tasks written to {out}; their labeling interface is {config}")
 
 
@@ -110,7 +115,7 @@ def findings(run: Path, out: Path) -> None:
     """Every finding as a CSV."""
     from lossprint.audit.export import export as exports
 
-    opened = open_run(run)
-    table = exports.findings(opened)
-    exports.save(opened, table, out)
+    run = open_run(run)
+    table = exports.findings(run)
+    exports.save(run, table, out)
     print(f"{table['group'].nunique():,} findings ({len(table):,} rows) written to {out}")

@@ -19,6 +19,7 @@ import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 
@@ -173,7 +174,15 @@ def sample_reader(dataset: dict) -> Callable[[str], Image.Image | str]:
     """The `image_reader` or the `text_reader` of run.json's `dataset`. Raises LossprintError as they do."""
     if media_of(dataset) is TEXTS:
         return text_reader(dataset["source"], dataset.get("fingerprint"))
-    return image_reader(dataset["source"], bool(dataset.get("choices", {}).get("follow_links")))
+    read = image_reader(dataset["source"], bool(dataset.get("choices", {}).get("follow_links")))
+    return partial(_read_file_only, read) if dataset.get("kind") in OF_FILES else read
+
+
+def _read_file_only(read: Callable[[str], Image.Image], path: str) -> Image.Image:
+    """An image of a dataset that was read as files, whatever its manifest or the run says now."""
+    if "://" in path:
+        raise LossprintError(f"expected the path of a file, found the URL {path}")
+    return read(path)
 
 
 def _read(read: Callable[[str], Image.Image], path: str, source: str) -> Image.Image:

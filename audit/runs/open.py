@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-from lossprint.audit.runs import checked
+from lossprint.audit.runs import checked, places
 from lossprint.audit.runs.run import PLACES, VIDEO_FRAMES, Run
 from lossprint.audit.system.atomic import sweep
 from lossprint.audit.system.urls import local
@@ -48,6 +48,7 @@ def create_run(path: str | Path, asked: dict, dataset: dict, seed: int, recordin
         "stages": [],
         "facts": {},
     }
+    manifest["place"] = places.signature(manifest)
     return Run(path, manifest).rewrite([])
 
 

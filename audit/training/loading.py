@@ -9,6 +9,7 @@ from tqdm import tqdm
 from lossprint.audit.datasets import dataset as datasets
 from lossprint.audit.datasets.choices import Choices
 from lossprint.audit.datasets.media import Media
+from lossprint.audit.runs.places import dataset_of
 from lossprint.audit.runs.run import Run
 from lossprint.audit.training.feature_files import FROZEN
 from lossprint.audit.types import LossprintError
@@ -37,6 +38,7 @@ def asked_of(run: Run) -> dict:
     asked |= run.manifest["dataset"].get("choices", {}) | {"dataset": run.manifest["dataset"].get("source")}
     if not asked["dataset"]:
         raise LossprintError(f"expected a run whose images are known, found none named in {run.path}")
+    dataset_of(run)
     return asked
 
 
