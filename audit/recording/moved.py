@@ -1,6 +1,7 @@
 """Where the images of a run are, said by the person who uses it: the place that it names, or one that they moved to."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from lossprint.audit.datasets import kinds
@@ -40,7 +41,7 @@ def at(run: Run, dataset: str) -> Run:
             f"at {dataset}: its paths, labels, splits or sizes of files are not those of the run"
         )
     moved = about | {"source": origin.name, "root": str(origin.root)}
-    return places.name(Run(run.path, run.manifest | {"dataset": moved}, run.home))
+    return places.name(replace(run, manifest=run.manifest | {"dataset": moved}))
 
 
 def _real(source: str | None) -> str:

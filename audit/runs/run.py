@@ -19,7 +19,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lossprint.audit.runs import checked, checksums, tensors, trajectories
+from lossprint.audit.runs import checked, checksums, keys, tensors, trajectories
+from lossprint.audit.runs.keys import PLACES
 from lossprint.audit.runs.tables import (
     CURVATURE,
     FRAMES,
@@ -42,7 +43,6 @@ from lossprint.audit.types import Finding, LossprintError, Trajectory, one_line
 
 WHOLE = "rank-0.parquet"  # of a checkpoint's parts, one a process, the one that is written when all others are there
 VIDEO_FRAMES = "frames"  # the folder of a dataset that was decoded into the run folder, and moves with it
-PLACES = ("source", "root")  # of a dataset, in run.json
 STAGES = tuple(checksums.STAGES)
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9 ._+-]{0,62}[A-Za-z0-9_+-])?")  # of a coreset
 Merge = Callable[[pd.DataFrame | None], pd.DataFrame]  # what is there, None for nothing -> what is to be there
@@ -56,6 +56,7 @@ class Run:
     path: Path
     manifest: dict
     home: Path | None = None  # of a member: the folder that holds samples.parquet
+    believed: bool = True  # whether what it says of its dataset's place is; see `places` for one that was opened
 
     @property
     def name(self) -> str:
@@ -165,7 +166,8 @@ class Run:
 
     def member(self, name: str) -> "Run":
         """A further training of the same samples, such as seed=00001 or fold=0: its trajectories, nothing else."""
-        return Run(self.path / "members" / name, {**self.manifest, "stages": []}, self.home or self.path)
+        manifest = {**self.manifest, "stages": []}
+        return Run(self.path / "members" / name, manifest, self.home or self.path, self.believed)
 
     def members(self, kind: str) -> list["Run"]:
         """The further trainings of a kind, `seed` or `fold`, ascending."""
@@ -464,8 +466,10 @@ class Run:
             "facts": self.manifest.get("facts", {}) if facts is None else facts,
         }
         written = manifest | {"dataset": _within(manifest["dataset"], self.path)}
+        if self.believed and written["dataset"] == manifest["dataset"]:  # its own frames need no signature
+            manifest["place"] = written["place"] = keys.signature(manifest)
         write_text(self.path / "run.json", json.dumps(written, indent=1, ensure_ascii=False) + "\n")
-        return Run(self.path, manifest)
+        return Run(self.path, manifest, believed=self.believed)
 
     @property
     def reviews_url(self) -> str:

@@ -16,7 +16,7 @@ from lossprint.app import data
 from lossprint.audit.datasets.dataset import sample_reader
 from lossprint.audit.recording import moved
 from lossprint.audit.report.write import report_bytes
-from lossprint.audit.runs import places
+from lossprint.audit.runs import keys, places
 from lossprint.audit.runs.open import open_run
 from lossprint.audit.types import LossprintError
 
@@ -162,7 +162,7 @@ def test_the_one_who_made_it_is_not_asked_and_others_are(tmp_path, monkeypatch):
         assert not places.believed(open_run(copied)), change
     for name in ("_machine", "_user"):
         with monkeypatch.context() as elsewhere:
-            elsewhere.setattr(places, name, lambda: "another")
+            elsewhere.setattr(keys, name, lambda: "another")
             assert not places.believed(open_run(run.path))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     assert not places.believed(open_run(run.path))
