@@ -327,9 +327,6 @@ def _partners(path: str, stamp: int, sample: int) -> pd.DataFrame:
     return open_run(path).pairs(sample).sort_values(["scope", "side", "rank"])
 
 
-# ---------------------------------------------------------------------------------------------- images
-
-
 @st.cache_resource(max_entries=4, show_spinner=False)
 def _reader(path: str, stamp: int) -> Callable[[str], Image.Image | str]:
     return sample_reader(places.dataset_of(_load(path, stamp).run))

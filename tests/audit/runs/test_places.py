@@ -143,11 +143,14 @@ def test_its_own_folder_may_be_read_and_what_links_name_may_not(tmp_path, privat
         sample_reader(places.dataset_of(opened))(path)
     text = (run.path / "frames" / "labels.csv").read_text()
     (run.path / "frames" / "labels.csv").write_text(text + "http://evil.invalid/x.png,coat,train\n")
-    assert not places.believed(opened)
+    assert not places.believed(open_run(run.path))
     (run.path / "frames" / "labels.csv").write_text(text)
+    assert places.believed(open_run(run.path))
     shutil.move(run.path / "frames", folder / "frames")
     (run.path / "frames").symlink_to(folder / "frames")
-    assert not places.believed(opened) and not seen
+    seen.clear()
+    assert not places.believed(open_run(run.path))
+    assert not any("images" in one for one in seen)
 
 
 def test_the_one_who_made_it_is_not_asked_and_others_are(tmp_path, monkeypatch):
