@@ -11,6 +11,8 @@ from types import FunctionType
 
 import click
 
+from lossprint import scoring
+
 HERE = Path(__file__).parent
 NOTE = "<!-- Written by docs/make_reference.py: change the docstrings, then `make reference`. -->\n\n"
 # page -> (title, module -> what of it; None: all that is public)
@@ -29,16 +31,13 @@ PYTHON = {
     "scoring": (
         "Scores as functions on arrays",
         {
-            f"lossprint.scoring.{name}": None
-            for name in (
-                "trajectory",
-                "pairs",
-                "curvature",
-                "labels",
-                "duplicates",
-                "outliers",
-                "coresets.coreset",
-            )
+            "lossprint.scoring": scoring.__all__,
+            "lossprint.scoring.labels": ["LabelErrors"],
+            "lossprint.scoring.pairs": ["Partners"],
+            "lossprint.scoring.correlation": ["Undefined"],
+            "lossprint.scoring.input_curvature": ["CurvatureScores"],
+            "lossprint.scoring.duplicates": ["Pairs"],
+            "lossprint.scoring.coresets.coreset": ["Chosen"],
         },
     ),
 }
@@ -191,7 +190,7 @@ def python(title: str, parts: dict[str, list[str] | None]) -> str:
     text = [f"# {title}", NOTE.strip()]
     for module_name, names in parts.items():
         module = __import__(module_name, fromlist=["_"])
-        text += [f"## `{module_name}`", *([_prose(module.__doc__)] if names is None else [])]
+        text += [f"## `{module_name}`", *([_prose(module.__doc__)] if names is None or module is scoring else [])]
         for name in names if names is not None else _public(module):
             text += _member(name, getattr(module, name))
     return "\n\n".join(text) + "\n"
