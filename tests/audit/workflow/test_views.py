@@ -152,10 +152,8 @@ def test_the_trained_view_serves_before_and_after_and_coresets(two, tmp_path, ca
     command = ["coreset", "evaluate", str(copy), "--methods", "random", "--fractions", "0.5", "--seeds", "1"]
     assert cli.main([*command, "--steps", "8", "--quiet"]) == 0
     assert set(open_run(copy).evaluation()["model"]) == {"small"}
-    assert (
-        cli.main(["coreset", str(copy), "--method", "craig", "--fraction", "0.5", "--out", str(tmp_path / "a.csv")])
-        == 2
-    )
+    choose = ["export", "coreset", str(copy), "--method", "grad_match", "--fraction", "0.5"]
+    assert cli.main([*choose, "--out", str(tmp_path / "a.csv")]) == 2
     assert "last layer" in capsys.readouterr().err
 
 
