@@ -70,9 +70,14 @@ def audit(
 
     say_links(dataset, how["follow_links"])
     with processes.joined(how["device"], status_of) as world, syncing(out, sync if world.rank == 0 else None):
-        run = workflow.audit(dataset, out, compiled=bool(compiled), download=bool(download), **how)
+        consent = _agreed if world.rank == 0 and sys.stdin.isatty() and sys.stderr.isatty() else None
+        run = workflow.audit(dataset, out, compiled=bool(compiled), download=bool(download), consent=consent, **how)
         if world.rank == 0:
             print(summary(run))
+
+
+def _agreed(question: str) -> bool:
+    return click.confirm(question, default=False, err=True)
 
 
 def say_links(dataset: str, follow: bool | None) -> None:
