@@ -150,6 +150,8 @@ def _choose(loaded: data.Loaded, items: pd.DataFrame, open_now: np.ndarray, assi
     linked = parts.url_asks("finding")
     if linked and _item(loaded, items, linked) is not None:
         st.session_state[AT] = linked
+    elif linked:
+        parts.told_missing("question", linked)
     at, who = st.session_state.get(AT), decide.reviewer()
     held, holder = st.session_state.get(HELD, (None, who))
     renamed = at == held and holder != who  # handed out under another name: somebody else may have that question
@@ -233,6 +235,7 @@ def _show(
         on_answer=lambda answer: _answer(loaded, answer),
         on_skip=_skip,
         on_undo=lambda: decide.undo(loaded, _back),
+        on_redo=lambda: _again(loaded),
     )
 
 
@@ -397,6 +400,11 @@ def _skip(token: str) -> None:
         return
     st.session_state.setdefault(SKIPPED, set()).add(state["finding"])
     _onward(state["finding"])
+
+
+def _again(loaded: data.Loaded) -> None:
+    decide.redo(loaded)
+    _forget()
 
 
 def _back(row: Review) -> None:
