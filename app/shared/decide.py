@@ -216,7 +216,7 @@ def press(loaded: data.Loaded, decisions: Sequence[tuple], *, seen, comment_key=
         st.session_state["_error"] = meanwhile(conflict)
         return
     except LossprintError as error:
-        st.session_state["_error"] = f"The decision was not stored: {error}"
+        st.session_state["_error"] = f"The decision was not stored: {parts.md(error)}"
         return
     if gone:
         return
@@ -362,7 +362,7 @@ def take_back(loaded: data.Loaded, ids: list[int], then=None) -> None:
         # An import stores decisions of several reviewers in one go; it is taken back in one go as well.
         rows = exchange.take_back(reviews, ids)
     except LossprintError as error:
-        st.session_state["_error"] = f"Nothing was taken back: {error}"
+        st.session_state["_error"] = f"Nothing was taken back: {parts.md(error)}"
         return
     if not rows:
         _tell("Nothing was taken back: it does not stand any more", ":material/info:")

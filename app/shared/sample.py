@@ -47,7 +47,12 @@ def why(loaded: data.Loaded, sample: int) -> None:
     """The reasons why a sample is flagged, in plain words."""
     claims = data.derived(loaded, claims_of)
     for sentence in story.reasons(
-        *(loaded.findings, loaded.scores, loaded.samples, sample, parts.md, claims),
+        loaded.findings,
+        loaded.scores,
+        loaded.samples,
+        sample,
+        parts.md,
+        claims,
         media=loaded.media,
         labelled=loaded.labelled,
     ):
@@ -226,8 +231,8 @@ def place_in_time(loaded: data.Loaded, sample: int, key: str) -> None:
     numbers = frames["frame"].to_numpy()
     st.markdown("##### Its place in time")
     st.markdown(
-        f"Frame {row['frame']} of *{parts.md(row['sequence'])}*, number {at + 1:,} of {len(frames):,}. Its phase, "
-        f"**{parts.md(row['label'])}**, goes from frame {numbers[first]} to {numbers[last]}."
+        f"Frame {row['frame']:d} of *{parts.md(row['sequence'])}*, number {at + 1:,} of {len(frames):,}. Its phase, "
+        f"**{parts.md(row['label'])}**, goes from frame {numbers[first]:d} to {numbers[last]:d}."
     )
     around = frames.iloc[max(0, at - 4) : at + 5]
     tiles = [
@@ -266,7 +271,9 @@ def picture(loaded: data.Loaded, sample: int, key: str, limit: int) -> None:
         alt = parts.named(loaded, sample)
         size = {"width": image.width, "height": image.height, "pixelated": image.tiny}
         viewer(image.uri, alt=alt, limit=limit, key=key, **size)
-    st.caption(f"Sample {sample} · {parts.md(row['path'])} · {parts.SPLITS.get(row['split'], row['split'])}")
+    st.caption(
+        f"Sample {sample} · {parts.md(row['path'])} · {parts.SPLITS.get(row['split']) or parts.md(row['split'])}"
+    )
 
 
 def suggestion_of(loaded: data.Loaded, sample: int) -> str | None:

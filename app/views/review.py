@@ -108,7 +108,14 @@ def _who(loaded: data.Loaded) -> None:
 
     with st.container(border=True):
         st.markdown("**Who are you?** Several people review this run. Pick your name, or type it in the sidebar.")
-        st.pills("Your name", sorted(names)[:12], key="your_name", on_change=picked, label_visibility="collapsed")
+        st.pills(
+            "Your name",
+            sorted(names)[:12],
+            format_func=parts.md,
+            key="your_name",
+            on_change=picked,
+            label_visibility="collapsed",
+        )
 
 
 def _forget() -> None:
