@@ -389,7 +389,7 @@ def redo(loaded: data.Loaded) -> None:
     try:
         stored = store(loaded, rows.to_dict("records"), seen=seen)
     except LossprintError as error:
-        st.session_state["_error"] = f"The decision was not stored: {error}"
+        st.session_state["_error"] = f"The decision was not stored: {parts.md(error)}"
         return
     st.session_state[TAKEN] = rest  # `store` has dropped them: what is done again is no new work
     _tell_stored(stored)

@@ -131,7 +131,7 @@ def test_the_chosen_answer_on_a_group_is_marked_and_keeping_contradicting_labels
     app = open_page("duplicates", run.path, monkeypatch)
     assert "**Keep all** keeps the contradicting labels as they are." in said(app)
     assert not [one.label for one in app.button if "chosen" in one.label]
-    app.button(key="duplicate:0-all").click().run()
+    app.button(key="near_duplicate:2-all").click().run()
     assert_whole(app)
     assert [one.label for one in app.button if "chosen" in one.label] == ["**Keep all** · chosen"]
     assert "Kept with contradicting labels, " in said(app)
