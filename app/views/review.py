@@ -55,7 +55,7 @@ def _settings(loaded: data.Loaded) -> tuple[str, str, str, bool]:
                 bind="query-params",
                 label_visibility="collapsed",
                 width=150,
-                help=_tiers_help(counts),
+                help=questions.tiers_help(counts),
                 on_change=_forget,
             )
         with st.popover("How", icon=":material/tune:"):
@@ -78,17 +78,6 @@ def _settings(loaded: data.Loaded) -> tuple[str, str, str, bool]:
                 disabled=which in chance,
             )
     return which, questions.TIERS[tier], questions.BLIND[blind], mix and which not in chance
-
-
-def _tiers_help(counts: pd.Series) -> str:
-    """What the tiers are, with how many questions each has."""
-    meanings = {
-        "verify": "one confident suggestion, yes or no.",
-        "correct": "choose among a few likely labels.",
-        "look": "ambiguous.",
-    }
-    names = {word: name for name, word in questions.TIERS.items()}
-    return " ".join(f"**{names[word]}** ({counts.get(word, 0):,}): {text}" for word, text in meanings.items())
 
 
 def _who(loaded: data.Loaded) -> None:
