@@ -36,7 +36,8 @@ def learning_run(
     size = len(true)
     errors = (split == "train") & (rng.random(size) < wrong)
     labels = np.where(errors, (true + rng.integers(1, classes, size)) % classes, true)
-    usual = np.where(rng.random(size) < np.broadcast_to(knows, classes)[true], true, rng.integers(0, classes, size))
+    known, other = rng.random(size) < np.broadcast_to(knows, classes)[true], rng.integers(1, classes, size)
+    usual = np.where(known, true, (true + other) % classes)
     table = pd.DataFrame({"path": [f"{at}.png" for at in range(size)], "split": split})
     table["label"] = [f"class {label:03d}" for label in labels]
     recorder = Recorder(folder, table.assign(sample=np.arange(size)))

@@ -42,7 +42,7 @@ def test_a_class_that_was_not_learnt_is_named_and_others_stay(tmp_path):
     scores = run.scores().set_index("sample")
     called = scores["triage"] == "wrong"
     assert not called[scores["label"] == "class 002"].any()
-    assert called[errors].sum() > 10
+    assert called[errors].sum() >= 8
 
 
 def test_a_class_of_two_is_named_where_it_is_flagged(tmp_path):
