@@ -11,6 +11,8 @@ from types import FunctionType
 
 import click
 
+from lossprint import scoring
+
 HERE = Path(__file__).parent
 NOTE = "<!-- Written by docs/make_reference.py: change the docstrings, then `make reference`. -->\n\n"
 # page -> (title, module -> what of it; None: all that is public)
@@ -29,16 +31,13 @@ PYTHON = {
     "scoring": (
         "Scores as functions on arrays",
         {
-            f"lossprint.scoring.{name}": None
-            for name in (
-                "trajectory",
-                "pairs",
-                "curvature",
-                "labels",
-                "duplicates",
-                "outliers",
-                "coresets.coreset",
-            )
+            "lossprint.scoring": scoring.__all__,
+            "lossprint.scoring.labels": ["LabelErrors"],
+            "lossprint.scoring.pairs": ["Partners"],
+            "lossprint.scoring.correlation": ["Undefined"],
+            "lossprint.scoring.input_curvature": ["CurvatureScores"],
+            "lossprint.scoring.duplicates": ["Pairs"],
+            "lossprint.scoring.coresets.coreset": ["Chosen"],
         },
     ),
 }
@@ -64,6 +63,7 @@ RUN/
   samples.parquet      sample, path, label, split, sequence, frame        unreadable.parquet   path, reason
   trajectories/split=train/checkpoint=00003/rank-0.parquet                sample, loss, margin, predicted, el2n
   members/seed=00001/trajectories/...  members/fold=000/...               further trainings: --seeds, --folds
+  members/view=frozen/trajectories/... of two views: the head on frozen features
   checkpoints/00003.safetensors       embeddings.safetensors
   head.parquet         of frozen features: sample, suspicion, suggested, probability, ..., flagged, certain
   curvature/checkpoint=00003/rank-0.parquet                               sample, curvature, trace, gradient_norm
@@ -190,7 +190,7 @@ def python(title: str, parts: dict[str, list[str] | None]) -> str:
     text = [f"# {title}", NOTE.strip()]
     for module_name, names in parts.items():
         module = __import__(module_name, fromlist=["_"])
-        text += [f"## `{module_name}`", *([_prose(module.__doc__)] if names is None else [])]
+        text += [f"## `{module_name}`", *([_prose(module.__doc__)] if names is None or module is scoring else [])]
         for name in names if names is not None else _public(module):
             text += _member(name, getattr(module, name))
     return "\n\n".join(text) + "\n"

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from lossprint.audit.findings import doubts, engines, frozen, planning, sharding
+from lossprint.audit.findings import doubts, engines, frozen, planning, sharding, views
 from lossprint.audit.findings.sharding import Job, Shard
 from lossprint.audit.findings.task_scores import mend_scores
 from lossprint.audit.runs import checksums
@@ -67,7 +67,13 @@ def score_run(run: Run, engine=None, memory: float | None = None, quiet: bool = 
         with tqdm(total=total, unit="shard", desc="score", disable=quiet, mininterval=1) as bar:
             measured = list(_each(engine.map(sharding.measure, shards, job), bar))
             confusions = sum((part.confusions for part in measured[1:]), measured[0].confusions)
-            confidence, flagged = _confidence(job, shards, label_scores.excess(confusions, basis.seen), head)
+            excess, both = label_scores.excess(confusions, basis.seen), bool(run.members("view")) and head is not None
+            confidence, flagged = _confidence(job, shards, excess, None if both else head)
+            more = planning.facts(job)
+            if both:
+                together = views.combined(run, head, _own_errors(job, shards))
+                head, more = together.head, more | {"views": together.facts}
+                confidence, flagged = _confidence(job, shards, excess, head)
             if job.limited:
                 list(_each(engine.map(sharding.pair_suspicious, shards, job), bar))
         run = run.reopen("score")  # all that may be damaged is read: what cannot be scored anew stays as it is
@@ -86,7 +92,7 @@ def score_run(run: Run, engine=None, memory: float | None = None, quiet: bool = 
             run.classes[c]: int(counts[c]) for c in np.flatnonzero(counts < FEW) if run.task != "multi-label"
         },
         **doubts.facts(run, basis.learnt, verdict, confusions.sizes, flagged),
-        **planning.facts(job),
+        **more,
     )
 
 
@@ -128,6 +134,15 @@ def _confidence(
     rows = sharding.draw_means(job, shards)
     shares = ranks.shares(rows, np.concatenate(shifts), np.concatenate(unranked), int(flagged.sum()))
     return shares, flagged
+
+
+def _own_errors(job: Job, shards: list[Shard]) -> label_scores.LabelErrors:
+    """The label errors (N,) of the run's own trajectories, of all shards."""
+    parts = [
+        sharding.load(job.place(shard, "scores")) | sharding.load(job.place(shard, "severity")) for shard in shards
+    ]
+    names = ("severity", *sharding.ERRORS)
+    return label_scores.LabelErrors(**{name: np.concatenate([part[name] for part in parts]) for name in names})
 
 
 # ---------------------------------------------------------------------------------------------- tables

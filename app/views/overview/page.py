@@ -15,7 +15,7 @@ from lossprint.app.shared.sample import claims_of
 from lossprint.app.shared.tour import tour
 from lossprint.app.shared.viewport import when_seen
 from lossprint.app.views.overview import suggest
-from lossprint.audit.findings import unjudged
+from lossprint.audit.findings import unjudged, views
 from lossprint.audit.review import queues, span_counts
 from lossprint.audit.scores import SCORES
 from lossprint.audit.types import KIND_WORDS
@@ -82,6 +82,8 @@ def _facts(loaded: data.Loaded) -> None:
         words.append(f"seed {parts.md(manifest['seed'])}")
     words.append(RECORDED.get(manifest.get("recording"), "losses of unknown origin"))
     st.caption(" · ".join(words), help=parts.md(source))
+    for sentence in views.sentences(loaded.run):
+        st.caption(f"{parts.md(sentence)}.")
 
 
 def _cards(loaded: data.Loaded) -> None:
@@ -106,7 +108,7 @@ def _cards(loaded: data.Loaded) -> None:
         with grid.cell():
             st.metric(title, f"{row['of']:,}", help=meaning)
             if kind in extents:
-                st.caption(extents[kind])
+                st.caption(parts.md(extents[kind]))
             st.progress(row["reviewed"] / max(1, row["of"]), text=f"{row['reviewed']:,} of {row['of']:,} decided")
             parts.link(page, "Show them", icon)
 
@@ -163,7 +165,7 @@ def _suggested(loaded: data.Loaded, first: int, last: int | None) -> None:
         with st.container(border=True):
             words, pictures = st.columns([2, 5], gap="medium", vertical_alignment="center")
             with words:
-                st.markdown(f"**{at + 1}. {one.title}**")
+                st.markdown(f"**{at + 1:d}. {one.title}**")
                 st.markdown(one.text)
                 parts.link(one.page, "Show them", "arrow_forward", one.params)
             with pictures:
