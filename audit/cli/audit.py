@@ -26,6 +26,7 @@ COMPARE = (
 ELSEWHERE = (
     *("model", "weights", "download", "features", "seed", "curvature_checkpoints", "val_fraction", "folds", "rate"),
     *("precision", "compiled", "sync", "min_per_class", "allow_lost_classes", "follow_links", "normalise_labels"),
+    *("root", "path_column", "label_column"),
 )
 
 
@@ -68,20 +69,21 @@ def audit(
     from lossprint.audit.runs.sync import syncing
     from lossprint.audit.workflow import audit as workflow
 
-    say_links(dataset, how["follow_links"])
+    say_links(dataset, how)
     with processes.joined(how["device"], status_of) as world, syncing(out, sync if world.rank == 0 else None):
         run = workflow.audit(dataset, out, compiled=bool(compiled), download=bool(download), **how)
         if world.rank == 0:
             print(summary(run))
 
 
-def say_links(dataset: str, follow: bool | None) -> None:
+def say_links(dataset: str, choices: dict) -> None:
     """List on standard error which files outside DATASET links lead to, before any is read."""
-    if not follow:
+    if not choices["follow_links"]:
         return
     from lossprint.audit.datasets import kinds
+    from lossprint.audit.datasets.choices import Choices
 
-    links = kinds.read_source(dataset, follow=True).links
+    links = kinds.read_source(dataset, Choices.of(choices)).links
     for path, target in list(links.items())[:LINKS]:
         print(f"lossprint: follows the link {path} -> {target}", file=sys.stderr)
     if len(links) > LINKS:
@@ -118,7 +120,7 @@ def import_losses(losses: Path, dataset: str, out: Path, task: str, quiet: bool,
     """Start from losses that you recorded yourself."""
     from lossprint.audit.workflow import import_losses as workflow
 
-    say_links(dataset, choices["follow_links"])
+    say_links(dataset, choices)
     print(summary(workflow.import_losses(losses, dataset, out, quiet=quiet, task=task, **choices)))
 
 
