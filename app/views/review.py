@@ -9,7 +9,7 @@ import streamlit as st
 from lossprint.app import data
 from lossprint.app.elements.question import Question, question
 from lossprint.app.questions import copies, questions
-from lossprint.app.shared import buttons, decide, guard, identity, parts, proof
+from lossprint.app.shared import buttons, decide, guard, identity, parts, proof, trust
 from lossprint.app.shared.sample import folded
 from lossprint.audit.review import queues
 from lossprint.audit.review.reviews import Conflict
@@ -25,6 +25,7 @@ HELD = "_review_mine"  # the question that the queue handed out, and under which
 
 def render(loaded: data.Loaded) -> None:
     parts.header("Review", "One question at a time. Each answer is stored at once and can be taken back.")
+    trust.warn(loaded)
     _who(loaded)
     which, tier, blind, mix = _settings(loaded)
     _round(loaded, which, tier, blind, mix)

@@ -9,7 +9,7 @@ import streamlit as st
 from lossprint.app import data
 from lossprint.app.charts import base as charts
 from lossprint.app.elements import gallery
-from lossprint.app.shared import decide, drawer, guard, parts
+from lossprint.app.shared import decide, drawer, guard, parts, trust
 from lossprint.app.views.map import charts as charts_map
 from lossprint.app.views.map import triage, zones
 from lossprint.audit.scores import SCORES
@@ -41,6 +41,7 @@ def render(loaded: data.Loaded) -> None:
             "bubble_chart",
         )
         return
+    trust.warn(loaded)
     _page(loaded, known)
 
 
