@@ -136,18 +136,18 @@ def open_dataset(
     """
     if not 0 < val_fraction < 1:
         raise LossprintError(f"expected a validation fraction between 0 and 1, found {val_fraction}")
-    origin = read_source(source, choices.follow_links)
+    origin = read_source(source, choices)
     dataset = _assemble(origin, origin.faults, val_fraction, seed, task, choices, checked=False)
     return load(dataset, progress=progress).dataset if check else dataset
 
 
-def image_reader(source: str | Path, follow_links: bool = False) -> Callable[[str], Image.Image]:
+def image_reader(source: str | Path, choices: Choices = USUAL) -> Callable[[str], Image.Image]:
     """A function from a sample's path to its upright RGB image at full size; the dataset is not scanned.
 
     Raises LossprintError where there is no such source. So does the function, for an image that cannot be read and for
     a path that leads out of the dataset's folder.
     """
-    reader = open_reader(source, follow_links)
+    reader = open_reader(source, choices)
     if reader.media is TEXTS:
         raise LossprintError(f"expected a dataset of images, found texts in {reader.name}")
     return lambda path: _read(reader.read, path, reader.name)
@@ -173,7 +173,7 @@ def sample_reader(dataset: dict) -> Callable[[str], Image.Image | str]:
     """The `image_reader` or the `text_reader` of run.json's `dataset`. Raises LossprintError as they do."""
     if media_of(dataset) is TEXTS:
         return text_reader(dataset["source"], dataset.get("fingerprint"))
-    return image_reader(dataset["source"], bool(dataset.get("choices", {}).get("follow_links")))
+    return image_reader(dataset["source"], Choices.of(dataset.get("choices", {})))
 
 
 def _read(read: Callable[[str], Image.Image], path: str, source: str) -> Image.Image:

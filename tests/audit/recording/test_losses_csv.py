@@ -45,7 +45,10 @@ def test_csv_cells_as_spreadsheets_and_exports_write_them(tmp_path, samples):
     odd = ['a,"b".png', "two\nlines.png", "=sum.png", "'quoted.png", "'=twice.png", "-4.png", "+5.png"]
     samples = samples.assign(path=odd)
     frame = rows().assign(path=[odd[(*TRAIN, *VAL).index(i)] for i in rows()["sample"]]).drop(columns="sample")
-    write_csv(frame.astype({"loss": str}), tmp_path / "l.csv")  # a loss of text, such as -1, would be guarded
+    write_csv(frame, tmp_path / "l.csv")
+    assert ",=sum.png\n" in (tmp_path / "l.csv").read_text()
+    assert_planted(read_losses(tmp_path / "l.csv", samples, CLASSES))
+    write_csv(frame.astype({"loss": str}), tmp_path / "l.csv", for_excel=True)
     text = (tmp_path / "l.csv").read_text()
     assert ",'=sum.png\n" in text and '"two\nlines.png"' in text and ",''=twice.png\n" in text
     assert_planted(read_losses(tmp_path / "l.csv", samples, CLASSES))
