@@ -9,7 +9,7 @@ from click import Choice
 from lossprint.audit.cli import options as opt
 from lossprint.audit.cli.command import Command, status_of
 from lossprint.audit.datasets.tasks import TASKS
-from lossprint.audit.findings import unjudged, views
+from lossprint.audit.findings import doubts, unjudged, views
 from lossprint.audit.runs.open import open_run
 from lossprint.audit.runs.run import Run
 from lossprint.audit.system import processes
@@ -71,9 +71,14 @@ def audit(
 
     say_links(dataset, how)
     with processes.joined(how["device"], status_of) as world, syncing(out, sync if world.rank == 0 else None):
-        run = workflow.audit(dataset, out, compiled=bool(compiled), download=bool(download), **how)
+        consent = _agreed if world.rank == 0 and sys.stdin.isatty() and sys.stderr.isatty() else None
+        run = workflow.audit(dataset, out, compiled=bool(compiled), download=bool(download), consent=consent, **how)
         if world.rank == 0:
             print(summary(run))
+
+
+def _agreed(question: str) -> bool:
+    return click.confirm(question, default=False, err=True)
 
 
 def say_links(dataset: str, choices: dict) -> None:
@@ -156,4 +161,6 @@ def summary(run: Run) -> str:
     nothing = "nothing suspicious among what could be judged" if lacking else "nothing suspicious"
     kinds = ", ".join(f"{count:,} {kind.replace('_', ' ')}" for kind, count in counts.items()) or nothing
     notes = run.manifest["dataset"].get("notes", [])
-    return "\n".join([*notes, *views.sentences(run), f"found: {kinds}", *lacking, f"see it: lossprint app {run.path}"])
+    doubted = doubts.sentences(run) if counts.get("label_error") else []
+    lines = [*notes, *views.sentences(run), f"found: {kinds}", *doubted, *lacking]
+    return "\n".join([*lines, f"see it: lossprint app {run.path}"])
