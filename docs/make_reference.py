@@ -17,6 +17,15 @@ HERE = Path(__file__).parent
 NOTE = "<!-- Written by docs/make_reference.py: change the docstrings, then `make reference`. -->\n\n"
 # page -> (title, module -> what of it; None: all that is public)
 PYTHON = {
+    "python": (
+        "The names of lossprint",
+        {
+            "lossprint": [
+                *("open_run", "run_audit", "score", "Run", "LossPrints", "cleaned", "Cleaned", "choose_coreset"),
+            ],
+            "lossprint.audit.export.items": ["Items"],
+        },
+    ),
     "recording": (
         "Recording and reading a run",
         {
@@ -63,6 +72,7 @@ RUN/
   samples.parquet      sample, path, label, split, sequence, frame        unreadable.parquet   path, reason
   trajectories/split=train/checkpoint=00003/rank-0.parquet                sample, loss, margin, predicted, el2n
   members/seed=00001/trajectories/...  members/fold=000/...               further trainings: --seeds, --folds
+  members/view=frozen/trajectories/... of two views: the head on frozen features
   checkpoints/00003.safetensors       embeddings.safetensors
   head.parquet         of frozen features: sample, suspicion, suggested, probability, ..., flagged, certain
   curvature/checkpoint=00003/rank-0.parquet                               sample, curvature, trace, gradient_norm
@@ -167,8 +177,8 @@ def run_folder() -> str:
         "Open formats, nothing pickled: pandas, DuckDB, Polars or Spark read a run as it stands. Every file is written "
         "beside its name and renamed when it is whole; `run.json` is written last and names the stages that are done.",
         f"```text\n{FOLDER}\n```",
-        '`from lossprint.audit import open_run` reads it: `open_run("runs/demo").scores()` is a DataFrame, '
-        '`.trajectory("train").losses` an array (checkpoints, samples).',
+        '`lossprint.open_run("runs/demo")` reads it: its `.scores()` is a DataFrame, `.trajectory("train").losses` an '
+        "array (samples, checkpoints).",
         "Losses are in nats. `predicted`, a class index, points into the list `dataset.classes` of `run.json`.",
     ]
     for name, schema in schemas.items():

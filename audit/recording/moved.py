@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lossprint.audit.datasets import kinds
+from lossprint.audit.datasets.choices import Choices
 from lossprint.audit.runs import places
 from lossprint.audit.runs.open import open_run
 from lossprint.audit.runs.run import Run
@@ -34,7 +35,7 @@ def at(run: Run, dataset: str) -> Run:
     about, name = run.manifest["dataset"], kinds.absolute(dataset)
     if name in (about.get("source"), _real(about.get("source"))):
         return places.name(run)
-    origin = kinds.read_source(dataset, bool((about.get("choices") or {}).get("follow_links")))
+    origin = kinds.read_source(dataset, Choices.of(about.get("choices") or {}))
     if origin.fingerprint != about.get("fingerprint") or origin.kind != about.get("kind"):
         raise LossprintError(
             f"expected the dataset of {run.path} (it was at {about.get('source')}), found another one or a changed one "

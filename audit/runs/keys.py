@@ -27,9 +27,9 @@ def signature(manifest: dict) -> str:
     if key is None:
         return ""
     about = manifest["dataset"]
-    follow = bool((about.get("choices") or {}).get("follow_links"))
+    choices = json.dumps(about.get("choices") or {}, sort_keys=True)  # among them: other roots, links that are followed
     told = [about.get(name) for name in (*PLACES, "kind", "media", "fingerprint")]
-    text = json.dumps([_machine(), _user(), manifest.get("created"), follow, *told])
+    text = json.dumps([_machine(), _user(), manifest.get("created"), choices, *told])
     return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
 
 

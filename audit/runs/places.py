@@ -77,7 +77,8 @@ def confirm(run: Run) -> None:
 
 def _own(about: dict, places: list[str], folder: Path) -> bool:
     """Whether the places are those of frames that were decoded into the run folder, whose manifest names no URL."""
-    if about.get("kind") != "manifest" or (about.get("choices") or {}).get("follow_links"):
+    choices = about.get("choices") or {}
+    if about.get("kind") != "manifest" or choices.get("follow_links") or choices.get("root"):
         return False
     frames = os.path.join(os.path.realpath(folder), VIDEO_FRAMES)
     if not all(os.path.isabs(place) and os.path.realpath(place) == _plain(place, folder) for place in places):
