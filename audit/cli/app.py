@@ -20,6 +20,7 @@ _server = opt.together(
     opt.option("--dataset", str, "DATASET", "where the run's images are, if moved or made elsewhere"),
     opt.option("--roles", opt.file, "FILE", "with a login: who may see, decide, export; or LOSSPRINT_ROLES"),
     opt.option("--secrets", opt.file, "FILE", "the login; default: .streamlit/secrets.toml, if there is one"),
+    opt.option("--host-name", str, "NAME", "with --insecure: by which name a proxy before the server is reached"),
     opt.flag("--insecure", "no login, even where others can reach the server"),
 )
 
@@ -59,7 +60,7 @@ def _server_command(path: Path, host: str, port: int, no_browser: bool, insecure
     command = [sys.executable, "-m", "lossprint.app.serve", str(path), "--host", host, "--port", str(port)]
     command += ["--no-browser"] * no_browser + ["--insecure"] * insecure
     for name, place in files.items():  # roles, secrets and the dataset
-        command += [f"--{name}", str(place)] * (place is not None)
+        command += [f"--{name.replace('_', '-')}", str(place)] * (place is not None)
     return command
 
 
