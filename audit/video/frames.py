@@ -7,20 +7,29 @@ import pandas as pd
 
 from lossprint.audit.runs.run import Run
 from lossprint.audit.types import SPLITS
-from lossprint.scoring import order, sequences
+from lossprint.audit.video.judged import judged
+from lossprint.scoring import evidence, order, sequences
+from lossprint.scoring.labels import SUSPECT
 
 # Evidence in nats from which a span is a finding. Set for odds of about 20 and 50 to 1; there are many more ways to
 # exchange blocks than to relabel a stretch, and none of them is looked for with an image.
 LABEL, SWAP, MOVE = 3.0, 0.5, 4.0
+# Of what a label's being stated is worth, frame by frame, so much counts against a stretch, which is wrong or right as
+# a whole, and so much against an exchange, which explains two phases at once.
+WHOLE, BOTH = 0.3, 0.2
+FAINT = 0.25  # of a severity of moved blocks below that of a finding: most videos have some order that others lack
+NONE = 20.0  # nats against an exchange of a label that no other phase of the video has
 WIDTH = 9  # frames of the moving mean of what single frames say of a label
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """Held-out views of M frames, by sequence and number: probabilities (M, C) float32, thumbs (M, S, S, 3) uint8."""
+    """Views of M frames, by sequence and number: thumbs (M, S, S, 3) uint8, log (M, C) nats of each label; stated (M,)
+    nats that a label's being stated is worth, LABEL where only held-out judges have looked and nothing says."""
 
-    probabilities: np.ndarray
+    log: np.ndarray
     thumbs: np.ndarray
+    stated: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -48,17 +57,24 @@ def find(labels: np.ndarray, bounds: np.ndarray, line: Timeline) -> Found:
     An exchange of blocks of frames goes before an exchange of labels, and that before wrong labels in the same frames,
     unless a wrong label explains the frames better: then a rare order is only what the wrong label makes of it.
     """
-    log = sequences.logs(line.probabilities)
+    log, habit = line.log, 1.0
     pictures = sequences.styleless(line.thumbs, bounds)
     moves = order.exchanges(labels, bounds, pictures, log.shape[1])
-    swaps = sequences.swaps(log, labels, bounds)
-    path = sequences.best_path(log, bounds)
-    spans = sequences.label_spans(log, labels, bounds, path)
+    if line.stated is None:
+        swaps = sequences.swaps(log, labels, bounds)
+        path = sequences.best_path(log, bounds)
+    else:
+        log = evidence.with_phase(log, labels, bounds)
+        path = sequences.best_path(_against(log, labels, line.stated * WHOLE), bounds)
+        habit = float(line.stated.mean()) * WHOLE / LABEL  # of nats that weigh so much more
+        swaps = sequences.swaps(_against(log, labels, line.stated * BOTH - SWAP), labels, bounds, habit=habit)
+        log = _against(log, labels, line.stated * WHOLE - LABEL)
+    spans = sequences.label_spans(log, labels, bounds, path, habit=habit)
     best = np.full(len(labels), -np.inf)
-    for start, stop, evidence in zip(spans.start, spans.stop, spans.evidence):
-        best[start:stop] = evidence
-    for start, stop, evidence in zip(swaps.start, swaps.stop, swaps.evidence):
-        if evidence > SWAP:
+    for start, stop, value in zip(spans.start, spans.stop, spans.evidence):
+        best[start:stop] = value
+    for start, stop, value in zip(swaps.start, swaps.stop, swaps.evidence):
+        if value > SWAP:
             best[start:stop] = np.inf
     taken = np.zeros(len(labels), bool)
     found = []
@@ -80,12 +96,15 @@ def find(labels: np.ndarray, bounds: np.ndarray, line: Timeline) -> Found:
             taken[start:stop] = True
             value = float(sequences.severity(swaps.evidence[at], SWAP))
             found.append(("swap", start, middle, stop, labels[middle], value))
-    rest = sequences.label_spans(log, labels, bounds, path, taken)
-    level = _frame_evidence(log, labels, bounds)
-    for start, stop, label, evidence in zip(rest.start, rest.stop, rest.label, rest.evidence):
-        level[start:stop] = np.maximum(level[start:stop], evidence)
-        if evidence > LABEL:
-            found.append(("relabel", start, -1, stop, label, float(sequences.severity(evidence, LABEL))))
+    rest = sequences.label_spans(log, labels, bounds, path, taken, habit=habit)
+    if line.stated is None:
+        level = sequences.smoothed(evidence.doubt(log, labels), bounds, WIDTH)
+    else:
+        level = evidence.doubt(log, labels)
+    for start, stop, label, value in zip(rest.start, rest.stop, rest.label, rest.evidence):
+        level[start:stop] = np.maximum(level[start:stop], value)
+        if value > LABEL:
+            found.append(("relabel", start, -1, stop, label, float(sequences.severity(value, LABEL))))
     turned = np.zeros(len(labels))
     for one, threshold in ((moves, MOVE), (swaps, SWAP)):
         values = sequences.severity(one.evidence, threshold)
@@ -94,10 +113,22 @@ def find(labels: np.ndarray, bounds: np.ndarray, line: Timeline) -> Found:
     # Shuffled frames are no finding, as no exchange puts them right, but they are suspicious.
     shuffled = sequences.severity(order.unrest(pictures, labels, bounds, WIDTH), MOVE)
     turned = np.fmax(turned, shuffled)
+    if line.stated is not None:
+        each = evidence.with_phase(_against(line.log, labels, line.stated * BOTH), labels, bounds)
+        partners = np.maximum(evidence.partnered(each, labels, bounds), -NONE)
+        turned = np.where(turned < SUSPECT, turned * FAINT, turned)
+        turned = np.fmax(turned, sequences.severity(SWAP + (partners + evidence.doubt(each, labels)) / 2, SWAP))
     columns = [np.array(column) for column in zip(*found)] if found else [np.array([]) for _ in range(6)]
     kinds = (object, np.int64, np.int64, np.int64, np.int64, float)
     columns = [column.astype(kind) for column, kind in zip(columns, kinds)]
     return Found(*columns, path, sequences.severity(level, LABEL), turned)
+
+
+def _against(log: np.ndarray, labels: np.ndarray, nats: np.ndarray) -> np.ndarray:
+    """Log-probabilities (M, C) with so many nats (M,) more for the labels as given."""
+    log = log.copy()
+    log[np.arange(len(labels)), labels] += nats
+    return log
 
 
 def tables(run: Run, seen: dict[str, np.ndarray]) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -160,10 +191,13 @@ def tables(run: Run, seen: dict[str, np.ndarray]) -> tuple[pd.DataFrame, pd.Data
 
 def _among(labels: np.ndarray, bounds: np.ndarray, seen: dict[str, np.ndarray]) -> Found:
     """`find` of the run's own frames, among those of the reference where there is one."""
-    line = Timeline(seen["probabilities"], seen["thumbs"])
     if "reference.labels" not in seen:
-        return find(labels, bounds, line)
-    line = Timeline(*(np.concatenate([seen[name], seen[f"reference.{name}"]]) for name in ("probabilities", "thumbs")))
+        found = judged(seen, labels, bounds)
+        if found is not None:
+            return find(labels, bounds, Timeline(found.log, seen["thumbs"], found.stated))
+        return find(labels, bounds, Timeline(sequences.logs(seen["probabilities"]), seen["thumbs"]))
+    both = (np.concatenate([seen[name], seen[f"reference.{name}"]]) for name in ("probabilities", "thumbs"))
+    line = Timeline(*(change(one) for change, one in zip((sequences.logs, np.asarray), both)))
     more = seen["reference.bounds"][1:] + bounds[-1]
     found = find(np.r_[labels, seen["reference.labels"]], np.r_[bounds, more], line)
     mine, rows = found.start < len(labels), slice(len(labels))
@@ -182,11 +216,3 @@ def _frame_csl(run: Run) -> pd.Series:
         total = np.where(known, losses, 0).sum((0, 1)) / np.maximum(known.sum((0, 1)), 1)
         found.update(zip(parts[0].samples.tolist(), np.where(known.any((0, 1)), total, np.nan).tolist()))
     return pd.Series(found, dtype=float)
-
-
-def _frame_evidence(log: np.ndarray, labels: np.ndarray, bounds: np.ndarray) -> np.ndarray:
-    """How far another label is ahead of the given one, (M,) nats, the mean of a few frames."""
-    given = log[np.arange(len(labels)), labels]
-    others = log.copy()
-    others[np.arange(len(labels)), labels] = -np.inf
-    return sequences.smoothed(others.max(1) - given, bounds, WIDTH)

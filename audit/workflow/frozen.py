@@ -21,6 +21,7 @@ from lossprint.audit.system import processes
 from lossprint.audit.training import backbones, heads
 from lossprint.audit.training.feature_files import FEATURES, read_features
 from lossprint.audit.types import LossprintError
+from lossprint.audit.video import videos
 from lossprint.audit.workflow.stages import Work
 from lossprint.scoring.duplicates import components
 from lossprint.scoring.heads import folds
@@ -79,6 +80,7 @@ def record(recorder: Recorder, work: Work, source: Source) -> Run:
     with tqdm(total=options["epochs"], unit="epoch", desc="head", disable=work.quiet) as bar:
         ranking, facts = heads.train(recorder, vectors, inputs, _groups(run, work), bar=bar, **options)
     run.write_head(ranking)
+    videos.look(run, work, vectors)
     return recorder.finish(
         seconds=round(time.perf_counter() - began, 2),
         features_seconds=seconds,
