@@ -7,7 +7,7 @@ import pandas as pd
 
 from lossprint.audit.runs.run import Run
 from lossprint.audit.types import SPLITS
-from lossprint.audit.video.judged import judged
+from lossprint.audit.video.judged import KINDS, Judged, judged
 from lossprint.scoring import evidence, order, sequences
 from lossprint.scoring.labels import SUSPECT
 
@@ -131,8 +131,8 @@ def _against(log: np.ndarray, labels: np.ndarray, nats: np.ndarray) -> np.ndarra
     return log
 
 
-def tables(run: Run, seen: dict[str, np.ndarray]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The tables `FRAMES` and `SPANS` of a run's `timeline`.
+def tables(run: Run, seen: dict[str, np.ndarray]) -> tuple[pd.DataFrame, pd.DataFrame, dict]:
+    """The tables `FRAMES` and `SPANS` of a run's `timeline`, and what run.json says of the evidence, see `_facts`.
 
     What new videos are compared with, the videos that their networks were trained on, comes along with the timeline
     (`reference.labels` and the like), and is looked at with them: one video has no grammar.
@@ -142,7 +142,9 @@ def tables(run: Run, seen: dict[str, np.ndarray]) -> tuple[pd.DataFrame, pd.Data
     index = {label: at for at, label in enumerate(run.classes)}
     labels = samples["label"].map(index).to_numpy(np.int64)
     names, numbers = samples["sequence"].to_numpy(object), samples["frame"].to_numpy(np.int64)
-    found = _among(labels, sequences.bounds_of(names), seen)
+    bounds = sequences.bounds_of(names)
+    together = judged(seen, labels, bounds)
+    found = _among(labels, bounds, seen, together)
     classes = np.array(run.classes, object)
     place = numbers.copy()
     for how, start, middle, stop in zip(found.how, found.start, found.middle, found.stop):
@@ -158,7 +160,7 @@ def tables(run: Run, seen: dict[str, np.ndarray]) -> tuple[pd.DataFrame, pd.Data
             "suggested_label": classes[found.path],
             "suggested_frame": place,
             "p_given": seen["probabilities"][np.arange(len(labels)), labels],
-            "frame_csl": _frame_csl(run).reindex(ids).to_numpy(),
+            "frame_csl": _frame_csl(run, seen, labels),
             "temporal_csl": seen["losses"].mean(0),
             "sequence_label": found.label_severity,
             "sequence_order": found.order_severity,
@@ -186,15 +188,38 @@ def tables(run: Run, seen: dict[str, np.ndarray]) -> tuple[pd.DataFrame, pd.Data
         }
     )
     spans["middle"] = spans["middle"].mask(relabel)
-    return frames, spans.sort_values(["severity", "span"], ascending=[False, True], ignore_index=True)
+    spans = spans.sort_values(["severity", "span"], ascending=[False, True], ignore_index=True)
+    return frames, spans, {} if together is None else {"video": _facts(together, seen, bounds)}
 
 
-def _among(labels: np.ndarray, bounds: np.ndarray, seen: dict[str, np.ndarray]) -> Found:
+def _facts(together: Judged, seen: dict[str, np.ndarray], bounds: np.ndarray) -> dict:
+    """How far the evidence is to be trusted, by the trial: AUROC of held-out judges, of those within and of all by kind
+    of error (None: unknown), and of how many errors made on purpose how many were found as spans."""
+    trial, trained = together.trial, together.trained
+    inner = sequences.bounds_of(np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))[trained])
+    line = Timeline(together.of_trial, seen["thumbs"][trained], together.stated[trained])
+    found = find(trial.labels, inner, line)
+    edges = sequences.bounds_of(np.repeat(np.arange(len(inner) - 1), np.diff(inner)) * 4 + trial.kind)
+    start, stop = (ends[trial.kind[edges[:-1]] > 0] for ends in (edges[:-1], edges[1:]))
+    hit, _ = sequences.matched(found.start, found.stop, start, stop)
+    kind = trial.kind[start]
+    return {
+        "worth": {
+            name: [None if np.isnan(one) else round(float(one), 3) for one in row]
+            for name, row in zip(("held_out", "within", "all"), together.worth)
+        },
+        "trial": {name: [int(hit[kind == at].sum()), int((kind == at).sum())] for at, name in enumerate(KINDS, 1)},
+        "window": together.width,
+        "stated": round(float(together.stated[trained].mean()), 3),
+        "epochs": int(seen["within.epochs"][0]),
+    }
+
+
+def _among(labels: np.ndarray, bounds: np.ndarray, seen: dict[str, np.ndarray], together: Judged | None) -> Found:
     """`find` of the run's own frames, among those of the reference where there is one."""
     if "reference.labels" not in seen:
-        found = judged(seen, labels, bounds)
-        if found is not None:
-            return find(labels, bounds, Timeline(found.log, seen["thumbs"], found.stated))
+        if together is not None:
+            return find(labels, bounds, Timeline(together.log, seen["thumbs"], together.stated))
         return find(labels, bounds, Timeline(sequences.logs(seen["probabilities"]), seen["thumbs"]))
     both = (np.concatenate([seen[name], seen[f"reference.{name}"]]) for name in ("probabilities", "thumbs"))
     line = Timeline(*(change(one) for change, one in zip((sequences.logs, np.asarray), both)))
@@ -205,8 +230,13 @@ def _among(labels: np.ndarray, bounds: np.ndarray, seen: dict[str, np.ndarray]) 
     return Found(**spans, **{name: getattr(found, name)[rows] for name in ("path", "label_severity", "order_severity")})
 
 
-def _frame_csl(run: Run) -> pd.Series:
-    """CSL by sample of the model of single frames: of folds on the training samples, of the run itself on the rest."""
+def _frame_csl(run: Run, seen: dict[str, np.ndarray], labels: np.ndarray) -> np.ndarray:
+    """CSL (M,) of the judge of single frames: of folds on the training samples, of the run itself on the rest.
+
+    Of frozen features there are no checkpoints of folds: the loss by the heads that did not see the video.
+    """
+    if "within.single.trial" in seen:
+        return -seen["looks"][np.arange(len(labels)), labels]
     folds = [fold.trajectory("train", losses_only=True) for fold in run.members("fold")]
     found = {}
     for split in SPLITS:
@@ -215,4 +245,4 @@ def _frame_csl(run: Run) -> pd.Series:
         known = np.isfinite(np.stack(losses))
         total = np.where(known, losses, 0).sum((0, 1)) / np.maximum(known.sum((0, 1)), 1)
         found.update(zip(parts[0].samples.tolist(), np.where(known.any((0, 1)), total, np.nan).tolist()))
-    return pd.Series(found, dtype=float)
+    return pd.Series(found, dtype=float).reindex(seen["samples"]).to_numpy()

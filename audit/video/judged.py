@@ -16,15 +16,18 @@ KINDS = ("window", "phase", "exchange")
 @dataclass(frozen=True)
 class Judged:
     """Of M frames: log (M, C) nats of the label as all judges see it, whatever is stated, and stated: how many nats a
-    label's being stated is worth. worth: (judges, kinds) AUROC on the trial of those held out, those within and all,
-    NaN where unknown. of_trial: what `log` is, of the trial's labels; None without a trial.
+    label's being stated is worth. worth (3, kinds): AUROC on the trial of the judges held out, of those within and of
+    all, NaN where unknown; width: frames that evidence was averaged over. trained (M,) bool are the rows of the trial,
+    of_trial what `log` is on its labels.
     """
 
     log: np.ndarray
     stated: np.ndarray
     worth: np.ndarray
     width: int
-    of_trial: np.ndarray | None = None
+    trained: np.ndarray
+    trial: evidence.Trial
+    of_trial: np.ndarray
 
 
 def judged(seen: dict[str, np.ndarray], labels: np.ndarray, bounds: np.ndarray) -> Judged | None:
@@ -57,7 +60,7 @@ def judged(seen: dict[str, np.ndarray], labels: np.ndarray, bounds: np.ndarray) 
     tried = _together([*outside, *of_trial], weights)
     shown = [_together(outside, alone), _together(of_trial, known), tried]
     worth = np.array([evidence.auroc(evidence.doubt(one, trial.labels), trial.kind) for one in shown])
-    return Judged(log, np.where(trained, weights.stated, alone.stated), worth, width, tried)
+    return Judged(log, np.where(trained, weights.stated, alone.stated), worth, width, trained, trial, tried)
 
 
 def _together(judges: list[np.ndarray], weights: evidence.Weights) -> np.ndarray:

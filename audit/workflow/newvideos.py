@@ -41,6 +41,8 @@ def score_new(path: str | Path, manifest: str, out: str | Path, device: str = "a
         raise LossprintError(
             f"expected a run of videos that were looked at over time, found none in {path}: audit them"
         )
+    if not folds:
+        raise LossprintError(f"expected a run that trained networks of its own, found frozen features in {path}")
     refuse_run(out)
     dataset = _opened(decode.prepared(manifest, out, run.manifest["asked"].get("rate"), quiet), run.classes)
     device, facts = train.pick_device(device), run.manifest["facts"]["record"]
