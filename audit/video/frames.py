@@ -209,6 +209,7 @@ def _facts(together: Judged, seen: dict[str, np.ndarray], bounds: np.ndarray) ->
             for name, row in zip(("held_out", "within", "all"), together.worth)
         },
         "trial": {name: [int(hit[kind == at].sum()), int((kind == at).sum())] for at, name in enumerate(KINDS, 1)},
+        "held_out_share": round(together.held_out, 3),
         "window": together.width,
         "stated": round(float(together.stated[trained].mean()), 3),
         "epochs": int(seen["within.epochs"][0]),

@@ -17,14 +17,15 @@ KINDS = ("window", "phase", "exchange")
 class Judged:
     """Of M frames: log (M, C) nats of the label as all judges see it, whatever is stated, and stated: how many nats a
     label's being stated is worth. worth (3, kinds): AUROC on the trial of the judges held out, of those within and of
-    all, NaN where unknown; width: frames that evidence was averaged over. trained (M,) bool are the rows of the trial,
-    of_trial what `log` is on its labels.
+    all, NaN where unknown; width: frames that evidence was averaged over. held_out: the share of the evidence that
+    comes from judges held out. trained (M,) bool are the rows of the trial, of_trial what `log` is on its labels.
     """
 
     log: np.ndarray
     stated: np.ndarray
     worth: np.ndarray
     width: int
+    held_out: float
     trained: np.ndarray
     trial: evidence.Trial
     of_trial: np.ndarray
@@ -52,15 +53,18 @@ def judged(seen: dict[str, np.ndarray], labels: np.ndarray, bounds: np.ndarray) 
         single = evidence.averaged(seen["within.single"], inner, width)
         within = [(within[0] + evidence.scaled(single, within[0], labels[trained])) / 2]
     trial, given = evidence.Trial(seen["trial.labels"], seen["trial.kind"]), labels[trained]
-    weights = evidence.fitted([*outside, *of_trial], trial, given)
+    judges = [*outside, *of_trial]
+    weights = evidence.fitted(judges, trial, given)
     alone, known = evidence.fitted(outside, trial, given), evidence.fitted(of_trial, trial, given)
     log = np.empty_like(held[0])
     log[~trained] = _together([one[~trained] for one in held], alone)
     log[trained] = _together([*outside, *within], weights)
-    tried = _together([*outside, *of_trial], weights)
+    tried = _together(judges, weights)
     shown = [_together(outside, alone), _together(of_trial, known), tried]
     worth = np.array([evidence.auroc(evidence.doubt(one, trial.labels), trial.kind) for one in shown])
-    return Judged(log, np.where(trained, weights.stated, alone.stated), worth, width, trained, trial, tried)
+    loud = [weight * evidence.doubt(judge, trial.labels).std() for weight, judge in zip(weights.judges, judges)]
+    share = float(sum(loud[: len(outside)]) / sum(loud))
+    return Judged(log, np.where(trained, weights.stated, alone.stated), worth, width, share, trained, trial, tried)
 
 
 def _together(judges: list[np.ndarray], weights: evidence.Weights) -> np.ndarray:
