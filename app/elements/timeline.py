@@ -1,4 +1,4 @@
-"""Videos as rows of bands over time: phases given and suggested, loss prints, severity, findings; what is pointed at."""
+"""Videos as rows of bands over time: phases, loss prints, severity, findings; what the pointer is at."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
