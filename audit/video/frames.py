@@ -16,7 +16,7 @@ from lossprint.scoring.labels import SUSPECT
 LABEL, SWAP, MOVE = 3.0, 0.5, 4.0
 # Of what a label's being stated is worth, frame by frame, so much counts against a stretch, which is wrong or right as
 # a whole, and so much against an exchange, which explains two phases at once.
-WHOLE, BOTH = 0.3, 0.2
+WHOLE, BOTH = 0.4, 0.27
 FAINT = 0.25  # of a severity of moved blocks below that of a finding: most videos have some order that others lack
 NONE = 20.0  # nats against an exchange of a label that no other phase of the video has
 WIDTH = 9  # frames of the moving mean of what single frames say of a label
