@@ -8,7 +8,7 @@ import sys
 
 import click
 
-from lossprint.audit.cli import app, audit, coreset, export, record, report, reviews, sync, verify
+from lossprint.audit.cli import app, audit, coreset, export, more, record, report, reviews, sync, verify
 from lossprint.audit.cli.command import Group, status_of, usage_line
 from lossprint.audit.system import processes
 from lossprint.audit.types import LossprintError
@@ -44,7 +44,16 @@ def program() -> None:
 
 
 _MAKING = (app.demo, audit.audit, audit.import_losses, record.record, audit.score)
-_READING = (app.app, export.export, coreset.coreset, report.report, verify.verify, sync.sync, reviews.reviews)
+_READING = (
+    app.app,
+    export.export,
+    coreset.coreset,
+    report.report,
+    verify.verify,
+    sync.sync,
+    reviews.reviews,
+    more.more,
+)
 for _command in (*_MAKING, *_READING):
     program.add_command(_command)
 
