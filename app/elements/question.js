@@ -100,6 +100,11 @@ export default function ({ data, parentElement, setTriggerValue }) {
     pictures.replaceChildren(...data.images.map((image, at) => figure(image, sources[at])))
     pictures.classList.toggle("many", data.images.length > 1)
     pictures.classList.toggle("strip", data.strip)
+    const [given, suggested] = ["given", "suggested"].map((role) => data.sides.find((side) => side.role === role))
+    find("left").replaceChildren(...(given ? [sideOf(given)] : []))
+    find("right").replaceChildren(...(suggested ? [sideOf(suggested)] : []))
+    find("between").classList.toggle("sided", data.sides.length > 0)
+    find("prints").replaceChildren(...(data.print ? [printOf(data.print), element("p", "seen", data.print.said)] : []))
   }
   start()
   root.dataset.token = data.token

@@ -18,7 +18,7 @@ SORTS = {
     "severity": "Severity",
     "rank_confidence": "Surest first",
     "suggested_probability": "Clearest suggestion",
-    "csl": "Highest CSL",
+    "csl": "Most difficult",
     "curvature": "Highest curvature",
     "path": "Path",
     "sample": "Sample id",

@@ -202,7 +202,7 @@ def press(loaded: data.Loaded, decisions: Sequence[tuple], *, seen, comment_key=
         st.session_state["_error"] = meanwhile(conflict)
         return
     except LossprintError as error:
-        st.session_state["_error"] = f"The decision was not stored: {error}"
+        st.session_state["_error"] = f"The decision was not stored: {parts.md(error)}"
         return
     if gone:
         return
@@ -317,7 +317,7 @@ def undo(loaded: data.Loaded, then=None) -> None:
     try:
         rows = _take_back(data.reviews(loaded), loaded.run.path)
     except LossprintError as error:
-        st.session_state["_error"] = f"Nothing was taken back: {error}"
+        st.session_state["_error"] = f"Nothing was taken back: {parts.md(error)}"
         return
     if not rows:
         _tell(f"Nothing to take back for {parts.md(reviewer())}", ":material/info:")

@@ -17,11 +17,15 @@ CHART = {"displayModeBar": False, "scrollZoom": False, "doubleClick": "reset", "
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
 STALE = 2.0  # seconds
 _MARKS = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>$~:&])")
-_LINKS = re.compile(r"https?:(?=//)|www(?=\.)", re.IGNORECASE)  # a browser's markdown links these, escaped or not
+# A browser's markdown links addresses of the web and of mail (so xmpp: and mailto: too), escaped or not.
+_LINKS = re.compile(r"https?:(?=//)|www(?=\.)|@", re.IGNORECASE)
 
 
 def md(value: object) -> str:
-    """A label or a path as plain text inside markdown: one line, no markup, no HTML, no formula, no link."""
+    """A label, name, path or error as plain text inside markdown: one line, no markup, no HTML, no formula, no link.
+
+    All that is not the program's own goes through this on its way into an element that draws Markdown.
+    """
     return _MARKS.sub(r"\\\1", _LINKS.sub("\\g<0>\u2060", " ".join(str(value).split())))
 
 

@@ -238,7 +238,7 @@ def actions(
     out = [one for one in samples if one in now and now[one]["decision"] == "exclude" and now[one]["finding"] != group]
     if out:
         names = " and ".join(dict.fromkeys(parts.md(now[one]["finding"]) for one in out[:3]))
-        some = ", ".join(f"{one}" for one in out[:5]) + (f" and {len(out) - 5:,} more" if len(out) > 5 else "")
+        some = ", ".join(f"{int(one)}" for one in out[:5]) + (f" and {len(out) - 5:,} more" if len(out) > 5 else "")
         what = f"Sample {some} is" if len(out) == 1 else f"Samples {some} are"
         it = "it" if len(out) == 1 else "them"
         st.warning(f"{what} excluded in {names}; **Keep all** leaves {it} out.", icon=":material/block:")

@@ -307,7 +307,8 @@ def _selection(loaded: data.Loaded, inside: np.ndarray, zone: str | None, text: 
         st.space("stretch")
         per_page = parts.per_page(PER_PAGE, "m_per", on_change=_first_page)
     if not number:
-        parts.empty(*_why_empty(loaded, zone, area), "highlight_alt")
+        title, text = _why_empty(loaded, zone, area)
+        parts.empty(title, text, "highlight_alt")
         drawer.draw(loaded, [])
         return
     pictures, make_up = st.columns([3, 1], gap="large") if where else (st.container(), None)

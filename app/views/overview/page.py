@@ -105,7 +105,7 @@ def _cards(loaded: data.Loaded) -> None:
         with grid.cell():
             st.metric(title, f"{row['of']:,}", help=meaning)
             if kind in extents:
-                st.caption(extents[kind])
+                st.caption(parts.md(extents[kind]))
             st.progress(row["reviewed"] / max(1, row["of"]), text=f"{row['reviewed']:,} of {row['of']:,} decided")
             parts.link(page, "Show them", icon)
 
@@ -162,7 +162,7 @@ def _suggested(loaded: data.Loaded, first: int, last: int | None) -> None:
         with st.container(border=True):
             words, pictures = st.columns([2, 5], gap="medium", vertical_alignment="center")
             with words:
-                st.markdown(f"**{at + 1}. {one.title}**")
+                st.markdown(f"**{at + 1:d}. {one.title}**")
                 st.markdown(one.text)
                 parts.link(one.page, "Show them", "arrow_forward", one.params)
             with pictures:

@@ -178,7 +178,7 @@ def _query(loaded: data.Loaded, sample: int, mine: pd.DataFrame, scope: str) -> 
                 )
                 if moved:
                     st.markdown(moved)
-            st.caption(f"{parts.md(row['path'])} · {parts.SPLITS.get(row['split'], row['split'])}")
+            st.caption(f"{parts.md(row['path'])} · {parts.SPLITS.get(row['split']) or parts.md(row['split'])}")
             with st.container(horizontal=True, vertical_alignment="center", gap="small"):
                 st.button("Open", icon=":material/zoom_in:", key="open-query", on_click=drawer.show, args=(sample,))
                 parts.link("sample", "Whole story", "image_search", {"sample": sample})

@@ -137,7 +137,7 @@ def _audit(found: stopping.Stopping) -> None:
         words += f" · at {goal:,} the interval is half as wide"
     st.progress(found.audited / max(1, goal), text=words)
     if found.audited + found.audit_open < found.rest:
-        parts.link("review", f"Check {min(20, found.rest - found.audited)} at random", "casino", AUDIT)
+        parts.link("review", f"Check {min(20, found.rest - found.audited):d} at random", "casino", AUDIT)
     if found.answered + found.unsure < found.flagged:
         parts.link("review", "Check flagged ones at random", "shuffle", {"queue": "Spot check"})
 
