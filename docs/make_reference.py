@@ -63,6 +63,7 @@ RUN/
   samples.parquet      sample, path, label, split, sequence, frame        unreadable.parquet   path, reason
   trajectories/split=train/checkpoint=00003/rank-0.parquet                sample, loss, margin, predicted, el2n
   members/seed=00001/trajectories/...  members/fold=000/...               further trainings: --seeds, --folds
+  members/view=frozen/trajectories/... of two views: the head on frozen features
   checkpoints/00003.safetensors       embeddings.safetensors
   head.parquet         of frozen features: sample, suspicion, suggested, probability, ..., flagged, certain
   curvature/checkpoint=00003/rank-0.parquet                               sample, curvature, trace, gradient_norm

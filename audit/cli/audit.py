@@ -9,7 +9,7 @@ from click import Choice
 from lossprint.audit.cli import options as opt
 from lossprint.audit.cli.command import Command, status_of
 from lossprint.audit.datasets.tasks import TASKS
-from lossprint.audit.findings import unjudged
+from lossprint.audit.findings import unjudged, views
 from lossprint.audit.runs.open import open_run
 from lossprint.audit.runs.run import Run
 from lossprint.audit.system import processes
@@ -154,4 +154,4 @@ def summary(run: Run) -> str:
     nothing = "nothing suspicious among what could be judged" if lacking else "nothing suspicious"
     kinds = ", ".join(f"{count:,} {kind.replace('_', ' ')}" for kind, count in counts.items()) or nothing
     notes = run.manifest["dataset"].get("notes", [])
-    return "\n".join([*notes, f"found: {kinds}", *lacking, f"see it: lossprint app {run.path}"])
+    return "\n".join([*notes, *views.sentences(run), f"found: {kinds}", *lacking, f"see it: lossprint app {run.path}"])

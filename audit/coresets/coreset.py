@@ -238,8 +238,8 @@ def _last_layer(
     """The last layer of the run's last checkpoint, labels as decided; None where its weights are not there."""
     asked, saved = run.manifest["asked"], run.saved_checkpoints()
     size = run.manifest["facts"].get("record", {}).get("size")
-    if "model" not in asked or not saved or size is None:
-        return None
+    if "model" not in asked or not saved or size is None or run.members("view"):
+        return None  # of two views the embeddings are the backbone's, which the trained layer does not take
     from lossprint.audit.training import models, train
 
     network = models.build_model(asked["model"], len(run.classes), int(size))

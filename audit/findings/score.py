@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from lossprint.audit.findings import engines, frozen, planning, sharding
+from lossprint.audit.findings import engines, frozen, planning, sharding, views
 from lossprint.audit.findings.sharding import Job, Shard
 from lossprint.audit.findings.task_scores import mend_scores
 from lossprint.audit.runs import checksums
@@ -64,7 +64,13 @@ def score_run(run: Run, engine=None, memory: float | None = None, quiet: bool = 
         with tqdm(total=total, unit="shard", desc="score", disable=quiet, mininterval=1) as bar:
             measured = list(_each(engine.map(sharding.measure, shards, job), bar))
             confusions = sum((part.confusions for part in measured[1:]), measured[0].confusions)
-            confidence = _confidence(job, shards, label_scores.excess(confusions, basis.seen), head)
+            excess, both = label_scores.excess(confusions, basis.seen), bool(run.members("view")) and head is not None
+            confidence = _confidence(job, shards, excess, None if both else head)
+            more = planning.facts(job)
+            if both:
+                together = views.combined(run, head, _own_errors(job, shards))
+                head, more = together.head, more | {"views": together.facts}
+                confidence = _confidence(job, shards, excess, head)
             if job.limited:
                 list(_each(engine.map(sharding.pair_suspicious, shards, job), bar))
         run = run.reopen("score")  # all that may be damaged is read: what cannot be scored anew stays as it is
@@ -81,7 +87,7 @@ def score_run(run: Run, engine=None, memory: float | None = None, quiet: bool = 
         few_validation={
             run.classes[c]: int(counts[c]) for c in np.flatnonzero(counts < FEW) if run.task != "multi-label"
         },
-        **planning.facts(job),
+        **more,
     )
 
 
@@ -118,6 +124,15 @@ def _confidence(job: Job, shards: list[Shard], excess: np.ndarray, head: pd.Data
         unranked.append(arrays["unranked"])
     rows = sharding.draw_means(job, shards)
     return ranks.shares(rows, np.concatenate(shifts), np.concatenate(unranked), flagged)
+
+
+def _own_errors(job: Job, shards: list[Shard]) -> label_scores.LabelErrors:
+    """The label errors (N,) of the run's own trajectories, of all shards."""
+    parts = [
+        sharding.load(job.place(shard, "scores")) | sharding.load(job.place(shard, "severity")) for shard in shards
+    ]
+    names = ("severity", *sharding.ERRORS)
+    return label_scores.LabelErrors(**{name: np.concatenate([part[name] for part in parts]) for name in names})
 
 
 # ---------------------------------------------------------------------------------------------- tables

@@ -21,8 +21,8 @@ from torch import nn
 
 from lossprint.audit.datasets import dataset as datasets
 from lossprint.audit.training.checkpoints import fitted, read_weights
-from lossprint.audit.training.feature_files import FROZEN
 from lossprint.audit.training.models import last_linear, model_names
+from lossprint.audit.training.names import FROZEN
 from lossprint.audit.training.networks import find_builder, is_own
 from lossprint.audit.training.transformed import Made
 from lossprint.audit.types import LossprintError, one_line

@@ -1,7 +1,7 @@
 """`lossprint audit`: from a dataset to a whole run, through a training of its own."""
 
 import time
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import pandas as pd
@@ -15,8 +15,8 @@ from lossprint.audit.runs.run import STAGES, Run
 from lossprint.audit.system import processes
 from lossprint.audit.system.locks import writes
 from lossprint.audit.system.urls import local
-from lossprint.audit.training.feature_files import FEATURES, FROZEN
 from lossprint.audit.training.loading import DEFAULTS, FROZEN_DEFAULTS, inputs_of, load, refuse_texts
+from lossprint.audit.training.names import FEATURES, FROZEN, parts, trained_of
 from lossprint.audit.types import LossprintError
 from lossprint.audit.video import decode
 
@@ -38,6 +38,7 @@ class Options:
 
     A model `frozen:NAME` is a pretrained backbone, see `training.backbones`; `weights` is a file of its weights,
     `download` lets torchvision fetch them. `features` is a file of features instead, see `training.feature_files`.
+    `small+frozen:NAME`, or small with features, trains as well and combines both views of the samples.
     """
 
     model: str | None = None
@@ -66,8 +67,8 @@ class Options:
         for name in ("rate", "weights", "features", "compiled", "download", "device", *unsaid):
             options.pop(name)
         options |= {name: str(Path(file).absolute()) for name in FILES if (file := getattr(self, name)) is not None}
-        if self.features is not None and self.model in (None, FEATURES):
-            options["model"] = FEATURES
+        if self.features is not None and (self.model is None or parts(self.model)[1] is None):
+            options["model"] = FEATURES if self.model is None else f"{self.model}+{FEATURES}"
         return {"dataset": kinds.absolute(dataset), **options, **decode.asked(dataset, self.rate)}
 
 
@@ -88,10 +89,11 @@ def audit(dataset: str, out: str | Path, *, resume: bool = False, quiet: bool = 
     from lossprint.audit.training import models, train  # torch only once the cheap checks have passed
     from lossprint.audit.workflow import frozen, stages
 
-    if is_frozen := asked["model"].startswith(FROZEN):
+    trained, backbone = parts(asked["model"])
+    if backbone:
         frozen.refuse_more(asked, options.compiled)
-    else:
-        models.check_model(asked["model"])
+    if trained:
+        models.check_model(trained)
     device = train.pick_device(options.device)
     if not (out / "run.json").is_file():
         asked["precision"] = train.pick_precision(options.precision, device)
@@ -102,39 +104,35 @@ def audit(dataset: str, out: str | Path, *, resume: bool = False, quiet: bool = 
     refuse_texts(dataset, loaded.dataset.media)
     asked = _settled(asked, loaded.dataset.samples)
     refuse_inside(out, loaded.dataset)
-    if is_frozen:
-        return _frozen(asked, loaded, size, out, device, resume=resume, download=options.download, quiet=quiet)
-    models.build_model(asked["model"], len(loaded.dataset.classes), size)  # one that does not fit leaves no run behind
+    # A network or a backbone that does not fit leaves no run behind.
+    if trained:
+        models.build_model(trained, len(loaded.dataset.classes), size)
+    done = (out / "run.json").is_file() and "record" in open_run(out, need=None).stages
+    look = frozen.open_source(asked, loaded.dataset, options.download, quiet) if backbone and not done else None
     recorder = Recorder(out, loaded.dataset, asked=asked, seed=asked["seed"], resume=resume)
-    work = stages.Work(asked, inputs_of(loaded, size).on(device), loaded, device, quiet)
-    run = recorder.run if "record" in recorder.run.stages else _train(recorder, work, options.compiled)
+    inputs = inputs_of(loaded, size)
+    work = stages.Work(asked | {"model": trained_of(asked["model"])}, inputs, loaded, device, quiet)
+    if not trained:
+        return frozen.finished(recorder.run if done else frozen.record(recorder, work, look))
+    work = replace(work, inputs=inputs.on(device))
+    run = recorder.run if done else _train(recorder, work, options.compiled, look)
     if world.rank == 0:
         run.drop_state()
     return stages.finished(run, stages.OwnNetworks(run, work), work)
 
 
-def _frozen(
-    asked: dict, loaded, size: int, out: Path, device: str, *, resume: bool, download: bool, quiet: bool
-) -> Run:
-    """The run of a frozen backbone; one that does not fit leaves no run behind."""
-    from lossprint.audit.workflow import frozen, stages
-
-    done = resume and (out / "run.json").is_file() and "record" in open_run(out, need=None).stages
-    source = None if done else frozen.open_source(asked, loaded.dataset, download, quiet)
-    recorder = Recorder(out, loaded.dataset, asked=asked, seed=asked["seed"], resume=resume)
-    work = stages.Work(asked, inputs_of(loaded, size), loaded, device, quiet)
-    return frozen.finished(recorder.run if source is None else frozen.record(recorder, work, source))
-
-
-def _train(recorder: Recorder, work, compiled: bool) -> Run:
-    """The run's own training and the further ones beside it, recorded as they go."""
+def _train(recorder: Recorder, work, compiled: bool, look) -> Run:
+    """The run's own training and the further ones beside it, recorded as they go, and a backbone's view if there is
+    one, a `frozen.Source`."""
     from lossprint.audit.training import train
+    from lossprint.audit.workflow import frozen
 
     began, asked, inputs = time.perf_counter(), work.asked, work.inputs
     options = {name: asked[name] for name in ("model", "epochs", "seed", "precision")}
     options |= {"device": work.device, "quiet": work.quiet, "compiled": compiled}
     train.train(recorder, inputs, **options)
     train.train_members(recorder, inputs, seeds=asked["seeds"], folds=asked["folds"], **options)
+    more = {"frozen": frozen.record_view(recorder, work, look)} if look else {}
     return recorder.finish(
         seconds=round(time.perf_counter() - began, 2),
         device=work.device,
@@ -143,6 +141,7 @@ def _train(recorder: Recorder, work, compiled: bool) -> Run:
         std=inputs.std.tolist(),
         processes=processes.world().size,
         compiled=compiled,
+        **more,
     )
 
 
@@ -176,12 +175,13 @@ def _asked(out: Path, options: dict, resume: bool) -> dict:
 def _refuse_mixed(asked: dict, download: bool) -> None:
     """Raise LossprintError where files of weights or features are asked of a model that takes none."""
     model, features = asked["model"], asked.get("features")
-    if features is not None and model != FEATURES:
+    backbone = parts(model)[1]
+    if features is not None and backbone != FEATURES:
         raise LossprintError(f"expected --features without --model, found --model {model}: it has features of its own")
-    if features is None and model == FEATURES:
-        raise LossprintError(f"expected --features FILE with --model {FEATURES}, found none")
+    if features is None and backbone == FEATURES:
+        raise LossprintError(f"expected --features FILE with --model {model}, found none")
     for option, there in (("--weights", asked.get("weights") is not None), ("--download", download)):
-        if there and (features is not None or not model.startswith(FROZEN)):
+        if there and (features is not None or backbone is None):
             raise LossprintError(f"expected {option} beside --model {FROZEN}NAME, found it beside {model}")
 
 

@@ -74,6 +74,7 @@ def lacking(loaded: Loaded, name: str) -> str:
     if not (run.path / "embeddings.safetensors").exists():
         return "embeddings of a trained model"
     layered = "model" in run.manifest["asked"] and "record" in run.manifest["facts"] and run.saved_checkpoints()
+    layered = layered and not run.members("view")
     return "" if about.needs == "embeddings" or layered else "the last layer of a trained model"
 
 

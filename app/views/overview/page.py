@@ -15,7 +15,7 @@ from lossprint.app.shared.sample import claims_of
 from lossprint.app.shared.tour import tour
 from lossprint.app.shared.viewport import when_seen
 from lossprint.app.views.overview import suggest
-from lossprint.audit.findings import unjudged
+from lossprint.audit.findings import unjudged, views
 from lossprint.audit.review import queues, span_counts
 from lossprint.audit.scores import SCORES
 from lossprint.audit.types import KIND_WORDS
@@ -82,6 +82,8 @@ def _facts(loaded: data.Loaded) -> None:
         words.append(f"seed {parts.md(manifest['seed'])}")
     words.append(RECORDED.get(manifest.get("recording"), "losses of unknown origin"))
     st.caption(" · ".join(words), help=parts.md(source))
+    for sentence in views.sentences(loaded.run):
+        st.caption(f"{parts.md(sentence)}.")
 
 
 def _cards(loaded: data.Loaded) -> None:
