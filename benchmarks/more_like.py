@@ -93,22 +93,34 @@ def plants(folder: Path, photos: Path | None) -> dict[str, Path]:
     return manifests
 
 
+def covering(near: np.ndarray, number: int) -> np.ndarray:
+    """The greedy order of FLQMI (arXiv 2107.00717) by similarities (N, |query|), the first `number`."""
+    gain, covered, order = near.max(axis=1).astype(float), np.zeros(near.shape[1]), []
+    for _ in range(number):
+        order.append(int(np.argmax(gain + np.maximum(near - covered, 0).sum(axis=1))))
+        covered = np.maximum(covered, near[order[-1]])
+        gain[order[-1]] = -np.inf
+    return np.array(order)
+
+
 def planted(values: np.ndarray, foreign: np.ndarray, draws: int) -> pd.DataFrame:
     random, lines, n = np.random.default_rng(2), [], len(values)
     every = np.concatenate([values, foreign])
-    prepared = {"raw": every, "standardised": blocks.prepare(every)}
+    prepared = {"raw": every, "standardised": (every - every.mean(axis=0)) / (every.std(axis=0) + 1e-6)}
+    unit = {kind: blocks.directions(vectors) for kind, vectors in prepared.items()}
     right = np.arange(len(every)) >= n
     for _ in range(draws):
         query, kept = n + random.permutation(len(foreign))[:CONFIRMED], random.permutation(n)[:KEPT]
-        for kind, vectors in prepared.items():
-            unit = blocks.directions(vectors)
-            near = unit @ unit[query].T
-            orders = {"nearest to the mean": np.argsort(-near.mean(axis=1))}
-            orders["mean, minus the kept's"] = np.argsort(((unit @ unit[kept].T).mean(axis=1)) - near.mean(axis=1))
-            orders["look-alikes"] = look_alikes(vectors, query, kept, number=50)[0]
-            for name, order in orders.items():
-                order = order[~np.isin(order, np.concatenate([query, kept]))]
-                lines.append((kind, name, right[order[:50]].mean()))
+        orders = {("standardised", "look-alikes"): look_alikes(every, query, kept, number=50)[0]}
+        for kind, directions in unit.items():
+            near, far = directions @ directions[query].T, directions @ directions[kept].T
+            orders[kind, "nearest to any"] = np.argsort(-near.max(axis=1))
+            orders[kind, "nearest to the mean"] = np.argsort(-near.mean(axis=1))
+            orders[kind, "mean, minus the kept's"] = np.argsort(far.mean(axis=1) - near.mean(axis=1))
+            orders[kind, "facility location"] = covering(near, 50 + CONFIRMED + KEPT)
+        for (kind, name), order in orders.items():
+            order = order[~np.isin(order, np.concatenate([query, kept]))]
+            lines.append((kind, name, right[order[:50]].mean()))
         lines.append(("", "chance", (len(foreign) - CONFIRMED) / len(every)))
     return pd.DataFrame(lines, columns=["features", "ranking", "precision of 50"])
 
