@@ -10,7 +10,7 @@ from lossprint.audit.cli import options as opt
 from lossprint.audit.cli import output
 from lossprint.audit.cli.command import Command, status_of
 from lossprint.audit.datasets.tasks import TASKS
-from lossprint.audit.findings import unjudged, views
+from lossprint.audit.findings import doubts, unjudged, views
 from lossprint.audit.runs.open import open_run
 from lossprint.audit.runs.run import Run
 from lossprint.audit.system import processes
@@ -87,7 +87,8 @@ def audit(
         shelf.replaced(out, overwrite),
         syncing(out, sync if world.rank == 0 else None),
     ):
-        run = workflow.audit(dataset, out, compiled=bool(compiled), download=bool(download), **how)
+        consent = _agreed if world.rank == 0 and sys.stdin.isatty() and sys.stderr.isatty() else None
+        run = workflow.audit(dataset, out, compiled=bool(compiled), download=bool(download), consent=consent, **how)
         if world.rank == 0:
             return output.finish(run, summary(run), as_json, fail_on)
     return 0
@@ -99,6 +100,10 @@ def refuse_overwrite(overwrite: bool, resume: bool) -> None:
         raise LossprintError("expected one of --overwrite and --resume, found both")
     if overwrite and processes.launched():
         raise LossprintError("expected one process with --overwrite, found several: lossprint runs delete RUN first")
+
+
+def _agreed(question: str) -> bool:
+    return click.confirm(question, default=False, err=True)
 
 
 def say_links(dataset: str, choices: dict) -> None:
@@ -217,4 +222,6 @@ def summary(run: Run) -> str:
     nothing = "nothing suspicious among what could be judged" if lacking else "nothing suspicious"
     kinds = ", ".join(f"{count:,} {kind.replace('_', ' ')}" for kind, count in counts.items()) or nothing
     notes = run.manifest["dataset"].get("notes", [])
-    return "\n".join([*notes, *views.sentences(run), f"found: {kinds}", *lacking, f"see it: lossprint app {run.path}"])
+    doubted = doubts.sentences(run) if counts.get("label_error") else []
+    lines = [*notes, *views.sentences(run), f"found: {kinds}", *doubted, *lacking]
+    return "\n".join([*lines, f"see it: lossprint app {run.path}"])

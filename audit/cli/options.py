@@ -18,8 +18,8 @@ DATASET = (
     "torchvision:NAME:ROOT or, for audit, a CSV of segments of the videos beside it (sequence,start,end,label[,split])"
 )
 MODEL = (
-    "small (the default), a torchvision classifier to train, such as resnet18, frozen:NAME: pretrained features of "
-    "one, or of a function of yours, MODULE:FUNCTION; or both views, small+frozen:NAME"
+    "auto (the default, by what is at hand), small, a torchvision classifier to train, such as resnet18, frozen:NAME: "
+    "pretrained features of one, or of a function of yours, MODULE:FUNCTION; or both views, small+frozen:NAME"
 )
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "float32", "bfloat16")

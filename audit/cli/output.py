@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from lossprint.audit.cli import options as opt
-from lossprint.audit.findings import limits, unjudged, views
+from lossprint.audit.findings import doubts, limits, unjudged, views
 from lossprint.audit.findings.table import counts
 from lossprint.audit.runs.open import version
 from lossprint.audit.runs.run import Run
@@ -54,15 +54,16 @@ def finish(run: Run, text: str, as_json: bool, fail_on: tuple[limits.Limit, ...]
 
 def about(run: Run) -> dict[str, Any]:
     """A run in numbers: what was found of each kind, and what could not be judged."""
-    facts, dataset = run.manifest["facts"], run.manifest["dataset"]
+    facts, dataset, found = run.manifest["facts"], run.manifest["dataset"], counts(run)
+    doubted = doubts.sentences(run) if found["label_error"] else []
     return {
         "run": run.path.absolute(),
         "dataset": dataset.get("source"),
         "samples": dataset.get("counts", {}),
         "classes": len(run.classes),
-        "findings": counts(run),
+        "findings": found,
         "unjudged": facts.get("find", {}).get("unjudged"),
-        "notes": [*dataset.get("notes", []), *views.sentences(run), *unjudged.sentences(run)],
+        "notes": [*dataset.get("notes", []), *views.sentences(run), *doubted, *unjudged.sentences(run)],
     }
 
 

@@ -1,6 +1,7 @@
 """What --json prints is as its schema says, and --fail-on ends with 3 where more is found, or nobody could judge."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -65,7 +66,7 @@ def test_every_command_that_prints_a_result_has_json_and_a_schema():
 
 def test_what_was_found(home, capsys):
     told = result(capsys, "findings", "run", "--kind", "label_error", "--top", "1")
-    assert [row["sample"] for row in told["rows"]] == [4] and told["findings"]["label_error"] == 2
+    assert [row["sample"] for row in told["rows"]] == [1] and told["findings"]["label_error"] == 2
     assert result(capsys, "score", "run")["unjudged"] == {"of": 30, "any": 0, "label_error": 0, "outlier": 0}
     same = result(capsys, "audit", "data/labels.csv", "--out", "run", "--resume", "--epochs", "5")
     assert same["findings"] == told["findings"] and same["samples"]["train"] == 30
@@ -153,15 +154,18 @@ def test_runs_are_listed_renamed_put_away_and_deleted(home, capsys, monkeypatch)
 
 
 def test_a_run_that_holds_the_dataset_or_is_written_is_left_alone(home, capsys):
-    from lossprint.audit.system.locks import writing
+    import fcntl
 
     run = at_home(home, root=str(home / "run" / "inner"))
     run.rewrite(run.stages)
     assert cli.main(["runs", "delete", "run", "--yes"]) == 2 and "outside the run folder" in capsys.readouterr().err
     run = at_home(home)
     run.rewrite(run.stages)
-    with writing(home / "run"):  # a second lock of one process is the same lock: what the lock says is looked at
-        pass
+    held = os.open(home / "run", os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    for arguments in (["delete", "run", "--yes"], ["rename", "run", "other"], ["archive", "run"]):
+        assert cli.main(["runs", *arguments]) == 2 and "no other process writes" in capsys.readouterr().err
+    os.close(held)
     shutil.rmtree(home / "data" / "images")
     assert cli.main(["runs", "delete", "run", "--yes"]) == 0
 
