@@ -9,7 +9,6 @@ from lossprint.audit.cli import options as opt
 from lossprint.audit.cli import output
 from lossprint.audit.cli.command import Group
 from lossprint.audit.types import LossprintError
-from lossprint.audit.workflow import shelf
 
 
 @click.group("runs", cls=Group)
@@ -23,6 +22,8 @@ def runs() -> None:
 @output.as_json
 def list_them(folder: Path, archived: bool, as_json: bool) -> None:
     """The runs of a folder, newest first."""
+    from lossprint.audit.workflow import shelf
+
     table = shelf.listed(folder, archived)
     shown = table.drop(columns="path").astype(object)
     shown = shown.where(shown.notna(), "")
@@ -36,6 +37,8 @@ def list_them(folder: Path, archived: bool, as_json: bool) -> None:
 @output.as_json
 def rename(run: Path, name: str, as_json: bool) -> None:
     """Give a run folder another name."""
+    from lossprint.audit.workflow import shelf
+
     _moved(shelf.rename(run, name), as_json)
 
 
@@ -45,6 +48,8 @@ def rename(run: Path, name: str, as_json: bool) -> None:
 @output.as_json
 def archive(run: Path, back: bool, as_json: bool) -> None:
     """Put a run into archive/ beside it, which the dashboard does not list."""
+    from lossprint.audit.workflow import shelf
+
     _moved(shelf.put_back(run) if back else shelf.put_away(run), as_json)
 
 
@@ -54,6 +59,8 @@ def archive(run: Path, back: bool, as_json: bool) -> None:
 @output.as_json
 def delete(run: Path, yes: bool, as_json: bool) -> None:
     """Remove a run folder and its decisions; the dataset stays."""
+    from lossprint.audit.workflow import shelf
+
     count = shelf.decisions(run)
     if not yes:
         _ask_twice(run, count)

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -31,7 +32,9 @@ def made(tmp_path_factory):
 def home(made, tmp_path, monkeypatch):
     """run/ and data/ in the working directory; the run knows where its data is."""
     place = shutil.copytree(made, tmp_path / "home")
-    at_home(place).rewrite(open_run(place / "run").stages)
+    run = at_home(place)
+    asked = run.manifest["asked"] | {"dataset": run.manifest["dataset"]["source"]}
+    replace(run, manifest=run.manifest | {"asked": asked}).rewrite(run.stages)
     monkeypatch.chdir(place)
     return place
 
