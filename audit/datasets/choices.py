@@ -15,7 +15,8 @@ class Choices:
     which no image can be read may be gone; else it is an error. follow_links: whether files are read to which links
     lead out of the dataset's folder. normalise_labels: whether labels that differ only in case, blanks or Unicode form
     become the most frequent of them. root: the folder that a manifest's paths are relative to, else its own.
-    path_column, label_column: the columns of a manifest that hold them, where they are named otherwise.
+    path_column, label_column: the columns of a manifest that hold them, where they are named otherwise. no_images:
+    whether a manifest lists rows that have none, see `readers.rows`.
     """
 
     min_per_class: int = 2
@@ -25,6 +26,7 @@ class Choices:
     root: str | None = None
     path_column: str | None = None
     label_column: str | None = None
+    no_images: bool = False
 
     def root_beside(self, manifest: Path) -> Path | None:
         """The folder that is named for the paths of a manifest, from here. Raises LossprintError where it is none."""
