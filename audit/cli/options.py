@@ -131,6 +131,8 @@ choices = together(
     flag("--allow-lost-classes", "go on without classes of which no image can be read", default=None),
     flag("--follow-links", "read what links name outside DATASET", default=None),
     flag("--normalise-labels", "one class of labels that differ in case, blanks or Unicode form", default=None),
+    flag("--allow-truncated", "read images whose end is missing as far as they go", default=None),
+    option("--max-pixels", positive, "N", "refuse larger images; default: 89 million pixels"),
 )
 constraints = together(
     flag("--equal", "as many of each class, not in proportion to its size", default=None),

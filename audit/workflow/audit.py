@@ -33,7 +33,7 @@ class Options:
     `seeds` trainings with the seeds that follow make the ranking of label errors steadier, `folds` of two and more rank
     it by out-of-fold losses. `rate` is of videos: frames a second, see `video`. `precision` is that of training and
     recording: float32, bfloat16 or auto, which is bfloat16 on a GPU that has it. Curvature is always measured in
-    float32. `min_per_class` to `normalise_labels` are the `choices` of the dataset. `compiled` uses torch.compile for
+    float32. `min_per_class` to `max_pixels` are the `choices` of the dataset. `compiled` uses torch.compile for
     both; `device` is auto, cpu or cuda.
 
     A model `frozen:NAME` is a pretrained backbone, see `training.backbones`; `weights` is a file of its weights,
@@ -55,6 +55,8 @@ class Options:
     allow_lost_classes: bool | None = None
     follow_links: bool | None = None
     normalise_labels: bool | None = None
+    allow_truncated: bool | None = None
+    max_pixels: int | None = None
     compiled: bool = False
     download: bool = False
     device: str = "auto"
