@@ -25,6 +25,7 @@ GAIN = 1.33  # contrast may differ by this factor
 ALIGNED = 0.75  # correlation of details at whole-pixel alignment below which no fit is tried (copies: 0.86 and more)
 FLAT = 1.0  # grey levels of detail (RMS) below which an image shows nothing to compare
 RADIUS = 9  # spatial frequencies of the spectrum, in cycles an image
+FEW, SHARE = 5, 0.03  # a group of more images than either, the share being of the dataset, is doubted
 PAIR_BLOCK, ROW_ELEMENTS = 512, 1 << 22
 
 
@@ -37,6 +38,10 @@ class Pairs:
     first: np.ndarray
     second: np.ndarray
     similarity: np.ndarray
+
+    def only(self, kept: np.ndarray) -> "Pairs":
+        """Those that a mask (P,) keeps."""
+        return Pairs(self.first[kept], self.second[kept], self.similarity[kept])
 
 
 def exact_pairs(digests: Sequence[Hashable]) -> list[np.ndarray]:
@@ -61,6 +66,59 @@ def components(first: np.ndarray, second: np.ndarray, size: int) -> np.ndarray:
 
     edges = coo_array((np.ones(len(first), bool), (first, second)), (size, size))
     return connected_components(edges, directed=False)[1]
+
+
+def linked(pairs: Pairs, size: int) -> np.ndarray:
+    """The group (size,) of each of `size` images by average linkage, -1 where it is in none of two and more.
+
+    Beginning with the pairs most alike, two groups are joined where at least half of all pairs between them are among
+    the pairs given: members resemble each other, and are not only joined by a chain of others. Time grows with the
+    number of pairs.
+    """
+    order = np.argsort(-pairs.similarity, kind="stable")
+    edges = list(zip(pairs.first[order].tolist(), pairs.second[order].tolist()))
+    home = {image: image for edge in edges for image in edge}  # the group of each image, named by one of its members
+    members = {image: [image] for image in home}
+    between: dict[int, dict[int, int]] = {image: {} for image in home}  # pairs given between two groups
+    for first, second in edges:
+        between[first][second] = between[second][first] = 1
+    joined = True
+    while joined:
+        joined, left = False, []
+        for first, second in edges:
+            one, other = home[first], home[second]
+            if one == other:
+                continue
+            if 2 * between[one][other] < len(members[one]) * len(members[other]):
+                left.append((first, second))
+                continue
+            if len(members[one]) < len(members[other]):
+                one, other = other, one
+            for image in members[other]:
+                home[image] = one
+            members[one] += members.pop(other)
+            for third, count in between.pop(other).items():
+                del between[third][other]
+                if third != one:
+                    between[one][third] = between[third][one] = between[one].get(third, 0) + count
+            joined = True
+        edges = left
+    group = np.full(size, -1)
+    for image, name in home.items():
+        if len(members[name]) > 1:
+            group[image] = name
+    return group
+
+
+def doubted(group: np.ndarray) -> np.ndarray:
+    """Which images (N,) are in a group too large to be believed: more than `FEW` images and `SHARE` of all.
+
+    group (N,) as `linked` gives it.
+    """
+    inside = group >= 0
+    count = np.bincount(group[inside], minlength=len(group))
+    large = count > max(FEW, SHARE * len(group))
+    return inside & large[np.maximum(group, 0)]
 
 
 def near_pairs(

@@ -100,12 +100,14 @@ def test_digests_of_strips_are_those_of_the_whole(monkeypatch):
 # ------------------------------------------------------------------------------------------------ how they are drawn
 
 
-@pytest.mark.parametrize("colours", [[(255, 255, 255)], [(250, 250, 250), (0, 0, 0)], [(255, 255, 255), (128, 128, 128)],
-                                     [(255, 255, 0), (255, 255, 255), (0, 0, 0), (120, 130, 128)]])  # fmt: skip
+WHITE, BLACK = (255, 255, 255), (0, 0, 0)
+OF_ALL_KINDS = [(255, 255, 0), WHITE, BLACK, (120, 130, 128)]
+
+
+@pytest.mark.parametrize("colours", [[WHITE], [(250, 250, 250), BLACK], [WHITE, (128, 128, 128)], OF_ALL_KINDS])
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
 def test_transparent_images_lie_where_they_can_be_seen(tmp_path, colours, mode):
     loaded = load(open_dataset(glyphs(tmp_path / "data", colours, mode=mode), check=False), 32)
-    assert loaded.pixels.astype(int).max(axis=(1, 2)).sum(axis=1).min() >= 0
     contrast = loaded.pixels.reshape(8, -1, 3).astype(int)
     assert (np.ptp(contrast, axis=1).max(axis=1) >= 32).all()  # none is blank
     assert exact_pairs(loaded.digests) == []
