@@ -143,9 +143,10 @@ def near_pairs(
     shown = np.flatnonzero(detail.std(axis=(1, 2)) > FLAT)
     detail, images = detail[shown], thumbs[shown]
     plain, mirrored = _spectra(images)
-    found = [_neighbours(plain, mirrored, neighbours)]
+    found = [neighbours_of([(plain, plain), (mirrored, plain)], neighbours)]
     if vectors is not None:
-        found.append(_neighbours(_unit(np.nan_to_num(np.asarray(vectors, dtype=np.float32)[shown])), None, neighbours))
+        rows = unit(np.nan_to_num(np.asarray(vectors, dtype=np.float32)[shown]))
+        found.append(neighbours_of([(rows, rows)], neighbours))
     first, second = np.divmod(np.unique(np.concatenate(found)), max(1, len(shown)))
     similarity = np.full(len(first), np.nan)
     energy = _window_energy(detail)
@@ -156,15 +157,18 @@ def near_pairs(
     return Pairs(shown[first[kept]], shown[second[kept]], similarity[kept])
 
 
-def _neighbours(rows: np.ndarray, mirrored: np.ndarray | None, k: int) -> np.ndarray:
-    """Candidate pairs as i * N + j, i < j: for each i its k best j by product of unit rows, or of j's mirrored row."""
-    size, keys = len(rows), []
+def neighbours_of(alternatives: Sequence[tuple[np.ndarray, np.ndarray]], k: int) -> np.ndarray:
+    """Candidate pairs as i * N + j, i < j: for each i its k best j by the largest product of i's row in the first and
+    j's row in the second of the alternatives, pairs of unit rows (N, D).
+    """
+    size, keys = len(alternatives[0][0]), []
     step = max(64, ROW_ELEMENTS // max(1, size))
     for start in range(0, size, step):
         stop = min(start + step, size)
-        r = rows[start:stop] @ rows[start:].T
-        if mirrored is not None:
-            np.maximum(r, mirrored[start:stop] @ rows[start:].T, out=r)
+        r = None
+        for one, other in alternatives:
+            product = one[start:stop] @ other[start:].T
+            r = product if r is None else np.maximum(r, product, out=r)
         r[np.tri(*r.shape, dtype=bool)] = -2.0  # itself, and pairs seen from the other side
         row, column = contenders(r, min(k, r.shape[1]), 1)
         value = r[row, column]
@@ -196,7 +200,7 @@ def _spectra(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if len(both):
         both -= both.mean(axis=(0, 1), dtype=np.float64).astype(np.float32)
         both /= np.maximum(both.std(axis=(0, 1), dtype=np.float64), 1e-6).astype(np.float32)
-    return _unit(both[:, 0]), _unit(both[:, 1])
+    return unit(both[:, 0]), unit(both[:, 1])
 
 
 def _compare(images, detail, energy, first, second, tolerance: float) -> np.ndarray:
@@ -310,6 +314,7 @@ def _in_blocks(function, images: np.ndarray, shape: tuple[int, ...] | None = Non
     return out
 
 
-def _unit(rows: np.ndarray) -> np.ndarray:
+def unit(rows: np.ndarray) -> np.ndarray:
+    """Rows (N, D) of length 1."""
     lengths = np.sqrt(np.einsum("nd,nd->n", rows, rows))[:, None]
     return np.ascontiguousarray(rows / np.maximum(lengths, 1e-12))

@@ -1,6 +1,6 @@
 """One image file -> its upright pixels, and what makes a file unreadable. Knows no dataset and no run.
 
-`read_values` gives what the file holds, in Pillow's own mode and turned as its EXIF says: that is compared, see
+`read_values` gives what the file holds, nothing lost and turned as its EXIF says: that is compared, see
 `pixel_digest`, and drawn for eyes and networks by `shown`. Of an animation or a multi-page file the first image counts.
 """
 
@@ -172,11 +172,13 @@ def _opened(file, room: bool = True) -> Image.Image:
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """Any Pillow image, decoded and turned as its EXIF says."""
+    """Any Pillow image, decoded and turned as its EXIF says; as RGB where that holds the same."""
     held = _digest_of_file(image)
     image.load()
     if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
         image = ImageOps.exif_transpose(image)
+    if image.mode in ("1", "L", "P") and not has_transparency(image):
+        image = image.convert("RGB")
     if held:
         image.info[HELD] = held
     return image
