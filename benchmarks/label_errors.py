@@ -92,7 +92,8 @@ def one(name: str, seed: int, options: argparse.Namespace) -> dict:
     from lossprint.audit.findings import sharding
     from lossprint.audit.recording.recorder import Recorder
     from lossprint.audit.training import train
-    from lossprint.scoring import curvature, trajectory
+    from lossprint.scoring import input_curvature as curvature
+    from lossprint.scoring import trajectory
 
     data = made(name, seed, options)
     n = len(data.labels)

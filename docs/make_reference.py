@@ -11,10 +11,21 @@ from types import FunctionType
 
 import click
 
+from lossprint import scoring
+
 HERE = Path(__file__).parent
 NOTE = "<!-- Written by docs/make_reference.py: change the docstrings, then `make reference`. -->\n\n"
 # page -> (title, module -> what of it; None: all that is public)
 PYTHON = {
+    "python": (
+        "The names of lossprint",
+        {
+            "lossprint": [
+                *("open_run", "run_audit", "score", "Run", "LossPrints", "cleaned", "Cleaned", "choose_coreset"),
+            ],
+            "lossprint.audit.export.items": ["Items"],
+        },
+    ),
     "recording": (
         "Recording and reading a run",
         {
@@ -29,16 +40,13 @@ PYTHON = {
     "scoring": (
         "Scores as functions on arrays",
         {
-            f"lossprint.scoring.{name}": None
-            for name in (
-                "trajectory",
-                "pairs",
-                "curvature",
-                "labels",
-                "duplicates",
-                "outliers",
-                "coresets.coreset",
-            )
+            "lossprint.scoring": scoring.__all__,
+            "lossprint.scoring.labels": ["LabelErrors"],
+            "lossprint.scoring.pairs": ["Partners"],
+            "lossprint.scoring.correlation": ["Undefined"],
+            "lossprint.scoring.input_curvature": ["CurvatureScores"],
+            "lossprint.scoring.duplicates": ["Pairs"],
+            "lossprint.scoring.coresets.coreset": ["Chosen"],
         },
     ),
 }
@@ -64,6 +72,7 @@ RUN/
   samples.parquet      sample, path, label, split, sequence, frame        unreadable.parquet   path, reason
   trajectories/split=train/checkpoint=00003/rank-0.parquet                sample, loss, margin, predicted, el2n
   members/seed=00001/trajectories/...  members/fold=000/...               further trainings: --seeds, --folds
+  members/view=frozen/trajectories/... of two views: the head on frozen features
   checkpoints/00003.safetensors       embeddings.safetensors
   head.parquet         of frozen features: sample, suspicion, suggested, probability, ..., flagged, certain
   curvature/checkpoint=00003/rank-0.parquet                               sample, curvature, trace, gradient_norm
@@ -168,8 +177,8 @@ def run_folder() -> str:
         "Open formats, nothing pickled: pandas, DuckDB, Polars or Spark read a run as it stands. Every file is written "
         "beside its name and renamed when it is whole; `run.json` is written last and names the stages that are done.",
         f"```text\n{FOLDER}\n```",
-        '`from lossprint.audit import open_run` reads it: `open_run("runs/demo").scores()` is a DataFrame, '
-        '`.trajectory("train").losses` an array (checkpoints, samples).',
+        '`lossprint.open_run("runs/demo")` reads it: its `.scores()` is a DataFrame, `.trajectory("train").losses` an '
+        "array (samples, checkpoints).",
         "Losses are in nats. `predicted`, a class index, points into the list `dataset.classes` of `run.json`.",
     ]
     for name, schema in schemas.items():
@@ -190,7 +199,7 @@ def python(title: str, parts: dict[str, list[str] | None]) -> str:
     text = [f"# {title}", NOTE.strip()]
     for module_name, names in parts.items():
         module = __import__(module_name, fromlist=["_"])
-        text += [f"## `{module_name}`", *([_prose(module.__doc__)] if names is None else [])]
+        text += [f"## `{module_name}`", *([_prose(module.__doc__)] if names is None or module is scoring else [])]
         for name in names if names is not None else _public(module):
             text += _member(name, getattr(module, name))
     return "\n\n".join(text) + "\n"

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from lossprint.app import data
-from lossprint.app.elements.keys import KEYS
+from lossprint.app.elements.keys import KEYS as DECIDING
 from lossprint.app.shared import parts, tour
 from lossprint.app.shared.help import FORMULAS, NOTATION, PAPERS, SUSPECT, SYMBOLS
 from lossprint.audit.scores import SCORES, ScoreInfo
@@ -50,12 +50,12 @@ KEYS = (
     (FINDINGS, "Space, Ctrl + click", "select one, or no longer"),
     (FINDINGS, "Shift with an arrow, Space or a click", "select a range"),
     (FINDINGS, "Ctrl + A, Esc", "select all of the page, none"),
-    (FINDINGS, f"{', '.join(KEYS.values())}, 1 to 9", "decide on the selected, else on what is in focus"),
+    (FINDINGS, f"{', '.join(DECIDING.values())}, 1 to 9", "decide on the selected, else on what is in focus"),
     ("An opened sample", "← →, Esc", "the previous one, the next one, close it"),
-    ("Deciding", KEYS["accept"], "accept the suggested label; of duplicates: keep one copy"),
-    ("Deciding", KEYS["keep"], "keep the given label; of duplicates: keep all"),
-    ("Deciding", KEYS["exclude"], "exclude from the cleaned dataset"),
-    ("Deciding", KEYS["unsure"], "not sure: leave it to somebody else"),
+    ("Deciding", DECIDING["accept"], "accept the suggested label; of duplicates: keep one copy"),
+    ("Deciding", DECIDING["keep"], "keep the given label; of duplicates: keep all"),
+    ("Deciding", DECIDING["exclude"], "exclude from the cleaned dataset"),
+    ("Deciding", DECIDING["unsure"], "not sure: leave it to somebody else"),
     ("Deciding", "1 to 9, 0", "one of the other labels; of duplicates: which stays"),
     ("Review", "/, C", "search a label, write a comment; Enter leaves it"),
     ("Review", "S, Z", "skip to the next question; enlarge the image"),
@@ -66,7 +66,7 @@ KEYS = (
         "[ and ], then ← →; + and -",
         "choose an end and move it, with Shift by 10 frames; closer, further away",
     ),
-    ("Anywhere one decides", KEYS["undo"], "undo your last decision"),
+    ("Anywhere one decides", DECIDING["undo"], "undo your last decision"),
 )
 VIDEOS = (
     (

@@ -9,7 +9,7 @@ from click import Choice
 from lossprint.audit.cli import options as opt
 from lossprint.audit.cli.command import Command, status_of
 from lossprint.audit.datasets.tasks import TASKS
-from lossprint.audit.findings import unjudged
+from lossprint.audit.findings import doubts, unjudged, views
 from lossprint.audit.runs.open import open_run
 from lossprint.audit.runs.run import Run
 from lossprint.audit.system import processes
@@ -27,6 +27,7 @@ ELSEWHERE = (
     *("model", "weights", "download", "features", "seed", "curvature_checkpoints", "val_fraction", "folds", "rate"),
     *("precision", "compiled", "sync", "min_per_class", "allow_lost_classes", "follow_links", "normalise_labels"),
     *("allow_truncated", "max_pixels"),
+    *("root", "path_column", "label_column"),
 )
 
 
@@ -69,20 +70,26 @@ def audit(
     from lossprint.audit.runs.sync import syncing
     from lossprint.audit.workflow import audit as workflow
 
-    say_links(dataset, how["follow_links"])
+    say_links(dataset, how)
     with processes.joined(how["device"], status_of) as world, syncing(out, sync if world.rank == 0 else None):
-        run = workflow.audit(dataset, out, compiled=bool(compiled), download=bool(download), **how)
+        consent = _agreed if world.rank == 0 and sys.stdin.isatty() and sys.stderr.isatty() else None
+        run = workflow.audit(dataset, out, compiled=bool(compiled), download=bool(download), consent=consent, **how)
         if world.rank == 0:
             print(summary(run))
 
 
-def say_links(dataset: str, follow: bool | None) -> None:
+def _agreed(question: str) -> bool:
+    return click.confirm(question, default=False, err=True)
+
+
+def say_links(dataset: str, choices: dict) -> None:
     """List on standard error which files outside DATASET links lead to, before any is read."""
-    if not follow:
+    if not choices["follow_links"]:
         return
     from lossprint.audit.datasets import kinds
+    from lossprint.audit.datasets.choices import Choices
 
-    links = kinds.read_source(dataset, follow=True).links
+    links = kinds.read_source(dataset, Choices.of(choices)).links
     for path, target in list(links.items())[:LINKS]:
         print(f"lossprint: follows the link {path} -> {target}", file=sys.stderr)
     if len(links) > LINKS:
@@ -119,7 +126,7 @@ def import_losses(losses: Path, dataset: str, out: Path, task: str, quiet: bool,
     """Start from losses that you recorded yourself."""
     from lossprint.audit.workflow import import_losses as workflow
 
-    say_links(dataset, choices["follow_links"])
+    say_links(dataset, choices)
     print(summary(workflow.import_losses(losses, dataset, out, quiet=quiet, task=task, **choices)))
 
 
@@ -155,4 +162,6 @@ def summary(run: Run) -> str:
     nothing = "nothing suspicious among what could be judged" if lacking else "nothing suspicious"
     kinds = ", ".join(f"{count:,} {kind.replace('_', ' ')}" for kind, count in counts.items()) or nothing
     notes = run.manifest["dataset"].get("notes", [])
-    return "\n".join([*notes, f"found: {kinds}", *lacking, f"see it: lossprint app {run.path}"])
+    doubted = doubts.sentences(run) if counts.get("label_error") else []
+    lines = [*notes, *views.sentences(run), f"found: {kinds}", *doubted, *lacking]
+    return "\n".join([*lines, f"see it: lossprint app {run.path}"])

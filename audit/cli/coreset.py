@@ -34,7 +34,8 @@ BUDGETS = ("fraction", "per_class", "number", "like")
     "FILE.csv",
     "also the subset as a dataset, with val and test; in the dataset's folder or one above it",
 )
-def export_coreset(run: Path, out: Path, manifest: Path | None, **wishes) -> None:
+@opt.for_excel
+def export_coreset(run: Path, out: Path, manifest: Path | None, for_excel: bool, **wishes) -> None:
     """A subset to train on: sample,path,label,score,rank."""
     from lossprint.audit.coresets import coreset as coresets
     from lossprint.audit.coresets.shortfall import short_words
@@ -53,7 +54,7 @@ def export_coreset(run: Path, out: Path, manifest: Path | None, **wishes) -> Non
             raise LossprintError(f"expected another file for --manifest than for --out, found {out} for both")
         coresets.reached(opened, manifest)  # refused before anything is written
     source = coresets.source_of(applied.applied(opened), (ask.method,))
-    table = coresets.write(opened, source, ask, out, record)
+    table = coresets.write(opened, source, ask, out, record, for_excel)
     if why:
         print(why)
     print(f"{len(table):,} samples chosen by {ask.method} written to {out}")

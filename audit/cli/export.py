@@ -32,11 +32,12 @@ def _decisions(run: Path, apply: str, unsure: str):
 @opt.out("FILE.csv|FILE.parquet|DIR")
 @_rule
 @opt.option("--link", Choice(["copy", "hardlink"]), None, "images of DIR; default: copy", default="copy")
-def cleaned(run: Path, out: Path, link: str, **rule) -> None:
+@opt.for_excel
+def cleaned(run: Path, out: Path, link: str, for_excel: bool, **rule) -> None:
     """What the experts decided, applied to the labels."""
     from lossprint.audit.export.export import write_cleaned
 
-    print(write_cleaned(_decisions(run, **rule), out, link=link))
+    print(write_cleaned(_decisions(run, **rule), out, link=link, for_excel=for_excel))
 
 
 @export.command("manifest")
@@ -57,22 +58,25 @@ def manifest(run: Path, out: Path, **rule) -> None:
 @opt.run
 @opt.out("FILE.csv")
 @_rule
-def changes(run: Path, out: Path, **rule) -> None:
+@opt.for_excel
+def changes(run: Path, out: Path, for_excel: bool, **rule) -> None:
     """What was changed: old, new, who, when, why."""
     from lossprint.audit.export import export as exports
 
-    print(f"{len(exports.write_table(_decisions(run, **rule), exports.changes, out)):,} changes written to {out}")
+    table = exports.write_table(_decisions(run, **rule), exports.changes, out, for_excel)
+    print(f"{len(table):,} changes written to {out}")
 
 
 @export.command("cleanlab")
 @opt.run
 @opt.out("FILE.csv")
 @_rule
-def cleanlab(run: Path, out: Path, **rule) -> None:
+@opt.for_excel
+def cleanlab(run: Path, out: Path, for_excel: bool, **rule) -> None:
     """Every sample as cleanlab tells it, with the decided label."""
     from lossprint.audit.export import export as exports
 
-    table = exports.write_table(_decisions(run, **rule), exports.cleanlab, out)
+    table = exports.write_table(_decisions(run, **rule), exports.cleanlab, out, for_excel)
     issues = int(table["is_label_issue"].sum())
     print(f"{len(table):,} samples, {issues:,} of them label issues, written to {out}")
 
@@ -81,11 +85,12 @@ def cleanlab(run: Path, out: Path, **rule) -> None:
 @opt.run
 @opt.out("FILE.csv")
 @_rule
-def segments(run: Path, out: Path, **rule) -> None:
+@opt.for_excel
+def segments(run: Path, out: Path, for_excel: bool, **rule) -> None:
     """The videos as stretches of one label, as decided."""
     from lossprint.audit.export.export import write_segments
 
-    count, order = write_segments(_decisions(run, **rule), out)
+    count, order = write_segments(_decisions(run, **rule), out, for_excel)
     print(f"{count:,} segments written to {out}")
     if order is not None:
         print(f"frames that are to stand elsewhere are listed in {order}: the video files stay as they are")
@@ -106,11 +111,12 @@ def labelstudio(run: Path, out: Path, prefix: str | None) -> None:
 @export.command("findings")
 @opt.run
 @opt.out("FILE.csv")
-def findings(run: Path, out: Path) -> None:
+@opt.for_excel
+def findings(run: Path, out: Path, for_excel: bool) -> None:
     """Every finding as a CSV."""
     from lossprint.audit.export import export as exports
 
     opened = open_run(run)
     table = exports.findings(opened)
-    exports.save(opened, table, out)
+    exports.save(opened, table, out, for_excel)
     print(f"{table['group'].nunique():,} findings ({len(table):,} rows) written to {out}")

@@ -50,7 +50,7 @@ def record(checkpoints: Path, model: str, dataset: str, out: Path, sync: str | N
     def say(line: str) -> None:
         print(f"lossprint: {line}", file=sys.stderr)
 
-    say_links(dataset, how["follow_links"])
+    say_links(dataset, how)
     with syncing(out, sync):
         run = from_checkpoints.record(checkpoints, model, dataset, out, say=say, **how)
     print(summary(run))

@@ -1,6 +1,10 @@
 """What the owner of a dataset may decide about samples and classes that cannot be used as they are."""
 
+import os
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from lossprint.audit.types import LossprintError
 
 
 @dataclass(frozen=True)
@@ -11,7 +15,9 @@ class Choices:
     which no image can be read may be gone; else it is an error. follow_links: whether files are read to which links
     lead out of the dataset's folder. normalise_labels: whether labels that differ only in case, blanks or Unicode form
     become the most frequent of them. allow_truncated: whether images whose end is missing are read as far as they go.
-    max_pixels: how many pixels an image may have; None for Pillow's limit of 89 million.
+    max_pixels: how many pixels an image may have; None for Pillow's limit of 89 million. root: the folder that a
+    manifest's paths are relative to, else its own. path_column, label_column: the columns of a manifest that hold them,
+    where they are named otherwise.
     """
 
     min_per_class: int = 2
@@ -20,11 +26,23 @@ class Choices:
     normalise_labels: bool = False
     allow_truncated: bool = False
     max_pixels: int | None = None
+    root: str | None = None
+    path_column: str | None = None
+    label_column: str | None = None
 
     @property
     def admitted(self) -> dict:
         """What `images.admitting` takes of them."""
         return {"allow_truncated": self.allow_truncated, "max_pixels": self.max_pixels}
+
+    def root_beside(self, manifest: Path) -> Path | None:
+        """The folder that is named for the paths of a manifest, from here. Raises LossprintError where it is none."""
+        if self.root is None:
+            return None
+        root = Path(os.path.abspath(os.path.expanduser(self.root)))
+        if not root.is_dir():
+            raise LossprintError(f"expected a folder as --root of {manifest}, found none at {root}")
+        return root
 
     @classmethod
     def of(cls, asked: dict) -> "Choices":

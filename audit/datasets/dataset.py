@@ -143,7 +143,7 @@ def open_dataset(
     """
     if not 0 < val_fraction < 1:
         raise LossprintError(f"expected a validation fraction between 0 and 1, found {val_fraction}")
-    origin = read_source(source, choices.follow_links)
+    origin = read_source(source, choices)
     dataset = _assemble(origin, origin.faults, val_fraction, seed, task, choices, checked=False)
     return load(dataset, progress=progress).dataset if check else dataset
 
@@ -154,7 +154,7 @@ def image_reader(source: str | Path, choices: Choices = USUAL, view: View = PLAI
     `view` is how the dataset's images are drawn. Raises LossprintError where there is no such source. So does the
     function, for an image that cannot be read and for a path that leads out of the dataset's folder.
     """
-    reader = open_reader(source, choices.follow_links)
+    reader = open_reader(source, choices)
     if reader.media is TEXTS:
         raise LossprintError(f"expected a dataset of images, found texts in {reader.name}")
     return lambda path: _shown(reader.read, path, reader.name, view, choices)

@@ -29,7 +29,7 @@ DATASETS = (
     "WebDataset shards (a .tar, a pattern or a folder of them), the URL of a folder, manifest or .tar, hf:PLACE or "
     "torchvision:NAME:ROOT"
 )
-MANIFESTS = (".csv", ".parquet", ".pq", ".jsonl", ".json")
+MANIFESTS = (".csv", ".tsv", ".parquet", ".pq", ".jsonl", ".json")
 
 
 @dataclass(frozen=True, eq=False)

@@ -45,7 +45,7 @@ def write_tree(
     """
     if link not in LINKS:
         raise LossprintError(f"expected link to be one of {', '.join(LINKS)}, found {link!r}")
-    _refuse_place(run, out)
+    refuse_place(run, out)
     fetch, extension = _fetcher(run, link)
     folders = folder_names([*run.classes, *table["label"]])
     places = [
@@ -92,7 +92,7 @@ def _moved(frame: pd.DataFrame, places: list[str]) -> pd.DataFrame:
     return frame
 
 
-def _refuse_place(run: Run, out: Path) -> None:
+def refuse_place(run: Run, out: Path) -> None:
     """Raise LossprintError where a folder of images must not be made."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise LossprintError(f"expected a new or empty folder (or a name that ends in .csv), found something at {out}")

@@ -22,6 +22,7 @@ from lossprint.audit.runs.run import Run
 from lossprint.audit.runs.tables import PART
 from lossprint.audit.system.progress import bar_style
 from lossprint.audit.training import models, train
+from lossprint.audit.training.names import trained_of
 from lossprint.audit.types import LossprintError
 from lossprint.audit.video import decode, temporal, timeline
 from lossprint.scoring import sequences
@@ -61,7 +62,9 @@ def score_new(path: str | Path, manifest: str, out: str | Path, device: str = "a
     made = _record(recorder, run, inputs, device, quiet)
     frame = samples["frame"].to_numpy(np.int64)
     where = timeline.rows_of(inputs.sequence, frame, inputs.split, np.zeros(len(samples), np.int64))
-    looks = timeline.frame_looks(run, inputs, np.zeros(len(samples), np.int64), run.manifest["asked"]["model"], device)
+    looks = timeline.frame_looks(
+        run, inputs, np.zeros(len(samples), np.int64), trained_of(run.manifest["asked"]["model"]), device
+    )
     small = timeline.shrunk(pixels[where.rows])
     flat = sequences.styleless(small, where.bounds)
     axes = temporal.Axes(*(seen[f"axes.{name}"] for name in ("mean", "axes", "scale")))
@@ -119,7 +122,7 @@ def _read(dataset: datasets.Dataset, path: str):
 def _record(recorder: Recorder, run: Run, inputs: train.Inputs, device: str, quiet: bool) -> Run:
     """The losses of the new frames at every checkpoint of the run."""
     asked, rows = run.manifest["asked"], np.arange(len(inputs.samples))
-    network = models.build_model(asked["model"], inputs.classes, inputs.size).to(device)
+    network = models.build_model(trained_of(asked["model"]), inputs.classes, inputs.size).to(device)
     empty = pa.table({name: pa.array([], kind) for name, kind in zip(PART.names, PART.types)})
     checkpoints = run.saved_checkpoints()
     for checkpoint in tqdm(checkpoints, unit="checkpoint", desc="look", disable=quiet, **bar_style()):

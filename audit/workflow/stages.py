@@ -112,11 +112,15 @@ def measure_curvature(run: Run, networks: Networks, work: Work) -> Run:
 def embed(run: Run, networks: Networks, work: Work) -> Run:
     """The last checkpoint's embedding of every sample, the duplicates among them, and videos looked at over time."""
     began, inputs, vectors = time.perf_counter(), work.inputs, None
-    if networks.embeds:
+    seen = run.embeddings() if run.members("view") else None  # a backbone's, and with them the duplicates
+    if seen is not None:
+        vectors = seen[1]
+    elif networks.embeds:
         with networks.at(networks.checkpoints[-1]) as network, work.bar(len(inputs.samples), "embed") as bar:
             vectors = train.embed(network, inputs, work.device, bar)
         run.write_embeddings(inputs.samples, vectors)
-    write_duplicates(run, work.loaded, vectors)
+    if seen is None:
+        write_duplicates(run, work.loaded, vectors)
     frame = work.loaded.dataset.samples["frame"]
     if inputs.sequence is not None and work.asked["folds"] and frame[inputs.sequence != ""].notna().all():
         from lossprint.audit.video import timeline
