@@ -121,6 +121,7 @@ def _compare(dataset: str | None, out: Path, cleaned: Path, seeds: int | None, r
 @opt.out("RUN", type=opt.run_folder)
 @opt.option("--task", Choice(TASKS), None, f"of what; default: {TASKS[0]}", default=TASKS[0])
 @opt.choices
+@opt.flag("--no-images", "the rows of DATASET, a manifest, have none: they are shown as text", default=None)
 @opt.quiet
 def import_losses(losses: Path, dataset: str, out: Path, task: str, quiet: bool, **choices) -> None:
     """Start from losses that you recorded yourself."""

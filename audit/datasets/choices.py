@@ -17,7 +17,7 @@ class Choices:
     become the most frequent of them. allow_truncated: whether images whose end is missing are read as far as they go.
     max_pixels: how many pixels an image may have; None for Pillow's limit of 89 million. root: the folder that a
     manifest's paths are relative to, else its own. path_column, label_column: the columns of a manifest that hold them,
-    where they are named otherwise.
+    where they are named otherwise. no_images: whether a manifest lists rows that have none, see `readers.rows`.
     """
 
     min_per_class: int = 2
@@ -29,6 +29,7 @@ class Choices:
     root: str | None = None
     path_column: str | None = None
     label_column: str | None = None
+    no_images: bool = False
 
     @property
     def admitted(self) -> dict:

@@ -60,6 +60,10 @@ CHUNK = 64
 Progress = Callable[[int, int], None]  # called with how many images are done, and of how many
 
 
+class NoImages(LossprintError):
+    """Not one image of a dataset can be read."""
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """The images of a dataset that can be read, as far as that is known.
@@ -160,13 +164,13 @@ def image_reader(source: str | Path, choices: Choices = USUAL, view: View = PLAI
     return lambda path: _shown(reader.read, path, reader.name, view, choices)
 
 
-def text_reader(source: str | Path, fingerprint: str | None = None) -> Callable[[str], str]:
+def text_reader(source: str | Path, fingerprint: str | None = None, choices: Choices = USUAL) -> Callable[[str], str]:
     """A function from a sample's path to its text. Lists the dataset once.
 
     Raises LossprintError where there are no texts. So does the function, for an unknown path, and for each where the
     dataset has not this `fingerprint`: rows are told apart by their places.
     """
-    origin = read_source(source)
+    origin = read_source(source, choices)
     if origin.media is not TEXTS:
         raise LossprintError(f"expected a dataset of texts, found images in {origin.name}")
 
@@ -179,7 +183,7 @@ def text_reader(source: str | Path, fingerprint: str | None = None) -> Callable[
 def sample_reader(dataset: dict) -> Callable[[str], Image.Image | str]:
     """The `image_reader` or the `text_reader` of run.json's `dataset`. Raises LossprintError as they do."""
     if media_of(dataset) is TEXTS:
-        return text_reader(dataset["source"], dataset.get("fingerprint"))
+        return text_reader(dataset["source"], dataset.get("fingerprint"), Choices.of(dataset.get("choices", {})))
     try:
         view = View.of(dataset.get("shown"))
     except ValueError as error:
@@ -219,7 +223,7 @@ def _assemble(
     unreadable["reason"] = pd.Series([faults[sample] for sample in rows.loc[bad, "sample"]], dtype=object).astype(str)
     if samples.empty:
         first = f" ({unreadable['path'][0]!r}: {unreadable['reason'][0]})" if len(unreadable) else ""
-        raise LossprintError(
+        raise NoImages(
             f"expected images that can be read in {origin.name}, found none among {len(unreadable):,}{first}"
         )
     notes = [*origin.notes, *notes]

@@ -63,6 +63,7 @@ class Options:
     root: str | None = None
     path_column: str | None = None
     label_column: str | None = None
+    no_images: bool | None = None
     compiled: bool = False
     download: bool = False
     device: str = "auto"

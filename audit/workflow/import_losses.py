@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from lossprint.audit.datasets import kinds
-from lossprint.audit.datasets.dataset import Dataset
+from lossprint.audit.datasets.dataset import Dataset, NoImages
 from lossprint.audit.findings.duplicates import write_duplicates
 from lossprint.audit.findings.find import find_run
 from lossprint.audit.findings.score import score_run
@@ -31,7 +31,10 @@ def import_losses(
     `choices` are those of `datasets.choices`.
     """
     refuse_run(out)
-    loaded, _ = load({**DEFAULTS, **choices, "dataset": dataset, "task": task}, quiet)
+    try:
+        loaded, _ = load({**DEFAULTS, **choices, "dataset": dataset, "task": task}, quiet)
+    except NoImages as error:
+        raise LossprintError(f"{error}; --no-images imports the losses of rows that have none") from None
     parts = read_losses(losses, loaded.dataset.samples, loaded.dataset.classes, loaded.dataset.task)
     _refuse_order(parts, loaded.dataset, losses)
     asked = {"dataset": kinds.absolute(dataset), "losses": kinds.absolute(losses)}
