@@ -16,7 +16,8 @@ from lossprint.audit.types import LossprintError
 
 _server = opt.together(
     opt.option("--host", str, "H", "default: 127.0.0.1, this machine only", default="127.0.0.1"),
-    opt.option("--port", opt.positive, "P", "default: 8501", default=8501),
+    opt.option("--port", opt.positive, "P", "default: STREAMLIT_SERVER_PORT, else 8501"),
+    opt.option("--base-path", str, "PATH", "below which it answers; default: STREAMLIT_SERVER_BASE_URL_PATH"),
     opt.flag("--no-browser", "do not open a browser window"),
     opt.option("--roles", opt.file, "FILE", "with a login: who may see, decide, export; or LOSSPRINT_ROLES"),
     opt.option("--secrets", opt.file, "FILE", "the login; default: .streamlit/secrets.toml, if there is one"),
@@ -56,11 +57,11 @@ def app(run: Path, **server) -> int:
     return _serve(run, **server)
 
 
-def _server_command(path: Path, host: str, port: int, no_browser: bool, insecure: bool, **files) -> list[str]:
-    command = [sys.executable, "-m", "lossprint.app.serve", str(path), "--host", host, "--port", str(port)]
+def _server_command(path: Path, host: str, no_browser: bool, insecure: bool, **others) -> list[str]:
+    command = [sys.executable, "-m", "lossprint.app.serve", str(path), "--host", host]
     command += ["--no-browser"] * no_browser + ["--insecure"] * insecure
-    for name, place in files.items():  # roles and secrets
-        command += [f"--{name}", str(place)] * (place is not None)
+    for name, value in others.items():
+        command += [f"--{name.replace('_', '-')}", str(value)] * (value is not None)
     return command
 
 

@@ -135,6 +135,8 @@ choices = together(
     flag("--allow-lost-classes", "go on without classes of which no image can be read", default=None),
     flag("--follow-links", "read what links name outside DATASET", default=None),
     flag("--normalise-labels", "one class of labels that differ in case, blanks or Unicode form", default=None),
+    flag("--allow-truncated", "read images whose end is missing as far as they go", default=None),
+    option("--max-pixels", positive, "N", "refuse larger images; default: 89 million pixels"),
     option("--root", place, "DIR", "what the paths of a manifest are relative to; default: its folder"),
     option("--path-column", str, "NAME", "of a manifest; default: path"),
     option("--label-column", str, "NAME", "of a manifest; default: label"),

@@ -58,6 +58,8 @@ class Options:
     allow_lost_classes: bool | None = None
     follow_links: bool | None = None
     normalise_labels: bool | None = None
+    allow_truncated: bool | None = None
+    max_pixels: int | None = None
     root: str | None = None
     path_column: str | None = None
     label_column: str | None = None
