@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lossprint import app, audit, scoring
-    from lossprint._dataset import Cleaned, choose_coreset, cleaned
-    from lossprint._run import Run, open_run, run_audit, score
+    from lossprint._cleaned import Cleaned
+    from lossprint._dataset import choose_coreset, cleaned
+    from lossprint._run import LossPrints, Run, open_run, run_audit, score
     from lossprint.audit.recording.recorder import Recorder
     from lossprint.audit.types import LossprintError
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Cleaned",
+    "LossPrints",
     "LossprintError",
     "Recorder",
     "Run",
@@ -37,7 +39,8 @@ __all__ = [
     "scoring",
 ]
 _MODULES = {
-    "Cleaned": "lossprint._dataset",
+    "Cleaned": "lossprint._cleaned",
+    "LossPrints": "lossprint._run",
     "LossprintError": "lossprint.audit.types",
     "Recorder": "lossprint.audit.recording.recorder",
     "Run": "lossprint._run",

@@ -177,18 +177,20 @@ def shifted(margin: np.ndarray, suggested: np.ndarray, labels: np.ndarray, exces
     return margin - PRIOR_WEIGHT * np.where(suggested >= 0, excess[labels, suggested], 0.0)
 
 
-def triage(found: LabelErrors) -> np.ndarray:
+def triage(found: LabelErrors, doubtful: np.ndarray | None = None) -> np.ndarray:
     """What kind of case each sample is, (N,): "wrong", "ambiguous", "hard" or "".
 
     wrong: another label was ahead, the same one at three quarters of the checkpoints and more, and with half of the
-    probability on average. ambiguous: another label was ahead, but none so surely. hard: the given label was ahead,
-    with less than half of the probability. Empty: none of these, or unknown.
+    probability on average. ambiguous: another label was ahead, but none so surely, or the sample is one of those that
+    are `doubtful` (N,) bool, about whose class the network knows too little (`strength`). hard: the given label was
+    ahead, with less than half of the probability. Empty: none of these, or unknown.
     """
     kind = np.full(len(found.severity), "", dtype="<U9")
     kind[(found.severity <= SUSPECT) & (found.given_probability < 0.5)] = "hard"
     ahead = found.severity > SUSPECT
     kind[ahead] = "ambiguous"
-    kind[ahead & (found.stability >= 0.75) & (found.probability >= 0.5)] = "wrong"
+    sure = ahead & (found.stability >= 0.75) & (found.probability >= 0.5)
+    kind[sure if doubtful is None else sure & ~doubtful] = "wrong"
     return kind
 
 

@@ -75,6 +75,12 @@ def nothing_elsewhere():
 
 
 @pytest.fixture(autouse=True)
+def no_weights_at_hand(monkeypatch, tmp_path_factory):
+    """What the default model is does not depend on what was downloaded on this machine."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path_factory.getbasetemp() / "no-weights"))
+
+
+@pytest.fixture(autouse=True)
 def no_shared_database(monkeypatch):
     monkeypatch.delenv("LOSSPRINT_DATABASE_URL", raising=False)
 

@@ -12,8 +12,9 @@ from lossprint.audit.runs.tables import LOOKUP_ROWS
 from lossprint.audit.system.memory import resident
 from lossprint.audit.types import LossprintError, Trajectory
 from lossprint.scoring import labels as label_scores
-from lossprint.scoring import ranks, trajectory
+from lossprint.scoring import ranks, strength, trajectory
 from lossprint.scoring.labels import SUSPECT, Confusions
+from lossprint.scoring.strength import Learnt
 
 # Bytes, from above, as measured (benchmarks/scale.py): of a sample of a shard beside its trajectories, of a sample of
 # the dataset throughout, and whatever the samples.
@@ -25,13 +26,15 @@ LEAST = 1 << 14  # samples that a shard has at least, where there are as many
 class Basis:
     """What is known before any training sample is looked at.
 
-    ids (N,) of the training samples, val the run's own validation trajectories, seen the confusions on them.
+    ids (N,) of the training samples, val the run's own validation trajectories, seen the confusions on them, learnt
+    what the network has learnt by them.
     """
 
     job: Job
     ids: np.ndarray
     val: Trajectory
     seen: Confusions
+    learnt: Learnt
 
 
 def prepare(run: Run, scratch: Path) -> Basis:
@@ -65,7 +68,10 @@ def prepare(run: Run, scratch: Path) -> Basis:
         limited=limited,
         scratch=scratch.absolute(),
     )
-    return Basis(job, ids, val, label_scores.confusions(errors_of(sources, weights), val.labels, classes))
+    seen = label_scores.confusions(errors_of(sources, weights), val.labels, classes)
+    predicted = [one.predicted for one in sources if one.predicted is not None]
+    shares = [weight for one, weight in zip(sources, weights) if one.predicted is not None]
+    return Basis(job, ids, val, seen, strength.learnt(predicted, sources[0].labels, shares, classes))
 
 
 def _training(run: Run) -> Training:

@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from lossprint.audit.comparison import summary
 from lossprint.audit.export import outfile
 from lossprint.audit.export.tree import dataset_root
-from lossprint.audit.findings import unjudged, views
+from lossprint.audit.findings import doubts, unjudged, views
 from lossprint.audit.report import svg, tables, words
 from lossprint.audit.report.facts import MEMBERS, ROWS, Facts, gather
 from lossprint.audit.report.pictures import Pictures
@@ -137,6 +137,7 @@ def _context(facts: Facts) -> dict:
         "segment_sentences": span_counts.sentences(facts.segment_counts),
         "agreement_sentences": reviewers.words(agreement.raw, agreement.alpha, thing=noun),
         "unjudged": unjudged.sentences(run),
+        "doubts": doubts.sentences(run) if "label_error" in facts.kinds else [],
         "views": views.sentences(run),
         "summaries": summaries,
         "comparison_sentences": summary.sentences(data) if summaries else [],

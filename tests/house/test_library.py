@@ -54,7 +54,7 @@ def test_installed_rooms_lie_in_the_package(tmp_path):
     """As a wheel lays them out; a folder audit/ beside it is somebody else's."""
     site = tmp_path / "site"
     (site / "lossprint").mkdir(parents=True)
-    for name in ("__init__.py", "_run.py", "_dataset.py"):
+    for name in ("__init__.py", "_run.py", "_dataset.py", "_cleaned.py"):
         (site / "lossprint" / name).symlink_to(ROOT / "lossprint" / name)
     for room in ("audit", "scoring", "app"):
         (site / "lossprint" / room).symlink_to(ROOT / room)

@@ -26,7 +26,6 @@ from lossprint.audit.runs.open import create_run, open_run
 from lossprint.audit.runs.run import Run
 from lossprint.audit.runs.tables import PAIRS
 from lossprint.audit.scores import SCORES
-from lossprint.audit.system.csvfile import unguard
 from lossprint.audit.types import Finding, LossprintError
 
 CLASSES = ("bag", "coat", "shirt")
@@ -322,7 +321,7 @@ def digests(folder: Path) -> dict[str, str]:
 def read_csv(file: Path) -> list[dict]:
     """The rows of a CSV that Lossprint wrote, every cell as text."""
     with open(file, encoding="utf-8", newline="") as opened:
-        return [{name: unguard(cell) for name, cell in row.items()} for row in csv.DictReader(opened, strict=True)]
+        return list(csv.DictReader(opened, strict=True))
 
 
 def plain_label_errors(sources: list[tuple], classes: int) -> tuple:

@@ -10,7 +10,7 @@ from lossprint.app import data
 from lossprint.app.charts import base as charts
 from lossprint.app.elements import gallery
 from lossprint.app.questions import groups
-from lossprint.app.shared import decide, drawer, parts, story
+from lossprint.app.shared import decide, drawer, parts, story, trust
 from lossprint.app.shared.sample import claims_of
 from lossprint.app.shared.tour import tour
 from lossprint.app.shared.viewport import when_seen
@@ -96,6 +96,7 @@ def _cards(loaded: data.Loaded) -> None:
         title = "Nothing was flagged among what could be judged" if lacking else "Nothing was flagged"
         parts.empty(title, f"{_looked_for(loaded)} The evidence pages still work.")
         return
+    trust.warn(loaded)
     shown = [card for card in CARDS if card[0] in progress.index]
     extents = data.derived(loaded, _extents)
     grid = st.grid(len(shown), min_column_width=165, gap="small", border=True)

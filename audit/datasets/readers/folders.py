@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from lossprint.audit.datasets.choices import USUAL, Choices
 from lossprint.audit.datasets.images import EXTENSIONS
 from lossprint.audit.datasets.source import MANIFESTS, SPLIT_NAMES, Source, locate, of_files, tabulate
 from lossprint.audit.types import LossprintError
@@ -26,16 +27,16 @@ HINTS = {
 }
 
 
-def read_folder(name: str | Path, follow: bool = False) -> Source:
+def read_folder(name: str | Path, choices: Choices = USUAL) -> Source:
     """A folder of class folders, with or without train, val and test above them. Sample ids: sorted relative paths.
 
     Images may lie at any depth below their class folder. Hidden files and files whose extension is not an image's are
     passed over, the latter with a note. Links to folders are refused, or followed, each folder once.
     """
     root = locate(name)
-    images, others = _walk(root, follow)
+    images, others = _walk(root, choices.follow_links)
     rows, notes, lost = class_folders(root, images, others, _hint(root))
-    return of_files("folder", root, root, rows, [""] * len(rows), notes, follow, lost=lost)
+    return of_files("folder", root, root, rows, [""] * len(rows), notes, choices.follow_links, lost=lost)
 
 
 def class_folders(

@@ -186,7 +186,7 @@ BAD = {
     "--compile": ({"model": MODEL, "compiled": True}, "expected no --compile"),
     "weights of a function": ({"model": MODEL, "weights": "a.pth"}, "expected no --weights with frozen:"),
     "weights of small": ({"weights": "a.pth"}, "expected --weights beside --model frozen:NAME, found it beside small"),
-    "download": ({"download": True}, "expected --download beside --model frozen:NAME"),
+    "download": ({"model": "small", "download": True}, "expected --download beside --model frozen:NAME"),
     "both": ({"model": MODEL, "features": "a.npy"}, "expected --features without --model"),
     "no file": ({"model": "frozen:features"}, "expected --features FILE with --model frozen:features, found none"),
     "gone": ({"features": "none.npy"}, "expected features in .*none.npy, found: "),
