@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from lossprint.audit.cli import options as opt
+from lossprint.audit.cli import output
 from lossprint.audit.cli.audit import summary
 from lossprint.audit.cli.command import Command
 from lossprint.audit.runs.open import list_runs, open_run
@@ -28,8 +29,9 @@ _server = opt.together(
 @opt.flag("--video", "made-up videos with planted errors instead, in RUN-frames")
 @opt.out("RUN", "default: lossprint-demo, with --video lossprint-video", type=opt.run_folder, required=False)
 @opt.flag("--no-app", "only audit")
+@output.both
 @_server
-def demo(video: bool, out: Path | None, no_app: bool, **server) -> int:
+def demo(video: bool, out: Path | None, no_app: bool, as_json: bool, fail_on: tuple, **server) -> int:
     """Audit the embedded dataset, then open the app on it."""
     out = out or Path("lossprint-video" if video else "lossprint-demo")
     if not no_app:  # what would refuse to start is said before the training, not after it
@@ -39,8 +41,8 @@ def demo(video: bool, out: Path | None, no_app: bool, **server) -> int:
     from lossprint.audit.workflow.demo import audit_demo, audit_video_demo
 
     run = (audit_video_demo if video else audit_demo)(out)
-    print(summary(run))
-    return 0 if no_app else _serve(run.path, **server)
+    status = output.finish(run, summary(run), as_json, fail_on)
+    return status if no_app or status else _serve(run.path, **server)
 
 
 @click.command("app", cls=Command)
