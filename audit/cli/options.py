@@ -142,6 +142,7 @@ choices = together(
     flag("--normalise-labels", "one class of labels that differ in case, blanks or Unicode form", default=None),
     flag("--allow-truncated", "read images whose end is missing as far as they go", default=None),
     option("--max-pixels", positive, "N", "refuse larger images; default: 89 million pixels"),
+    option("--exclude", str, "NAMES", "folders whose files are no samples, such as masks,thumb*"),
     option("--root", place, "DIR", "what the paths of a manifest are relative to; default: its folder"),
     option("--path-column", str, "NAME", "of a manifest; default: path"),
     option("--label-column", str, "NAME", "of a manifest; default: label"),
