@@ -8,11 +8,7 @@ import sys
 
 import click
 
-<<<<<<< HEAD
-from lossprint.audit.cli import app, audit, coreset, export, more, record, report, reviews, sync, verify
-=======
 from lossprint.audit.cli import app, audit, coreset, export, findings, record, report, reviews, runs, sync, verify
->>>>>>> main
 from lossprint.audit.cli.command import Group, status_of, usage_line
 from lossprint.audit.system import processes
 from lossprint.audit.types import LossprintError
@@ -49,19 +45,8 @@ def program() -> None:
 
 _MAKING = (app.demo, audit.audit, audit.import_losses, record.record, audit.score)
 _READING = (
-<<<<<<< HEAD
-    app.app,
-    export.export,
-    coreset.coreset,
-    report.report,
-    verify.verify,
-    sync.sync,
-    reviews.reviews,
-    more.more,
-=======
     *(app.app, findings.findings, export.export, coreset.coreset, report.report, verify.verify, sync.sync),
-    *(reviews.reviews, runs.runs),
->>>>>>> main
+    *(findings.more, reviews.reviews, runs.runs),
 )
 for _command in (*_MAKING, *_READING):
     program.add_command(_command)

@@ -1,10 +1,15 @@
 """`lossprint more` on a run with planted confusions and look-alikes."""
 
+import json
+from pathlib import Path
+
+import jsonschema
 import numpy as np
 import pandas as pd
 import pytest
 from helpers import make_run
 
+from lossprint.audit.cli import output
 from lossprint.audit.cli.main import main
 from lossprint.audit.findings import more
 from lossprint.audit.review.reviews import open_reviews
@@ -62,6 +67,11 @@ def test_the_command_prints_and_writes_them(run, tmp_path, capsys):
     assert len(written) == 30
     assert main(["more", str(run.path), "--like", f"{ants[20]},{ants[21]}", "--unlike", str(ants[0])]) == 0
     assert str(ants[22]) in capsys.readouterr().out
+    assert main(["more", str(run.path), "--like", f"{ants[20]},{ants[21]}", "--number", "4", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    schema = json.loads(Path(output.__file__).with_name("results.schema.json").read_text())
+    jsonschema.validate(result, schema["commands"]["more"])
+    assert {row["sample"] for row in result["rows"]} == set(ants[22:26].tolist())
 
 
 @pytest.mark.parametrize(
