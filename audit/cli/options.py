@@ -124,6 +124,7 @@ device = option("--device", Choice(DEVICES), None, default="auto")
 curvature_checkpoints = option("--curvature-checkpoints", natural, "K", "default: 10; 0 measures none")
 val_fraction = option("--val-fraction", fraction, "F", "drawn from train without a val split; 0.1")
 resume = flag("--resume", "continue a run that was cut off")
+overwrite = flag("--overwrite", "replace a run at --out, if nobody has decided anything on it")
 sync = option("--sync", str, "URL", "copy the run there after each finished stage")
 quiet = flag("--quiet", "no progress bars")
 for_excel = flag("--for-excel", "a CSV for a spreadsheet: no cell is run as a formula")
@@ -134,6 +135,9 @@ choices = together(
     flag("--allow-lost-classes", "go on without classes of which no image can be read", default=None),
     flag("--follow-links", "read what links name outside DATASET", default=None),
     flag("--normalise-labels", "one class of labels that differ in case, blanks or Unicode form", default=None),
+    flag("--allow-truncated", "read images whose end is missing as far as they go", default=None),
+    option("--max-pixels", positive, "N", "refuse larger images; default: 89 million pixels"),
+    option("--exclude", str, "NAMES", "folders whose files are no samples, such as masks,thumb*"),
     option("--root", place, "DIR", "what the paths of a manifest are relative to; default: its folder"),
     option("--path-column", str, "NAME", "of a manifest; default: path"),
     option("--label-column", str, "NAME", "of a manifest; default: label"),
