@@ -18,7 +18,7 @@ from frozen_features import features, images  # beside this file
 from PIL import Image
 
 from lossprint.scoring.heads import blocks, lda
-from lossprint.scoring.more_like import look_alikes, same_confusion
+from lossprint.scoring.heads.more_like import look_alikes, same_confusion
 
 CONFIRMED, KEPT, NEXT = 5, 10, 20
 FREQUENT = 20  # cases: a confusion of as many counts as a frequent one

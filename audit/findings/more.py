@@ -12,8 +12,7 @@ import pandas as pd
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs.run import Run
 from lossprint.audit.types import LossprintError
-from lossprint.scoring import more_like
-from lossprint.scoring.heads import blocks, lda
+from lossprint.scoring.heads import blocks, lda, more_like
 
 COLUMNS = ["rank", "sample", "path", "label", "value"]
 

@@ -5,7 +5,7 @@ import pytest
 
 from lossprint.scoring.heads import lda
 from lossprint.scoring.heads.folds import deal
-from lossprint.scoring.more_like import look_alikes, same_confusion
+from lossprint.scoring.heads.more_like import look_alikes, same_confusion
 
 
 def by_loops(features, query, kept, number):
