@@ -96,6 +96,8 @@ _HTML = f"""
         <button type="button" class="skip" aria-keyshortcuts="s"><kbd>S</kbd> Skip</button>
         <button type="button" class="undo" aria-keyshortcuts="{KEYS["undo"].lower()}">
           <kbd>{KEYS["undo"]}</kbd> Undo</button>
+        <button type="button" class="redo" aria-keyshortcuts="{KEYS["redo"].lower()}">
+          <kbd>{KEYS["redo"]}</kbd> Redo</button>
         <button type="button" class="zoom" aria-keyshortcuts="z" aria-pressed="false"><kbd>Z</kbd> Zoom</button>
       </div>
       <div class="said" role="status" aria-live="polite"></div>
@@ -121,6 +123,7 @@ def question(
     on_answer: Callable[[Mapping], None],
     on_skip: Callable[[str], None],
     on_undo: Callable[[], None],
+    on_redo: Callable[[], None],
 ) -> None:
     """Draw the question. `on_answer` gets token, choice, comment and seconds (how long it was looked at).
 
@@ -157,6 +160,10 @@ def question(
         if value("undo"):
             on_undo()
 
+    def again() -> None:
+        if value("redo"):
+            on_redo()
+
     images, coming = once(content.images), once([image for image in content.coming if not image.turns])
     fresh = [image.id for image in (*content.images, *content.coming)]
     # The browser drops the oldest of its images: so does this list.
@@ -165,9 +172,17 @@ def question(
     )
     _CARD(
         key=key,
-        data={**asdict(content), "images": images, "coming": coming, "hold": HELD, "undo": KEYS["undo"]},
+        data={
+            **asdict(content),
+            "images": images,
+            "coming": coming,
+            "hold": HELD,
+            "undo": KEYS["undo"],
+            "redo": KEYS["redo"],
+        },
         on_answer_change=answered,
         on_skip_change=skipped,
         on_undo_change=undone,
+        on_redo_change=again,
         on_lost_change=lambda: st.session_state.pop(_SENT, None),
     )

@@ -26,6 +26,14 @@ def close() -> None:
     parts.write_url("open", None)
 
 
+def check(loaded: data.Loaded) -> None:
+    """Say that a link asks for a sample that is not there, once."""
+    text = parts.url_asks("open")
+    if text and opened() not in loaded.samples.index:
+        parts.told_missing("sample", text)
+        close()
+
+
 def draw(loaded: data.Loaded, order: list[int], kinds: tuple[str, ...] = ()) -> None:
     """Open the drawer of the sample that the URL names. `order` is the gallery's, to step through.
 

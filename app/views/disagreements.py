@@ -189,6 +189,7 @@ def _show(loaded: data.Loaded, row: pd.Series, votes: pd.DataFrame, queue: pd.Da
         on_answer=lambda answer: _answer(loaded, answer),
         on_skip=_skip,
         on_undo=lambda: decide.undo(loaded, _back),
+        on_redo=lambda: _again(loaded),
     )
 
 
@@ -263,6 +264,11 @@ def _skip(token: str) -> None:
         return
     st.session_state.setdefault(SKIPPED, set()).add(str(state["sample"]))
     _onward(state["sample"])
+
+
+def _again(loaded: data.Loaded) -> None:
+    decide.redo(loaded)
+    _forget()
 
 
 def _back(row: Review) -> None:

@@ -56,7 +56,7 @@ def _settings(loaded: data.Loaded) -> tuple[str, str, str, bool]:
                 bind="query-params",
                 label_visibility="collapsed",
                 width=150,
-                help=_tiers_help(counts),
+                help=questions.tiers_help(counts),
                 on_change=_forget,
             )
         with st.popover("How", icon=":material/tune:"):
@@ -79,17 +79,6 @@ def _settings(loaded: data.Loaded) -> tuple[str, str, str, bool]:
                 disabled=which in chance,
             )
     return which, questions.TIERS[tier], questions.BLIND[blind], mix and which not in chance
-
-
-def _tiers_help(counts: pd.Series) -> str:
-    """What the tiers are, with how many questions each has."""
-    meanings = {
-        "verify": "one confident suggestion, yes or no.",
-        "correct": "choose among a few likely labels.",
-        "look": "ambiguous.",
-    }
-    names = {word: name for name, word in questions.TIERS.items()}
-    return " ".join(f"**{names[word]}** ({counts.get(word, 0):,}): {text}" for word, text in meanings.items())
 
 
 def _who(loaded: data.Loaded) -> None:
@@ -158,6 +147,8 @@ def _choose(loaded: data.Loaded, items: pd.DataFrame, open_now: np.ndarray, assi
     linked = parts.url_asks("finding")
     if linked and _item(loaded, items, linked) is not None:
         st.session_state[AT] = linked
+    elif linked:
+        parts.told_missing("question", linked)
     at, who = st.session_state.get(AT), decide.reviewer()
     held, holder = st.session_state.get(HELD, (None, who))
     renamed = at == held and holder != who  # handed out under another name: somebody else may have that question
@@ -241,6 +232,7 @@ def _show(
         on_answer=lambda answer: _answer(loaded, answer),
         on_skip=_skip,
         on_undo=lambda: decide.undo(loaded, _back),
+        on_redo=lambda: _again(loaded),
     )
 
 
@@ -405,6 +397,11 @@ def _skip(token: str) -> None:
         return
     st.session_state.setdefault(SKIPPED, set()).add(state["finding"])
     _onward(state["finding"])
+
+
+def _again(loaded: data.Loaded) -> None:
+    decide.redo(loaded)
+    _forget()
 
 
 def _back(row: Review) -> None:

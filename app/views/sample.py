@@ -20,7 +20,8 @@ def render(loaded: data.Loaded) -> None:
     parts.header("Sample", "Why is this sample flagged, and what speaks for and against its label?")
     sample = parts.choose_sample(loaded, default_sample(loaded))
     if sample is None:
-        parts.empty("No samples", "This run holds no samples.", "search_off")
+        if loaded.samples.empty:
+            parts.empty("No samples", "This run holds no samples.", "search_off")
         return
     # Suggestion and story are about the label: where it is in question, that question is opened.
     finding = finding_of(loaded, sample, ("label_error",))

@@ -21,7 +21,8 @@ MANIFEST = {
     | {"files": LIST, "checkpoints": str, "losses": str, "curvature_checkpoints": WHOLE}
     | {"weights": str, "features": str},
     "dataset": {"source": str, "root": str, "kind": str, "fingerprint": str, "task": str, "media": str}
-    | {"classes": LIST, "labels": LIST, "notes": LIST, "counts": dict},
+    | {"classes": LIST, "labels": LIST, "notes": LIST, "counts": dict}
+    | {"shown": {"ground": str, "whole": LIST, "real": LIST}, "choices": {"max_pixels": WHOLE}},
     "stages": LIST,
     "facts": {"record": {"seconds": NUMBER, "size": WHOLE, "incomplete": WHOLE}, "curvature": {"seconds": NUMBER}}
     | {"embed": {"seconds": NUMBER}, "score": {"seconds": NUMBER, "few_validation": dict, "views": dict}}

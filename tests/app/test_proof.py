@@ -113,3 +113,25 @@ def test_pages_show_it_without_a_click_and_the_scores_behind_one(loaded, monkeyp
     app = open_page("review", loaded.run.path, monkeypatch, finding="label_error:4", blind="Given label hidden")
     assert_whole(app)
     assert "Validation samples" not in said(app)
+
+
+def test_a_percentage_stands_only_where_the_suggestion_was_the_likelier_half(loaded, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(sample.st, "markdown", lambda text, help=None: drawn.append((text, help)))
+    for probability in (0.04, 0.5, np.nan):
+        loaded.scores.loc[4, "suggested_probability"] = probability
+        sample.label_line(loaded, 4, "shirt")
+    weak, sure, unknown = drawn
+    assert "%" not in weak[0] and weak[1].startswith("A weak suggestion")
+    assert sure[0].endswith("50\u00a0%") and "%" not in unknown[0] and unknown[1] is None
+
+
+def test_the_chosen_answer_on_a_group_is_marked_and_keeping_contradicting_labels_is_said(tmp_path, monkeypatch):
+    run = make_run(tmp_path)
+    app = open_page("duplicates", run.path, monkeypatch)
+    assert "**Keep all** keeps the contradicting labels as they are." in said(app)
+    assert not [one.label for one in app.button if "chosen" in one.label]
+    app.button(key="near_duplicate:2-all").click().run()
+    assert_whole(app)
+    assert [one.label for one in app.button if "chosen" in one.label] == ["**Keep all** · chosen"]
+    assert "Kept with contradicting labels, " in said(app)

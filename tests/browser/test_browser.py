@@ -134,7 +134,7 @@ def test_one_samples_whole_story_has_its_own_url(page, base):
     page.get_by_text("over the given label").first.wait_for()
     assert page.locator(".side .heading").all_inner_texts() == ["Typical coat", "Typical shirt"]
     page.locator(".print .band.suggested").wait_for(state="attached")
-    page.locator(".st-key-story-partners img").nth(6).wait_for()
+    page.locator(".st-key-story-partners img").nth(2).wait_for()
     page.get_by_text("Details: all scores").click()
     page.locator(".st-key-story-details .js-plotly-plot").first.wait_for()
     stage = page.locator(".stage")

@@ -60,6 +60,7 @@ def render(loaded: data.Loaded) -> None:
         )
         return
     trust.warn(loaded)
+    parts.dead_link(CLASS, loaded.classes, "class")
     found = data.derived(loaded, _health)
     _headline(loaded, found)
     # The worst first: it is what the page is for, and what is shown where nobody chose.

@@ -122,7 +122,9 @@ def _store(loaded: data.Loaded, made: exchange.Plan) -> None:
     except LossprintError as error:
         st.session_state["_error"] = f"Nothing was stored: {parts.md(error)}"
         return
-    st.session_state.setdefault(decide.STACK, []).append((loaded.run.path, decide.reviewer(), ids))
+    st.session_state.setdefault(decide.STACK, []).append(
+        (loaded.run.path, decide.reviewer(), ids, st.session_state.get(decide.PAGE))
+    )
     text = f"{parts.plural(len(ids), 'decision')} from {made.name} stored."
     st.session_state[DONE] = (loaded.run.path, ids, text)
 

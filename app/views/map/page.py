@@ -72,8 +72,8 @@ def _draw(loaded: data.Loaded, known: list[str]) -> None:
 
 def _controls(known: list[str]) -> tuple[str, str, str, str]:
     with st.container(horizontal=True, gap="small"):
-        x = _score("Across", "x", known, _at(known, "csl", 0))
-        y = _score("Up", "y", known, _at(known, "curvature", 1))
+        x = _score("Across", "x", known, _at(known, "label_error", 0))
+        y = _score("Up", "y", known, _at(known, "cld", 1))
         scale = parts.one_of(
             "Scale",
             list(SCALES),
@@ -337,12 +337,11 @@ def _why_empty(loaded: data.Loaded, zone: str | None, area: zones.Area | None) -
 
 
 def _gallery(loaded: data.Loaded, rows: np.ndarray, per_page: int) -> None:
-    pages = max(1, -(-len(rows) // per_page))
-    slot, number = st.container(), 1
-    if pages > 1:
-        with st.container(horizontal_alignment="center"):
-            number = st.pagination(pages, key="m_page", bind="query-params")
-    start = (min(max(1, number), pages) - 1) * per_page
+    slot = st.container()
+    number = parts.pages(-(-len(rows) // per_page), "m_page")
+    with slot:
+        parts.begins("map-top", number)
+    start = (number - 1) * per_page
     page = loaded.scores.iloc[rows[start : start + per_page]]
     member = data.derived(loaded, triage.membership)[rows[start : start + per_page]]
     decided = decide.decided(loaded)

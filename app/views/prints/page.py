@@ -407,13 +407,11 @@ def _gallery(view: View, mine: np.ndarray, rows: tuple[int, int]) -> None:
         if len(mine) < len(view.places):
             st.button("All ranks", key="all-ranks", icon=":material/close:", type="tertiary", on_click=_all_rows)
         per_page = parts.per_page(PER_PAGE, "p_per")
-    pages, number = -(-len(mine) // per_page), 1
     slot = st.container()
-    if pages > 1:
-        with st.container(horizontal_alignment="center"):
-            number = st.pagination(pages, key="p_page", bind="query-params")
-    start = (min(number, pages) - 1) * per_page
+    number = parts.pages(-(-len(mine) // per_page), "p_page")
+    start = (number - 1) * per_page
     with slot:
+        parts.begins("prints-top", number)
         tiles = _tiles(view, mine[start : start + per_page])
         parts.tell_missing(tiles)
         gallery(
