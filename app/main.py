@@ -17,6 +17,13 @@ NO_RUN = "_no_run"  # a run that a link asked for and that is not there
 DARK_BUTTONS = (
     '[data-testid^="stBaseButton-primary"], [data-testid="stMultiSelect"] span[title] { color: #0f151b !important }'
 )
+# Side by side and scrolled sideways: stacked they would push the first picture off a telephone's screen.
+NARROW = (
+    '@media (max-width: 640px) { [class*="filters-row"] [data-testid="stHorizontalBlock"] '
+    "{ flex-wrap: nowrap; overflow-x: auto } "
+    '[class*="filters-row"] [data-testid="stColumn"] { min-width: 150px; flex: 0 0 150px } }'
+    '[class*="st-key-begins-"] { position: absolute }'
+)
 LOADED = (
     pd,
     go,
@@ -49,6 +56,7 @@ PAGES = (
 def main(start: str = "overview") -> None:
     """Draw the app; `start` is the page at the root URL."""
     st.set_page_config(page_title="Lossprint", page_icon=_asset("logo.svg"), layout="wide")
+    st.html(f"<style>{NARROW}</style>")
     if parts.dark():
         st.html(f"<style>{DARK_BUTTONS}</style>")
     st.logo(_asset("wordmark.svg"), size="large", icon_image=_asset("logo.svg"))
@@ -80,10 +88,12 @@ def main(start: str = "overview") -> None:
     st.session_state["_told_missing"] = False
     st.session_state[drawer.DRAWN] = False
     with guard.one_line():
+        st.session_state[decide.PAGE] = page.title
         decide.tell()
         loaded = _pick_run()
         st.session_state["_loaded"] = loaded
         _reviewer(loaded)
+        drawer.check(loaded)
         page.run()
         drawer.draw(loaded, [])
 

@@ -73,7 +73,7 @@ def user() -> None:
     """In the sidebar: who is signed in, as what, and the way out."""
     one = roles.visitor()
     st.markdown(f":material/person: **{parts.md(one.name)}**", help=parts.md(one.email))
-    st.caption(f"{one.role.capitalize()}. {MAY[one.role]}")
+    st.caption(f"{parts.md(one.role.capitalize())}. {MAY[one.role]}")
     st.button("Sign out", key="sign-out", icon=":material/logout:", on_click=out)
 
 

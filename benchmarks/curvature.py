@@ -61,7 +61,7 @@ def spread(epochs: int, count: int) -> np.ndarray:
 def measure(run, inputs, rows: np.ndarray, epochs: int, model: str, reference: int, seed: int) -> Measured:
     """Fresh draws for every checkpoint and group, and `reference` others."""
     from lossprint.audit.training import models, train
-    from lossprint.scoring import curvature
+    from lossprint.scoring import input_curvature as curvature
 
     network = models.build_model(model, inputs.classes, inputs.size)
     sums, references, norms, passes, seconds = {n: [] for n in COUNTS}, [], [], 0, 0.0

@@ -310,7 +310,7 @@ def load_everything() -> None:
 
     from lossprint.audit.cli import main as cli  # noqa: F401
     from lossprint.audit.training import models
-    from lossprint.scoring import curvature  # noqa: F401
+    from lossprint.scoring import input_curvature  # noqa: F401
 
     torch.set_num_threads(1)
     models.check_model("small")  # imports networks

@@ -30,7 +30,7 @@ from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.training import train
 from lossprint.audit.training.inputs import eval_batch
 from lossprint.audit.training.models import build_model
-from lossprint.scoring import curvature
+from lossprint.scoring import input_curvature as curvature
 
 SHIFT = 2  # px
 

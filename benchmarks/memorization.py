@@ -36,7 +36,7 @@ from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.training import loading, train
 from lossprint.audit.training.models import build_model
 from lossprint.audit.workflow import stages
-from lossprint.scoring import curvature
+from lossprint.scoring import input_curvature as curvature
 
 SIGNS = {
     "csl": 1,

@@ -150,7 +150,7 @@ def measured(pools: dict[str, Pool], mixture: Mixture, images: int, epochs: int,
     """
     from lossprint.audit.recording.recorder import Recorder
     from lossprint.audit.training import train
-    from lossprint.scoring import curvature
+    from lossprint.scoring import input_curvature as curvature
 
     inputs, kind = mix(pools, mixture, images, seed)
     rows = inputs.rows("train")

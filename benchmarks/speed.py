@@ -195,7 +195,7 @@ def curvature(small: bool) -> list[tuple]:
     import torch
 
     from lossprint.audit.training.models import build_model
-    from lossprint.scoring.curvature import measure, rademacher
+    from lossprint.scoring.input_curvature import measure, rademacher
 
     batch, draws, h = (32, 2, 1e-3) if small else (256, 10, 1e-3)
     torch.manual_seed(0)

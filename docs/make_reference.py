@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import inspect
+import json
 import re
 import textwrap
 from collections.abc import Iterator
@@ -11,10 +12,21 @@ from types import FunctionType
 
 import click
 
+from lossprint import scoring
+
 HERE = Path(__file__).parent
 NOTE = "<!-- Written by docs/make_reference.py: change the docstrings, then `make reference`. -->\n\n"
 # page -> (title, module -> what of it; None: all that is public)
 PYTHON = {
+    "python": (
+        "The names of lossprint",
+        {
+            "lossprint": [
+                *("open_run", "run_audit", "score", "Run", "LossPrints", "cleaned", "Cleaned", "choose_coreset"),
+            ],
+            "lossprint.audit.export.items": ["Items"],
+        },
+    ),
     "recording": (
         "Recording and reading a run",
         {
@@ -29,16 +41,13 @@ PYTHON = {
     "scoring": (
         "Scores as functions on arrays",
         {
-            f"lossprint.scoring.{name}": None
-            for name in (
-                "trajectory",
-                "pairs",
-                "curvature",
-                "labels",
-                "duplicates",
-                "outliers",
-                "coresets.coreset",
-            )
+            "lossprint.scoring": scoring.__all__,
+            "lossprint.scoring.labels": ["LabelErrors"],
+            "lossprint.scoring.pairs": ["Partners"],
+            "lossprint.scoring.correlation": ["Undefined"],
+            "lossprint.scoring.input_curvature": ["CurvatureScores"],
+            "lossprint.scoring.duplicates": ["Pairs"],
+            "lossprint.scoring.coresets.coreset": ["Chosen"],
         },
     ),
 }
@@ -64,6 +73,7 @@ RUN/
   samples.parquet      sample, path, label, split, sequence, frame        unreadable.parquet   path, reason
   trajectories/split=train/checkpoint=00003/rank-0.parquet                sample, loss, margin, predicted, el2n
   members/seed=00001/trajectories/...  members/fold=000/...               further trainings: --seeds, --folds
+  members/view=frozen/trajectories/... of two views: the head on frozen features
   checkpoints/00003.safetensors       embeddings.safetensors
   head.parquet         of frozen features: sample, suspicion, suggested, probability, ..., flagged, certain
   curvature/checkpoint=00003/rank-0.parquet                               sample, curvature, trace, gradient_norm
@@ -87,6 +97,7 @@ def pages() -> dict[str, str]:
     return {
         "scores.md": scores(),
         "reference/command-line.md": command_line(),
+        "reference/json.md": json_results(),
         "reference/run-folder.md": run_folder(),
         **{f"reference/{name}.md": python(title, parts) for name, (title, parts) in PYTHON.items()},
     }
@@ -124,8 +135,8 @@ def command_line() -> str:
     text = [
         "# Command line",
         NOTE.strip(),
-        "Exit status: 0 done; 2 wrong use or bad input, said in one line: what was expected, what was found, where; 1 "
-        "anything else.",
+        "Exit status: 0 done; 2 wrong use or bad input, said in one line: what was expected, what was found, where; 3 "
+        "over a limit of `--fail-on`; 1 anything else. With `--json` a command prints [one object](json.md).",
         "Completion of commands, options and files by the Tab key, here for bash (or `zsh_source`, `fish_source`): "
         '`eval "$(_LOSSPRINT_COMPLETE=bash_source lossprint)"`.',
     ]
@@ -135,6 +146,36 @@ def command_line() -> str:
         text.append("\n".join(["| argument | |", "| --- | --- |", *(_row(*row) for row in rows)]) if rows else "")
         text.append(context.command.epilog)
     return "\n\n".join(part for part in text if part) + "\n"
+
+
+def json_results() -> str:
+    from lossprint.audit.findings.limits import NAMES
+
+    schema = json.loads((HERE.parent / "audit" / "cli" / "results.schema.json").read_text(encoding="utf-8"))
+    text = [
+        "# JSON and limits, for pipelines",
+        NOTE.strip(),
+        "With `--json` a command prints one object on one line to standard output, and nothing else there; what went "
+        "wrong is still one line on standard error. Beside the fields below each has `lossprint`, the version, and "
+        "`command`. Paths are absolute, what is missing is null. Fields may be added, and stay what they are. "
+        "[The schema](https://json-schema.org/draft/2020-12/schema) is `audit/cli/results.schema.json`.",
+        "## `--fail-on`",
+        "`lossprint audit`, `import`, `record`, `score` and `findings` end with status 3 where more is found than "
+        "`--fail-on` allows: `--fail-on 'label_error>50,duplicate>0,unmeasured>0'`. A limit is `NAME>NUMBER` or "
+        "`NAME>=NUMBER`; `2%` is a share of the training samples. Names: "
+        f"{', '.join(f'`{name}`' for name in NAMES)}. `findings` are all kinds together, `unmeasured` the training "
+        "samples that could not be judged fully, `unreadable` the images left out. Not measured is not clean: a sample "
+        "without the score of a kind counts as if found, and a kind that was not looked for is over every limit. "
+        "`lossprint findings RUN --open` leaves out what a reviewer has decided on.",
+    ]
+    sections: dict[str, list[str]] = {}
+    for name, about in schema["commands"].items():
+        fields = ((field, what) for field, what in about["properties"].items() if field not in ("lossprint", "command"))
+        rows = [_row(field, what.get("description", "")) for field, what in fields]
+        sections.setdefault("\n".join(["| field | |", "| --- | --- |", *rows]), []).append(f"`lossprint {name}`")
+    for table, names in sections.items():
+        text += [f"## {', '.join(names)}", table]
+    return "\n\n".join(text) + "\n"
 
 
 def _row(*cells: str) -> str:
@@ -168,8 +209,8 @@ def run_folder() -> str:
         "Open formats, nothing pickled: pandas, DuckDB, Polars or Spark read a run as it stands. Every file is written "
         "beside its name and renamed when it is whole; `run.json` is written last and names the stages that are done.",
         f"```text\n{FOLDER}\n```",
-        '`from lossprint.audit import open_run` reads it: `open_run("runs/demo").scores()` is a DataFrame, '
-        '`.trajectory("train").losses` an array (checkpoints, samples).',
+        '`lossprint.open_run("runs/demo")` reads it: its `.scores()` is a DataFrame, `.trajectory("train").losses` an '
+        "array (samples, checkpoints).",
         "Losses are in nats. `predicted`, a class index, points into the list `dataset.classes` of `run.json`.",
     ]
     for name, schema in schemas.items():
@@ -190,7 +231,7 @@ def python(title: str, parts: dict[str, list[str] | None]) -> str:
     text = [f"# {title}", NOTE.strip()]
     for module_name, names in parts.items():
         module = __import__(module_name, fromlist=["_"])
-        text += [f"## `{module_name}`", *([_prose(module.__doc__)] if names is None else [])]
+        text += [f"## `{module_name}`", *([_prose(module.__doc__)] if names is None or module is scoring else [])]
         for name in names if names is not None else _public(module):
             text += _member(name, getattr(module, name))
     return "\n\n".join(text) + "\n"

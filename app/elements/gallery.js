@@ -157,14 +157,15 @@ export default function (component) {
   const act = (action, label = null) => {
     const at = nodes.indexOf(grid.getRootNode().activeElement)
     const mine = picked.size ? ids.filter((id) => picked.has(id)) : at >= 0 ? [ids[at]] : []
-    if (!mine.length && action !== "undo") return
+    const back = action === "undo" || action === "redo"
+    if (!mine.length && !back) return
     const single = !picked.size
     picked.clear()
     mark(data.selected)
     draw()
     // The time makes two equal decisions two: what did not change would not be sent.
     setTriggerValue("act", { action, label, ids: mine.map(Number), at: Date.now() })
-    if (single && action !== "undo" && nodes[at + 1]) go(at + 1)
+    if (single && !back && nodes[at + 1]) go(at + 1)
   }
   const go = (to) => {
     if (!nodes[to]) return
@@ -197,30 +198,29 @@ export default function (component) {
     const stamp = JSON.stringify([data.labels, data.digits, picked.size])
     if (bar.lossprintStamp === stamp) return
     bar.lossprintStamp = stamp
-    bar.replaceChildren()
-    const count = element("span", "count")
-    count.setAttribute("role", "status")
-    bar.append(count)
-    if (!picked.size) {
-      count.textContent = "Select with the box or Space, Shift for a range."
-      const keys = element("span", "keys")
-      const hint = (key, word) => {
-        const pair = element("span", "pair")
-        pair.append(element("kbd", "", key), element("span", "word", word))
-        keys.append(pair)
-      }
-      for (const [action, word] of Object.entries(HINTS))
-        if (action !== "accept" || data.labels.length) hint(data.keys[action], word)
-      data.digits.forEach((label, at) => hint(String((at + 1) % 10), label))
-      bar.append(keys)
-      return
+    // Both rows lie in one place, one of them unseen: the first tick then moves nothing below.
+    const idle = element("div", picked.size ? "row off" : "row")
+    const acts = element("div", picked.size ? "row" : "row off")
+    bar.replaceChildren(idle, acts)
+    idle.append(element("span", "count", "Select with the box or Space, Shift for a range."))
+    const keys = element("span", "keys")
+    const hint = (key, word) => {
+      const pair = element("span", "pair")
+      pair.append(element("kbd", "", key), element("span", "word", word))
+      keys.append(pair)
     }
-    count.textContent = picked.size + " selected"
+    for (const [action, word] of Object.entries(HINTS))
+      if (action !== "accept" || data.labels.length) hint(data.keys[action], word)
+    data.digits.forEach((label, at) => hint(String((at + 1) % 10), label))
+    idle.append(keys)
+    const count = element("span", "count", picked.size + " selected")
+    count.setAttribute("role", "status")
+    acts.append(count)
     const button = (text, work, className = "") => {
       const node = element("button", className, text)
       node.type = "button"
       node.onclick = work
-      bar.append(node)
+      acts.append(node)
     }
     for (const [action, text] of Object.entries(SAID))
       if (action !== "accept" || data.labels.length) button(text, () => act(action), action === "accept" ? "first" : "")
@@ -229,7 +229,7 @@ export default function (component) {
     choice.append(new Option("Relabel as …", ""))
     for (const label of data.labels) choice.append(new Option(label, label))
     choice.onchange = () => choice.value && act("relabel", choice.value)
-    if (data.labels.length) bar.append(choice)
+    if (data.labels.length) acts.append(choice)
     button("All on this page", () => {
       for (const id of ids) picked.add(id)
       repaint()

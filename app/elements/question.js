@@ -100,6 +100,11 @@ export default function ({ data, parentElement, setTriggerValue }) {
     pictures.replaceChildren(...data.images.map((image, at) => figure(image, sources[at])))
     pictures.classList.toggle("many", data.images.length > 1)
     pictures.classList.toggle("strip", data.strip)
+    const [given, suggested] = ["given", "suggested"].map((role) => data.sides.find((side) => side.role === role))
+    find("left").replaceChildren(...(given ? [sideOf(given)] : []))
+    find("right").replaceChildren(...(suggested ? [sideOf(suggested)] : []))
+    find("between").classList.toggle("sided", data.sides.length > 0)
+    find("prints").replaceChildren(...(data.print ? [printOf(data.print), element("p", "seen", data.print.said)] : []))
   }
   start()
   root.dataset.token = data.token
@@ -110,7 +115,15 @@ export default function ({ data, parentElement, setTriggerValue }) {
   )
   find("hint").textContent = data.hint
   find("about").textContent = data.about
-  if (find("said").textContent !== data.said) find("said").textContent = data.said
+  // A key pressed before the next image was there meant the one before: it is dropped, and that is said.
+  const dropped = state.dropped ?? 0
+  const keysDropped = dropped === 1 ? "1 key came" : dropped + " keys came"
+  const late = dropped ? ` ${keysDropped} before this question was on the screen, and stored nothing.` : ""
+  if (fresh || late) state.late = late
+  state.dropped = 0
+  const words = data.said + (state.late ?? "")
+  if (find("said").textContent !== words) find("said").textContent = words
+  find("said").classList.toggle("late", Boolean(state.late))
   find("notice").textContent = data.notice
   find("notice").hidden = !data.notice
   const share = data.of ? data.done / data.of : 0
@@ -213,6 +226,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
   find("zoom").hidden = data.images.every((image) => image.noun === "text")
   find("skip").onclick = () => send("skip", {})
   find("undo").onclick = () => send("undo", {})
+  find("redo").onclick = () => send("redo", {})
   find("zoom").onclick = () => zoomed()
   find("pictures").ondblclick = zoomed
   find("pictures").onpointermove = (event) => root.classList.contains("zoomed") && follow(event)
@@ -224,6 +238,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
   for (const choice of data.choices) for (const key of choice.keys) keys.set(key.toLowerCase(), () => answer(choice.id))
   keys.set("s", () => send("skip", {}))
   keys.set(data.undo.toLowerCase(), () => send("undo", {}))
+  keys.set(data.redo.toLowerCase(), () => send("redo", {}))
   keys.set("z", () => zoomed())
   keys.set("c", () => find("comment").focus())
   keys.set("/", () => !search.hidden && input.focus())
@@ -234,6 +249,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
     if (!act) return
     event.preventDefault()
     event.stopPropagation()
+    if (root.classList.contains("busy")) state.dropped = (state.dropped ?? 0) + 1
     act()
   }
   const seen = () => (document.hidden ? stop() : start())

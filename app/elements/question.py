@@ -7,6 +7,7 @@ import streamlit as st
 
 from lossprint.app.elements.gallery import part
 from lossprint.app.elements.keys import KEYS
+from lossprint.app.elements.proof import Print, Side
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,8 @@ class Question:
     `labels` can be searched for, and come back as the choice `label:NAME`. `images` are shown large, `coming` are
     fetched for the next question. `done` of `of` are answered; `left` says how long the rest takes; `said` what was
     stored last; `notice` what to know before answering, such as that somebody else has just answered. `strip`: the
-    images are frames of a video, small and in order.
+    images are frames of a video, small and in order. `sides`: examples of the given and of the suggested class, left
+    and right of a single image; `print`: its loss print, below.
     """
 
     token: str
@@ -64,6 +66,8 @@ class Question:
     done: int = 0
     of: int = 0
     left: str = ""
+    sides: tuple[Side, ...] = ()
+    print: Print | None = None
 
 
 _HTML = f"""
@@ -71,7 +75,10 @@ _HTML = f"""
   <div class="progress"><div class="track" role="progressbar" aria-label="Reviewed"><div class="fill"></div></div>
     <div class="count"></div></div>
   <div class="columns">
-    <div class="pictures"></div>
+    <div class="look">
+      <div class="between"><div class="left"></div><div class="pictures"></div><div class="right"></div></div>
+      <div class="prints"></div>
+    </div>
     <div class="ask">
       <h3 class="title"></h3>
       <div class="labels"></div>
@@ -89,6 +96,8 @@ _HTML = f"""
         <button type="button" class="skip" aria-keyshortcuts="s"><kbd>S</kbd> Skip</button>
         <button type="button" class="undo" aria-keyshortcuts="{KEYS["undo"].lower()}">
           <kbd>{KEYS["undo"]}</kbd> Undo</button>
+        <button type="button" class="redo" aria-keyshortcuts="{KEYS["redo"].lower()}">
+          <kbd>{KEYS["redo"]}</kbd> Redo</button>
         <button type="button" class="zoom" aria-keyshortcuts="z" aria-pressed="false"><kbd>Z</kbd> Zoom</button>
       </div>
       <div class="said" role="status" aria-live="polite"></div>
@@ -100,8 +109,8 @@ _HTML = f"""
 _CARD = st.components.v2.component(
     "lossprint_question",
     html=_HTML,
-    css=part("question.css") + part("words.css"),
-    js=part("dom.js") + part("question.js"),
+    css=part("question.css") + part("print.css") + part("words.css"),
+    js=part("dom.js") + part("print.js") + part("question.js"),
 )
 _SENT = "_question_sent"  # ids of the images that this session's browser holds
 HELD = 16  # as many as question.js keeps: those of two questions
@@ -114,6 +123,7 @@ def question(
     on_answer: Callable[[Mapping], None],
     on_skip: Callable[[str], None],
     on_undo: Callable[[], None],
+    on_redo: Callable[[], None],
 ) -> None:
     """Draw the question. `on_answer` gets token, choice, comment and seconds (how long it was looked at).
 
@@ -150,6 +160,10 @@ def question(
         if value("undo"):
             on_undo()
 
+    def again() -> None:
+        if value("redo"):
+            on_redo()
+
     images, coming = once(content.images), once([image for image in content.coming if not image.turns])
     fresh = [image.id for image in (*content.images, *content.coming)]
     # The browser drops the oldest of its images: so does this list.
@@ -158,9 +172,17 @@ def question(
     )
     _CARD(
         key=key,
-        data={**asdict(content), "images": images, "coming": coming, "hold": HELD, "undo": KEYS["undo"]},
+        data={
+            **asdict(content),
+            "images": images,
+            "coming": coming,
+            "hold": HELD,
+            "undo": KEYS["undo"],
+            "redo": KEYS["redo"],
+        },
         on_answer_change=answered,
         on_skip_change=skipped,
         on_undo_change=undone,
+        on_redo_change=again,
         on_lost_change=lambda: st.session_state.pop(_SENT, None),
     )

@@ -104,6 +104,17 @@ def queue(loaded: data.Loaded, which: str, tier: str, mix: bool) -> pd.DataFrame
     return queues.mixed(table, data.derived(loaded, audit)) if mix else table.reset_index(drop=True)
 
 
+def tiers_help(counts: pd.Series) -> str:
+    """What the tiers are, with how many questions each has."""
+    meanings = {
+        "verify": "one confident suggestion, yes or no.",
+        "correct": "choose among a few likely labels.",
+        "look": "ambiguous.",
+    }
+    names = {word: name for name, word in TIERS.items()}
+    return " ".join(f"**{names[word]}** ({counts.get(word, 0):,}): {text}" for word, text in meanings.items())
+
+
 def likely(loaded: data.Loaded) -> dict[int, list[str]]:
     """The likely labels of every sample whose label is flagged."""
     flagged = loaded.findings.loc[loaded.findings["kind"] == "label_error", "sample"]

@@ -18,7 +18,7 @@ SORTS = {
     "severity": "Severity",
     "rank_confidence": "Surest first",
     "suggested_probability": "Clearest suggestion",
-    "csl": "Highest CSL",
+    "csl": "Most difficult",
     "curvature": "Highest curvature",
     "path": "Path",
     "sample": "Sample id",
@@ -125,11 +125,10 @@ def _findings_gallery(loaded: data.Loaded, kind: str, prefix: str, suggestions: 
         shown = ordered(shown, by)
         _download(shown, kind, prefix)
     pages = max(1, -(-len(shown) // per_page))
-    slot = st.container()
-    number = 1
-    if pages > 1:
-        with st.container(horizontal_alignment="center"):
-            number = st.pagination(pages, key=f"{prefix}page", bind="query-params")
+    top, slot = st.container(), st.container()
+    number = parts.pages(pages, f"{prefix}page")
+    with top:
+        parts.begins(f"{prefix}top-{kind}", number)
     rows = page_of(shown, number, per_page)
     drawer.draw(loaded, shown["sample"].tolist(), (kind,))  # before the tiles: it is what a click waits for
     seen = decide.last_seen(data.reviews(loaded).history(), rows["group"])  # first: never newer than what is shown
@@ -270,7 +269,9 @@ def _filters(found: pd.DataFrame, reviewed: set[str], prefix: str, suggestions: 
     cases = [case for case in CASES if "triage" in found and (found["triage"] == case).any()] if suggestions else []
     labelled = suggestions or not (found["label"] == ALL_SAMPLES).all()
     widths = [3] * (labelled + suggestions) + [3] + ([2] if cases else []) + [3]
-    columns = iter(st.columns(widths, gap="medium"))
+    for column, key in (("label", "given"), ("suggested_label", "suggested")) if labelled else ():
+        parts.dead_link(f"{prefix}{key}", {ALL, *found[column].dropna()}, "flagged sample with this label:")
+    columns = iter(st.container(key=f"{prefix}filters-row").columns(widths, gap="medium"))
     if labelled:
         with next(columns):
             chosen["given"] = choice("Given label", "label", f"{prefix}given")

@@ -81,7 +81,7 @@ def _comment_box(key: str) -> None:
 def warn_excluded(loaded: data.Loaded, finding: str, samples: Sequence[int], what: str) -> None:
     """Say which samples a decision on another finding has left out; `what` says what deciding here does to them."""
     for sample, other in decide.excluded_elsewhere(loaded, finding, samples).items():
-        st.warning(f"Sample {sample} is excluded in {parts.md(other)}; {what}", icon=":material/block:")
+        st.warning(f"Sample {int(sample)} is excluded in {parts.md(other)}; {what}", icon=":material/block:")
 
 
 def _another(loaded: data.Loaded, finding: str, sample: int, others: list[str], *, key: str, how: dict) -> None:

@@ -3,6 +3,7 @@
 import getpass
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from threading import Lock
 
 import pandas as pd
@@ -35,7 +36,11 @@ BADGE = {
 LONGEST = 500  # characters of a comment
 STORING = Lock()
 OWN = "_stored_last"  # the last decision of this session on each finding, by (run, finding)
-STACK = "_stored"  # what this session stored and may take back: run, reviewer, ids of the rows
+STACK = "_stored"  # what this session stored and may take back: run, reviewer, ids of the rows, page
+TAKEN = "_taken_back"  # what this session took back and may store again: run, rows
+AGAIN = ("decision", "new_label", "comment", "blind", "seconds", "role", "new_frame")
+ASKING = "_asking_first"  # what is asked before it is done: the words, and what a yes calls
+PAGE = "_page"
 
 
 def default_reviewer(loaded: data.Loaded | None = None) -> str:
@@ -70,8 +75,8 @@ def bulk(loaded: data.Loaded, rows: pd.DataFrame, seen: Mapping[str, int]):
     """
 
     def act(action: str, samples: list[int], label: str | None) -> None:
-        if action == "undo":
-            undo(loaded)
+        if action in ("undo", "redo"):
+            (undo if action == "undo" else redo)(loaded)
             return
         selected = rows[rows["sample"].isin(samples)].drop_duplicates("sample")
         decisions, without = [], 0
@@ -135,13 +140,20 @@ def _tell(message: str, icon: str) -> None:
 
 
 def tell() -> None:
-    """Show what the last callback had to say. Called once a run, by main.py and by the drawer."""
+    """Show what the last callback had to say or asks first. Called once a run, by main.py and by the drawer."""
     error = st.session_state.pop("_error", None)
     if error:
         st.error(error, icon=":material/error:")
     toast = st.session_state.pop("_toast", None)
     if toast:
         st.toast(toast[0], icon=toast[1])
+    asking = st.session_state.pop(ASKING, None)
+    if asking:
+        words, yes = asking
+        with st.container(border=True, horizontal=True, vertical_alignment="center", gap="small", key="asked-first"):
+            st.markdown(f":orange[:material/undo:] **{parts.md(words)}**", width="content")
+            st.button("Take them back", key="asked-yes", type="primary", on_click=yes)
+            st.button("Leave them", key="asked-no")
 
 
 def store(
@@ -156,8 +168,9 @@ def store(
     Raises Conflict where another session has decided since, LossprintError where nothing could be stored.
     """
     who, stack = reviewer(), st.session_state.setdefault(STACK, [])
+    taken = st.session_state.setdefault(TAKEN, [])
     own = st.session_state.setdefault(OWN, {})
-    reviews = data.reviews(loaded)
+    reviews, page = data.reviews(loaded), _page()
     # Streamlit stops a script run at its next look at session_state and starts the next beside it: a quick second
     # key gets here before the first is done. What is stored is therefore noted without such a look.
     with STORING:
@@ -167,7 +180,8 @@ def store(
         last_ids = {name: max(last, own.get((loaded.run.path, name), 0)) for name, last in seen.items()}
         stored = reviews.add_all([{**row, "reviewer": who} for row in rows], seen=last_ids)
         if stored:
-            stack.append((loaded.run.path, who, [row.id for row in stored]))
+            stack.append((loaded.run.path, who, [row.id for row in stored], page))
+            taken.clear()
         for row in stored:
             own[loaded.run.path, row.finding] = max(row.id, own.get((loaded.run.path, row.finding), 0))
     return stored
@@ -202,7 +216,7 @@ def press(loaded: data.Loaded, decisions: Sequence[tuple], *, seen, comment_key=
         st.session_state["_error"] = meanwhile(conflict)
         return
     except LossprintError as error:
-        st.session_state["_error"] = f"The decision was not stored: {error}"
+        st.session_state["_error"] = f"The decision was not stored: {parts.md(error)}"
         return
     if gone:
         return
@@ -310,34 +324,94 @@ def _tell_stored(rows: Sequence[Review]) -> None:
 def forget_stored() -> None:
     """Start the undo anew: another reviewer takes back nothing of the one before."""
     st.session_state.pop(STACK, None)
+    st.session_state.pop(TAKEN, None)
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one action stored and what of it still stands; `page` is where, None where this session does not know."""
+
+    ids: list[int]
+    findings: int
+    page: str | None
+
+    @property
+    def asks(self) -> bool:
+        """Whether it is asked before it is taken back: many questions at once, or the work of another page."""
+        return self.findings > 1 or self.page not in (None, _page())
 
 
 def undo(loaded: data.Loaded, then=None) -> None:
-    """Take back the reviewer's last action (all rows of it); `then(row)` is called with the first row taken back."""
+    """Take back the reviewer's last action (all its rows), or ask first; `then(row)` gets the first row taken back."""
+    step = _last_step(data.reviews(loaded).history(), loaded.run.path)
+    if step is None:
+        _tell(f"Nothing to take back for {parts.md(reviewer())}", ":material/info:")
+    elif step.asks:
+        where = f" stored on {step.page}" if step.page not in (None, _page()) else ""
+        words = f"Take back {parts.plural(len(step.ids), 'decision')}{where}?"
+        st.session_state[ASKING] = (words, lambda: take_back(loaded, step.ids, then))
+    else:
+        take_back(loaded, step.ids, then)
+
+
+def take_back(loaded: data.Loaded, ids: list[int], then=None) -> None:
+    """Take these decisions back, as far as they still stand; `redo` stores them again."""
+    reviews = data.reviews(loaded)
+    history = reviews.history()
     try:
-        rows = _take_back(data.reviews(loaded), loaded.run.path)
+        # An import stores decisions of several reviewers in one go; it is taken back in one go as well.
+        rows = exchange.take_back(reviews, ids)
     except LossprintError as error:
-        st.session_state["_error"] = f"Nothing was taken back: {error}"
+        st.session_state["_error"] = f"Nothing was taken back: {parts.md(error)}"
         return
     if not rows:
-        _tell(f"Nothing to take back for {parts.md(reviewer())}", ":material/info:")
+        _tell("Nothing was taken back: it does not stand any more", ":material/info:")
         return
+    gone = history[history["id"].isin([row.undoes for row in rows])]
+    if (gone["reviewer"] == reviewer()).all():
+        kept = gone[["finding", "sample", *AGAIN]].astype(object)
+        st.session_state.setdefault(TAKEN, []).append((loaded.run.path, kept.where(kept.notna(), None)))
     what = f"sample {rows[0].sample}" if len(rows) == 1 else f"{len(rows)} decisions"
     _tell(f"Taken back: {what}", ":material/undo:")
     if then is not None:
         then(rows[0])
 
 
-def _take_back(reviews, run) -> list[Review]:
+def redo(loaded: data.Loaded) -> None:
+    """Store again what was taken back last, unless something else was stored since."""
+    taken = [rows for run, rows in st.session_state.get(TAKEN, []) if run == loaded.run.path]
+    if not taken:
+        _tell("Nothing to do again", ":material/info:")
+        return
+    rows = taken[-1]
+    rest = st.session_state[TAKEN][:-1]
+    seen = last_seen(data.reviews(loaded).history(), rows["finding"])
+    try:
+        stored = store(loaded, rows.to_dict("records"), seen=seen)
+    except LossprintError as error:
+        st.session_state["_error"] = f"The decision was not stored: {parts.md(error)}"
+        return
+    st.session_state[TAKEN] = rest  # `store` has dropped them: what is done again is no new work
+    _tell_stored(stored)
+
+
+def _last_step(history: pd.DataFrame, run) -> Step | None:
     """What this session stored last and still stands; in a new session, what the reviewer stored last in one go."""
+    stands = history[history["stands"]].set_index("id")["finding"]
     stack = st.session_state.setdefault(STACK, [])
     while stack:
-        at, who, ids = stack.pop()
-        # An import stores decisions of several reviewers in one go; it is taken back in one go as well.
-        rows = exchange.take_back(reviews, ids) if (at, who) == (run, reviewer()) else []
-        if rows:
-            return rows
-    return reviews.undo_ids(reviewer(), last_action(reviews.history(), reviewer()))
+        at, who, ids, page = stack[-1]
+        left = [one for one in ids if one in stands.index]
+        if (at, who) == (run, reviewer()) and left:
+            return Step(left, stands[left].nunique(), page)
+        stack.pop()
+    ids = last_action(history, reviewer())
+    return Step(ids, stands[ids].nunique(), None) if ids else None
+
+
+def _page() -> str:
+    """The title of the page that is open; main.py notes it."""
+    return st.session_state.get(PAGE, "")
 
 
 def last_action(history: pd.DataFrame, who: str) -> list[int]:

@@ -4,8 +4,8 @@ import streamlit as st
 
 from lossprint.app import data
 from lossprint.app.elements.keys import KEYS
-from lossprint.app.shared import buttons, decide, guard, parts
-from lossprint.app.shared.sample import evidence, finding_of, label_line, loss_chart, picture, scores_chart, why
+from lossprint.app.shared import buttons, decide, guard, parts, proof
+from lossprint.app.shared.sample import evidence, finding_of, in_plain_words, label_line, picture, suggestion_of, why
 from lossprint.app.shared.viewport import when_seen
 from lossprint.audit.types import Review
 
@@ -24,6 +24,14 @@ def show(sample: int) -> None:
 
 def close() -> None:
     parts.write_url("open", None)
+
+
+def check(loaded: data.Loaded) -> None:
+    """Say that a link asks for a sample that is not there, once."""
+    text = parts.url_asks("open")
+    if text and opened() not in loaded.samples.index:
+        parts.told_missing("sample", text)
+        close()
 
 
 def draw(loaded: data.Loaded, order: list[int], kinds: tuple[str, ...] = ()) -> None:
@@ -55,7 +63,7 @@ def _panel(loaded: data.Loaded, order: list[int], kinds: tuple[str, ...]) -> Non
     finding = finding_of(loaded, sample, kinds)
     # Before anything is drawn: never newer than what is shown.
     seen = {} if finding is None else decide.last_seen(data.reviews(loaded).history(), [finding["group"]])
-    suggested = (finding["suggested_label"] if finding is not None else None) or parts.suggestion(loaded, sample)
+    suggested = suggestion_of(loaded, sample)
 
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
         _step("Previous", "chevron_left", order, at, -1)
@@ -92,16 +100,9 @@ def _panel(loaded: data.Loaded, order: list[int], kinds: tuple[str, ...]) -> Non
                 on_click=decide.undo,
                 args=(loaded, _back),
             )
-    st.markdown("##### Loss print")
-    loss_chart(loaded, sample, "drawer-loss", height=260)
-    when_seen(f"drawer {loaded.key} {sample}", _below, loaded, sample, "drawer", height=700)
-
-
-def _below(loaded: data.Loaded, sample: int, key: str) -> None:
-    if loaded.samples.at[sample, "split"] == "train":
-        st.markdown(f"##### Scores within {'its class' if loaded.labelled else 'all samples'}")
-        scores_chart(loaded, sample, f"{key}-scores")
-    evidence(loaded, sample, key)
+    proof.draw(loaded, sample, suggested, "drawer", examples=True)
+    in_plain_words(loaded, sample)
+    when_seen(f"drawer {loaded.key} {sample}", evidence, loaded, sample, "drawer", height=300)
 
 
 def _back(row: Review) -> None:

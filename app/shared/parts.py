@@ -17,11 +17,15 @@ CHART = {"displayModeBar": False, "scrollZoom": False, "doubleClick": "reset", "
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
 STALE = 2.0  # seconds
 _MARKS = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>$~:&])")
-_LINKS = re.compile(r"https?:(?=//)|www(?=\.)", re.IGNORECASE)  # a browser's markdown links these, escaped or not
+# A browser's markdown links addresses of the web and of mail (so xmpp: and mailto: too), escaped or not.
+_LINKS = re.compile(r"https?:(?=//)|www(?=\.)|@", re.IGNORECASE)
 
 
 def md(value: object) -> str:
-    """A label or a path as plain text inside markdown: one line, no markup, no HTML, no formula, no link."""
+    """A label, name, path or error as plain text inside markdown: one line, no markup, no HTML, no formula, no link.
+
+    All that is not the program's own goes through this on its way into an element that draws Markdown.
+    """
     return _MARKS.sub(r"\\\1", _LINKS.sub("\\g<0>\u2060", " ".join(str(value).split())))
 
 
@@ -93,6 +97,21 @@ def write_url(name: str, value: str | None) -> None:
         st.query_params[name] = value
 
 
+def dead_link(name: str, options, what: str) -> None:
+    """Say that a link names what is not there, such as `?given=nope`; before the widget that it would fill."""
+    value = st.query_params.get(name)
+    if value and value not in [str(one) for one in options]:
+        told_missing(what, value)
+
+
+def told_missing(what: str, value: str) -> None:
+    """One line: the link asks for what this run does not have."""
+    shown = value if len(value) <= 80 else value[:79] + "…"
+    st.warning(
+        f"There is no {what} **{md(shown)}** in this run: the link shows something else.", icon=":material/link_off:"
+    )
+
+
 def link(page: str, label: str, icon: str = "arrow_forward", params: dict | None = None) -> None:
     """A link to a page. The run stays in the URL, so that the link can be sent to a colleague."""
     target = st.session_state.get("_pages", {}).get(page)
@@ -101,6 +120,32 @@ def link(page: str, label: str, icon: str = "arrow_forward", params: dict | None
         if "run" in st.session_state:
             params = {"run": st.session_state["run"], **params}
         st.page_link(target, label=label, icon=f":material/{icon}:", query_params=params or None)
+
+
+# Where a listing begins: a turned page is shown from here, wherever the button that turned it stands.
+_TOP = st.components.v2.component(
+    "lossprint_top",
+    html='<div class="top"></div>',
+    css=":host { display: block } .top { scroll-margin-top: 70px }",
+    js="""export default function ({ data, parentElement }) {
+  const top = parentElement.querySelector(".top")
+  if (top.lossprintPage !== undefined && top.lossprintPage !== data.page) top.scrollIntoView({ block: "start" })
+  top.lossprintPage = data.page
+}""",
+)
+
+
+def pages(count: int, key: str) -> int:
+    """The buttons that turn the pages of a listing, where it has several, and the number of the one to show."""
+    if count < 2:
+        return 1
+    with st.container(horizontal_alignment="center"):
+        return min(max(1, st.pagination(count, key=key, bind="query-params")), count)
+
+
+def begins(key: str, page: int) -> None:
+    """The place where page number `page` of a listing begins: another number scrolls there."""
+    _TOP(key=f"begins-{key}", data={"page": page}, height="content")
 
 
 # Python can read cookies and not write them. This element does, and nothing else.
@@ -258,7 +303,10 @@ def choose(sample: int) -> None:
 
 
 def choose_sample(loaded: data.Loaded, default: int | None, *, train_only: bool = False) -> int | None:
-    """The search box for one sample, shared by the pages through the URL (`?sample=`)."""
+    """The search box for one sample, shared by the pages through the URL (`?sample=`).
+
+    None where the run holds none, or a search finds none: that is said, and another one is no answer to it.
+    """
     query = st.text_input(
         "Sample",
         key="sample",
@@ -276,7 +324,7 @@ def choose_sample(loaded: data.Loaded, default: int | None, *, train_only: bool 
     if not found:
         kind = "training sample" if train_only else "sample"
         st.warning(f"No {kind} has “{md(query[:80])}” as its id or in its path.", icon=":material/search_off:")
-        return default
+        return None
     if len(found) == 1:
         return found[0]
     return st.selectbox(

@@ -12,6 +12,7 @@ from lossprint.audit.review import queues
 from lossprint.audit.scores import SCORES
 
 LARGE = 1600  # pixels
+DOUBTING = ("label_error", "sequence_label")  # findings that doubt a label
 
 
 def finding_of(loaded: data.Loaded, sample: int, kinds: tuple[str, ...] = ()) -> pd.Series | None:
@@ -46,7 +47,12 @@ def why(loaded: data.Loaded, sample: int) -> None:
     """The reasons why a sample is flagged, in plain words."""
     claims = data.derived(loaded, claims_of)
     for sentence in story.reasons(
-        *(loaded.findings, loaded.scores, loaded.samples, sample, parts.md, claims),
+        loaded.findings,
+        loaded.scores,
+        loaded.samples,
+        sample,
+        parts.md,
+        claims,
         media=loaded.media,
         labelled=loaded.labelled,
     ):
@@ -148,9 +154,9 @@ def partner_strip(loaded: data.Loaded, sample: int, scope: str, key: str) -> Non
 def folded(
     loaded: data.Loaded, sample: int, key: str, title: str, *, box: str, expanded: bool = False, more=None
 ) -> None:
-    """The evidence beside a question, folded: drawn once it is opened. `more()` draws below the partners.
+    """The details beside a question, folded: drawn once it is opened. `more()` draws below the partners.
 
-    `title` says whether it is or was asked; `box` is the key of the fold, which stays open as its user left it.
+    `box` is the key of the fold, which stays open as its user left it.
     """
     fold = st.expander(title, icon=":material/show_chart:", expanded=expanded, key=box, on_change="rerun")
     with fold:
@@ -159,13 +165,30 @@ def folded(
         why(loaded, sample)
         left, right = st.columns(2, gap="large")
         with left:
-            loss_chart(loaded, sample, f"{key}-loss", height=260)
             scores_chart(loaded, sample, f"{key}-scores")
         with right:
             if loaded.samples.at[sample, "split"] == "train":
                 partner_strip(loaded, sample, "class", f"{key}-partners")
+            copies(loaded, sample, key)
             if more is not None:
                 more()
+
+
+def details(loaded: data.Loaded, sample: int, key: str) -> None:
+    """All scores, and the partners within its own class, folded: drawn once they are asked for."""
+    if loaded.samples.at[sample, "split"] != "train":
+        return
+    inside = " and partners within its class" if loaded.labelled else ""
+    box = f"{key}-details"
+    fold = st.expander(f"Details: all scores{inside}", icon=":material/tune:", key=box, on_change="rerun")
+    with fold:
+        if not fold.open:
+            return
+        scores_chart(loaded, sample, f"{key}-scores")
+        if loaded.labelled:
+            st.markdown("##### Validation samples of its class")
+            partner_strip(loaded, sample, "class", f"{key}-partners")
+        parts.link("pairs", "All partners and their curves", "compare_arrows", {"sample": sample})
 
 
 def copies(loaded: data.Loaded, sample: int, key: str) -> bool:
@@ -208,8 +231,8 @@ def place_in_time(loaded: data.Loaded, sample: int, key: str) -> None:
     numbers = frames["frame"].to_numpy()
     st.markdown("##### Its place in time")
     st.markdown(
-        f"Frame {row['frame']} of *{parts.md(row['sequence'])}*, number {at + 1:,} of {len(frames):,}. Its phase, "
-        f"**{parts.md(row['label'])}**, goes from frame {numbers[first]} to {numbers[last]}."
+        f"Frame {row['frame']:d} of *{parts.md(row['sequence'])}*, number {at + 1:,} of {len(frames):,}. Its phase, "
+        f"**{parts.md(row['label'])}**, goes from frame {numbers[first]:d} to {numbers[last]:d}."
     )
     around = frames.iloc[max(0, at - 4) : at + 5]
     tiles = [
@@ -248,28 +271,45 @@ def picture(loaded: data.Loaded, sample: int, key: str, limit: int) -> None:
         alt = parts.named(loaded, sample)
         size = {"width": image.width, "height": image.height, "pixelated": image.tiny}
         viewer(image.uri, alt=alt, limit=limit, key=key, **size)
-    st.caption(f"Sample {sample} · {parts.md(row['path'])} · {parts.SPLITS.get(row['split'], row['split'])}")
+    st.caption(
+        f"Sample {sample} · {parts.md(row['path'])} · {parts.SPLITS.get(row['split']) or parts.md(row['split'])}"
+    )
+
+
+def suggestion_of(loaded: data.Loaded, sample: int) -> str | None:
+    """The label that a finding puts in place of the given one; None where no finding doubts the label."""
+    finding = finding_of(loaded, sample, DOUBTING)
+    if finding is None:
+        return None
+    label = finding["suggested_label"]
+    return label if isinstance(label, str) else parts.suggestion(loaded, sample)
 
 
 def label_line(loaded: data.Loaded, sample: int, suggested: str | None) -> None:
-    """The given label, the suggested one, and how probable the model found it."""
+    """The given label, the suggested one, and how probable the model found it, where it found it the likelier half."""
     line, note = parts.labels_line(loaded, sample, suggested), None
     frames = data.derived(loaded, parts.over_time)
     single = frames is None or sample not in frames.index
     if suggested and single and sample in loaded.scores.index and parts.suggestion(loaded, sample) == suggested:
         probability = loaded.scores.at[sample, "suggested_probability"]
-        if pd.notna(probability):
+        if probability >= 0.5:
             line += f" {100 * probability:.0f}{story.NBSP}%"
             note = "The percentage is the suggested label's mean probability over the checkpoints."
+        elif pd.notna(probability):
+            note = "A weak suggestion: it was ahead of the given label, and no label was sure."
     st.markdown(line, help=note)
 
 
+def in_plain_words(loaded: data.Loaded, sample: int) -> None:
+    """How difficult it was and how well it fits its class, among its class."""
+    said = story.plain(loaded.scores, sample, parts.md(loaded.samples.at[sample, "label"]) if loaded.labelled else "")
+    if said:
+        st.markdown(said)
+
+
 def evidence(loaded: data.Loaded, sample: int, key: str) -> None:
-    """What speaks for and against: neighbours in time, partners, duplicates, decisions."""
+    """What else is known: neighbours in time, duplicates, decisions, all scores."""
     place_in_time(loaded, sample, key)
-    if loaded.samples.at[sample, "split"] == "train":
-        st.markdown("##### Validation samples" + " of its class" * loaded.labelled)
-        partner_strip(loaded, sample, "class", f"{key}-partners")
-        parts.link("pairs", "All partners and their curves", "compare_arrows", {"sample": sample})
     copies(loaded, sample, key)
     decision_list(loaded, sample)
+    details(loaded, sample, key)

@@ -62,6 +62,17 @@ def compared(percent: float) -> str:
     return f"{word} than {'all other' if part >= 99.95 else share(part) + ' of'}"
 
 
+def plain(scores: pd.DataFrame, sample: int, label: str) -> str:
+    """Markdown: how difficult a sample was and how well it fits, among those of its label; empty without scores."""
+    among = f"*{label}*" if label else "the samples"
+    said = []
+    for name, word in (("csl", "Difficulty"), ("cld", "Fits its class" if label else "Fits the others")):
+        percent = percentile(scores, sample, name)
+        if percent is not None:
+            said.append(f"**{word}:** {compared(percent)} {among}")
+    return " · ".join(said)
+
+
 def unusual(table: pd.DataFrame, label: str) -> str:
     """A sentence on the scores at whose suspect end a sample lies (beyond 95 % of its class), most extreme first.
 

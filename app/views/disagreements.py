@@ -9,8 +9,8 @@ import streamlit as st
 from lossprint.app import data
 from lossprint.app.elements.question import Question, question
 from lossprint.app.questions import disagreements, questions
-from lossprint.app.shared import buttons, decide, guard, parts
-from lossprint.app.shared.sample import copies, decision_list, folded
+from lossprint.app.shared import buttons, decide, guard, parts, proof
+from lossprint.app.shared.sample import decision_list, folded, suggestion_of
 from lossprint.audit.review import queues, resolve
 from lossprint.audit.review.reviews import Conflict
 from lossprint.audit.types import LossprintError, Review
@@ -189,6 +189,7 @@ def _show(loaded: data.Loaded, row: pd.Series, votes: pd.DataFrame, queue: pd.Da
         on_answer=lambda answer: _answer(loaded, answer),
         on_skip=_skip,
         on_undo=lambda: decide.undo(loaded, _back),
+        on_redo=lambda: _again(loaded),
     )
 
 
@@ -265,6 +266,11 @@ def _skip(token: str) -> None:
     _onward(state["sample"])
 
 
+def _again(loaded: data.Loaded) -> None:
+    decide.redo(loaded)
+    _forget()
+
+
 def _back(row: Review) -> None:
     st.session_state.pop(ASKED, None)
     st.session_state[AT] = int(row.sample)
@@ -291,11 +297,12 @@ def _all_settled(loaded: data.Loaded, queue: pd.DataFrame) -> None:
 def _evidence(loaded: data.Loaded, row: pd.Series) -> None:
     sample = int(row["sample"])
 
+    title = "Evidence: why it was asked, loss print, neighbours and scores"
+
     def more() -> None:
-        copies(loaded, sample, "settle")
+        proof.draw(loaded, sample, suggestion_of(loaded, sample), "settle", examples=True)
         decision_list(loaded, sample)
 
-    title = "Evidence: why it was asked, loss print, scores and neighbours"
     folded(loaded, sample, "settle", title, box="settle-evidence", more=more)
 
 

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from lossprint.app import data
-from lossprint.app.elements.keys import KEYS
+from lossprint.app.elements.keys import KEYS as DECIDING
 from lossprint.app.shared import parts, tour
 from lossprint.app.shared.help import FORMULAS, NOTATION, PAPERS, SUSPECT, SYMBOLS
 from lossprint.audit.scores import SCORES, ScoreInfo
@@ -31,7 +31,8 @@ GLOSSARY = {
     "Coreset": "A smaller part of the training set, chosen so that a model trained on it does nearly as well.",
     "Severity": "How bad a finding looks, from 0 to 1, comparable between classes. A reading order, not a probability.",
     "Triage": "A first sorting. *Wrong*: one other label was ahead steadily and with confidence. *Ambiguous*: ahead, "
-    "but not so. *Hard*: the given label was ahead, with less than half of the probability.",
+    "but not so, or the network knows the class too little. *Hard*: not flagged, with less than half of the "
+    "probability for the given label.",
     "Tier": "How much a question asks. *Verify*: one confident suggestion, yes or no. *Correct*: choose among a few "
     "likely labels. *Look closer*: ambiguous, a group of images, or a span of video.",
     "Blind": "A question that hides the given label or the suggestion, since what is shown pulls answers to it.",
@@ -50,12 +51,12 @@ KEYS = (
     (FINDINGS, "Space, Ctrl + click", "select one, or no longer"),
     (FINDINGS, "Shift with an arrow, Space or a click", "select a range"),
     (FINDINGS, "Ctrl + A, Esc", "select all of the page, none"),
-    (FINDINGS, f"{', '.join(KEYS.values())}, 1 to 9", "decide on the selected, else on what is in focus"),
+    (FINDINGS, f"{', '.join(DECIDING.values())}, 1 to 9", "decide on the selected, else on what is in focus"),
     ("An opened sample", "← →, Esc", "the previous one, the next one, close it"),
-    ("Deciding", KEYS["accept"], "accept the suggested label; of duplicates: keep one copy"),
-    ("Deciding", KEYS["keep"], "keep the given label; of duplicates: keep all"),
-    ("Deciding", KEYS["exclude"], "exclude from the cleaned dataset"),
-    ("Deciding", KEYS["unsure"], "not sure: leave it to somebody else"),
+    ("Deciding", DECIDING["accept"], "accept the suggested label; of duplicates: keep one copy"),
+    ("Deciding", DECIDING["keep"], "keep the given label; of duplicates: keep all"),
+    ("Deciding", DECIDING["exclude"], "exclude from the cleaned dataset"),
+    ("Deciding", DECIDING["unsure"], "not sure: leave it to somebody else"),
     ("Deciding", "1 to 9, 0", "one of the other labels; of duplicates: which stays"),
     ("Review", "/, C", "search a label, write a comment; Enter leaves it"),
     ("Review", "S, Z", "skip to the next question; enlarge the image"),
@@ -66,7 +67,7 @@ KEYS = (
         "[ and ], then ← →; + and -",
         "choose an end and move it, with Shift by 10 frames; closer, further away",
     ),
-    ("Anywhere one decides", KEYS["undo"], "undo your last decision"),
+    ("Anywhere one decides", DECIDING["undo"], "undo your last decision"),
 )
 VIDEOS = (
     (

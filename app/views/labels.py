@@ -3,7 +3,7 @@
 import streamlit as st
 
 from lossprint.app import data
-from lossprint.app.shared import browse, parts
+from lossprint.app.shared import browse, parts, trust
 from lossprint.audit.types import KIND_WORDS
 
 
@@ -18,6 +18,7 @@ def render(loaded: data.Loaded) -> None:
     if loaded.of_kind("label_error").empty:
         _empty(loaded)
         return
+    trust.warn(loaded)
     browse.findings_gallery(loaded, "label_error", suggestions=loaded.labelled)
 
 

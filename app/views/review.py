@@ -9,7 +9,7 @@ import streamlit as st
 from lossprint.app import data
 from lossprint.app.elements.question import Question, question
 from lossprint.app.questions import copies, questions
-from lossprint.app.shared import buttons, decide, guard, identity, parts
+from lossprint.app.shared import buttons, decide, guard, identity, parts, proof, trust
 from lossprint.app.shared.sample import folded
 from lossprint.audit.review import queues
 from lossprint.audit.review.reviews import Conflict
@@ -19,11 +19,13 @@ TRIES = 25  # questions that others hold, before it is said that nothing is free
 HOLD = 600.0  # seconds for which a question is one reviewer's
 AT, AFTER, SKIPPED, ASKED, SAID = "_review_at", "_review_after", "_review_skipped", "_review_asked", "_review_said"
 SESSION = "_review_session"
+IN_CARD = 4  # examples of a class beside the image
 HELD = "_review_mine"  # the question that the queue handed out, and under which name
 
 
 def render(loaded: data.Loaded) -> None:
     parts.header("Review", "One question at a time. Each answer is stored at once and can be taken back.")
+    trust.warn(loaded)
     _who(loaded)
     which, tier, blind, mix = _settings(loaded)
     _round(loaded, which, tier, blind, mix)
@@ -54,8 +56,7 @@ def _settings(loaded: data.Loaded) -> tuple[str, str, str, bool]:
                 bind="query-params",
                 label_visibility="collapsed",
                 width=150,
-                help="**Verify**: one confident suggestion, yes or no. **Correct**: choose among a few likely labels. "
-                "**Look closer**: ambiguous, with the evidence open.",
+                help=questions.tiers_help(counts),
                 on_change=_forget,
             )
         with st.popover("How", icon=":material/tune:"):
@@ -77,12 +78,6 @@ def _settings(loaded: data.Loaded) -> tuple[str, str, str, bool]:
                 on_change=_forget,
                 disabled=which in chance,
             )
-        if which not in chance:
-            st.caption(
-                " · ".join(
-                    f"{counts[word]:,} {name.lower()}" for name, word in questions.TIERS.items() if word in counts
-                )
-            )
     return which, questions.TIERS[tier], questions.BLIND[blind], mix and which not in chance
 
 
@@ -103,7 +98,14 @@ def _who(loaded: data.Loaded) -> None:
 
     with st.container(border=True):
         st.markdown("**Who are you?** Several people review this run. Pick your name, or type it in the sidebar.")
-        st.pills("Your name", sorted(names)[:12], key="your_name", on_change=picked, label_visibility="collapsed")
+        st.pills(
+            "Your name",
+            sorted(names)[:12],
+            format_func=parts.md,
+            key="your_name",
+            on_change=picked,
+            label_visibility="collapsed",
+        )
 
 
 def _forget() -> None:
@@ -145,6 +147,8 @@ def _choose(loaded: data.Loaded, items: pd.DataFrame, open_now: np.ndarray, assi
     linked = parts.url_asks("finding")
     if linked and _item(loaded, items, linked) is not None:
         st.session_state[AT] = linked
+    elif linked:
+        parts.told_missing("question", linked)
     at, who = st.session_state.get(AT), decide.reviewer()
     held, holder = st.session_state.get(HELD, (None, who))
     renamed = at == held and holder != who  # handed out under another name: somebody else may have that question
@@ -222,12 +226,26 @@ def _show(
             done=done,
             of=len(items),
             left=_left(items, open_now, history, done),
+            **_proof(loaded, item, blind),
         ),
         key="question",
         on_answer=lambda answer: _answer(loaded, answer),
         on_skip=_skip,
         on_undo=lambda: decide.undo(loaded, _back),
+        on_redo=lambda: _again(loaded),
     )
+
+
+def _proof(loaded: data.Loaded, item: pd.Series, blind: str) -> dict:
+    """The evidence within the card: typical samples of both classes and the loss print; none if a label is hidden."""
+    if blind or len(item["samples"]) > 1 or item["kind"] in queues.SPANS:
+        return {}
+    sample = int(item["samples"][0])
+    given, suggested = str(loaded.samples.at[sample, "label"]), item["suggested_label"]
+    return {
+        "sides": tuple(proof.sides(loaded, sample, given, suggested, IN_CARD)),
+        "print": proof.print_of(loaded, sample, suggested),
+    }
 
 
 def _asking(name: str, blind: str, mine: pd.DataFrame) -> dict:
@@ -381,6 +399,11 @@ def _skip(token: str) -> None:
     _onward(state["finding"])
 
 
+def _again(loaded: data.Loaded) -> None:
+    decide.redo(loaded)
+    _forget()
+
+
 def _back(row: Review) -> None:
     _renew()
     st.session_state[AT] = row.finding
@@ -413,11 +436,6 @@ def _done(loaded: data.Loaded, which: str, items: pd.DataFrame, open_now: np.nda
 
 
 def _evidence(loaded: data.Loaded, item: pd.Series) -> None:
-    folded(
-        loaded,
-        int(item["samples"][0]),
-        "review",
-        "Evidence: why it is asked, loss print, scores and neighbours",
-        box=f"review-evidence-{item['tier']}",
-        expanded=item["tier"] == "look",
-    )
+    sample = int(item["samples"][0])
+    proof.below(loaded, sample, item["suggested_label"], "review")
+    folded(loaded, sample, "review", "Details: why it is asked, its duplicates and all scores", box="review-details")

@@ -3,15 +3,15 @@
 import streamlit as st
 
 from lossprint.app import data
-from lossprint.app.shared import parts
+from lossprint.app.shared import parts, proof
 from lossprint.app.shared.sample import (
     default_sample,
     evidence,
     finding_of,
+    in_plain_words,
     label_line,
-    loss_chart,
     picture,
-    scores_chart,
+    suggestion_of,
     why,
 )
 
@@ -20,24 +20,22 @@ def render(loaded: data.Loaded) -> None:
     parts.header("Sample", "Why is this sample flagged, and what speaks for and against its label?")
     sample = parts.choose_sample(loaded, default_sample(loaded))
     if sample is None:
-        parts.empty("No samples", "This run holds no samples.", "search_off")
+        if loaded.samples.empty:
+            parts.empty("No samples", "This run holds no samples.", "search_off")
         return
     # Suggestion and story are about the label: where it is in question, that question is opened.
-    found = finding_of(loaded, sample, ("label_error",))
-    found = finding_of(loaded, sample) if found is None else found
-    suggested = parts.suggestion(loaded, sample) if found is not None else None
+    finding = finding_of(loaded, sample, ("label_error",))
+    finding = finding_of(loaded, sample) if finding is None else finding
+    suggested = suggestion_of(loaded, sample)
     left, right = st.columns([4, 5], gap="large")
     with left:
-        picture(loaded, sample, "story-image", 520)
+        picture(loaded, sample, "story-image", 440)
         st.markdown(f"#### Sample {sample}")
         label_line(loaded, sample, suggested)
         why(loaded, sample)
-        if found is not None:
-            parts.link("review", "Decide on it", "rule", {"finding": found["group"]})
+        if finding is not None:
+            parts.link("review", "Decide on it", "rule", {"finding": finding["group"]})
     with right:
-        st.markdown("##### Loss print")
-        loss_chart(loaded, sample, "story-loss", height=290)
-        if loaded.samples.at[sample, "split"] == "train":
-            st.markdown(f"##### Scores within {'its class' if loaded.labelled else 'all samples'}")
-            scores_chart(loaded, sample, "story-scores")
+        proof.draw(loaded, sample, suggested, "story", examples=True)
+        in_plain_words(loaded, sample)
     evidence(loaded, sample, "story")

@@ -1,5 +1,6 @@
 """The dataset of a run before and after the review, read from what `lossprint export cleaned` wrote."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pyarrow.parquet as pq
 
 from lossprint.audit.export.outfile import PARQUET, read_record
 from lossprint.audit.runs.run import Run
-from lossprint.audit.system.csvfile import unguard
+from lossprint.audit.system.csvrows import csv_rows
 from lossprint.audit.types import LossprintError, one_line
 
 
@@ -102,7 +103,9 @@ def _table(file: Path) -> pd.DataFrame:
         if file.suffix.lower() in PARQUET:
             table = pq.read_table(file).to_pandas()
         else:
-            table = pd.read_csv(file, dtype=str, keep_default_na=False)
+            os.stat(file)
+            header, rows, _ = csv_rows(file)
+            table = pd.DataFrame(rows, columns=header, dtype=str)
     except FileNotFoundError:
         raise LossprintError(f"expected what `lossprint export cleaned` wrote, found nothing at {file}") from None
     except (OSError, ValueError, pa.ArrowException) as error:
@@ -116,9 +119,4 @@ def _table(file: Path) -> pd.DataFrame:
             f"expected what `lossprint export cleaned` wrote, found no column {', '.join(lacking)} in {file}"
         )
     names = [*names, "given_label"]
-    table = table[names].astype(str)
-    if file.suffix.lower() not in PARQUET:
-        for name in names:
-            quoted = table[name].str.startswith("'")
-            table.loc[quoted, name] = table.loc[quoted, name].map(unguard)
-    return table
+    return table[names].astype(str)

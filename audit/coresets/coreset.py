@@ -238,8 +238,8 @@ def _last_layer(
     """The last layer of the run's last checkpoint, labels as decided; None where its weights are not there."""
     asked, saved = run.manifest["asked"], run.saved_checkpoints()
     size = run.manifest["facts"].get("record", {}).get("size")
-    if "model" not in asked or not saved or size is None:
-        return None
+    if "model" not in asked or not saved or size is None or run.members("view"):
+        return None  # of two views the embeddings are the backbone's, which the trained layer does not take
     from lossprint.audit.training import models, train
 
     network = models.build_model(asked["model"], len(run.classes), int(size))
@@ -306,7 +306,9 @@ def ask_of(record: dict) -> Ask:
     return Ask(**told)
 
 
-def write(run: Run, source: Source, ask: Ask, out: str | Path, like: dict | None = None) -> pd.DataFrame:
+def write(
+    run: Run, source: Source, ask: Ask, out: str | Path, like: dict | None = None, for_excel: bool = False
+) -> pd.DataFrame:
     """Choose, and write FILE.csv and its record FILE.csv.json; the table.
 
     Raises LossprintError as `choose` does, where the files cannot or must not be written, and where `like`, an earlier
@@ -319,7 +321,7 @@ def write(run: Run, source: Source, ask: Ask, out: str | Path, like: dict | None
     if like is not None and like.get("sha256") != record["sha256"]:
         raise LossprintError(f"expected the same subset again, found another one: {_differs(like, record)}")
     outfile.write(outfile.record_path(out), outfile.record_text(record).encode())
-    outfile.save(run, frame, out)
+    outfile.save(run, frame, out, for_excel)
     return frame
 
 

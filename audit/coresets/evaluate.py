@@ -30,11 +30,10 @@ from tqdm import tqdm
 from lossprint.audit.coresets import coreset as coresets
 from lossprint.audit.coresets.coreset import Ask
 from lossprint.audit.coresets.evaluated import CELL, cells, text
-from lossprint.audit.datasets.readers.manifests import csv_rows
 from lossprint.audit.export.applied import Applied, applied
 from lossprint.audit.runs.open import open_run
 from lossprint.audit.runs.run import Run
-from lossprint.audit.system.csvfile import unguard
+from lossprint.audit.system.csvrows import csv_rows
 from lossprint.audit.system.progress import bar_style
 from lossprint.audit.training import loading, side_by_side
 from lossprint.audit.training.side_by_side import HELD_OUT, Training, digest, measured_once
@@ -146,7 +145,7 @@ def _wrong(samples: pd.DataFrame, classes: list[str], truth: str | Path) -> np.n
     at = [header.index(name) for name in ("path", "true_label")]
     told: dict[str, str] = {}
     for row, line in zip(rows, lines):
-        path, label = (unguard(row[one]) for one in at)
+        path, label = (row[one] for one in at)
         if told.setdefault(path, label) != label:
             raise LossprintError(
                 f"expected one true label of each path, found another of {path!r} in {line} of {truth}"

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lossprint.audit.datasets.readers.manifests import csv_rows
 from lossprint.audit.export import outfile
-from lossprint.audit.system.csvfile import unguard
+from lossprint.audit.system.csvfile import BOM, csv_text
+from lossprint.audit.system.csvrows import csv_rows
 from lossprint.audit.types import LossprintError
 
 NEEDED = ("sample", "path", "label")
@@ -46,8 +46,6 @@ def read(path: str | Path) -> tuple[pd.DataFrame, dict | None]:
     if again.any():
         at = int(again.to_numpy().argmax())
         raise LossprintError(f"expected each sample once in {path}, found {ids[at]} again in {lines[at]}")
-    for name in ("path", "label"):
-        frame[name] = [unguard(cell) for cell in frame[name]]
     return frame, outfile.read_record(path)
 
 
@@ -59,7 +57,12 @@ def digest(text: str) -> str:
 def untouched(path: Path, record: dict | None) -> bool | None:
     """Whether a CSV is the one that its record was written for; None where the record does not say."""
     told = (record or {}).get("sha256")
-    return None if told is None else told == hashlib.sha256(path.read_bytes()).hexdigest()
+    if told is None:
+        return None
+    data = path.read_bytes()
+    if data.startswith(BOM.encode()):  # for a spreadsheet: the record is of the texts
+        data = csv_text(pd.DataFrame(csv_rows(path)[1], columns=csv_rows(path)[0], dtype=object)).encode()
+    return told == hashlib.sha256(data).hexdigest()
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from lossprint.audit.datasets.choices import USUAL, Choices
 from lossprint.audit.datasets.media import IMAGES, TEXTS, Media
-from lossprint.audit.datasets.readers import coco, huggingface, manifests, remote, texts, torchvision, webdataset
+from lossprint.audit.datasets.readers import coco, huggingface, manifests, remote, rows, texts, torchvision, webdataset
 from lossprint.audit.datasets.readers.folders import read_folder
 from lossprint.audit.datasets.readers.shards import names_shards
 from lossprint.audit.datasets.source import Reader, Source, locate, read_file_inside
+from lossprint.audit.types import LossprintError
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class Kind:
     without listing the others where that can be done; both raise LossprintError where there is none. absolute(DATASET)
     is the same dataset from any folder, where the name is no path. media: what the samples are, as far as the name
     tells. words: what a message calls it, where it has no manifest of images. files: paths are files under its root,
-    and `read` and `open` take as well whether links are followed. packed: images are no files of their own.
+    and `read` and `open` take the `choices` as well. packed: images are no files of their own.
     """
 
     name: str
@@ -53,9 +55,10 @@ def _is_json(name: str) -> bool:
 def _files_below(root_of: Callable[[Path], Path]) -> Callable[[str], Reader]:
     """The reader of files below the folder that belongs to a place on this machine."""
 
-    def opened(name: str, follow: bool = False) -> Reader:
+    def opened(name: str, choices: Choices = USUAL) -> Reader:
         place = locate(name)
-        return Reader(str(place), partial(read_file_inside, root_of(place), follow=follow))
+        root = choices.root_beside(place) or root_of(place)
+        return Reader(str(place), partial(read_file_inside, root, follow=choices.follow_links))
 
     return opened
 
@@ -91,9 +94,11 @@ KINDS = (
     Kind("segments", manifests.lists_segments, manifests.read_manifest, manifests.read_manifest),
     Kind("manifest", lambda name: True, manifests.read_manifest, manifests.open_manifest, files=True),
 )
+# Never by its name: only who says that there are no images means it.
+ROWS = Kind("rows", lambda name: False, rows.read_rows, rows.read_rows, media=TEXTS, words="rows without images")
 OF_FILES = tuple(kind.name for kind in KINDS if kind.files)
 PACKED = tuple(kind.name for kind in KINDS if kind.packed)
-WORDS = {kind.name: kind.words for kind in KINDS if kind.words}
+WORDS = {kind.name: kind.words for kind in (*KINDS, ROWS) if kind.words}
 
 
 def kind_of(name: str | Path) -> Kind:
@@ -101,16 +106,29 @@ def kind_of(name: str | Path) -> Kind:
     return next(kind for kind in KINDS if kind.matches(str(name)))
 
 
-def read_source(name: str | Path, follow: bool = False) -> Source:
-    """List the samples of a DATASET; with `follow` those to which links lead too. Raises LossprintError for none."""
-    kind = kind_of(name)
-    return kind.read(str(name), follow) if kind.files else kind.read(str(name))
+def read_source(name: str | Path, choices: Choices = USUAL) -> Source:
+    """List the samples of a DATASET as `choices` say. Raises LossprintError for none, and for no such choice."""
+    kind = ROWS if choices.no_images else kind_of(name)
+    _refuse_choices(name, kind, choices)
+    return kind.read(str(name), choices) if kind.files or kind is ROWS else kind.read(str(name))
 
 
-def open_reader(name: str | Path, follow: bool = False) -> Reader | Source:
+def open_reader(name: str | Path, choices: Choices = USUAL) -> Reader | Source:
     """How to read one sample of a DATASET, without listing it where that can be done without."""
     kind = kind_of(name)
-    return kind.open(str(name), follow) if kind.files else kind.open(str(name))
+    return kind.open(str(name), choices) if kind.files else kind.open(str(name))
+
+
+def _refuse_choices(name: str | Path, kind: Kind, choices: Choices) -> None:
+    """Raise LossprintError where something is said about a manifest that the dataset has not."""
+    rows = ("manifest", "rows")
+    fits = {"exclude": ("folder",), "root": ("manifest", "coco"), "path_column": rows, "label_column": rows}
+    for option, kinds in fits.items():
+        if getattr(choices, option) is not None and kind.name not in kinds:
+            raise LossprintError(
+                f"expected {'class folders' if option == 'exclude' else 'a manifest'} with "
+                f"--{option.replace('_', '-')}, found {kind.words or 'a manifest'} at {name}"
+            )
 
 
 def absolute(name: str | Path) -> str:

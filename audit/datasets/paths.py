@@ -2,7 +2,10 @@
 
 import os
 import unicodedata
+from collections.abc import Iterable
 from pathlib import Path
+
+from lossprint.audit.system.csvfile import unguard
 
 
 def relative(root: Path, path: str) -> str:
@@ -20,6 +23,33 @@ def meant(root: Path, path: str) -> str:
     """One text for all ways to write the path of a file. Nothing is read but where the folder is."""
     slashed = relative(root, path).replace("\\", "/")
     return unicodedata.normalize("NFC", os.path.normpath(slashed))
+
+
+class Spelled:
+    """Where known texts stand, each found as it is or, where only one is so, in another Unicode form or guarded.
+
+    Macs write letters decomposed, in paths as in labels, and a spreadsheet keeps the apostrophe of a guarded cell.
+    """
+
+    def __init__(self, known: Iterable[str]):
+        self.known = {text: at for at, text in enumerate(known)}
+        self._composed: dict[str, list[str]] | None = None
+
+    def __call__(self, text: str) -> str | None:
+        """The known text that is meant, None where there is none or several are."""
+        meant = self.like(text)
+        return meant[0] if len(meant) == 1 else None
+
+    def like(self, text: str) -> list[str]:
+        """The known texts that may be meant."""
+        if text in self.known:
+            return [text]
+        if self._composed is None:
+            self._composed = {}
+            for one in self.known:
+                self._composed.setdefault(unicodedata.normalize("NFC", one), []).append(one)
+        composed = unicodedata.normalize("NFC", text)
+        return self._composed.get(composed) or self._composed.get(unguard(composed), [])
 
 
 class Tree:

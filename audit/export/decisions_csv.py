@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import replace
 
 from lossprint.audit.export import labelstudio
 from lossprint.audit.export.applied import LEFT_UNSURE
@@ -9,18 +10,24 @@ from lossprint.audit.export.labelstudio import Said
 from lossprint.audit.export.sample_paths import PATHS
 from lossprint.audit.review.resolve import LABELLED
 from lossprint.audit.review.reviews import CHOICES
-from lossprint.audit.system.csvfile import unguard
+from lossprint.audit.system.csvfile import as_meant
 from lossprint.audit.types import LossprintError
 
 LABELS = ("new", "new_label", "cleaned_label", "corrected_label", "label")  # the first that a file has counts
 REVIEWERS = ("reviewer", "annotator", "completed_by", "who")
+# Columns of lists that we write, or of a manifest: there `label` is the given one until somebody edits it.
+OWN = ({"kind", "severity"}, {"score", "rank"}, {"split"})
 SHOWN = 80  # characters of a hostile text in a message
 
 
-def read_csv(text: str, name: str) -> tuple[list[Said], int]:
-    """What the rows of a CSV text say, and how many say nothing. `name` stands for the file in a LossprintError."""
+def read_csv(text: str, name: str, marked: bool = False, whole: int = 0) -> tuple[list[Said], int]:
+    """What the rows of a CSV text say, and how many say nothing. `name` stands for the file in a LossprintError.
+
+    marked: whether the file starts with a byte order mark, see `csvfile.as_meant`. whole: how many samples the dataset
+    has: a file of as many rows is taken for a copy of its manifest.
+    """
     rows, lines = _rows(text, name)
-    header = [unguard(cell).strip().lower() for cell in rows[0]]
+    header = [cell.strip().lower() for cell in rows[0]]
 
     def column(*names: str) -> int | None:
         found = next((one for one in names if one in header), None)
@@ -42,12 +49,21 @@ def read_csv(text: str, name: str) -> tuple[list[Said], int]:
             f"expected a column path or sample and a column {', '.join(LABELS)} or decision in {name}, "
             f"found {', '.join(map(repr, header))[:300]}"
         )
-    said, nothing = [], 0
+    columns = {at for at in places.values() if at is not None}
     for row, line in zip(rows[1:], lines[1:]):
         if len(row) != len(header):
             raise LossprintError(f"expected {len(header)} cells in {line} of {name}, found {len(row)}")
-        cells = {key: "" if at is None else unguard(row[at]) for key, at in places.items()}
+    # A spreadsheet may have saved its guarded cells without the mark; paths and labels are looked up in either form.
+    free = places["comment"]
+    meant = {at: as_meant([row[at] for row in rows[1:]], marked or at == free) for at in columns}
+    listed = any(signs <= set(header) for signs in OWN) or 0 < whole < len(rows)
+    copied = listed and places["label"] is not None and header[places["label"]] == "label"
+    said, nothing = [], 0
+    for number, line in enumerate(lines[1:]):
+        cells = {key: "" if at is None else meant[at][number] for key, at in places.items()}
         one = _said(cells, line, name, reviewed="review" in header)
+        if one and copied and not (one.verdict or one.reviewer):
+            one = replace(one, copied=True)
         said += [one] if one else []
         nothing += one is None
     return said, nothing
@@ -76,7 +92,7 @@ def _delimiter(text: str) -> str:
 def _said(cells: dict[str, str], line: str, name: str, reviewed: bool) -> Said | None:
     """What a row says, None where it says nothing."""
     decision, label = cells["decision"].strip().lower(), cells["label"] or None
-    if reviewed and not cells["review"].strip():
+    if reviewed and not cells["review"].strip() and (not cells["given"] or label in (None, cells["given"])):
         return None
     if not decision and cells["reason"].startswith(LEFT_UNSURE):
         decision = "unsure"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from lossprint.audit.datasets.paths import Spelled
 from lossprint.audit.export import labelstudio
 from lossprint.audit.export.decisions_csv import SHOWN, is_whole, read_csv
 from lossprint.audit.export.labelstudio import Said
@@ -20,6 +21,7 @@ from lossprint.audit.review.queues import AUDIT
 from lossprint.audit.review.resolve import LABELLED, adjudications, outcome, votes
 from lossprint.audit.review.reviews import CHOICES, Reviews, open_reviews, run_key
 from lossprint.audit.runs.run import Run
+from lossprint.audit.system.csvrows import text_of
 from lossprint.audit.types import KINDS, LossprintError, Review
 from lossprint.audit.words import plural
 
@@ -91,31 +93,30 @@ def plan(run: Run, content: bytes, name: str, reviewer: str | None = None, revie
     content: Label Studio's JSON or JSON-MIN, or CSV text (comma, semicolon or tab) with a column `path` or `sample` and
     a label column of LABELS or a column `decision`; also reviewer and comment. Images are matched by path, by the only
     path that ends in it (or that it ends in), else by sample id. The given label again is `keep`, the suggested one
-    `accept`, another one `relabel`. A row without a label, and in our own exports a row without a review, says nothing;
-    so does a cleanlab row that is flagged as no issue and keeps its label. The time of the decision is kept in the
-    comment.
+    `accept`, another one `relabel`. A row without a label says nothing; nor does one that nobody has edited: with
+    the given label still in it in a list of ours or a copy of the whole manifest, or of no review in our exports of
+    decisions. So does a cleanlab row that is flagged as no issue and keeps its label. The time of the decision is kept
+    in the comment.
 
     Raises LossprintError, in one line with counts and the first example, for unknown or ambiguous images, unknown
     labels, two decisions of one reviewer on a sample, and where nobody is named as the reviewer.
     """
     said, nothing = _read(run, content, name)
-    decisions = _decisions(run, said, name, reviewer)
+    decisions, silent = _decisions(run, said, name, reviewer)
     fresh = _fresh(run, decisions, content, reviews or open_reviews(run))
-    return Plan(name, len(said) + nothing, nothing, len(decisions) - len(fresh), fresh)
+    return Plan(name, len(said) + nothing, nothing + silent, len(decisions) - len(fresh), fresh)
 
 
 # ------------------------------------------------------------------------------------------------------ reading a file
 
 
 def _read(run: Run, content: bytes, name: str) -> tuple[list[Said], int]:
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise LossprintError(f"expected UTF-8 text in {name}, found the byte 0x{content[error.start]:02x}") from None
+    file = text_of(content, name)
+    text = file.text
     if not text.strip():
         raise LossprintError(f"expected decisions in {name}, found an empty file")
     if text.lstrip()[0] not in "[{":
-        return read_csv(text, name)
+        return read_csv(text, name, file.mark, len(run.samples(columns=["sample"])))
     try:
         return labelstudio.read(json.loads(text), run.classes)
     except (ValueError, RecursionError) as error:
@@ -127,27 +128,36 @@ def _read(run: Run, content: bytes, name: str) -> tuple[list[Said], int]:
 # --------------------------------------------------------------------------------------------------- about the samples
 
 
-def _decisions(run: Run, said: list[Said], name: str, reviewer: str | None) -> list[dict]:
-    """What is said as the keywords of `Reviews.add`, in the order in which it was said."""
+def _decisions(run: Run, said: list[Said], name: str, reviewer: str | None) -> tuple[list[dict], int]:
+    """What is said as the keywords of `Reviews.add`, in the order in which it was said; how many repeat our label."""
     samples = run.samples()
     given = dict(zip(samples["sample"], samples["label"]))
     found = Finder(samples)
     suggested, findings = _suggested(run), _findings(run)
     faults: dict[str, list[str]] = {}
-    made, seen = [], {}
-    classes = set(run.classes)
+    made, seen, silent = [], {}, 0
+    classes = Spelled(run.classes)
     for one in said:
         sample, fault = found(one.data)
-        label = one.label if one.label is None or one.label in classes else one.label.strip()
+        label = one.label if one.label is None else classes(one.label) or classes(one.label.strip()) or one.label
         who = one.reviewer or (reviewer or "").strip()
         meta = dict(one.meta or {})
         if not is_whole(meta.get("new_frame")):
             meta.pop("new_frame", None)
         role = "adjudication" if one.truth or meta.get("role") == "adjudication" else "import"
-        if fault is None and label is not None and one.verdict not in labelstudio.VERDICTS and label not in classes:
-            fault = "an unknown label", one.label
+        if (
+            fault is None
+            and label is not None
+            and one.verdict not in labelstudio.VERDICTS
+            and label not in classes.known
+        ):
+            several = len(classes.like(label)) > 1
+            fault = "a label that is several in Unicode form" if several else "an unknown label", one.label
         if fault is None and one.verdict == "keep" and label not in (None, given[sample]):
             fault = "keep and yet another label than the given one", label
+        if fault is None and one.copied and label == given[sample]:
+            silent += 1
+            continue
         if fault is None and not who:
             fault = "no reviewer, in the file or named beside it", f"sample {sample}"
         if fault is None:
@@ -179,7 +189,7 @@ def _decisions(run: Run, said: list[Said], name: str, reviewer: str | None) -> l
         raise LossprintError(f"expected {many} on samples of {run.name} in {name}, found {told}")
     if all(one["_order"][0] for one in made):
         made.sort(key=lambda one: one["_order"])
-    return [{key: value for key, value in one.items() if key != "_order"} for one in made]
+    return [{key: value for key, value in one.items() if key != "_order"} for one in made], silent
 
 
 def _suggested(run: Run) -> dict[int, set[str]]:

@@ -137,7 +137,7 @@ def of_video_files(run: Run) -> bool:
     return bool(root) and (Path(root) / DECODED).is_file()
 
 
-def write_segments(decisions: Applied, out: str | Path) -> tuple[int, Path | None]:
+def write_segments(decisions: Applied, out: str | Path, for_excel: bool = False) -> tuple[int, Path | None]:
     """Write `segments` as FILE.csv with its record, and how many there are.
 
     A video file is not cut anew: frames that are to stand elsewhere are listed in FILE.order.csv (sequence, frame,
@@ -153,8 +153,8 @@ def write_segments(decisions: Applied, out: str | Path) -> tuple[int, Path | Non
         order = out.with_name(f"{out.stem}.order.csv")
         listed = moved.assign(new_frame=moved["frame"], frame=moved["given_frame"])[["sequence", "frame", "new_frame"]]
         outfile.refuse_table(run, listed, order, (".csv",))
-        write_csv(listed.sort_values(["sequence", "frame"]), order)
-    write_csv(frame, out)
+        write_csv(listed.sort_values(["sequence", "frame"]), order, for_excel)
+    write_csv(frame, out, for_excel)
     _write_record(decisions, out)
     return len(frame), order
 
@@ -186,6 +186,7 @@ def write_cleaned(
     out: str | Path,
     *,
     link: str = "copy",
+    for_excel: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Cleaned:
     """Write the dataset as decided, as a CSV or Parquet file or as a folder of images, with a record of what was done.
@@ -197,9 +198,12 @@ def write_cleaned(
     `link="hardlink"` saves space, but whoever then edits an image in OUT edits the dataset's as well; so the default is
     `copy`.
 
-    Raises LossprintError as `save` and `write_tree` do, and where its record would replace another file.
+    `for_excel` writes CSV files as `csvfile` says, for people. Raises LossprintError as `save` and `write_tree` do,
+    where there would be no CSV file alone, and where its record would replace another file.
     """
     out, run, table = Path(out), decisions.run, decisions.table
+    if for_excel and out.suffix.lower() != ".csv":
+        raise LossprintError(f"expected a file name that ends in .csv with --for-excel, found {out}")
     kept, changed = cleaned(decisions), _change_rows(table)
     if out.suffix.lower() in (".csv", *PARQUET):
         files = out, out.with_name(f"{out.stem if out.suffix.lower() == '.csv' else out.name}.changes.csv")
@@ -207,8 +211,8 @@ def write_cleaned(
         outfile.refuse_table(run, changed, files[1], (".csv",))
         outfile.refuse_record(out)
         unreadable = len(run.unreadable())  # read before anything is written
-        write_csv(changed, files[1])
-        outfile.save_table(run, kept, out, (".csv", *PARQUET))
+        write_csv(changed, files[1], for_excel)
+        outfile.save_table(run, kept, out, (".csv", *PARQUET), for_excel)
         _write_record(decisions, out)
     else:
         files = out / "labels.csv", out / "changes.csv"
@@ -222,12 +226,14 @@ def write_cleaned(
     return Cleaned(*files, len(kept), relabelled, excluded, unreadable, left_out, reordered)
 
 
-def write_table(decisions: Applied, content: Callable[[Applied], pd.DataFrame], out: str | Path) -> pd.DataFrame:
+def write_table(
+    decisions: Applied, content: Callable[[Applied], pd.DataFrame], out: str | Path, for_excel: bool = False
+) -> pd.DataFrame:
     """Write a table, `content` being `changes` or `cleanlab`, as FILE.csv, with its record. Raises as `save` does."""
     out, frame = Path(out), content(decisions)
     outfile.refuse_table(decisions.run, frame, out, (".csv",))
     outfile.refuse_record(out)
-    write_csv(frame, out)
+    write_csv(frame, out, for_excel)
     _write_record(decisions, out)
     return frame
 

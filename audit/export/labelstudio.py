@@ -18,6 +18,7 @@ import pandas as pd
 
 from lossprint.audit.datasets.dataset import sample_reader
 from lossprint.audit.datasets.media import IMAGES, media_of
+from lossprint.audit.datasets.paths import Spelled
 from lossprint.audit.export import outfile
 from lossprint.audit.review.resolve import adjudications, votes
 from lossprint.audit.review.reviews import Reviews, open_reviews
@@ -48,7 +49,10 @@ NOT_A_CHOICE |= {"sample", "split", "given_label", "suggested_label", "finding",
 
 @dataclass(frozen=True)
 class Said:
-    """What one annotation says. `label`: the choice, None without one; `verdict`: exclude, unsure or None."""
+    """What one annotation says. `label`: the choice, None without one; `verdict`: exclude, unsure or None.
+
+    copied: whether the label may be a copy of the given one, in a list of ours, that nobody has edited.
+    """
 
     place: str
     data: dict
@@ -59,6 +63,7 @@ class Said:
     at: str = ""
     meta: dict | None = None  # of an annotation that we wrote and nobody has edited since
     truth: bool = False  # marked as ground truth
+    copied: bool = False
 
 
 # ------------------------------------------------------------------------------------------------------------ writing
@@ -286,7 +291,7 @@ def _user(who: object) -> str | None:
 
 
 def _flat(content: list[dict], classes: list[str]) -> list[Said | None]:
-    control = _control(content, set(classes))
+    control = _control(content, Spelled(classes))
     said = []
     for at, record in enumerate(content, 1):
         place = f"task {at}"
@@ -304,7 +309,7 @@ def _listed(value: object) -> list:
     return value if isinstance(value, list) else value.get("choices", []) if isinstance(value, dict) else [value]
 
 
-def _control(content: list[dict], classes: set[str]) -> str:
+def _control(content: list[dict], classes: Spelled) -> str:
     """The key of flat records that holds the choice: ours, or the only one with labels of the run."""
     keys = [key for key in dict.fromkeys(key for record in content for key in record) if key not in NOT_A_CHOICE]
     for name in ("label", "choice"):
@@ -312,7 +317,7 @@ def _control(content: list[dict], classes: set[str]) -> str:
             return name
 
     def labels(key: str) -> bool:
-        return any(isinstance(record.get(key), str) and record[key] in classes for record in content)
+        return any(isinstance(record.get(key), str) and classes.like(record[key]) for record in content)
 
     found = [key for key in keys if labels(key)]
     if len(found) == 1:

@@ -21,10 +21,10 @@ from lossprint.audit.datasets.readers.manifests import is_table, manifest_of
 from lossprint.audit.export import outfile
 from lossprint.audit.export.applied import Applied, row_swaps
 from lossprint.audit.runs.run import Run
-from lossprint.audit.system.csvfile import QUOTED, guard, unguard
+from lossprint.audit.system.csvfile import QUOTED, as_meant, guard
+from lossprint.audit.system.csvrows import Text, fitted, read_text
 from lossprint.audit.types import LossprintError, one_line
 
-BOM = "\ufeff"
 CLOSED = re.compile(r'"(?:[^"]|"")*"')
 
 
@@ -34,7 +34,7 @@ def original(run: Run) -> Path:
     kind, source = dataset.get("kind"), dataset.get("source")
     if kind == "remote" and is_table(source):
         return manifest_of(source) if "://" in source else Path(source)
-    if kind != "manifest" or not source:
+    if kind not in ("manifest", "rows") or not source:
         what = WORDS.get(kind, "none")
         raise LossprintError(
             f"expected a dataset with a CSV or Parquet manifest, found {what} in run {run.path}: export the cleaned "
@@ -60,7 +60,7 @@ def write_manifest(decisions: Applied, out: str | Path) -> tuple[Path, dict]:
     """
     out, run = Path(out), decisions.run
     path = original(run)
-    same_kind = outfile.PARQUET if path.suffix.lower() in outfile.PARQUET else (".csv",)
+    same_kind = outfile.PARQUET if path.suffix.lower() in outfile.PARQUET else (path.suffix.lower(),)
     outfile.refuse(run, out, same_kind, lambda file: outfile.read_record(file) is not None)
     outfile.refuse_record(out)
     content, record = _corrected(path, decisions), decisions.record
@@ -71,8 +71,10 @@ def write_manifest(decisions: Applied, out: str | Path) -> tuple[Path, dict]:
 
 def _corrected(path: Path, decisions: Applied) -> bytes:
     choices = Choices.of(decisions.run.manifest["dataset"].get("choices", {}))
-    same = partial(_same, path.parent, choices.normalise_labels)
-    return (_parquet if path.suffix.lower() in outfile.PARQUET else _csv)(path, decisions.table, same)
+    root = str(decisions.run.manifest["dataset"].get("root") or "")
+    same = partial(_same, path.parent if not root or "://" in root else Path(root), choices.normalise_labels)
+    columns = choices.path_column or "path", choices.label_column or "label"
+    return (_parquet if path.suffix.lower() in outfile.PARQUET else _csv)(path, decisions.table, same, columns)
 
 
 def _same(root: Path, normalised: bool, name: str, cell: str, wanted: str) -> bool:
@@ -91,16 +93,21 @@ def _changed(path: Path, where: str, expected: str, found: str) -> LossprintErro
 # ------------------------------------------------------------------------------------------------------------- CSV
 
 
-def _csv(path: Path, table: pd.DataFrame, same: Callable[[str, str, str], bool]) -> bytes:
-    rows = _records(path)
+def _csv(path: Path, table: pd.DataFrame, same: Callable[[str, str, str], bool], columns: tuple[str, str]) -> bytes:
+    file, rows = _records(path)
     header = next((cells for cells, _, _ in rows if cells), [])
     names = [name.strip() for name in header]
-    if "path" not in names or "label" not in names:
-        raise LossprintError(f"expected the columns path and label in {path}, found {', '.join(names)[:200] or 'none'}")
-    at_path, at_label = names.index("path"), names.index("label")
+    missing = [name for name in columns if name not in names]
+    if missing:
+        found = ", ".join(names)[:200] or "none"
+        raise LossprintError(f"expected the columns {' and '.join(columns)} in {path}, found {found}")
+    at_path, at_label = (names.index(name) for name in columns)
     at_frame = names.index("frame") if "frame" in names else None
     known = dict(zip(table["sample"], zip(table["path"], table["given_label"], table["label"], table["change"])))
     new = set(table.loc[table["change"] == "relabelled", "label"])
+    cells_of = [fitted(cells, header, f"line {line}", path) for cells, _, line in rows if cells][1:]
+    paths, labels = (as_meant([cells[at] for cells in cells_of], file.mark) for at in (at_path, at_label))
+    guarded = any(cells[at_label] != label for cells, label in zip(cells_of, labels))
     spelled: dict[str, str] = {}
     body: list[tuple[str, str | None, int]] = []  # the raw record, the label that it is to have, and its sample
     sample, headed = 0, False
@@ -109,23 +116,24 @@ def _csv(path: Path, table: pd.DataFrame, same: Callable[[str, str, str], bool])
             headed = headed or bool(cells)
             body.append((raw, None, -1))
             continue
-        if len(cells) != len(header):
-            raise LossprintError(f"expected {len(header)} cells in line {line} of {path}, found {len(cells)}")
-        label = unguard(cells[at_label])
+        here, expected, label = sample, known.get(sample), labels[sample]
         if label in new and label not in spelled:
-            spelled[label] = _raw_cells(raw)[at_label]
-        here, expected = sample, known.get(sample)
+            spelled[label] = _raw_cells(raw, file)[at_label]
         sample += 1
         if expected is None:  # an image that could not be read, or was left out
             body.append((raw, None, here))
             continue
-        for name, cell, wanted in (("path", unguard(cells[at_path]), expected[0]), ("label", label, expected[1])):
+        for name, cell, wanted in (("path", paths[here], expected[0]), ("label", label, expected[1])):
             if not same(name, cell, wanted):
                 raise _changed(path, f"line {line}", wanted, cell)
         body.append((raw, expected[2] if expected[3] == "relabelled" else None, here))
     if sample <= table["sample"].max():
         raise LossprintError(f"expected the manifest {path} as it was audited, found only {sample:,} rows")
-    records = {here: raw if label is None else _with_label(raw, at_label, spelled, label) for raw, label, here in body}
+    spelled |= {one: _quoted(guard(one) if guarded else one, file) for one in new if one not in spelled}
+    records = {
+        here: raw if label is None else _with_cell(raw, at_label, spelled[label], raw, file)
+        for raw, label, here in body
+    }
     swapped, gone = row_swaps(table), set(table.loc[table["change"] == "excluded", "sample"])
     text = ""
     for raw, _, here in body:
@@ -134,32 +142,36 @@ def _csv(path: Path, table: pd.DataFrame, same: Callable[[str, str, str], bool])
             continue
         # A frame that is put elsewhere takes the number and the line end of the row that it takes.
         record = raw if here < 0 else records[source]
-        text += record if source == here else _with_cell(record, at_frame, _raw_cells(raw)[at_frame], raw)
-    return outfile.encoded((BOM if path.read_bytes()[:3] == BOM.encode() else "") + text, str(path))
-
-
-def _records(path: Path) -> list[tuple[list[str], str, int]]:
-    """Each record of a CSV file: its cells, its raw text with the line end, and its last line's number."""
+        text += record if source == here else _with_cell(record, at_frame, _raw_cells(raw, file)[at_frame], raw, file)
     try:
-        text = path.read_bytes().decode("utf-8").removeprefix(BOM)
-        lines = list(io.StringIO(text, newline=""))
-        reader, found, done = csv.reader(lines, strict=True), [], 0
+        return file.encoded(text)
+    except UnicodeEncodeError as error:
+        found = error.object[error.start : error.end]
+        raise LossprintError(f"expected labels that {file.encoding} can hold for {path}, found {found!r}") from None
+
+
+def _records(path: Path) -> tuple[Text, list[tuple[list[str], str, int]]]:
+    """The text, and each record of it: its cells, its raw text with the line end, and its last line's number."""
+    try:
+        file = read_text(path)
+        lines = list(io.StringIO(file.text, newline=""))
+        reader, found, done = csv.reader(lines, delimiter=file.delimiter, strict=True), [], 0
         for cells in reader:
             found.append((cells, "".join(lines[done : reader.line_num]), reader.line_num))
             done = reader.line_num
     except OSError as error:
         raise LossprintError(f"expected the run's manifest, found {str(error.strerror).lower()} at {path}") from None
-    except (UnicodeDecodeError, csv.Error) as error:
+    except csv.Error as error:
         raise LossprintError(f"expected the manifest {path} as it was audited, found: {error}") from None
-    return found
+    return file, found
 
 
-def _raw_cells(raw: str) -> list[str]:
+def _raw_cells(raw: str, file: Text) -> list[str]:
     """The cells of a raw record as they are spelled there, with their quotes; without the line end."""
     record, cells, at = raw.rstrip("\r\n"), [], 0
     while True:
         closed = CLOSED.match(record, at)
-        end = closed.end() if closed else record.find(",", at)
+        end = closed.end() if closed else record.find(file.delimiter, at)
         end = len(record) if end < 0 else end
         cells.append(record[at:end])
         if end >= len(record):
@@ -167,30 +179,28 @@ def _raw_cells(raw: str) -> list[str]:
         at = end + 1
 
 
-def _with_cell(record: str, at: int, cell: str, row: str) -> str:
-    cells = _raw_cells(record)
+def _with_cell(record: str, at: int, cell: str, row: str, file: Text) -> str:
+    cells = _raw_cells(record, file)
     cells[at] = cell
-    return ",".join(cells) + row[len(row.rstrip("\r\n")) :]
+    return file.delimiter.join(cells) + row[len(row.rstrip("\r\n")) :]
 
 
-def _with_label(raw: str, at: int, spelled: dict[str, str], label: str) -> str:
-    cells = _raw_cells(raw)
-    cell = guard(label)
-    cells[at] = spelled.get(label) or (f'"{cell.replace(chr(34), chr(34) * 2)}"' if QUOTED.search(cell) else cell)
-    return ",".join(cells) + raw[len(raw.rstrip("\r\n")) :]
+def _quoted(cell: str, file: Text) -> str:
+    quoted = f'"{cell.replace(chr(34), chr(34) * 2)}"'
+    return quoted if QUOTED.search(cell) or file.delimiter in cell else cell
 
 
 # --------------------------------------------------------------------------------------------------------- Parquet
 
 
-def _parquet(path: Path, table: pd.DataFrame, same: Callable[[str, str, str], bool]) -> bytes:
+def _parquet(path: Path, table: pd.DataFrame, same: Callable[[str, str, str], bool], columns: tuple[str, str]) -> bytes:
     import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         whole = pq.read_table(path, partitioning=None).unify_dictionaries()
-        paths, labels = (_text(whole[name]) for name in ("path", "label"))
+        paths, labels = (_text(whole[name]) for name in columns)
     except (pa.ArrowException, OSError, KeyError) as error:
         detail = one_line(error)
         raise LossprintError(f"expected the run's manifest, a Parquet file, at {path}, found: {detail}") from None
@@ -214,8 +224,8 @@ def _parquet(path: Path, table: pd.DataFrame, same: Callable[[str, str, str], bo
     source[relabelled["sample"].to_numpy()] = first.to_numpy(np.int64)
     stays = np.ones(len(paths), bool)
     stays[table.loc[table["change"] == "excluded", "sample"].to_numpy()] = False
-    at = whole.column_names.index("label")
-    fixed = whole.set_column(at, whole.schema.field(at), whole["label"].take(pa.array(source)))
+    at = whole.column_names.index(columns[1])
+    fixed = whole.set_column(at, whole.schema.field(at), whole[columns[1]].take(pa.array(source)))
     row = np.arange(len(paths))
     for here, sample in row_swaps(table).items():
         row[here] = sample

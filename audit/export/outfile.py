@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from lossprint.audit.export.tree import dataset_root
 from lossprint.audit.runs.run import Run
 from lossprint.audit.system.atomic import write_bytes
-from lossprint.audit.system.csvfile import csv_text, write_csv
+from lossprint.audit.system.csvfile import BOM, csv_text, write_csv
 from lossprint.audit.types import LossprintError
 
 PARQUET = (".parquet", ".pq")
@@ -23,23 +23,25 @@ TREE_RECORD = "export.json"
 MARK = b'{\n "lossprint": '  # how each record starts
 
 
-def save(run: Run, frame: pd.DataFrame, out: str | Path) -> Path:
+def save(run: Run, frame: pd.DataFrame, out: str | Path, for_excel: bool = False) -> Path:
     """Write an exported table as CSV, whole or not at all; an earlier file there is replaced.
 
     Raises LossprintError where it cannot be written, and where that would touch the source dataset: `out` is its
     manifest, or a file in its folder that is no earlier export of the same columns.
     """
-    return save_table(run, frame, out, (".csv",))
+    return save_table(run, frame, out, (".csv",), for_excel)
 
 
-def save_table(run: Run, frame: pd.DataFrame, out: str | Path, endings: tuple[str, ...]) -> Path:
+def save_table(
+    run: Run, frame: pd.DataFrame, out: str | Path, endings: tuple[str, ...], for_excel: bool = False
+) -> Path:
     """As `save`, as CSV or Parquet by the name's ending, which is one of `endings`."""
     out = Path(out)
     refuse_table(run, frame, out, endings)
     if out.suffix.lower() in PARQUET:
         write(out, parquet_bytes(frame))
     else:
-        write_csv(frame, out)
+        write_csv(frame, out, for_excel)
     return out
 
 
@@ -54,7 +56,7 @@ def refuse_table(run: Run, frame: pd.DataFrame, out: Path, endings: tuple[str, .
                 return False
         header = csv_text(frame.iloc[:0]).encode()
         with open(path, "rb") as file:
-            return file.read(len(header)) == header
+            return file.read(len(BOM.encode()) + len(header)).removeprefix(BOM.encode())[: len(header)] == header
 
     refuse(run, out, endings, same_columns)
 
@@ -124,7 +126,7 @@ def parquet_bytes(frame: pd.DataFrame) -> bytes:
 
 def record_path(out: Path) -> Path:
     """Where the record of an export lies: FILE.csv.json for FILE.csv, the same for Parquet, export.json in a folder."""
-    return out.with_name(f"{out.name}.json") if out.suffix.lower() in (".csv", *PARQUET) else out / TREE_RECORD
+    return out.with_name(f"{out.name}.json") if out.suffix.lower() in (".csv", ".tsv", *PARQUET) else out / TREE_RECORD
 
 
 def record_text(record: dict) -> str:

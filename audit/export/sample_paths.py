@@ -2,12 +2,14 @@
 
 import os
 import re
+import unicodedata
 from pathlib import PurePosixPath
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pandas as pd
 
 from lossprint.audit.datasets.images import EXTENSIONS
+from lossprint.audit.datasets.paths import Spelled
 
 PATHS = ("path", "image", "file", "filename")
 UPLOAD = re.compile(r"^/data/upload/.*/[0-9a-f]{8}-")  # what Label Studio calls an uploaded file
@@ -19,7 +21,7 @@ class Finder:
     def __init__(self, samples: pd.DataFrame):
         self.paths = dict(zip(samples["path"], samples["sample"].tolist()))
         self.ids = set(self.paths.values())
-        self._samples = samples
+        self._spelled = Spelled(self.paths)
         self._by_name: dict[str, list[str]] | None = None
 
     def __call__(self, data: dict) -> tuple[int | None, tuple[str, str] | None]:
@@ -32,26 +34,33 @@ class Finder:
             if number.isascii() and number.isdigit() and len(number) < 19 and int(number) in self.ids:
                 return int(number), None
             return None, ("no known path or sample id", number)
-        if path in self.paths:
-            return self.paths[path], None
+        same = self._spelled.like(path)
+        if len(same) == 1:
+            return self.paths[same[0]], None
+        if same:
+            return None, ("a path of which several samples differ in Unicode form alone", path)
         found = self._ending(path)
         if len(found) == 1:
             return self.paths[found[0]], None
         return None, ("an ambiguous path" if found else "an unknown path", path)
 
     def _ending(self, path: str) -> list[str]:
-        wanted = _plain(path)
+        wanted = _composed(_plain(path))
         if self._by_name is None:
             self._by_name = {}
             for known in self.paths:
-                self._by_name.setdefault(known.rsplit("/", 1)[-1], []).append(known)
+                self._by_name.setdefault(_composed(known).rsplit("/", 1)[-1], []).append(known)
         near = self._by_name.get(wanted.rsplit("/", 1)[-1], [])
-        longer = [known for known in near if known == wanted or known.endswith("/" + wanted)]
+        longer = [known for known in near if f"/{_composed(known)}".endswith(f"/{wanted}")]
         if longer:
             return longer
-        shorter = [known for known in near if wanted.endswith("/" + _plain(known))]
+        shorter = [known for known in near if wanted.endswith("/" + _composed(_plain(known)))]
         longest = max(map(len, shorter), default=0)
         return [known for known in shorter if len(known) == longest]
+
+
+def _composed(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
 
 
 def _plain(path: str) -> str:

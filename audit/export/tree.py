@@ -45,7 +45,7 @@ def write_tree(
     """
     if link not in LINKS:
         raise LossprintError(f"expected link to be one of {', '.join(LINKS)}, found {link!r}")
-    _refuse_place(run, out)
+    refuse_place(run, out)
     fetch, extension = _fetcher(run, link)
     folders = folder_names([*run.classes, *table["label"]])
     places = [
@@ -92,7 +92,7 @@ def _moved(frame: pd.DataFrame, places: list[str]) -> pd.DataFrame:
     return frame
 
 
-def _refuse_place(run: Run, out: Path) -> None:
+def refuse_place(run: Run, out: Path) -> None:
     """Raise LossprintError where a folder of images must not be made."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise LossprintError(f"expected a new or empty folder (or a name that ends in .csv), found something at {out}")
@@ -111,9 +111,9 @@ def _fetcher(run: Run, link: str) -> tuple[Callable[[str, Path], object], Callab
     """fetch(path, place), which puts the image of a path at a place, and the extension that it has there."""
     kind, root = run.manifest["dataset"]["kind"], dataset_root(run)
     if kind in PACKED:
-        from lossprint.audit.datasets.dataset import image_reader
+        from lossprint.audit.datasets.dataset import sample_reader
 
-        read = image_reader(run.manifest["dataset"]["source"])
+        read = sample_reader(run.manifest["dataset"])
         return lambda path, place: read(path).save(place, format="PNG"), lambda path: ".png"
     if kind == "remote":
         from lossprint.audit.datasets.readers.remote import images_of

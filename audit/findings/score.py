@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from lossprint.audit.findings import engines, frozen, planning, sharding
+from lossprint.audit.findings import doubts, engines, frozen, planning, sharding, views
 from lossprint.audit.findings.sharding import Job, Shard
 from lossprint.audit.findings.task_scores import mend_scores
 from lossprint.audit.runs import checksums
@@ -22,7 +22,9 @@ from lossprint.audit.runs.tables import LOOKUP_ROWS, rows_writer
 from lossprint.audit.video import frames
 from lossprint.scoring import labels as label_scores
 from lossprint.scoring import outliers, ranks
+from lossprint.scoring import strength as strengths
 from lossprint.scoring.labels import SUSPECT
+from lossprint.scoring.strength import Strength
 
 SCORED = (  # columns of scores.parquet that are numbers, or triage; the suggested label comes after `outlier`
     *("cld", "ltc", "csl", "aum", "curvature", "trace", "gradient_norm", "label_error", "outlier"),
@@ -33,11 +35,12 @@ FEW = 10  # validation samples a class under which CLD is called noisy
 
 @dataclass(frozen=True)
 class Beside:
-    """What comes from all samples at once, not from a shard: outlier severity (N,) and confidence of the rank (N,), and
-    the ranking of heads on frozen features, if there is one, a row a sample."""
+    """What comes from all samples at once, not from a shard: outlier severity (N,), confidence of the rank (N,), what
+    holds of each class's findings, and the ranking of heads on frozen features, if there is one, a row a sample."""
 
     outlier: np.ndarray
     confidence: np.ndarray
+    strength: Strength
     head: pd.DataFrame | None = None
 
 
@@ -59,16 +62,24 @@ def score_run(run: Run, engine=None, memory: float | None = None, quiet: bool = 
         quiet |= len(shards) == 1
         if not quiet:
             print(_plan(basis, shards, needed, engine.workers), file=sys.stderr, flush=True)
-        outlier = _outlier_severity(run, basis.ids)
+        outlier = _outlier_severity(run, basis.ids) if head is None else frozen.foreign(head)
         total = len(shards) * (2 if job.limited else 1)
         with tqdm(total=total, unit="shard", desc="score", disable=quiet, mininterval=1) as bar:
             measured = list(_each(engine.map(sharding.measure, shards, job), bar))
             confusions = sum((part.confusions for part in measured[1:]), measured[0].confusions)
-            confidence = _confidence(job, shards, label_scores.excess(confusions, basis.seen), head)
+            excess, both = label_scores.excess(confusions, basis.seen), bool(run.members("view")) and head is not None
+            usual = confusions.usual
+            confidence, flagged = _confidence(job, shards, excess, usual, None if both else head)
+            more = planning.facts(job)
+            if both:
+                together = views.combined(run, head, _own_errors(job, shards))
+                head, more = together.head, more | {"views": together.facts}
+                confidence, flagged = _confidence(job, shards, excess, usual, head)
             if job.limited:
                 list(_each(engine.map(sharding.pair_suspicious, shards, job), bar))
         run = run.reopen("score")  # all that may be damaged is read: what cannot be scored anew stays as it is
-        seen = _write_scores(run, job, shards, Beside(outlier, confidence, head))
+        verdict = strengths.strength(basis.learnt, confusions.sizes, flagged)
+        seen = _write_scores(run, job, shards, Beside(outlier, confidence, verdict, head))
         _write_pairs(run, job, shards)
     if run.task != "classes":
         mend_scores(run)
@@ -81,7 +92,8 @@ def score_run(run: Run, engine=None, memory: float | None = None, quiet: bool = 
         few_validation={
             run.classes[c]: int(counts[c]) for c in np.flatnonzero(counts < FEW) if run.task != "multi-label"
         },
-        **planning.facts(job),
+        **doubts.facts(run, basis.learnt, verdict, confusions.sizes, flagged),
+        **more,
         **seen,
     )
 
@@ -98,27 +110,51 @@ def _each(results: Iterator, bar: tqdm) -> Iterator:
         yield result
 
 
-def _confidence(job: Job, shards: list[Shard], excess: np.ndarray, head: pd.DataFrame | None) -> np.ndarray:
-    """The confidence of the ranks (N,); leaves the severity of each shard in the scratch folder.
+def _confidence(
+    job: Job, shards: list[Shard], excess: np.ndarray, usual: np.ndarray, head: pd.DataFrame | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The confidence of the ranks (N,), and how many of each class are flagged (C,); leaves the severity of each shard
+    in the scratch folder.
 
-    excess (C, C): of the confusions of all shards. Holds some numbers a sample of all shards, but no trajectories.
-    With the ranking of a `head`, which knows no checkpoints, there is no confidence.
+    excess (C, C), usual (C,): of the confusions of all shards. Holds some numbers a sample of all shards, but no
+    trajectories. With the ranking of a `head`, which knows no checkpoints, there is no confidence.
     """
     if head is not None:
-        for shard in shards:
-            of_shard = head[shard.start :][: shard.count]
-            sharding.save(job.place(shard, "severity"), severity=frozen.severity(of_shard))
-        return np.full(len(head), np.nan)
-    shifts, unranked, flagged = [], [], 0
+        severities = [frozen.severity(head[shard.start :][: shard.count]) for shard in shards]
+        return np.full(len(head), np.nan), _leave(job, shards, severities)
+    margins, shifts, unranked, clear = [], [], [], 0
     for shard in shards:
         arrays = sharding.load(job.place(shard, "scores"), ("labels", "unranked", *sharding.ERRORS))
         errors = label_scores.with_prior(sharding.errors_from(arrays), arrays["labels"], excess)
-        sharding.save(job.place(shard, "severity"), severity=errors.severity)
-        flagged += int((errors.severity > SUSPECT).sum())
+        errors = label_scores.by_class(errors, arrays["labels"], usual)
+        clear += int(label_scores.clear(errors, usual).sum())
+        margins.append(errors.margin)
         shifts.append(errors.margin - arrays["margin"])
         unranked.append(arrays["unranked"])
+    level = label_scores.level(np.concatenate(margins), clear)
+    flagged = _leave(job, shards, [label_scores.severity(margin - level) for margin in margins])
     rows = sharding.draw_means(job, shards)
-    return ranks.shares(rows, np.concatenate(shifts), np.concatenate(unranked), flagged)
+    shares = ranks.shares(rows, np.concatenate(shifts), np.concatenate(unranked), int(flagged.sum()))
+    return shares, flagged
+
+
+def _leave(job: Job, shards: list[Shard], severities: list[np.ndarray]) -> np.ndarray:
+    """Leave the severity of each shard in the scratch folder; how many samples of each class are flagged (C,)."""
+    flagged = np.zeros(job.classes, np.int64)
+    for shard, severity in zip(shards, severities):
+        labels = sharding.load(job.place(shard, "scores"), ("labels",))["labels"]
+        sharding.save(job.place(shard, "severity"), severity=severity)
+        flagged += np.bincount(labels[severity > SUSPECT], minlength=job.classes)
+    return flagged
+
+
+def _own_errors(job: Job, shards: list[Shard]) -> label_scores.LabelErrors:
+    """The label errors (N,) of the run's own trajectories, of all shards."""
+    parts = [
+        sharding.load(job.place(shard, "scores")) | sharding.load(job.place(shard, "severity")) for shard in shards
+    ]
+    names = ("severity", *sharding.ERRORS)
+    return label_scores.LabelErrors(**{name: np.concatenate([part[name] for part in parts]) for name in names})
 
 
 # ---------------------------------------------------------------------------------------------- tables
@@ -127,7 +163,7 @@ def _confidence(job: Job, shards: list[Shard], excess: np.ndarray, head: pd.Data
 def _write_scores(run: Run, job: Job, shards: list[Shard], beside: Beside) -> dict:
     """The tables of scores and frames, from what the shards have left, in the memory of one shard; facts of videos."""
     names = np.array([*run.classes, None], object)  # -1, no suggestion, takes the last
-    over_time, seen = _over_time(run)
+    (over_time, seen), doubtful = _over_time(run), beside.strength.doubtful
     with rows_writer(run.scores_path) as append:
         for shard in shards:
             texts = run.texts("train", (shard.first, shard.last))
@@ -144,7 +180,7 @@ def _write_scores(run: Run, job: Job, shards: list[Shard], beside: Beside) -> di
                     "label_error": errors.severity,
                     "outlier": beside.outlier[shard.start :][: shard.count][part],
                     "suggested_probability": np.where(errors.suggested >= 0, errors.probability, np.nan),
-                    "triage": pd.array(label_scores.triage(errors), dtype="string"),
+                    "triage": pd.array(label_scores.triage(errors, doubtful[arrays["labels"]]), dtype="string"),
                     "rank_confidence": beside.confidence[shard.start :][: shard.count][part],
                 }
                 for name in SCORED:

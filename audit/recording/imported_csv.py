@@ -1,13 +1,13 @@
 """Losses in a CSV file, or one that gzip packed -> the table that a Parquet file of losses would be.
 
 One row a sample and checkpoint, as `losses` says. UTF-8, with or without a byte order mark, commas, quotes as RFC 4180
-says. Cells that `csvfile.guard` kept from being formulas are as they were before; blanks around numbers do not count.
+says. Cells that were written for a spreadsheet are as they were before; blanks around numbers do not count.
 """
 
 import csv
 import gzip
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
-from lossprint.audit.system.csvfile import unguard
+from lossprint.audit.recording import predicted
+from lossprint.audit.system.csvfile import BOM, as_meant
 from lossprint.audit.types import LossprintError, one_line
 
 ENDINGS = (".csv", ".csv.gz")
@@ -33,7 +34,7 @@ def header(path: Path) -> list[str]:
 def read_csv_table(path: Path, columns: tuple[str, ...], classes: list[str]) -> pa.Table:
     """Those of `columns` that the file has: int64, double or string. Others are passed over.
 
-    `predicted` is text where each value is a label of the dataset, and else class indices. Raises LossprintError, in
+    Raises LossprintError, in
     one line that names the line of the file, for a row of another length, an empty cell and what is no number.
     """
     raw, names = _raw_header(path), header(path)
@@ -74,17 +75,28 @@ def _converted(column: pa.Array, name: str, classes: list[str], path: Path) -> p
         return _cast(column, pa.int64(), f"whole numbers as {name}", path)
     if name in NUMBERS:
         return _cast(column, pa.float64(), f"numbers as {name}", path)
-    column = _unguarded(column, lambda text: text)
-    if name == "predicted" and not pc.all(pc.is_in(column, value_set=pa.array(classes, pa.string()))).as_py():
-        return _cast(column, pa.int64(), "labels of the dataset, or class indices, as predicted", path)
+    column = _meant(column, path)
+    if name == "predicted":
+        _refuse_unknown(column, classes, path)
     return column
+
+
+def _refuse_unknown(column: pa.Array, classes: list[str], path: Path) -> None:
+    """Raise LossprintError, with its line, for the first prediction that is neither a class nor a number."""
+    for text in pc.unique(column).to_pylist():
+        try:
+            predicted.indices([text], classes, f"column predicted of {path}")
+        except LossprintError as error:
+            if predicted.number_of(text) is None:
+                row = _first(pc.equal(column, text))
+                raise LossprintError(f"{error} in {_line(path, row)}") from None
 
 
 def _cast(column: pa.Array, kind: pa.DataType, expected: str, path: Path) -> pa.Array:
     try:
         return pc.cast(column, kind)
     except pa.ArrowInvalid:
-        column = _unguarded(column, str.strip)
+        column = pc.utf8_trim_whitespace(_meant(pc.utf8_trim_whitespace(column), path))
     try:
         return pc.cast(column, kind)
     except pa.ArrowInvalid:
@@ -101,11 +113,11 @@ def _fits(text: str, kind: pa.DataType) -> bool:
         return False
 
 
-def _unguarded(column: pa.Array, stripped: Callable[[str], str]) -> pa.Array:
-    """The texts that stood in the cells before they were guarded."""
+def _meant(column: pa.Array, path: Path) -> pa.Array:
+    """The texts that stood in the cells before they were guarded, where the file was written for a spreadsheet."""
     codes = pc.dictionary_encode(column)
-    plain = pa.array([stripped(unguard(stripped(text))) for text in codes.dictionary.to_pylist()], pa.string())
-    return plain.take(codes.indices)
+    marked = next(_lines(path, "utf-8"), "").startswith(BOM)
+    return pa.array(as_meant(codes.dictionary.to_pylist(), marked), pa.string()).take(codes.indices)
 
 
 # ------------------------------------------------------------------------------------------------ lines
@@ -115,12 +127,12 @@ def _first(mask: pa.Array) -> int:
     return int(np.argmax(mask.to_numpy(zero_copy_only=False)))
 
 
-def _lines(path: Path) -> Iterator[str]:
+def _lines(path: Path, first: str = "utf-8-sig") -> Iterator[str]:
     opened = gzip.open if path.suffix.lower() == ".gz" else open
     with opened(path, "rb") as file:
         for number, line in enumerate(file, 1):
             try:
-                yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+                yield line.decode(first if number == 1 else "utf-8")
             except UnicodeDecodeError as error:
                 byte = f"0x{error.object[error.start]:02x}"
                 raise LossprintError(f"expected UTF-8 text in {path}, found the byte {byte} in line {number}") from None

@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from lossprint.audit.comparison import summary
 from lossprint.audit.export import outfile
 from lossprint.audit.export.tree import dataset_root
-from lossprint.audit.findings import unjudged
+from lossprint.audit.findings import doubts, unjudged, views
 from lossprint.audit.report import svg, tables, words
 from lossprint.audit.report.facts import MEMBERS, ROWS, Facts, gather
 from lossprint.audit.report.pictures import Pictures
@@ -49,7 +49,7 @@ RECORDED = {
 TRIAGE = {
     "wrong": "one other label was ahead steadily",
     "ambiguous": "no single other label was ahead",
-    "hard": "the given label was ahead, but barely",
+    "hard": "no other label was clearly ahead",
 }
 REASONS = {
     "accept": "Suggestion taken",
@@ -137,6 +137,8 @@ def _context(facts: Facts) -> dict:
         "segment_sentences": span_counts.sentences(facts.segment_counts),
         "agreement_sentences": reviewers.words(agreement.raw, agreement.alpha, thing=noun),
         "unjudged": unjudged.sentences(run),
+        "doubts": doubts.sentences(run) if "label_error" in facts.kinds else [],
+        "views": views.sentences(run),
         "summaries": summaries,
         "comparison_sentences": summary.sentences(data) if summaries else [],
     }

@@ -21,10 +21,11 @@ MANIFEST = {
     | {"files": LIST, "checkpoints": str, "losses": str, "curvature_checkpoints": WHOLE}
     | {"weights": str, "features": str},
     "dataset": {"source": str, "root": str, "kind": str, "fingerprint": str, "task": str, "media": str}
-    | {"classes": LIST, "labels": LIST, "notes": LIST, "counts": dict},
+    | {"classes": LIST, "labels": LIST, "notes": LIST, "counts": dict}
+    | {"shown": {"ground": str, "whole": LIST, "real": LIST}, "choices": {"max_pixels": WHOLE}},
     "stages": LIST,
     "facts": {"record": {"seconds": NUMBER, "size": WHOLE, "incomplete": WHOLE}, "curvature": {"seconds": NUMBER}}
-    | {"embed": {"seconds": NUMBER}, "score": {"seconds": NUMBER, "few_validation": dict}}
+    | {"embed": {"seconds": NUMBER}, "score": {"seconds": NUMBER, "few_validation": dict, "views": dict}}
     | {"find": {"seconds": NUMBER, "findings": dict}},
     "seed": WHOLE,
     "recording": str,
@@ -60,11 +61,24 @@ def check_manifest(manifest: dict) -> None:
     for name, texts in (("stages", manifest["stages"]), *((f"dataset.{key}", dataset.get(key)) for key in LISTS)):
         if not all(isinstance(one, str) for one in texts or ()):
             raise ValueError(f"something else than text in {name}")
+    if views := (manifest["facts"].get("score") or {}).get("views"):
+        _check_views(views)
     if len(set(dataset["classes"])) != len(dataset["classes"]):
         raise ValueError("a class that comes twice in dataset.classes")
     for name, counts in (("dataset.counts", dataset.get("counts")), ("facts.find.findings", _findings(manifest))):
         if not all(type(one) is int for one in (counts or {}).values()):
             raise ValueError(f"something else than whole numbers in {name}")
+
+
+def _check_views(views: dict) -> None:
+    """Of a run of two views: accuracy and weight of each, shares."""
+    if len(views) != 2:
+        raise ValueError(f"{len(views)} views instead of two in facts.score.views")
+    for name, facts in views.items():
+        for key in ("accuracy", "weight"):
+            share = facts.get(key) if isinstance(facts, dict) else None
+            if isinstance(share, bool) or not isinstance(share, NUMBER) or not 0 <= share <= 1:
+                raise ValueError(f"{share!r:.40} instead of a share as facts.score.views.{name[:40]}.{key}")
 
 
 def _findings(manifest: dict) -> dict | None:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
-from lossprint.scoring import curvature
+from lossprint.scoring import input_curvature as curvature
 
 DRAWS = 1  # at each checkpoint, fresh at each: more checkpoints rank better than more draws
 

@@ -19,8 +19,6 @@ from lossprint.audit.datasets.dataset import Dataset
 from lossprint.audit.system.atomic import refuse_pipe
 from lossprint.audit.types import LossprintError, one_line
 
-FROZEN = "frozen:"  # before the name of a pretrained backbone, as --model
-FEATURES = f"{FROZEN}features"  # the model of a run whose features were made elsewhere
 BESIDE = ("sample", "path", "label", "split")  # columns that are no features
 INDEX = "__index_level_"  # what pandas calls the index of a table without a name
 DAMAGED = (OSError, ValueError, KeyError, EOFError, BadZipFile, pa.ArrowException)

@@ -10,7 +10,7 @@ from lossprint.audit.datasets import dataset as datasets
 from lossprint.audit.datasets.choices import Choices
 from lossprint.audit.datasets.media import Media
 from lossprint.audit.runs.run import Run
-from lossprint.audit.training.feature_files import FROZEN
+from lossprint.audit.training.names import SMALL, parts, trained_of
 from lossprint.audit.types import LossprintError
 
 THUMB = 32  # px, side of the grey images that near duplicates are confirmed on
@@ -31,10 +31,13 @@ FROZEN_DEFAULTS = {"epochs": 30, "folds": 0, "curvature_checkpoints": 0}  # of t
 def asked_of(run: Run) -> dict:
     """What a run was asked for, defaults in place of what it was not, and its dataset as run.json names it.
 
+    Of two views the model is that which was trained.
+
     Raises LossprintError where the run does not say where its images are.
     """
     asked = {name: run.manifest["asked"].get(name, value) for name, value in DEFAULTS.items()}
     asked |= run.manifest["dataset"].get("choices", {}) | {"dataset": run.manifest["dataset"].get("source")}
+    asked["model"] = trained_of(asked["model"])
     if not asked["dataset"]:
         raise LossprintError(f"expected a run whose images are known, found none named in {run.path}")
     return asked
@@ -51,7 +54,7 @@ def load(asked: dict, quiet: bool) -> tuple[datasets.Loaded, int]:
 
     sides = datasets.image_sizes(dataset, at_most=1000)
     # A frozen backbone reads its images anew, at its own size: these are for duplicates.
-    model = "small" if asked["model"].startswith(FROZEN) else asked["model"]
+    model = parts(asked["model"])[0] or SMALL
     size = proxy_size(model, int(np.median(sides.max(axis=1)))) if len(sides) else 28
     return decoded(dataset, size, quiet), size
 

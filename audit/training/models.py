@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from lossprint.audit.training.feature_files import FROZEN
+from lossprint.audit.training.names import FROZEN
 from lossprint.audit.types import LossprintError
 
 SMALL_IMAGE = 64  # at this side or less, a torchvision network gets the usual small-image stem

@@ -20,10 +20,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lossprint.audit.datasets.readers.manifests import DECODED, csv_rows
+from lossprint.audit.datasets.readers.manifests import DECODED
 from lossprint.audit.datasets.source import split_of
 from lossprint.audit.runs.run import Run
-from lossprint.audit.system.csvfile import unguard
+from lossprint.audit.system.csvrows import csv_rows
 from lossprint.audit.types import LossprintError
 
 COPY = "segments.csv"
@@ -100,7 +100,7 @@ def read_segments(path: Path) -> Segments:
             raise LossprintError(f"expected one column {name!r} in {path}, found {found}")
     if not cells:
         raise LossprintError(f"expected segments in {path}, found no rows")
-    column = {name: [unguard(row[header.index(name)]) for row in cells] for name in dict.fromkeys(header)}
+    column = {name: [row[header.index(name)] for row in cells] for name in dict.fromkeys(header)}
     for name in ("sequence", "label"):
         empty = next((line for line, cell in zip(lines, column[name]) if not cell.strip()), None)
         if empty:
@@ -227,7 +227,7 @@ def corrected_segments(run: Run, table: pd.DataFrame) -> pd.DataFrame:
     starts, ends = ("start_frame", "end_frame") if segments.unit == "frames" else ("start", "end")
     out = []
     for piece in pieces:
-        cells = dict(zip(range(len(segments.header)), map(unguard, segments.cells[piece.row])))
+        cells = dict(zip(range(len(segments.header)), segments.cells[piece.row]))
         new = {starts: piece.start_text, ends: piece.end_text, "label": piece.label}
         out.append([new.get(name, cells[at]) for at, name in enumerate(segments.header)])
     return pd.DataFrame(out, columns=segments.header, dtype="string")
@@ -242,7 +242,7 @@ def _cut(segments: Segments, name: str, frames: pd.DataFrame, rate: Fraction, ow
     starts, ends = (segments.header.index(f"{one}{'_frame' * (segments.unit == 'frames')}") for one in ("start", "end"))
     pieces = []
     for row, start, end, given in segments.of(name)[["start", "end", "label"]].itertuples():
-        texts = unguard(segments.cells[row][starts]), unguard(segments.cells[row][ends])
+        texts = segments.cells[row][starts], segments.cells[row][ends]
         first, stop = np.searchsorted(places, [math.ceil(start * scale), math.ceil(end * scale)])
         mine = codes[first:stop]
         cuts = [0, *(np.flatnonzero(mine[1:] != mine[:-1]) + 1).tolist()] if len(mine) else []

@@ -1,7 +1,8 @@
 """`lossprint audit`: from a dataset to a whole run, through a training of its own."""
 
+import sys
 import time
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import pandas as pd
@@ -15,8 +16,8 @@ from lossprint.audit.runs.run import STAGES, Run
 from lossprint.audit.system import processes
 from lossprint.audit.system.locks import writes
 from lossprint.audit.system.urls import local
-from lossprint.audit.training.feature_files import FEATURES, FROZEN
 from lossprint.audit.training.loading import DEFAULTS, FROZEN_DEFAULTS, inputs_of, load, refuse_texts
+from lossprint.audit.training.names import AUTO, FEATURES, FROZEN, SMALL, parts, trained_of
 from lossprint.audit.types import LossprintError
 from lossprint.audit.video import decode
 
@@ -33,11 +34,13 @@ class Options:
     `seeds` trainings with the seeds that follow make the ranking of label errors steadier, `folds` of two and more rank
     it by out-of-fold losses. `rate` is of videos: frames a second, see `video`. `precision` is that of training and
     recording: float32, bfloat16 or auto, which is bfloat16 on a GPU that has it. Curvature is always measured in
-    float32. `min_per_class` to `normalise_labels` are the `choices` of the dataset. `compiled` uses torch.compile for
+    float32. `min_per_class` to `label_column` are the `choices` of the dataset. `compiled` uses torch.compile for
     both; `device` is auto, cpu or cuda.
 
     A model `frozen:NAME` is a pretrained backbone, see `training.backbones`; `weights` is a file of its weights,
     `download` lets torchvision fetch them. `features` is a file of features instead, see `training.feature_files`.
+    `small+frozen:NAME`, or small with features, trains as well and combines both views of the samples. The default,
+    auto, chooses by what is at hand, see `auto`.
     """
 
     model: str | None = None
@@ -55,6 +58,13 @@ class Options:
     allow_lost_classes: bool | None = None
     follow_links: bool | None = None
     normalise_labels: bool | None = None
+    allow_truncated: bool | None = None
+    max_pixels: int | None = None
+    root: str | None = None
+    path_column: str | None = None
+    label_column: str | None = None
+    no_images: bool | None = None
+    exclude: str | None = None
     compiled: bool = False
     download: bool = False
     device: str = "auto"
@@ -66,14 +76,16 @@ class Options:
         for name in ("rate", "weights", "features", "compiled", "download", "device", *unsaid):
             options.pop(name)
         options |= {name: str(Path(file).absolute()) for name in FILES if (file := getattr(self, name)) is not None}
-        if self.features is not None and self.model in (None, FEATURES):
-            options["model"] = FEATURES
+        if self.features is not None and (self.model is None or parts(self.model)[1] is None):
+            options["model"] = {None: FEATURES, AUTO: AUTO}.get(self.model, f"{self.model}+{FEATURES}")
         return {"dataset": kinds.absolute(dataset), **options, **decode.asked(dataset, self.rate)}
 
 
 @writes(lambda dataset, out, **_: out)
-def audit(dataset: str, out: str | Path, *, resume: bool = False, quiet: bool = False, **options) -> Run:
+def audit(dataset: str, out: str | Path, *, resume=False, quiet=False, consent=None, **options) -> Run:
     """Record, measure curvature, embed, score and find. `options` are those of `Options`.
+
+    consent: a function, asked with a question whether weights may be downloaded; without one nobody is asked.
 
     A stage that is done is not done again; a run killed in any of them goes on with `resume`, to the same bytes.
 
@@ -86,12 +98,15 @@ def audit(dataset: str, out: str | Path, *, resume: bool = False, quiet: bool = 
     _refuse_mixed(asked, options.download)
     refuse_texts(dataset, kinds.kind_of(dataset).media)
     from lossprint.audit.training import models, train  # torch only once the cheap checks have passed
-    from lossprint.audit.workflow import frozen, stages
+    from lossprint.audit.workflow import auto, frozen, stages
 
-    if is_frozen := asked["model"].startswith(FROZEN):
+    if by_itself := asked["model"] == AUTO:
+        asked["model"] = auto.proposed(asked, options.download, consent, world.size > 1)
+    trained, backbone = parts(asked["model"])
+    if backbone:
         frozen.refuse_more(asked, options.compiled)
-    else:
-        models.check_model(asked["model"])
+    if trained:
+        models.check_model(trained)
     device = train.pick_device(options.device)
     if not (out / "run.json").is_file():
         asked["precision"] = train.pick_precision(options.precision, device)
@@ -102,39 +117,48 @@ def audit(dataset: str, out: str | Path, *, resume: bool = False, quiet: bool = 
     refuse_texts(dataset, loaded.dataset.media)
     asked = _settled(asked, loaded.dataset.samples)
     refuse_inside(out, loaded.dataset)
-    if is_frozen:
-        return _frozen(asked, loaded, size, out, device, resume=resume, download=options.download, quiet=quiet)
-    models.build_model(asked["model"], len(loaded.dataset.classes), size)  # one that does not fit leaves no run behind
+    if by_itself:
+        asked = auto.settled(asked, asdict(options), loaded.dataset)
+        trained, backbone = parts(asked["model"])
+    # A network or a backbone that does not fit leaves no run behind.
+    if trained:
+        models.build_model(trained, len(loaded.dataset.classes), size)
+    done = (out / "run.json").is_file() and "record" in open_run(out, need=None).stages
+    look = None
+    if backbone and not done:
+        try:
+            look = frozen.open_source(asked, loaded.dataset, options.download, quiet)
+        except LossprintError as error:
+            if not by_itself or options.weights or options.features or options.download:
+                raise
+            print(f"lossprint: trains small alone, since of {backbone}: {error}", file=sys.stderr)
+            asked["model"], trained = SMALL, SMALL
     recorder = Recorder(out, loaded.dataset, asked=asked, seed=asked["seed"], resume=resume)
-    work = stages.Work(asked, inputs_of(loaded, size).on(device), loaded, device, quiet)
-    run = recorder.run if "record" in recorder.run.stages else _train(recorder, work, options.compiled)
+    if by_itself and not quiet:
+        auto.hint(backbone, loaded.dataset)
+    inputs = inputs_of(loaded, size)
+    work = stages.Work(asked | {"model": trained_of(asked["model"])}, inputs, loaded, device, quiet)
+    if not trained:
+        return frozen.finished(recorder.run if done else frozen.record(recorder, work, look))
+    work = replace(work, inputs=inputs.on(device))
+    run = recorder.run if done else _train(recorder, work, options.compiled, look)
     if world.rank == 0:
         run.drop_state()
     return stages.finished(run, stages.OwnNetworks(run, work), work)
 
 
-def _frozen(
-    asked: dict, loaded, size: int, out: Path, device: str, *, resume: bool, download: bool, quiet: bool
-) -> Run:
-    """The run of a frozen backbone; one that does not fit leaves no run behind."""
-    from lossprint.audit.workflow import frozen, stages
-
-    done = resume and (out / "run.json").is_file() and "record" in open_run(out, need=None).stages
-    source = None if done else frozen.open_source(asked, loaded.dataset, download, quiet)
-    recorder = Recorder(out, loaded.dataset, asked=asked, seed=asked["seed"], resume=resume)
-    work = stages.Work(asked, inputs_of(loaded, size), loaded, device, quiet)
-    return frozen.finished(recorder.run if source is None else frozen.record(recorder, work, source))
-
-
-def _train(recorder: Recorder, work, compiled: bool) -> Run:
-    """The run's own training and the further ones beside it, recorded as they go."""
+def _train(recorder: Recorder, work, compiled: bool, look) -> Run:
+    """The run's own training and the further ones beside it, recorded as they go, and a backbone's view if there is
+    one, a `frozen.Source`."""
     from lossprint.audit.training import train
+    from lossprint.audit.workflow import frozen
 
     began, asked, inputs = time.perf_counter(), work.asked, work.inputs
     options = {name: asked[name] for name in ("model", "epochs", "seed", "precision")}
     options |= {"device": work.device, "quiet": work.quiet, "compiled": compiled}
     train.train(recorder, inputs, **options)
     train.train_members(recorder, inputs, seeds=asked["seeds"], folds=asked["folds"], **options)
+    more = {"frozen": frozen.record_view(recorder, work, look)} if look else {}
     return recorder.finish(
         seconds=round(time.perf_counter() - began, 2),
         device=work.device,
@@ -143,6 +167,7 @@ def _train(recorder: Recorder, work, compiled: bool) -> Run:
         std=inputs.std.tolist(),
         processes=processes.world().size,
         compiled=compiled,
+        **more,
     )
 
 
@@ -160,6 +185,7 @@ def _asked(out: Path, options: dict, resume: bool) -> dict:
             defaults = DEFAULTS | FROZEN_DEFAULTS
             return {name: defaults.get(name) if value is None else value for name, value in options.items()}
         chosen = {name: DEFAULTS.get(name) for name in options if name not in FRAME_DEFAULTS}
+        chosen["model"] = AUTO
         return chosen | {name: value for name, value in options.items() if value is not None or name in FRAME_DEFAULTS}
     if not resume:
         refuse_run(out, resumable=True)
@@ -168,6 +194,7 @@ def _asked(out: Path, options: dict, resume: bool) -> dict:
         maker = "of imported losses" if "losses" in before else "recorded by a Recorder in another loop"
         maker = "recorded from saved checkpoints" if "checkpoints" in before else maker
         raise LossprintError(f"expected a run made by audit, found one {maker} at {out}: choose another --out")
+    options = options | {"model": None} if options["model"] == AUTO else options
     before = {**DEFAULTS, **before}  # what a run of an earlier version could not be asked
     refuse_changed(out, before, options, {"dataset": "the dataset"})
     return before
@@ -176,12 +203,15 @@ def _asked(out: Path, options: dict, resume: bool) -> dict:
 def _refuse_mixed(asked: dict, download: bool) -> None:
     """Raise LossprintError where files of weights or features are asked of a model that takes none."""
     model, features = asked["model"], asked.get("features")
-    if features is not None and model != FEATURES:
+    if model == AUTO:
+        return
+    backbone = parts(model)[1]
+    if features is not None and backbone != FEATURES:
         raise LossprintError(f"expected --features without --model, found --model {model}: it has features of its own")
-    if features is None and model == FEATURES:
-        raise LossprintError(f"expected --features FILE with --model {FEATURES}, found none")
+    if features is None and backbone == FEATURES:
+        raise LossprintError(f"expected --features FILE with --model {model}, found none")
     for option, there in (("--weights", asked.get("weights") is not None), ("--download", download)):
-        if there and (features is not None or not model.startswith(FROZEN)):
+        if there and (features is not None or backbone is None):
             raise LossprintError(f"expected {option} beside --model {FROZEN}NAME, found it beside {model}")
 
 

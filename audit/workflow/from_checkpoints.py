@@ -318,7 +318,7 @@ def _tried_out(networks_: SavedNetworks, model: str, work) -> tuple[SavedNetwork
 
 
 def _check_curvature(module, batches, device: str) -> None:
-    from lossprint.scoring import curvature
+    from lossprint.scoring import input_curvature as curvature
 
     try:
         curvature.measure(module, batches, draws=1, device=device)

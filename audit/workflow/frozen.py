@@ -19,7 +19,9 @@ from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.runs.run import Run
 from lossprint.audit.system import processes
 from lossprint.audit.training import backbones, heads
-from lossprint.audit.training.feature_files import FEATURES, read_features
+from lossprint.audit.training.feature_files import read_features
+from lossprint.audit.training.loading import FROZEN_DEFAULTS
+from lossprint.audit.training.names import FEATURES, VIEW, parts
 from lossprint.audit.types import LossprintError
 from lossprint.audit.video import videos
 from lossprint.audit.workflow.stages import Work
@@ -40,25 +42,27 @@ class Source:
 def refuse_more(asked: dict, compiled: bool) -> None:
     """Raise LossprintError for what does not go with a frozen backbone, and for a backbone that there is not."""
     model = asked["model"]
+    trained, backbone = parts(model)
     for name, usual in (("seeds", 1), ("folds", 0), ("curvature_checkpoints", 0)):
-        if asked[name] not in (None, usual):
+        if not trained and asked[name] not in (None, usual):
             reason = "the ranking is out of fold anyway" if name != "curvature_checkpoints" else LEFT_OUT
             option = f"--{name.replace('_', '-')}"
             raise LossprintError(f"expected no {option} with {model}, found {option} {asked[name]}: {reason}")
-    if compiled:
+    if compiled and not trained:
         raise LossprintError(f"expected no --compile with {model}, found one: nothing is trained but a linear head")
     if (world := processes.world()).size > 1:
         raise LossprintError(f"expected one process for {model}, found {world.size}: start it without torchrun")
-    if model != FEATURES:
-        backbones.check_backbone(model, asked.get("weights"))
+    if backbone != FEATURES:
+        backbones.check_backbone(backbone, asked.get("weights"))
 
 
 def open_source(asked: dict, dataset: datasets.Dataset, download: bool, quiet: bool) -> Source:
     """The backbone tried on an image, or the features read; LossprintError for what is wrong with either."""
-    if asked["model"] == FEATURES:
+    name = parts(asked["model"])[1]
+    if name == FEATURES:
         vectors = read_features(asked["features"], dataset)
         return Source(lambda _: vectors, {"backbone": FEATURES, "features": asked["features"]})
-    backbone = backbones.open_backbone(asked["model"], len(dataset.classes), asked.get("weights"), download, quiet)
+    backbone = backbones.open_backbone(name, len(dataset.classes), asked.get("weights"), download, quiet)
     made = backbones.made_for(backbone, dataset)
 
     def look(work: Work) -> np.ndarray:
@@ -69,26 +73,35 @@ def open_source(asked: dict, dataset: datasets.Dataset, download: bool, quiet: b
 
 
 def record(recorder: Recorder, work: Work, source: Source) -> Run:
-    """Features, duplicates, the recorded head and the ranking, from the start."""
-    began, run, inputs = time.perf_counter(), recorder.run, work.inputs
+    """Features, duplicates, the recorded head and the ranking, from the start: a run without a network."""
+    return recorder.finish(device=work.device, **_recorded(recorder, recorder.run, work, source, work.asked["epochs"]))
+
+
+def record_view(recorder: Recorder, work: Work, source: Source) -> dict:
+    """The same beside a training that is recorded, its head as the member `VIEW` of the run; facts for run.json."""
+    return _recorded(recorder.member(VIEW), recorder.run, work, source, FROZEN_DEFAULTS["epochs"])
+
+
+def _recorded(recorder: Recorder, run: Run, work: Work, source: Source, epochs: int) -> dict:
+    """Record the head by `recorder` and leave features, duplicates and the ranking in the run; facts for run.json."""
+    began, inputs = time.perf_counter(), work.inputs
     recorder.rewind(0)
     vectors = source.vectors(work)
     run.write_embeddings(inputs.samples, vectors)
     write_duplicates(run, work.loaded, vectors)
     seconds = round(time.perf_counter() - began, 2)
-    options = {"epochs": work.asked["epochs"], "seed": work.asked["seed"], "device": work.device}
-    with tqdm(total=options["epochs"], unit="epoch", desc="head", disable=work.quiet) as bar:
+    options = {"epochs": epochs, "seed": work.asked["seed"], "device": work.device}
+    with tqdm(total=epochs, unit="epoch", desc="head", disable=work.quiet) as bar:
         ranking, facts = heads.train(recorder, vectors, inputs, _groups(run, work), bar=bar, **options)
     run.write_head(ranking)
     videos.look(run, work, vectors)
-    return recorder.finish(
-        seconds=round(time.perf_counter() - began, 2),
-        features_seconds=seconds,
-        device=work.device,
-        dimensions=vectors.shape[1],
+    return {
+        "seconds": round(time.perf_counter() - began, 2),
+        "features_seconds": seconds,
+        "dimensions": vectors.shape[1],
         **source.facts,
         **facts,
-    )
+    }
 
 
 def _groups(run: Run, work: Work) -> np.ndarray:

@@ -22,6 +22,7 @@ from lossprint.audit.runs.run import Run
 from lossprint.audit.runs.tables import PART
 from lossprint.audit.system.progress import bar_style
 from lossprint.audit.training import models, train
+from lossprint.audit.training.names import trained_of
 from lossprint.audit.types import LossprintError
 from lossprint.audit.video import decode, temporal, timeline
 from lossprint.scoring import sequences
@@ -41,8 +42,8 @@ def score_new(path: str | Path, manifest: str, out: str | Path, device: str = "a
         raise LossprintError(
             f"expected a run of videos that were looked at over time, found none in {path}: audit them"
         )
-    if not folds:
-        raise LossprintError(f"expected a run that trained networks of its own, found frozen features in {path}")
+    if "within.single.trial" in seen:  # its models over time saw a backbone's features
+        raise LossprintError(f"expected a run whose own networks looked at its videos, found frozen features in {path}")
     refuse_run(out)
     dataset = _opened(decode.prepared(manifest, out, run.manifest["asked"].get("rate"), quiet), run.classes)
     device, facts = train.pick_device(device), run.manifest["facts"]["record"]
@@ -63,7 +64,9 @@ def score_new(path: str | Path, manifest: str, out: str | Path, device: str = "a
     made = _record(recorder, run, inputs, device, quiet)
     frame = samples["frame"].to_numpy(np.int64)
     where = timeline.rows_of(inputs.sequence, frame, inputs.split, np.zeros(len(samples), np.int64))
-    looks = timeline.frame_looks(run, inputs, np.zeros(len(samples), np.int64), run.manifest["asked"]["model"], device)
+    looks = timeline.frame_looks(
+        run, inputs, np.zeros(len(samples), np.int64), trained_of(run.manifest["asked"]["model"]), device
+    )
     small = timeline.shrunk(pixels[where.rows])
     flat = sequences.styleless(small, where.bounds)
     axes = temporal.Axes(*(seen[f"axes.{name}"] for name in ("mean", "axes", "scale")))
@@ -112,7 +115,7 @@ def _opened(manifest: str, classes: list[str]) -> datasets.Dataset:
 
 def _read(dataset: datasets.Dataset, path: str):
     try:
-        return dataset.origin.read(path)
+        return dataset.image(path)
     except Exception as error:  # a decoder may raise anything at all on a damaged file
         found = datasets.reason(error)
         raise LossprintError(f"expected every image of {dataset.source}, found: {path!r}: {found}") from None
@@ -121,7 +124,7 @@ def _read(dataset: datasets.Dataset, path: str):
 def _record(recorder: Recorder, run: Run, inputs: train.Inputs, device: str, quiet: bool) -> Run:
     """The losses of the new frames at every checkpoint of the run."""
     asked, rows = run.manifest["asked"], np.arange(len(inputs.samples))
-    network = models.build_model(asked["model"], inputs.classes, inputs.size).to(device)
+    network = models.build_model(trained_of(asked["model"]), inputs.classes, inputs.size).to(device)
     empty = pa.table({name: pa.array([], kind) for name, kind in zip(PART.names, PART.types)})
     checkpoints = run.saved_checkpoints()
     for checkpoint in tqdm(checkpoints, unit="checkpoint", desc="look", disable=quiet, **bar_style()):

@@ -112,11 +112,15 @@ def measure_curvature(run: Run, networks: Networks, work: Work) -> Run:
 def embed(run: Run, networks: Networks, work: Work) -> Run:
     """The last checkpoint's embedding of every sample, the duplicates among them, and videos looked at over time."""
     began, inputs, vectors = time.perf_counter(), work.inputs, None
-    if networks.embeds:
+    seen = run.embeddings() if run.members("view") else None  # a backbone's, and with them the duplicates
+    if seen is not None:
+        vectors = seen[1]
+    elif networks.embeds:
         with networks.at(networks.checkpoints[-1]) as network, work.bar(len(inputs.samples), "embed") as bar:
             vectors = train.embed(network, inputs, work.device, bar)
         run.write_embeddings(inputs.samples, vectors)
-    write_duplicates(run, work.loaded, vectors)
-    videos.look(run, work)
+    if seen is None:  # else done with the backbone's, when that was looked at
+        write_duplicates(run, work.loaded, vectors)
+        videos.look(run, work)
     dimensions = 0 if vectors is None else vectors.shape[1]
     return run.finish("embed", seconds=round(time.perf_counter() - began, 2), dimensions=dimensions)

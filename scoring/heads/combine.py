@@ -130,6 +130,41 @@ def views(suspicions: Sequence[np.ndarray], accuracies: Sequence[float]) -> tupl
     return mean_rank(suspicions, weights), weights
 
 
+def joined(rankings: Sequence[Ranking], accuracies: Sequence[float]) -> tuple[Ranking, np.ndarray]:
+    """The rankings of several views of the same samples as one, and the weights (V,) of `views`.
+
+    suggested: the class for which the views' probabilities, by weight, are the highest; probability: their sum, in
+    which a view that names another class counts as 0, so it is a lower bound. flagged: of what any view flags the most
+    suspect, as many as the views flag on average by weight. certain: flagged, and views of half of the weight and more
+    are certain of the class that is suggested. What one view does not know is left to the others.
+    """
+    suspicion, weights = views([one.suspicion for one in rankings], accuracies)
+    known = np.array([~np.isnan(one.suspicion) for one in rankings])
+    share = weights[:, None] * known
+    share = np.divide(share, share.sum(axis=0), out=np.zeros_like(share), where=known.any(axis=0))
+    classes = np.array([one.suggested for one in rankings])
+    p = share * np.where(classes >= 0, np.nan_to_num([one.probability for one in rankings]), 0)
+    total = np.array([np.where(classes == own, p, 0).sum(axis=0) for own in classes])
+    best, rows = np.where(classes >= 0, total, -1).argmax(axis=0), np.arange(len(suspicion))
+    suggested = classes[best, rows]
+    given = (share * np.nan_to_num([one.given_probability for one in rankings])).sum(axis=0)
+    flags = np.array([one.flagged for one in rankings])
+    candidates = np.flatnonzero(flags.any(axis=0))
+    order = candidates[np.argsort(-suspicion[candidates], kind="stable")]
+    flagged = np.zeros(len(suspicion), bool)
+    flagged[order[: round(float((share * flags).sum()))]] = True
+    sure = np.array([one.certain for one in rankings]) & (classes == suggested)
+    return Ranking(
+        suspicion,
+        suggested,
+        np.where(suggested >= 0, total[best, rows], np.nan),
+        np.where(known.any(axis=0), given, np.nan),
+        flagged,
+        flagged & ((share * sure).sum(axis=0) >= 0.5),
+        np.any([one.few for one in rankings], axis=0),
+    ), weights
+
+
 def _odds(share: float) -> float:
     share = min(max(np.nan_to_num(share), 1e-3), 1 - 1e-3)
     return share / (1 - share)

@@ -204,7 +204,7 @@ def measure(head: Linear, features, labels) -> Measured:
 def curvature(head: Linear, features) -> torch.Tensor:
     """Trace of the loss's Hessian in the prepared features, (N,), trace W' (diag p - p p') W; high is suspect.
 
-    In closed form, sum_c p_c |W_c|^2 - |sum_c p_c W_c|^2: the head's own, where `scoring.curvature` is the image's. It
+    In closed form, sum_c p_c |W_c|^2 - |sum_c p_c W_c|^2: the head's own; `scoring.input_curvature` is the image's. It
     knows no given label: it is high where the head wavers.
     """
     gram = head.weight @ head.weight.T

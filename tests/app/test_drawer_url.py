@@ -1,6 +1,8 @@
 """Which sample's drawer the URL opens: what was replaced a moment ago is not asked for again, a step back is."""
 
 import pytest
+from app_pages import open_page, said
+from helpers import make_run
 from streamlit.testing.v1 import AppTest
 
 from lossprint.app.shared import parts
@@ -69,3 +71,24 @@ def test_what_was_closed_can_be_opened_again_at_once(clock):
 @pytest.mark.parametrize("text", ["", "x", "-1", "1" * 19, "١"])
 def test_what_is_no_sample_opens_nothing(clock, text):
     assert opened(text).markdown[0].value.startswith("open: None")
+
+
+def test_a_link_to_a_sample_or_a_class_that_is_not_there_says_so(tmp_path, monkeypatch):
+    run = make_run(tmp_path)
+    app = open_page("labels", run.path, monkeypatch, open="999999")
+    assert "There is no sample **999999** in this run: the link shows something else." in said(app)
+    assert "999999" not in said(app.run())
+    assert "There is no sample **x**" in said(open_page("overview", run.path, monkeypatch, open="x"))
+    assert "There is no question **label\\_error\\:77**" in said(
+        open_page("review", run.path, monkeypatch, finding="label_error:77")
+    )
+    app = open_page("sample", run.path, monkeypatch, sample="999999")
+    assert "No sample has “999999”" in said(app) and "Sample 4" not in said(app), "another sample is no answer"
+    monkeypatch.setattr(parts.st, "query_params", {"class": "*no*such"})
+    warnings = []
+    monkeypatch.setattr(parts.st, "warning", lambda text, **_: warnings.append(text))
+    parts.dead_link("class", ["bag", "coat"], "class")
+    parts.dead_link("given", ["bag"], "class")
+    monkeypatch.setitem(parts.st.query_params, "class", "coat")
+    parts.dead_link("class", ["bag", "coat"], "class")
+    assert warnings == ["There is no class **\\*no\\*such** in this run: the link shows something else."]

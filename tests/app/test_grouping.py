@@ -301,4 +301,8 @@ def test_many_groups_are_stored_and_taken_back_in_one_go(run, monkeypatch):
     assert len(open_reviews(run).current()) == 5
     decide.st.session_state.pop(decide.STACK)  # another session of the same reviewer
     decide.undo(loaded)
+    assert len(open_reviews(run).current()) == 5  # five questions at once: asked first
+    words, yes = decide.st.session_state[decide.ASKING]
+    assert words == "Take back 5 decisions?"
+    yes()
     assert open_reviews(run).current().empty

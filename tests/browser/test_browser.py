@@ -132,9 +132,11 @@ def test_one_samples_whole_story_has_its_own_url(page, base):
     visit(page, f"{base}/sample?run=plain&sample=12", "Sample")
     page.get_by_role("heading", name="Sample 12").wait_for()
     page.get_by_text("over the given label").first.wait_for()
-    page.locator(".st-key-story-loss .scatterlayer .trace").nth(2).wait_for(state="attached")
-    page.locator(".st-key-story-partners-aligned img").nth(2).wait_for()
-    page.locator(".st-key-story-partners-curves .scatterlayer .trace").nth(3).wait_for(state="attached")
+    assert page.locator(".side .heading").all_inner_texts() == ["Typical coat", "Typical shirt"]
+    page.locator(".print .band.suggested").wait_for(state="attached")
+    page.locator(".st-key-story-partners img").nth(2).wait_for()
+    page.get_by_text("Details: all scores").click()
+    page.locator(".st-key-story-details .js-plotly-plot").first.wait_for()
     stage = page.locator(".stage")
     stage.focus()
     page.keyboard.press("+")
@@ -171,7 +173,7 @@ def test_a_decision_on_a_flagged_image_survives_a_restart(chromium, runs):
         page.locator(".tile[data-id='36']").click()
         drawer = page.get_by_role("dialog")
         caption(drawer, 36).wait_for()
-        drawer.locator(".js-plotly-plot").first.wait_for()
+        drawer.locator(".print path.own").first.wait_for(state="attached")
         eventually(lambda: "open=36" in address(page))
         drawer.get_by_role("button", name="It is ").click()
         caption(drawer, 37).wait_for()  # stored, and on to the next

@@ -26,8 +26,11 @@ def tile(page, sample: int):
 def test_a_range_is_selected_decided_on_in_one_go_and_taken_back(page, base, runs):
     visit(page, f"{base}/labels?run=plain&per=60", "Wrong labels")
     eventually(lambda: tiles(page) == list(range(10, 40)))
+    top = tile(page, 10).bounding_box()["y"]
     tile(page, 12).hover()
     tile(page, 12).locator(".pick").click()
+    page.get_by_text("1 selected").wait_for()
+    assert tile(page, 10).bounding_box()["y"] == top, "the first tick moved the gallery"
     tile(page, 16).click(modifiers=["Shift"])
     page.get_by_text("5 selected").wait_for()
     assert page.get_by_role("dialog").count() == 0
@@ -40,8 +43,21 @@ def test_a_range_is_selected_decided_on_in_one_go_and_taken_back(page, base, run
     idle(page)
     tile(page, 20).focus()
     page.keyboard.press("u")
+    page.get_by_text("Take back 4 decisions?").wait_for()  # a batch is asked about first
+    assert len(current(runs)) == 4
+    page.get_by_role("button", name="Take them back").click()
     tile(page, 16).locator(".badge").wait_for(state="detached")
     assert current(runs) == {}
+    idle(page)
+    tile(page, 20).focus()
+    page.keyboard.press("r")
+    tile(page, 16).locator(".badge", has_text="relabeled").wait_for()
+    assert current(runs) == dict.fromkeys((12, 13, 15, 16), "accept")
+    idle(page)
+    tile(page, 20).focus()
+    page.keyboard.press("u")
+    page.get_by_role("button", name="Take them back").click()
+    tile(page, 16).locator(".badge").wait_for(state="detached")
 
 
 def test_keys_decide_on_the_focused_image_and_go_on(page, base, runs):

@@ -85,6 +85,17 @@ def test_the_next_image_is_there_before_it_is_asked_for(page, base):
     eventually(lambda: card.locator("img").first.evaluate("one => one.naturalWidth > 0"))
 
 
+def test_keys_faster_than_the_images_store_nothing_and_that_is_said(page, base, runs):
+    visit(page, f"{base}/review?run=plain&finding=label_error:22", "Review")
+    caption(page, 22).wait_for()
+    before = len(history(runs))
+    page.evaluate(
+        "() => { for (let n = 0; n < 10; n++) document.dispatchEvent(new KeyboardEvent('keydown', {key: 'k'})) }"
+    )
+    page.get_by_text("9 keys came before this question was on the screen, and stored nothing.").wait_for()
+    assert len(history(runs)) == before + 1
+
+
 def test_the_random_audit_asks_about_what_nothing_flagged(page, base, runs):
     visit(page, f"{base}/review?run=plain&queue=Random+audit", "Review")
     page.get_by_role("heading", name=re.compile("^Is this ")).wait_for()

@@ -202,3 +202,13 @@ def test_a_selector_is_timed_in_a_process_of_its_own():
     assert done.returncode == 0, done.stderr
     name, seconds, extra, chosen = done.stdout.splitlines()[-1].split()
     assert name == "facility" and float(seconds) > 0 and float(extra) >= 0 and chosen == "90"
+
+
+def test_partners_with_the_true_label_are_counted_by_side():
+    bench = benchmark("evidence")
+    names = ["sample", "scope", "side", "label", "given", "true"]
+    rows = [(1, "all", "conflicting", label, "bag", "coat") for label in ("coat", "coat", "bag", "shirt")]
+    rows += [(2, "all", "conflicting", "bag", "bag", "shirt"), (1, "class", "aligned", "bag", "bag", "coat")]
+    first, second = bench.shares(pd.DataFrame(rows, columns=names))
+    assert first.split() == ["all,", "conflicting", "40.0", "%", "40.0", "%", "0.0", "%", "2"]
+    assert second.split() == ["class,", "aligned", "0.0", "%", "100.0", "%", "0.0", "%", "1"]

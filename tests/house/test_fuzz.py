@@ -49,10 +49,10 @@ def test_a_reader_that_breaks_is_seen(tmp_path, monkeypatch):
     check = TARGETS["manifest-csv"].make(tmp_path / "a")
     for number in range(20):
         check(Random(number))
-    monkeypatch.setattr(manifests, "csv_rows", lambda path: [][1])
+    monkeypatch.setattr(manifests, "noted_rows", lambda path: [][1])
     with pytest.raises(IndexError):
         check(Random(1))
-    monkeypatch.setattr(manifests, "csv_rows", lambda path: raised(LossprintError("")))
+    monkeypatch.setattr(manifests, "noted_rows", lambda path: raised(LossprintError("")))
     with pytest.raises(AssertionError, match="without a word"):
         check(Random(1))
     check = pictures(tmp_path / "b")

@@ -33,12 +33,14 @@ def wheel(tmp_path_factory) -> Path:
 
 def of_the_product() -> set[str]:
     """All tracked files of the product's folders, and what else the program reads, as a wheel names them."""
-    listed = subprocess.run(["git", "ls-files", "app", "audit", "scoring"], cwd=ROOT, capture_output=True, text=True)
+    listed = subprocess.run(
+        ["git", "ls-files", "app", "audit", "lossprint", "scoring"], cwd=ROOT, capture_output=True, text=True
+    )
     files = {name for name in listed.stdout.splitlines() if (ROOT / name).is_file()}
     assert len(files) > 150
     files |= {f"assets/demo/{name}" for name in ("labels.csv", "truth.csv", "LICENSE.fashion-mnist")}
     files |= {str(file.relative_to(ROOT)) for file in (ROOT / "assets" / "demo" / "images").iterdir()}
-    return {f"lossprint/{name}" for name in files}
+    return {name if name.startswith("lossprint/") else f"lossprint/{name}" for name in files}
 
 
 @pytest.mark.filterwarnings("ignore")  # setuptools on folders of data that could be packages

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import itertools
+import re
 import shutil
 
 import numpy as np
@@ -20,7 +21,7 @@ from lossprint.audit.export import exchange, export, manifests, outfile
 from lossprint.audit.export.applied import applied
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs.run import Run
-from lossprint.audit.system.csvfile import csv_text, guard, unguard
+from lossprint.audit.system.csvfile import BOM, csv_text, guard, unguard
 from lossprint.scoring import duplicates, labels, outliers, trajectory
 from lossprint.scoring.coresets import coreset
 from lossprint.scoring.coresets.methods import METHODS
@@ -44,10 +45,12 @@ label = text.filter(lambda one: one.strip() and "\0" not in one)
 @given(st.lists(st.tuples(text, text), max_size=8), st.sampled_from(NASTY))
 def test_a_csv_gives_back_every_text(rows, name):
     frame = pd.DataFrame(rows, columns=[f"c{name}", "other"]).astype("string")
-    read = list(csv.reader(io.StringIO(csv_text(frame), newline=""), strict=True))
-    back = [[unguard(cell) for cell in row] for row in read]
-    assert back == [[f"c{name}", "other"], *([a, b] for a, b in rows)]
-    for cell in itertools.chain(*read):
+    wanted = [[f"c{name}", "other"], *([a, b] for a, b in rows)]
+    assert list(csv.reader(io.StringIO(csv_text(frame), newline=""), strict=True)) == wanted
+    safe = csv_text(frame, for_excel=True)
+    read = list(csv.reader(io.StringIO(safe.removeprefix(BOM), newline=""), strict=True))
+    assert [[unguard(cell) for cell in row] for row in read] == wanted
+    for cell in itertools.chain(*(re.split("[;\t\r\n]", whole) for whole in itertools.chain(*read))):
         assert cell[:1] not in tuple("=+-@\t\r\n＝＋－＠") or not cell
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from lossprint.scoring.curvature import measure, membership, rademacher
+from lossprint.scoring.input_curvature import measure, membership, rademacher
 
 
 def smooth_net(kind=torch.nn.Tanh, inputs=6, classes=3, seed=0):

@@ -26,7 +26,6 @@ from lossprint.audit.runs.open import create_run, open_run
 from lossprint.audit.runs.run import Run
 from lossprint.audit.runs.tables import PAIRS
 from lossprint.audit.scores import SCORES
-from lossprint.audit.system.csvfile import unguard
 from lossprint.audit.types import Finding, LossprintError
 
 CLASSES = ("bag", "coat", "shirt")
@@ -322,7 +321,7 @@ def digests(folder: Path) -> dict[str, str]:
 def read_csv(file: Path) -> list[dict]:
     """The rows of a CSV that Lossprint wrote, every cell as text."""
     with open(file, encoding="utf-8", newline="") as opened:
-        return [{name: unguard(cell) for name, cell in row.items()} for row in csv.DictReader(opened, strict=True)]
+        return list(csv.DictReader(opened, strict=True))
 
 
 def plain_label_errors(sources: list[tuple], classes: int) -> tuple:
@@ -334,9 +333,15 @@ def plain_label_errors(sources: list[tuple], classes: int) -> tuple:
     from lossprint.scoring import labels
 
     train, val = ([pair[side] for pair in sources] for side in (0, 1))
-    weights = tuple(labels.checkpoint_weights(one.losses) for one in val)
+    new = [
+        labels.newness(labels.fit(mine.losses, mine.margins), labels.fit(its.losses, its.margins))
+        for mine, its in sources
+    ]
+    weights = tuple(labels.checkpoint_weights(one.losses, least) for one, least in zip(val, new))
     plain, given = errors_of(train, weights), train[0].labels
     excess = labels.confusion_excess(plain, given, errors_of(val, weights), val[0].labels, classes)
-    errors = labels.with_prior(plain, given, excess)
+    usual = labels.confusions(plain, given, classes).usual
+    errors = labels.ranked(plain, given, excess, usual)
     flagged = int((errors.severity > labels.SUSPECT).sum())
-    return errors, labels.rank_confidence(margins_of(train), errors.margin - plain.margin, list(weights), flagged)
+    shift = labels.by_class(labels.with_prior(plain, given, excess), given, usual).margin - plain.margin
+    return errors, labels.rank_confidence(margins_of(train), shift, list(weights), flagged)

@@ -23,7 +23,7 @@ from lossprint.audit.datasets.images import reason
 from lossprint.audit.report import write as report
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs.run import Run
-from lossprint.audit.system.csvfile import csv_text, unguard
+from lossprint.audit.system.csvfile import BOM, csv_text, unguard
 
 # ------------------------------------------------------------------------------------------------ names
 
@@ -143,7 +143,7 @@ def exports(run: Run, folder: Path) -> list[tuple[list[str], Path]]:
 
 
 def formula(text: str) -> Case:
-    """As label, path, sequence, reviewer and comment: no cell of any exported CSV starts as a formula does."""
+    """As label, path, sequence, reviewer and comment: no cell of any CSV for a spreadsheet starts as a formula does."""
 
     def case(folder: Path) -> None:
         run = make_run(folder / "made", classes=(f"{text}a", f"{text}b"), train=6, held_out=3, frames=True)
@@ -164,10 +164,14 @@ def formula(text: str) -> Case:
                 kept.add(finding=f"label_error:{sample}", sample=sample, **said)
         seen = []
         for what, place in exports(run, folder / "out"):
-            status, told = command(["export", *what, str(run.path), "--out", str(place)])
+            safe = ["--for-excel"] * (what[0] not in ("labelstudio", "manifest"))
+            status, told = command(["export", *what, *safe, str(run.path), "--out", str(place)])
             assert status == 0, (what, told)
-        for place in (*folder.glob("out/*.csv"), data / "core.csv"):
-            with open(place, encoding="utf-8", newline="") as file:
+        for place in folder.glob("out/*.csv"):
+            if place.name == "manifest.csv":  # the dataset's own, as it is
+                continue
+            assert place.read_bytes().startswith(BOM.encode()), place
+            with open(place, encoding="utf-8-sig", newline="") as file:
                 rows = list(csv.reader(file, strict=True))
             for row in rows:
                 for name, cell in zip(rows[0], row):

@@ -6,7 +6,7 @@ import streamlit as st
 
 from lossprint.app import data
 from lossprint.app.elements import gallery
-from lossprint.app.shared import decide, drawer, parts
+from lossprint.app.shared import decide, drawer, parts, trust
 from lossprint.app.views.classes import charts, health
 from lossprint.app.views.classes.health import Health
 from lossprint.audit.datasets.media import IMAGES, TEXTS
@@ -59,6 +59,8 @@ def render(loaded: data.Loaded) -> None:
             "category",
         )
         return
+    trust.warn(loaded)
+    parts.dead_link(CLASS, loaded.classes, "class")
     found = data.derived(loaded, _health)
     _headline(loaded, found)
     # The worst first: it is what the page is for, and what is shown where nobody chose.

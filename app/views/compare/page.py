@@ -360,10 +360,9 @@ def _sets(loaded: data.Loaded, pair: Pair, found: Agreement, names: tuple[str, s
         return
     samples = pair.first["sample"].to_numpy()[pair.matched.first[table["row"].to_numpy()]]
     slot = st.container()
-    pages, number = -(-len(table) // PER_PAGE), 1
-    if pages > 1:
-        with st.container(horizontal_alignment="center"):
-            number = min(st.pagination(pages, key="cpage", bind="query-params"), pages)
+    number = parts.pages(-(-len(table) // PER_PAGE), "cpage")
+    with slot:
+        parts.begins("compare-top", number)
     page = slice((number - 1) * PER_PAGE, number * PER_PAGE)
     decided = decide.decided(loaded)
     tiles = [

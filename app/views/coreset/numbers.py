@@ -16,7 +16,6 @@ from lossprint.audit.coresets.evaluated import CELL, by_seed, cells, ranked
 from lossprint.audit.coresets.files import untouched
 from lossprint.audit.export import outfile
 from lossprint.audit.scores import SCORES
-from lossprint.audit.system.csvfile import FORMULA
 from lossprint.audit.types import LossprintError
 from lossprint.scoring.coresets import methods
 from lossprint.scoring.coresets.methods import METHODS
@@ -74,6 +73,7 @@ def lacking(loaded: Loaded, name: str) -> str:
     if not (run.path / "embeddings.safetensors").exists():
         return "embeddings of a trained model"
     layered = "model" in run.manifest["asked"] and "record" in run.manifest["facts"] and run.saved_checkpoints()
+    layered = layered and not run.members("view")
     return "" if about.needs == "embeddings" or layered else "the last layer of a trained model"
 
 
@@ -324,9 +324,6 @@ def command(
 READ = """with open({file}, newline="", encoding="utf-8") as file:
     rows = list(csv.DictReader(file))
 """
-READ_GUARDED = """# some texts start with a sign that a spreadsheet would run: in the file an apostrophe is in front
-rows = read({file})[0].astype(str).to_dict("records")
-"""
 PATHS = {
     "folder": """# `dataset`: a torchvision ImageFolder of the audited folder, or of a part of it
 root = Path({root}).resolve()
@@ -376,7 +373,6 @@ weights = torch.tensor([weight_of.get(path, 0.0) for path in paths])
 sampler = WeightedRandomSampler(weights, num_samples=len(rows), replacement=True)
 loader = DataLoader(dataset, batch_size=128, sampler=sampler)
 """
-ODD = tuple("'=+-@＝＋－＠ \t\r\n\0")  # how a text starts that may need an apostrophe in front
 
 
 def snippets(loaded: Loaded, frame: pd.DataFrame, ask: Ask, file: str) -> dict[str, str]:
@@ -389,17 +385,15 @@ def snippets(loaded: Loaded, frame: pd.DataFrame, ask: Ask, file: str) -> dict[s
         words["name"] = f"torchvision's {str(about.get('source')).split(':')[1]}"
     elif what == "huggingface":
         words["name"] = str(about.get("source"))
-    start, read = ("import csv", READ) if not guarded(frame) else ("", READ_GUARDED)
-    ours = "" if start else "from lossprint.audit.coresets.coreset import read"
-    read, paths = read.format(**words), PATHS[what].format(**words)
+    read, paths = READ.format(**words), PATHS[what].format(**words)
     texts = loaded.noun == "text"
     if texts:
         paths = TEXT_PATHS
     path = "from pathlib import Path"
 
     def code(imports: list[str], *body: str) -> str:
-        plain = [one for one in (start, *imports) if one and one in (start, path)]
-        other = [one for one in (*imports, ours) if one and one != path]
+        plain = ["import csv", *(one for one in imports if one == path)]
+        other = [one for one in imports if one != path]
         blocks = ["\n".join(block) for block in (plain, sorted(other, key=lambda one: one.split()[1])) if block]
         return "\n\n".join(one.rstrip("\n") for one in (*blocks, *body)) + "\n"
 
@@ -415,12 +409,3 @@ def snippets(loaded: Loaded, frame: pd.DataFrame, ask: Ask, file: str) -> dict[s
         f"List of {'texts' if texts else 'paths'}": files,
         "Sampler with weights": code([*of_folder, *with_torch], read, paths + weighted),
     }
-
-
-def guarded(frame: pd.DataFrame) -> bool:
-    """Whether a path or a label has an apostrophe put in front in the CSV."""
-    return any(
-        FORMULA.match(str(one)) is not None
-        for name in ("path", "label")
-        for one in frame[name][frame[name].str.startswith(ODD).fillna(False).astype(bool)].unique()
-    )

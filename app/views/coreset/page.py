@@ -198,7 +198,7 @@ def _examples(
     }
     tiles = []
     for key, (title, mine) in rows.items():
-        st.markdown(f"#### {title}")
+        st.markdown(f"#### {parts.md(title)}")
         if not mine:
             st.caption("None.")
             continue

@@ -64,7 +64,7 @@ def in_code(loaded: data.Loaded, ask: Ask, percent: int, chosen: data.Coreset) -
     st.subheader("Use it in code", anchor=False)
     st.caption("With the downloaded CSV in the folder that the code runs in.")
     made = numbers.snippets(loaded, chosen.frame, ask, numbers.file_name(ask, percent))
-    for tab, text in zip(st.tabs(list(made)), made.values()):
+    for tab, text in zip(st.tabs([parts.md(name) for name in made]), made.values()):
         with tab:
             # No language: some of its colours are too pale. Wrapped: what scrolls cannot be reached by keyboard.
             st.code(text, language=None, wrap_lines=True)

@@ -55,11 +55,10 @@ def render(loaded: data.Loaded) -> None:
         policy = _policy(loaded)
         buttons = st.container(horizontal=True, gap="xsmall", vertical_alignment="bottom", width="content")
     pages = -(-len(found) // per_page)
-    slot = st.container()
-    number = 1
-    if pages > 1:
-        with st.container(horizontal_alignment="center"):
-            number = st.pagination(pages, key="dpage", bind="query-params")
+    top, slot = st.container(), st.container()
+    number = parts.pages(pages, "dpage")
+    with top:
+        parts.begins("duplicates-top", number)
     shown = browse.page_of(found, number, per_page)
     open_now = ~(decided | partly)
     with buttons:
@@ -160,9 +159,11 @@ def _filters(loaded: data.Loaded) -> dict:
         show = control("Show", SHOW, "groups")
         kind = control("Kind", (ALL, "Exact", "Near"), "kind")
         state = control("Decision", (ALL, "Open", "Decided"), "dstate")
+        classes = [ALL, *data.derived(loaded, _labels)]
+        parts.dead_link("dclass", classes, "duplicate with this label:")
         label = st.selectbox(
             "Class",
-            [ALL, *data.derived(loaded, _labels)],
+            classes,
             key="dclass",
             bind="query-params",
             on_change=_first_page,

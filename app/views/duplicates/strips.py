@@ -142,7 +142,11 @@ def _strip(loaded, row, samples: list[int], value, pairs: Edges, standing: Stand
         on_open=drawer.show,
     )
     if len(samples) > MEMBERS:
-        st.caption(f"{MEMBERS} of {len(samples):,} copies.")
+        st.caption(f"{MEMBERS} of {len(samples):,} copies; scroll sideways.")
+    elif len(samples) > IN_SIGHT:
+        st.caption(
+            f"{len(samples)} copies: the first {IN_SIGHT} in sight, **+{len(samples) - IN_SIGHT}** to the right."
+        )
     if row.kind == groups.NEAR and len(samples) > 2:
         _pair_table([samples[at] for at in order], alike, row.group)
 
@@ -186,6 +190,13 @@ def _pair_table(samples: list[int], alike: np.ndarray, group: str) -> None:
 # ---------------------------------------------------------------------------------------------- one group's buttons
 
 
+def _chosen(standing: Standing, group: str) -> set[tuple] | None:
+    """What stands on a group, as (sample, decision, new label); None where nothing does."""
+    rows = [row for row in standing.rows if row["finding"] == group]
+    latest = {int(row["sample"]): (int(row["sample"]), row["decision"], row["new_label"]) for row in rows}
+    return set(latest.values()) or None
+
+
 def actions(
     loaded: data.Loaded,
     group: str,
@@ -212,7 +223,13 @@ def actions(
         among = [other == label for other in of_each]
         return copies.keep_one(samples, copies.stays(samples, before, train, value, among), before)
 
+    chosen = _chosen(standing, group)
+
     def press(text: str, name: str, decisions: list, icon: str, **style) -> None:
+        if chosen is not None and chosen == {(int(one), word, label) for one, word, label in decisions}:
+            text, icon, style = f"**{text}** · chosen", "task_alt", {"type": "primary"}
+        elif chosen is not None:
+            style = {"type": "secondary"}
         st.button(
             text,
             key=f"{key}-{name}",
@@ -238,12 +255,20 @@ def actions(
     out = [one for one in samples if one in now and now[one]["decision"] == "exclude" and now[one]["finding"] != group]
     if out:
         names = " and ".join(dict.fromkeys(parts.md(now[one]["finding"]) for one in out[:3]))
-        some = ", ".join(f"{one}" for one in out[:5]) + (f" and {len(out) - 5:,} more" if len(out) > 5 else "")
+        some = ", ".join(f"{int(one)}" for one in out[:5]) + (f" and {len(out) - 5:,} more" if len(out) > 5 else "")
         what = f"Sample {some} is" if len(out) == 1 else f"Samples {some} are"
         it = "it" if len(out) == 1 else "them"
         st.warning(f"{what} excluded in {names}; **Keep all** leaves {it} out.", icon=":material/block:")
     if len(labels) > 1:
         st.caption("Choosing a label keeps one copy that carries it and excludes the others.")
+        if chosen == {(int(one), word, label) for one, word, label in all_kept}:
+            contradicting = ", ".join(f"**{parts.md(label)}**" for label in labels[:6])
+            st.warning(
+                f"Kept with contradicting labels, {contradicting}: one of them is wrong, and the export has them all.",
+                icon=":material/warning:",
+            )
+        else:
+            st.caption(":material/warning: **Keep all** keeps the contradicting labels as they are.")
     else:
         kept = copies.stays(samples, before, train, value)
         best = loaded.media.worded(BEST[policy])

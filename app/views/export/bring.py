@@ -80,7 +80,7 @@ def _preview(loaded: data.Loaded, made: exchange.Plan) -> None:
         "unsure": ("is unsure", "are unsure"),
     }
     passed = [(made.known, "already stored"), (made.nothing, "without a decision")]
-    others = ", ".join(f"{count:,} {what}" for count, what in passed if count)
+    others = ", ".join(f"{count:,} {parts.md(what)}" for count, what in passed if count)
     if not made.decisions:
         st.info(
             f"{parts.md(made.name)} has nothing new: of {parts.plural(made.rows, 'row')}, {others or 'none'}.",
@@ -120,10 +120,12 @@ def _store(loaded: data.Loaded, made: exchange.Plan) -> None:
     try:
         ids = [row.id for row in reviews.add_all(made.decisions)]
     except LossprintError as error:
-        st.session_state["_error"] = f"Nothing was stored: {error}"
+        st.session_state["_error"] = f"Nothing was stored: {parts.md(error)}"
         return
-    st.session_state.setdefault(decide.STACK, []).append((loaded.run.path, decide.reviewer(), ids))
-    text = f"{parts.plural(len(ids), 'decision')} from {parts.md(made.name)} stored."
+    st.session_state.setdefault(decide.STACK, []).append(
+        (loaded.run.path, decide.reviewer(), ids, st.session_state.get(decide.PAGE))
+    )
+    text = f"{parts.plural(len(ids), 'decision')} from {made.name} stored."
     st.session_state[DONE] = (loaded.run.path, ids, text)
 
 
@@ -132,7 +134,7 @@ def _tell_done(loaded: data.Loaded) -> None:
     if done is None or done[0] != loaded.run.path:
         return
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.success(done[2], icon=":material/check_circle:")
+        st.success(parts.md(done[2]), icon=":material/check_circle:")
         if len(done[1]):
             st.button(
                 "Take it back", key="bring-undo", icon=":material/undo:", on_click=_take_back, args=(loaded, done[1])
@@ -143,6 +145,6 @@ def _take_back(loaded: data.Loaded, ids: list[int]) -> None:
     try:
         taken = exchange.take_back(data.reviews(loaded), ids)
     except LossprintError as error:
-        st.session_state["_error"] = f"Nothing was taken back: {error}"
+        st.session_state["_error"] = f"Nothing was taken back: {parts.md(error)}"
         return
     st.session_state[DONE] = (loaded.run.path, [], f"{parts.plural(len(taken), 'decision')} taken back.")

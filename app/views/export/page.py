@@ -235,7 +235,7 @@ def _rest(loaded: data.Loaded, rule: str) -> None:
     with left, st.container(border=True, height="stretch"):
         st.markdown("#### Findings")
         counts = loaded.findings.drop_duplicates("group")["kind"].value_counts()
-        said = ", ".join(f"{number:,} {kind.replace('_', ' ')}" for kind, number in counts.items()) or "none"
+        said = ", ".join(f"{number:,} {parts.md(kind.replace('_', ' '))}" for kind, number in counts.items()) or "none"
         st.markdown(f"Everything that was flagged, a row a sample: {said}.")
         _download("Findings (CSV)", "findings.csv", lambda: _csv(export.findings(loaded.run)))
     with middle, st.container(border=True, height="stretch"):

@@ -161,4 +161,4 @@ def _measured(table: pd.DataFrame, found: summary.Summary) -> None:
         ("Cleaned data", str(first["cleaned"])),
         ("Took", f"{each['seconds'].sum() / 60:,.1f} minutes on {first['device']}"),
     ]
-    st.markdown("\n".join(f"- **{name}**: {parts.md(value)}" for name, value in rows))
+    st.markdown("\n".join(f"- **{parts.md(name)}**: {parts.md(value)}" for name, value in rows))

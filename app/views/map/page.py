@@ -9,7 +9,7 @@ import streamlit as st
 from lossprint.app import data
 from lossprint.app.charts import base as charts
 from lossprint.app.elements import gallery
-from lossprint.app.shared import decide, drawer, guard, parts
+from lossprint.app.shared import decide, drawer, guard, parts, trust
 from lossprint.app.views.map import charts as charts_map
 from lossprint.app.views.map import triage, zones
 from lossprint.audit.scores import SCORES
@@ -41,6 +41,7 @@ def render(loaded: data.Loaded) -> None:
             "bubble_chart",
         )
         return
+    trust.warn(loaded)
     _page(loaded, known)
 
 
@@ -71,8 +72,8 @@ def _draw(loaded: data.Loaded, known: list[str]) -> None:
 
 def _controls(known: list[str]) -> tuple[str, str, str, str]:
     with st.container(horizontal=True, gap="small"):
-        x = _score("Across", "x", known, _at(known, "csl", 0))
-        y = _score("Up", "y", known, _at(known, "curvature", 1))
+        x = _score("Across", "x", known, _at(known, "label_error", 0))
+        y = _score("Up", "y", known, _at(known, "cld", 1))
         scale = parts.one_of(
             "Scale",
             list(SCALES),
@@ -307,7 +308,8 @@ def _selection(loaded: data.Loaded, inside: np.ndarray, zone: str | None, text: 
         st.space("stretch")
         per_page = parts.per_page(PER_PAGE, "m_per", on_change=_first_page)
     if not number:
-        parts.empty(*_why_empty(loaded, zone, area), "highlight_alt")
+        title, text = _why_empty(loaded, zone, area)
+        parts.empty(title, text, "highlight_alt")
         drawer.draw(loaded, [])
         return
     pictures, make_up = st.columns([3, 1], gap="large") if where else (st.container(), None)
@@ -335,12 +337,11 @@ def _why_empty(loaded: data.Loaded, zone: str | None, area: zones.Area | None) -
 
 
 def _gallery(loaded: data.Loaded, rows: np.ndarray, per_page: int) -> None:
-    pages = max(1, -(-len(rows) // per_page))
-    slot, number = st.container(), 1
-    if pages > 1:
-        with st.container(horizontal_alignment="center"):
-            number = st.pagination(pages, key="m_page", bind="query-params")
-    start = (min(max(1, number), pages) - 1) * per_page
+    slot = st.container()
+    number = parts.pages(-(-len(rows) // per_page), "m_page")
+    with slot:
+        parts.begins("map-top", number)
+    start = (number - 1) * per_page
     page = loaded.scores.iloc[rows[start : start + per_page]]
     member = data.derived(loaded, triage.membership)[rows[start : start + per_page]]
     decided = decide.decided(loaded)

@@ -10,12 +10,12 @@ from lossprint.app import data
 from lossprint.app.charts import base as charts
 from lossprint.app.elements import gallery
 from lossprint.app.questions import groups
-from lossprint.app.shared import decide, drawer, parts, story
+from lossprint.app.shared import decide, drawer, parts, story, trust
 from lossprint.app.shared.sample import claims_of
 from lossprint.app.shared.tour import tour
 from lossprint.app.shared.viewport import when_seen
 from lossprint.app.views.overview import suggest
-from lossprint.audit.findings import unjudged
+from lossprint.audit.findings import unjudged, views
 from lossprint.audit.review import queues, span_counts
 from lossprint.audit.scores import SCORES
 from lossprint.audit.types import KIND_WORDS
@@ -82,6 +82,8 @@ def _facts(loaded: data.Loaded) -> None:
         words.append(f"seed {parts.md(manifest['seed'])}")
     words.append(RECORDED.get(manifest.get("recording"), "losses of unknown origin"))
     st.caption(" · ".join(words), help=parts.md(source))
+    for sentence in views.sentences(loaded.run):
+        st.caption(f"{parts.md(sentence)}.")
 
 
 def _cards(loaded: data.Loaded) -> None:
@@ -94,6 +96,7 @@ def _cards(loaded: data.Loaded) -> None:
         title = "Nothing was flagged among what could be judged" if lacking else "Nothing was flagged"
         parts.empty(title, f"{_looked_for(loaded)} The evidence pages still work.")
         return
+    trust.warn(loaded)
     shown = [card for card in CARDS if card[0] in progress.index]
     extents = data.derived(loaded, _extents)
     grid = st.grid(len(shown), min_column_width=165, gap="small", border=True)
@@ -105,7 +108,7 @@ def _cards(loaded: data.Loaded) -> None:
         with grid.cell():
             st.metric(title, f"{row['of']:,}", help=meaning)
             if kind in extents:
-                st.caption(extents[kind])
+                st.caption(parts.md(extents[kind]))
             st.progress(row["reviewed"] / max(1, row["of"]), text=f"{row['reviewed']:,} of {row['of']:,} decided")
             parts.link(page, "Show them", icon)
 
@@ -162,7 +165,7 @@ def _suggested(loaded: data.Loaded, first: int, last: int | None) -> None:
         with st.container(border=True):
             words, pictures = st.columns([2, 5], gap="medium", vertical_alignment="center")
             with words:
-                st.markdown(f"**{at + 1}. {one.title}**")
+                st.markdown(f"**{at + 1:d}. {one.title}**")
                 st.markdown(one.text)
                 parts.link(one.page, "Show them", "arrow_forward", one.params)
             with pictures:

@@ -8,7 +8,7 @@ from lossprint.app import data
 from lossprint.app.charts import base as charts
 from lossprint.app.elements import gallery
 from lossprint.app.shared import drawer, parts
-from lossprint.app.shared.sample import default_sample, loss_chart, on_side
+from lossprint.app.shared.sample import default_sample, loss_chart, on_side, suggestion_of
 from lossprint.app.views.pairs import partners
 from lossprint.scoring.labels import SUSPECT
 
@@ -48,7 +48,8 @@ def render(loaded: data.Loaded) -> None:
             )
     scope = SCOPES[chosen]
     if sample is None:
-        parts.empty("No samples", "This run holds no samples.", "search_off")
+        if loaded.samples.empty:
+            parts.empty("No samples", "This run holds no samples.", "search_off")
         return
     _pick(loaded, scope, sample)
     found = _partners(loaded, sample)
@@ -157,7 +158,7 @@ def _query(loaded: data.Loaded, sample: int, mine: pd.DataFrame, scope: str) -> 
             parts.big_image(loaded, sample, 200)
         with words:
             st.markdown(f"#### Sample {sample}")
-            st.markdown(parts.labels_line(loaded, sample, parts.suggestion(loaded, sample)))
+            st.markdown(parts.labels_line(loaded, sample, suggestion_of(loaded, sample)))
             if not mine.empty and loaded.labelled:
                 st.markdown(
                     partners.explain(
@@ -178,7 +179,7 @@ def _query(loaded: data.Loaded, sample: int, mine: pd.DataFrame, scope: str) -> 
                 )
                 if moved:
                     st.markdown(moved)
-            st.caption(f"{parts.md(row['path'])} · {parts.SPLITS.get(row['split'], row['split'])}")
+            st.caption(f"{parts.md(row['path'])} · {parts.SPLITS.get(row['split']) or parts.md(row['split'])}")
             with st.container(horizontal=True, vertical_alignment="center", gap="small"):
                 st.button("Open", icon=":material/zoom_in:", key="open-query", on_click=drawer.show, args=(sample,))
                 parts.link("sample", "Whole story", "image_search", {"sample": sample})

@@ -252,7 +252,7 @@ def _shape(view: View, at: int, count: int, told: int, flagged: int, figure: go.
     name, steps, active = SHAPES[at].name, view.trajectory.checkpoints, view.chosen.shape == at
     st.markdown(f"**{name}**  \n{parts.plural(count, 'sample')}" + (f" · {100 * count / told:.1f} %" if told else ""))
     parts.chart(figure, f"Median loss at each checkpoint of the samples that fit: {name}", f"shape-chart-{at}")
-    st.caption(SHAPES[at].rule.format(third=steps[view.found.third - 1]))
+    st.caption(SHAPES[at].rule.format(third=int(steps[view.found.third - 1])))
     if view.chosen.split == "train":
         st.caption(f"{flagged:,} flagged as label errors" + (f" ({100 * flagged / count:.1f} %)" if count else ""))
 
@@ -407,13 +407,11 @@ def _gallery(view: View, mine: np.ndarray, rows: tuple[int, int]) -> None:
         if len(mine) < len(view.places):
             st.button("All ranks", key="all-ranks", icon=":material/close:", type="tertiary", on_click=_all_rows)
         per_page = parts.per_page(PER_PAGE, "p_per")
-    pages, number = -(-len(mine) // per_page), 1
     slot = st.container()
-    if pages > 1:
-        with st.container(horizontal_alignment="center"):
-            number = st.pagination(pages, key="p_page", bind="query-params")
-    start = (min(number, pages) - 1) * per_page
+    number = parts.pages(-(-len(mine) // per_page), "p_page")
+    start = (number - 1) * per_page
     with slot:
+        parts.begins("prints-top", number)
         tiles = _tiles(view, mine[start : start + per_page])
         parts.tell_missing(tiles)
         gallery(
@@ -425,8 +423,8 @@ def _gallery(view: View, mine: np.ndarray, rows: tuple[int, int]) -> None:
             on_open=drawer.show,
         )
     st.caption(
-        f"Below each {loaded.noun}: {_title(chosen.sort)} and the shape. Click one, or move with the arrow keys and "
-        "press Enter, to see its loss print and why it is flagged."
+        f"Below each {loaded.noun}: {parts.md(_title(chosen.sort))} and the shape. Click one, or move with the arrow "
+        "keys and press Enter, to see its loss print and why it is flagged."
     )
 
 

@@ -85,7 +85,7 @@ def _progress(loaded: data.Loaded, table: pd.DataFrame) -> None:
         },
     )
     with st.container(horizontal=True, gap="small"):
-        parts.link("review", f"Review as {decide.reviewer()}", "rule")
+        parts.link("review", f"Review as {parts.md(decide.reviewer())}", "rule")
         open_ones = int((table["differs"] > 0).sum())
         if open_ones:
             parts.link("disagreements", "Settle the disagreements", "forum")
@@ -116,7 +116,7 @@ def _agreement(found: assigning.Agreement, history: pd.DataFrame) -> None:
     _metric(grid, "Same answer", found.raw, True, "Of two reviewers' answers about a sample, how often they are equal.")
     _metric(
         grid,
-        found.name,
+        parts.md(found.name),
         found.kappa,
         False,
         "Agreement beyond chance: 1 is perfect, 0 as by chance. "
@@ -147,9 +147,13 @@ def _metric(grid, title: str, one, percent: bool, text: str) -> None:
         return f"{100 * value:.0f} %" if percent else f"{value:.2f}"
 
     if np.isnan(one.value):
-        grid.metric(title, "–", one.reason, help=text, **CARD)
+        grid.metric(title, "–", parts.md(one.reason), help=text, **CARD)
         return
-    ends = f"90 % interval {number(one.low)} to {number(one.high)}" if np.isfinite(one.low) else one.reason or None
+    ends = (
+        f"90 % interval {number(one.low)} to {number(one.high)}"
+        if np.isfinite(one.low)
+        else parts.md(one.reason) or None
+    )
     grid.metric(title, number(one.value), ends, help=text, **CARD)
 
 

@@ -98,7 +98,7 @@ def _decide(
         st.session_state["_error"] = decide.meanwhile(conflict)
         return
     except LossprintError as error:
-        st.session_state["_error"] = f"The decision was not stored: {error}"
+        st.session_state["_error"] = f"The decision was not stored: {parts.md(error)}"
         return
     changed = int((~rows["decision"].isin(("keep", "unsure"))).sum())
     st.session_state["_toast"] = (

@@ -9,7 +9,7 @@ import streamlit as st
 
 from lossprint.app import data
 from lossprint.app.questions import questions
-from lossprint.app.shared import parts
+from lossprint.app.shared import parts, trust
 from lossprint.app.views.stop import charts
 from lossprint.audit.review import queues, span_counts, stopping
 from lossprint.audit.review.strata import ENOUGH
@@ -44,6 +44,7 @@ errors that random checks found looked at again.
 
 def render(loaded: data.Loaded) -> None:
     parts.header("When to stop", "What did the review find, what do the next questions hold, and what is left?")
+    trust.warn(loaded)
     history = data.reviews(loaded).history()
     of = data.derived(loaded, questions.strata_of)
     rule = _rule(history)
@@ -137,7 +138,7 @@ def _audit(found: stopping.Stopping) -> None:
         words += f" · at {goal:,} the interval is half as wide"
     st.progress(found.audited / max(1, goal), text=words)
     if found.audited + found.audit_open < found.rest:
-        parts.link("review", f"Check {min(20, found.rest - found.audited)} at random", "casino", AUDIT)
+        parts.link("review", f"Check {min(20, found.rest - found.audited):d} at random", "casino", AUDIT)
     if found.answered + found.unsure < found.flagged:
         parts.link("review", "Check flagged ones at random", "shuffle", {"queue": "Spot check"})
 

