@@ -70,7 +70,13 @@ def test_every_command_that_prints_a_result_has_json_and_a_schema():
 def test_what_was_found(home, capsys):
     told = result(capsys, "findings", "run", "--kind", "label_error", "--top", "1")
     assert [row["sample"] for row in told["rows"]] == [1] and told["findings"]["label_error"] == 2
-    assert result(capsys, "score", "run")["unjudged"] == {"of": 30, "any": 0, "label_error": 0, "outlier": 0}
+    assert result(capsys, "score", "run")["unjudged"] == {
+        "of": 30,
+        "any": 0,
+        "label_error": 0,
+        "outlier": 0,
+        "doubted": 0,
+    }
     same = result(capsys, "audit", "data/labels.csv", "--out", "run", "--resume", "--epochs", "5")
     assert same["findings"] == told["findings"] and same["samples"]["train"] == 30
 
