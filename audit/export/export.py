@@ -16,7 +16,7 @@ from lossprint.audit.export import outfile
 from lossprint.audit.export.applied import Applied, elsewhere, need_whole, row_swaps
 from lossprint.audit.export.outfile import PARQUET, save
 from lossprint.audit.export.tree import write_tree
-from lossprint.audit.findings.aside import finding_rows
+from lossprint.audit.runs.aside import finding_rows
 from lossprint.audit.runs.run import Run
 from lossprint.audit.runs.tables import FINDINGS
 from lossprint.audit.system.csvfile import csv_text, write_csv

@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow.parquet as pq
 
-from lossprint.audit.findings import aside
+from lossprint.audit.runs import aside
 from lossprint.audit.runs.run import Run
 from lossprint.audit.types import KIND_WORDS
 
