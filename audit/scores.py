@@ -148,7 +148,8 @@ SCORES: dict[str, ScoreInfo] = {
             "severity, 0 to 1",
             "high",
             "Cosine distance to the k-th nearest neighbour in the trained network's embedding; k is a fifth of an "
-            "average class, from 5 to 30. Above 0.5: beyond the upper fence of this dataset's distances.",
+            "average class, from 5 to 30. On frozen features NNGuide among 5 % of all samples, 50 at least, each by "
+            "how sure the head is of it. Above 0.5: beyond the upper fence of this dataset's distances.",
             "Rare but valid images are far from others too, and so is a whole class with fewer than about k images. "
             "Foreign images that share the features of a class are missed.",
         ),

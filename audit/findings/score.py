@@ -62,7 +62,7 @@ def score_run(run: Run, engine=None, memory: float | None = None, quiet: bool = 
         quiet |= len(shards) == 1
         if not quiet:
             print(_plan(basis, shards, needed, engine.workers), file=sys.stderr, flush=True)
-        outlier = _outlier_severity(run, basis.ids)
+        outlier = _outlier_severity(run, basis.ids) if head is None else frozen.foreign(head)
         total = len(shards) * (2 if job.limited else 1)
         with tqdm(total=total, unit="shard", desc="score", disable=quiet, mininterval=1) as bar:
             measured = list(_each(engine.map(sharding.measure, shards, job), bar))
