@@ -8,8 +8,9 @@ import pandas as pd
 from lossprint.audit.runs.run import Run
 from lossprint.audit.types import SPLITS
 from lossprint.audit.video.judged import KINDS, Judged, judged
-from lossprint.scoring import evidence, order, sequences
+from lossprint.scoring import sequences
 from lossprint.scoring.labels import SUSPECT
+from lossprint.scoring.videos import evidence, order
 
 # Evidence in nats from which a span is a finding. Set for odds of about 20 and 50 to 1; there are many more ways to
 # exchange blocks than to relabel a stretch, and none of them is looked for with an image.

@@ -1,14 +1,15 @@
 """What all judges of a run's video frames say together: its timeline -> evidence for every label of every frame.
 
 Held-out judges are the models over time and the judges of single frames of the folds; within are those that trained on
-the videos. Their weights are those that tell the labels of the trial best, see `scoring.evidence`.
+the videos. Their weights are those that tell the labels of the trial best, see `scoring.videos.evidence`.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from lossprint.scoring import evidence, sequences
+from lossprint.scoring import sequences
+from lossprint.scoring.videos import evidence
 
 KINDS = ("window", "phase", "exchange")
 

@@ -1,7 +1,7 @@
 """Judges that have trained on the videos that they judge: a model over time of all training videos, under their labels.
 
 It learns what videos have in common before it learns any label by heart. Its epochs are averaged as far as that serves:
-how far is found on a trial, a second model of the same videos with errors made on purpose (`scoring.evidence`).
+how far is found on a trial, a second model of the same videos with errors made on purpose (`scoring.videos.evidence`).
 """
 
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lossprint.audit.video import temporal
-from lossprint.scoring import evidence
+from lossprint.scoring.videos import evidence
 
 EPOCHS = 20
 STOPS = (5, 8, 12, 16, 20)  # epochs after which averaging may end

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from lossprint.scoring import evidence
 from lossprint.scoring.sequences import bounds_of
+from lossprint.scoring.videos import evidence
 
 PHASES, LONG = 5, 30
 
