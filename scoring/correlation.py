@@ -167,7 +167,10 @@ def float_matrix(values, name: str, axes: str = "(checkpoints, samples) with at 
 
 def checked(losses, labels, classes: int) -> tuple[np.ndarray, np.ndarray]:
     losses, labels = float_matrix(losses, "losses"), np.asarray(labels)
-    check_labels(labels, losses.shape[1], classes, f"losses {losses.shape}")
+    turned = (
+        ", with the samples in rows: transpose them" if labels.shape == losses.shape[:1] != losses.shape[1:] else ""
+    )
+    check_labels(labels, losses.shape[1], classes, f"losses {losses.shape}{turned}")
     return losses, labels
 
 

@@ -4,13 +4,15 @@ Throughout, E is the number of checkpoints, N of scored samples, M of validation
 trajectories. `losses` is (E, N): one row a checkpoint in training order, natural log. Input may be float32; sums run in
 float64. Work goes in blocks of samples that fit in a core's cache, so that no (E, N) float64 copy is ever made. An
 undefined score is NaN, never 0, and `undefined_reasons` or `missing_reasons` counts why. A loss that is not finite
-counts as missing. Wrong shapes raise ValueError and state both.
+counts as missing. Wrong shapes raise ValueError and state both. Functions without labels beside the losses, which
+cannot tell which way round these are, take the axis of the checkpoints: 0, or 1 for losses with a row a sample.
 
 Sources: CLD, arXiv 2508.20230; LTC, arXiv 2503.09721; CSL, "Loss Knows Best" (2026) and ICML 2025; AUM, arXiv
 2001.10528; EL2N, arXiv 2107.07075; forgetting, arXiv 1812.05159; data maps, arXiv 2009.10795.
 """
 
 import itertools
+import warnings
 
 import numpy as np
 
@@ -25,6 +27,8 @@ from lossprint.scoring.correlation import (
     own_class,
     standardised,
 )
+
+ODD = 100  # checkpoints; more, and over four times as many as samples, are probably samples
 
 
 def class_means(losses: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
@@ -116,27 +120,27 @@ def correlations(
     return r, Undefined(constant * (pairs[1] - lost), (pairs[0] - missing) * lost, missing * pairs[1])
 
 
-def csl(losses: np.ndarray) -> np.ndarray:
+def csl(losses: np.ndarray, axis: int | None = None) -> np.ndarray:
     """Cumulative sample loss: the mean over checkpoints, losses (E, N) -> (N,) nats. High is the suspect end.
 
     NaN where a loss is missing: a mean over fewer checkpoints is not comparable.
     """
-    return _mean_rows(losses, "losses")
+    return _mean_rows(turned(float_matrix(losses, "losses"), axis, "losses"), "losses")
 
 
-def aum(margins: np.ndarray) -> np.ndarray:
+def aum(margins: np.ndarray, axis: int | None = None) -> np.ndarray:
     """Area under the margin: mean over checkpoints of margins (E, N), logit of the given label minus the largest other
     one -> (N,) logits. Low is the suspect end. NaN where a margin is missing. arXiv 2001.10528, equation 2.
     """
-    return _mean_rows(margins, "margins")
+    return _mean_rows(turned(float_matrix(margins, "margins"), axis, "margins"), "margins")
 
 
-def el2n(norms: np.ndarray) -> np.ndarray:
+def el2n(norms: np.ndarray, axis: int | None = None) -> np.ndarray:
     """Error norm: mean over checkpoints of norms (E, N) from `el2n_norms` -> (N,) in [0, sqrt(2)]. High is suspect.
 
     NaN where a norm is missing. arXiv 2107.07075, definition 2.2, which averages over several early trainings.
     """
-    return _mean_rows(norms, "norms")
+    return _mean_rows(turned(float_matrix(norms, "norms"), axis, "norms"), "norms")
 
 
 def el2n_norms(outputs: np.ndarray, labels: np.ndarray, *, probabilities: bool = False) -> np.ndarray:
@@ -187,13 +191,13 @@ def forgetting(correct: np.ndarray, missing: np.ndarray | None = None) -> np.nda
     return events
 
 
-def data_map(losses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def data_map(losses: np.ndarray, axis: int | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation over checkpoints of p_y = exp(-loss): losses (E, N) -> two (N,) arrays.
 
     The mean is the data map's confidence (low is suspect), the deviation (population form) its variability (high:
     ambiguous; 0 with one checkpoint). NaN where a loss is missing. arXiv 2009.10795, section 2.
     """
-    losses = float_matrix(losses, "losses")
+    losses = turned(float_matrix(losses, "losses"), axis, "losses")
     mean, spread = np.empty((2, losses.shape[1]))
     for part in blocks(*losses.shape):
         p = np.exp(-_finite(losses[:, part]))
@@ -206,6 +210,23 @@ def data_map(losses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def missing_reasons(values: np.ndarray) -> Undefined:
     """Counts of why `csl`, `data_map` (of losses), `aum` (of margins) or `el2n` (of norms) is NaN: values (E, N)."""
     return Undefined(missing=int(np.count_nonzero(np.isnan(_mean_rows(values, "values")))))
+
+
+def turned(values: np.ndarray, axis: int | None, name: str) -> np.ndarray:
+    """Values as (E, N), their checkpoints being along `axis`, the first unless it is said.
+
+    A warning where it is not said and there are far more rows than columns, as of samples in place of checkpoints.
+    """
+    if axis not in (None, 0, 1):
+        raise ValueError(f"axis must be that of the checkpoints, 0 or 1, got {axis!r}")
+    rows, columns = values.shape
+    if axis is None and rows > max(ODD, 4 * columns):
+        warnings.warn(
+            f"{name} {values.shape} are taken as {rows:,} checkpoints of {columns:,} samples: say axis=1 if a row is a "
+            "sample",
+            stacklevel=3,
+        )
+    return values.T if axis == 1 else values
 
 
 def _mean_rows(values: np.ndarray, name: str) -> np.ndarray:

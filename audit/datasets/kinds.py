@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lossprint.audit.datasets.choices import USUAL, Choices
 from lossprint.audit.datasets.media import IMAGES, TEXTS, Media
-from lossprint.audit.datasets.readers import coco, huggingface, manifests, remote, texts, torchvision, webdataset
+from lossprint.audit.datasets.readers import coco, huggingface, manifests, remote, rows, texts, torchvision, webdataset
 from lossprint.audit.datasets.readers.folders import read_folder
 from lossprint.audit.datasets.readers.shards import names_shards
 from lossprint.audit.datasets.source import Reader, Source, locate, read_file_inside
@@ -94,9 +94,11 @@ KINDS = (
     Kind("segments", manifests.lists_segments, manifests.read_manifest, manifests.read_manifest),
     Kind("manifest", lambda name: True, manifests.read_manifest, manifests.open_manifest, files=True),
 )
+# Never by its name: only who says that there are no images means it.
+ROWS = Kind("rows", lambda name: False, rows.read_rows, rows.read_rows, media=TEXTS, words="rows without images")
 OF_FILES = tuple(kind.name for kind in KINDS if kind.files)
 PACKED = tuple(kind.name for kind in KINDS if kind.packed)
-WORDS = {kind.name: kind.words for kind in KINDS if kind.words}
+WORDS = {kind.name: kind.words for kind in (*KINDS, ROWS) if kind.words}
 
 
 def kind_of(name: str | Path) -> Kind:
@@ -106,9 +108,9 @@ def kind_of(name: str | Path) -> Kind:
 
 def read_source(name: str | Path, choices: Choices = USUAL) -> Source:
     """List the samples of a DATASET as `choices` say. Raises LossprintError for none, and for no such choice."""
-    kind = kind_of(name)
+    kind = ROWS if choices.no_images else kind_of(name)
     _refuse_choices(name, kind, choices)
-    return kind.read(str(name), choices) if kind.files else kind.read(str(name))
+    return kind.read(str(name), choices) if kind.files or kind is ROWS else kind.read(str(name))
 
 
 def open_reader(name: str | Path, choices: Choices = USUAL) -> Reader | Source:
@@ -119,11 +121,13 @@ def open_reader(name: str | Path, choices: Choices = USUAL) -> Reader | Source:
 
 def _refuse_choices(name: str | Path, kind: Kind, choices: Choices) -> None:
     """Raise LossprintError where something is said about a manifest that the dataset has not."""
-    fits = {"root": ("manifest", "coco"), "path_column": ("manifest",), "label_column": ("manifest",)}
+    rows = ("manifest", "rows")
+    fits = {"exclude": ("folder",), "root": ("manifest", "coco"), "path_column": rows, "label_column": rows}
     for option, kinds in fits.items():
         if getattr(choices, option) is not None and kind.name not in kinds:
             raise LossprintError(
-                f"expected a manifest with --{option.replace('_', '-')}, found {kind.words or 'none'} at {name}"
+                f"expected {'class folders' if option == 'exclude' else 'a manifest'} with "
+                f"--{option.replace('_', '-')}, found {kind.words or 'a manifest'} at {name}"
             )
 
 

@@ -34,7 +34,7 @@ def original(run: Run) -> Path:
     kind, source = dataset.get("kind"), dataset.get("source")
     if kind == "remote" and is_table(source):
         return manifest_of(source) if "://" in source else Path(source)
-    if kind != "manifest" or not source:
+    if kind not in ("manifest", "rows") or not source:
         what = WORDS.get(kind, "none")
         raise LossprintError(
             f"expected a dataset with a CSV or Parquet manifest, found {what} in run {run.path}: export the cleaned "

@@ -111,9 +111,9 @@ def _fetcher(run: Run, link: str) -> tuple[Callable[[str, Path], object], Callab
     """fetch(path, place), which puts the image of a path at a place, and the extension that it has there."""
     kind, root = run.manifest["dataset"]["kind"], dataset_root(run)
     if kind in PACKED:
-        from lossprint.audit.datasets.dataset import image_reader
+        from lossprint.audit.datasets.dataset import sample_reader
 
-        read = image_reader(run.manifest["dataset"]["source"])
+        read = sample_reader(run.manifest["dataset"])
         return lambda path, place: read(path).save(place, format="PNG"), lambda path: ".png"
     if kind == "remote":
         from lossprint.audit.datasets.readers.remote import images_of

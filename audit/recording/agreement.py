@@ -135,6 +135,21 @@ def margins_disagreement(
     return None
 
 
+def other_order(margins: np.ndarray, predicted: np.ndarray, labels: np.ndarray) -> dict[int, int] | None:
+    """Which class (by place) each predicted class seems to be, where these are numbered in another order.
+
+    A sample whose margin (B,) is positive is predicted as its label (B,). None where it is so for most, or where no
+    other order fits.
+    """
+    sure = (predicted >= 0) & (margins > 0.02 + 0.01 * np.abs(margins))
+    said, own = predicted[sure], labels[sure]
+    if len(said) < FEW or (said == own).mean() > 1 - SHARE:
+        return None
+    meant = {int(one): int(np.bincount(own[said == one]).argmax()) for one in np.unique(said)}
+    fits = np.array([meant[one] for one in said.tolist()]) == own
+    return meant if len(set(meant.values())) == len(meant) and fits.mean() > SURE else None
+
+
 class Check:
     """Compares the first losses of a checkpoint of N samples as they come, and says once what they look like."""
 

@@ -5,8 +5,8 @@ Three forms are read. All losses are of single samples (`reduction='none'`), of 
 NPZ: `train_losses` (N, E), a row a sample and a column a checkpoint, and `val_losses` (M, E); `test_losses` if wanted.
 For each split, say `train`, the rows are named by `train_samples` (N,), sample ids, or `train_paths` (N,), or both;
 with neither, they are the split's samples in the order of their ids, all of them. Optional: `train_margins` (N, E), the
-given label's logit minus the largest other one; `train_predicted` (N, E), labels or class indices (into the dataset's
-classes); `checkpoints` (E,), ascending whole numbers, else 1 to E.
+given label's logit minus the largest other one; `train_predicted` (N, E), names of classes or numbers, see `predicted`;
+`checkpoints` (E,), ascending whole numbers, else 1 to E.
 
 Parquet, a file or a folder of files (with partitions such as checkpoint=00003 too): one row a sample and checkpoint,
 with the columns `sample` or `path` (or both), `checkpoint`, `loss`, and optionally `split`, `margin`, `predicted`.
@@ -25,7 +25,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from lossprint.audit.datasets.source import SPLIT_NAMES
-from lossprint.audit.recording import imported_csv
+from lossprint.audit.recording import imported_csv, predicted
 from lossprint.audit.system.memory import free_memory
 from lossprint.audit.types import SPLITS, LossprintError, one_line
 from lossprint.audit.words import some
@@ -386,19 +386,14 @@ def _positions(samples: pd.DataFrame, ids, paths, where: str) -> np.ndarray:
 
 
 def _class_indices(values, classes: list[str], where: str) -> np.ndarray:
-    """Labels or class indices as int32 indices; -1 stays, for not recorded."""
+    """Labels or class numbers as int32 indices; -1 stays, for not recorded. See `predicted` for what a number means."""
     values = _plain(values)
-    if pa.types.is_string(values.type):
-        at = pc.index_in(values, value_set=pa.array(classes, pa.string()))
-        if at.null_count:
-            raise _fault("labels of the dataset", where, repr(pc.filter(values, pc.is_null(at))[0].as_py()))
-        return at.to_numpy().astype(np.int32)
-    if not pa.types.is_integer(values.type) or values.null_count:
-        raise _fault(
-            "labels or class indices", where, f"missing ones ({values.type})" if values.null_count else values.type
-        )
-    at = values.to_numpy().astype(np.int64)
-    wrong = at[(at < -1) | (at >= len(classes))]
-    if len(wrong):
-        raise _fault(f"class indices below {len(classes)}", where, wrong[0])
-    return at.astype(np.int32)
+    kind = values.type
+    if pa.types.is_floating(kind) and pc.all(pc.equal(values, pc.round(values))).as_py():
+        values = values.cast(pa.int64())  # as pandas keeps whole numbers in a column in which some are missing
+    elif not pa.types.is_string(kind) and not pa.types.is_integer(kind):
+        raise _fault("labels or class numbers", where, kind)
+    if values.null_count:
+        raise _fault("labels or class numbers", where, f"missing ones ({kind})")
+    distinct, each = np.unique(values.to_numpy(zero_copy_only=False), return_inverse=True)
+    return np.array(predicted.indices(distinct.tolist(), classes, where), np.int32)[each]

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
+from lossprint.audit.recording import predicted
 from lossprint.audit.system.csvfile import BOM, as_meant
 from lossprint.audit.types import LossprintError, one_line
 
@@ -33,7 +34,7 @@ def header(path: Path) -> list[str]:
 def read_csv_table(path: Path, columns: tuple[str, ...], classes: list[str]) -> pa.Table:
     """Those of `columns` that the file has: int64, double or string. Others are passed over.
 
-    `predicted` is text where each value is a label of the dataset, and else class indices. Raises LossprintError, in
+    Raises LossprintError, in
     one line that names the line of the file, for a row of another length, an empty cell and what is no number.
     """
     raw, names = _raw_header(path), header(path)
@@ -75,9 +76,20 @@ def _converted(column: pa.Array, name: str, classes: list[str], path: Path) -> p
     if name in NUMBERS:
         return _cast(column, pa.float64(), f"numbers as {name}", path)
     column = _meant(column, path)
-    if name == "predicted" and not pc.all(pc.is_in(column, value_set=pa.array(classes, pa.string()))).as_py():
-        return _cast(column, pa.int64(), "labels of the dataset, or class indices, as predicted", path)
+    if name == "predicted":
+        _refuse_unknown(column, classes, path)
     return column
+
+
+def _refuse_unknown(column: pa.Array, classes: list[str], path: Path) -> None:
+    """Raise LossprintError, with its line, for the first prediction that is neither a class nor a number."""
+    for text in pc.unique(column).to_pylist():
+        try:
+            predicted.indices([text], classes, f"column predicted of {path}")
+        except LossprintError as error:
+            if predicted.number_of(text) is None:
+                row = _first(pc.equal(column, text))
+                raise LossprintError(f"{error} in {_line(path, row)}") from None
 
 
 def _cast(column: pa.Array, kind: pa.DataType, expected: str, path: Path) -> pa.Array:

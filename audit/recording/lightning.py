@@ -110,7 +110,7 @@ class LossprintCallback(Callback):
         ]
         with _as_if_validating(trainer, pl_module):  # what does not fit is said before an epoch is spent
             for one in self._passes:
-                one.refuse_random()
+                one.refuse_random(self.recorder.labels(one.ids))
                 self._take(trainer, pl_module, *one.first())
         self.recorder.rewind(done)
 

@@ -15,7 +15,8 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, defau
 
 from lossprint.audit.types import LossprintError
 
-TRIED = 8  # samples of which a first look is taken
+TRIED = 8  # samples of which a first look is taken, and of each class
+MOST = 512  # samples that are read anew to see whether they are the same
 
 
 class WithIds(Dataset):
@@ -82,26 +83,52 @@ class PlainPass:
 
     def first(self) -> tuple[Sequence, object]:
         """The first few samples as a batch, read here and not by workers."""
-        rows = range(self.rank, len(self.dataset), self.world)[:TRIED]
+        return self._batch(range(self.rank, len(self.dataset), self.world)[:TRIED])
+
+    def _batch(self, rows: Sequence[int]) -> tuple[Sequence, object]:
         return self._named(rows, self.collate([self.dataset[row] for row in rows]))
 
-    def _named(self, rows: range, batch) -> tuple[Sequence, object]:
+    def _named(self, rows: Sequence[int], batch) -> tuple[Sequence, object]:
         if isinstance(self.dataset, WithIds):
             ids, batch = batch
             return ids, batch
         return [self.ids[row] for row in rows], batch
 
-    def refuse_random(self) -> None:
-        """Raise LossprintError where two readings of the same samples differ: random augmentation, or masks."""
-        readings = []
-        for seed in (1, 2):
-            seed_all(seed)
-            readings.append(self.first()[1])
-        if differ(*readings):
-            raise LossprintError(
-                f"expected {self.split} samples that are the same each time they are read, found random ones "
-                f"(augmented or masked): hand over a dataset without, as {self.split}=..."
-            )
+    def refuse_random(self, labels: Sequence | None = None) -> None:
+        """Raise LossprintError where two readings of the same samples differ: random augmentation, or masks.
+
+        labels: those of the samples `ids`, to look at some of each class; without, samples from all over the dataset.
+        """
+        mine = range(self.rank, len(self.dataset), self.world)
+        rows = spread(len(mine), None if labels is None else [labels[row] for row in mine])
+        for start in range(0, len(rows), self.batch):
+            readings = []
+            for seed in (1, 2, 3):  # an augmentation by chance may leave one reading or two as they are
+                seed_all(seed)
+                readings.append(self._batch([mine[row] for row in rows[start : start + self.batch]])[1])
+            if any(differ(readings[0], other) for other in readings[1:]):
+                raise LossprintError(
+                    f"expected {self.split} samples that are the same each time they are read, found random ones "
+                    f"(augmented or masked): hand over a dataset without, as {self.split}=..."
+                )
+
+
+def spread(count: int, labels: Sequence | None) -> list[int]:
+    """Rows to try of `count`: a few of each class where labels (count,) are known, ascending, from all over them.
+
+    Of very many classes as many as come to MOST rows, evenly.
+    """
+    groups: dict = {}
+    for row in range(count):
+        groups.setdefault(None if labels is None else labels[row], []).append(row)
+    each = TRIED if len(groups) > 1 else 4 * TRIED
+    chosen = sorted({rows[at] for rows in groups.values() for at in _evenly(len(rows), each)})
+    return [chosen[at] for at in _evenly(len(chosen), MOST)]
+
+
+def _evenly(count: int, most: int) -> list[int]:
+    """Up to `most` of `count` positions, ascending, the first and the last among them."""
+    return list(range(count)) if count <= most else np.linspace(0, count - 1, most).astype(int).tolist()
 
 
 def plain_pass(split: str, source, ids: Sequence, rank: int = 0, world: int = 1) -> PlainPass:

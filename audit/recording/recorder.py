@@ -112,6 +112,10 @@ class Recorder:
         """The sample ids of a split, ascending: what a plain dataset of its samples, in their order, is numbered by."""
         return self._samples.ids[self._samples.split == split]
 
+    def labels(self, ids) -> np.ndarray:
+        """The given labels (B,) of samples, as indices of the run's classes."""
+        return self._samples.labels[self._samples.rows(ids)]
+
     def rewind(self, checkpoint: int) -> None:
         """Forget what was recorded after a checkpoint, where a training goes on from weights of then."""
         self._settle()

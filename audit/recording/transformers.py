@@ -108,7 +108,7 @@ class LossprintCallback(TrainerCallback):
                 self._start(model, resume=goes_on)
             for split in ("val",) if self.recording == "by-product" else ("train", "val"):
                 one = self._pass(split)
-                one.refuse_random()
+                one.refuse_random(self.recorder.labels(one.ids))
                 self._take(model, *one.first())
         self.recorder.rewind(done)
 

@@ -21,7 +21,8 @@ MANIFEST = {
     | {"files": LIST, "checkpoints": str, "losses": str, "curvature_checkpoints": WHOLE}
     | {"weights": str, "features": str},
     "dataset": {"source": str, "root": str, "kind": str, "fingerprint": str, "task": str, "media": str}
-    | {"classes": LIST, "labels": LIST, "notes": LIST, "counts": dict},
+    | {"classes": LIST, "labels": LIST, "notes": LIST, "counts": dict}
+    | {"shown": {"ground": str, "whole": LIST, "real": LIST}, "choices": {"max_pixels": WHOLE}},
     "stages": LIST,
     "facts": {"record": {"seconds": NUMBER, "size": WHOLE, "incomplete": WHOLE}, "curvature": {"seconds": NUMBER}}
     | {"embed": {"seconds": NUMBER}, "score": {"seconds": NUMBER, "few_validation": dict, "views": dict}}
@@ -141,6 +142,7 @@ TABLES = {
     "further.parquet": _named(("sample",)),
     "pairs.parquet": _named(PAIRS),
     "duplicates.parquet": _named(("sample", "partner", "kind", "similarity"), similarity=_number),
+    "aside.parquet": _named(("path", "split", "sample", "kind", "similarity"), similarity=_number),
     "unreadable.parquet": _named(("path", "reason")),
     "frames.parquet": _of(FRAMES),
     "spans.parquet": _of(SPANS),

@@ -45,6 +45,7 @@ VIDEO_FRAMES = "frames"  # the folder of a dataset that was decoded into the run
 PLACES = ("source", "root")  # of a dataset, in run.json
 STAGES = tuple(checksums.STAGES)
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9 ._+-]{0,62}[A-Za-z0-9_+-])?")  # of a coreset
+DOUBTED = b"lossprint.doubted"  # in the metadata of duplicates.parquet
 Merge = Callable[[pd.DataFrame | None], pd.DataFrame]  # what is there, None for nothing -> what is to be there
 FINISHED: list[Callable[["Run"], None]] = []  # told of each stage that is finished, see `sync.syncing`
 
@@ -351,9 +352,32 @@ class Run:
 
     # Duplicates -------------------------------------------------------------------------------------------------------
 
-    def write_duplicates(self, frame: pd.DataFrame) -> None:
-        """Save duplicate pairs: sample < partner (int64), kind (exact / near), similarity in [0, 1]."""
-        write_frame(self.path / "duplicates.parquet", frame)
+    def write_duplicates(self, frame: pd.DataFrame, doubted: int = 0) -> None:
+        """Save duplicate pairs: sample < partner (int64), kind (exact / near), similarity in [0, 1].
+
+        doubted: how many samples resemble so many others that no pair of them was taken for copies.
+        """
+        table = pa.Table.from_pandas(frame, preserve_index=False)
+        table = table.replace_schema_metadata({**(table.schema.metadata or {}), DOUBTED: str(doubted).encode()})
+        write_table(self.path / "duplicates.parquet", table)
+
+    def doubted(self) -> int:
+        """How many samples resemble too many others to be taken for copies; 0 where nobody looked."""
+        if not self.has_duplicates():
+            return 0
+        try:
+            said = (pq.read_schema(self.path / "duplicates.parquet").metadata or {}).get(DOUBTED, b"0")
+        except checked.DAMAGED as error:
+            raise LossprintError(f"expected readable duplicates in run {self.path}, found: {error}") from None
+        return int(said) if said.isdigit() and len(said) < 18 else 0
+
+    def write_aside(self, frame: pd.DataFrame) -> None:
+        """Save which samples images without a label are copies of: path, split, sample, kind, similarity."""
+        write_frame(self.path / "aside.parquet", frame)
+
+    def aside(self) -> pd.DataFrame | None:
+        """What `write_aside` saved; None where no image was left out, or nobody looked."""
+        return self._optional("aside.parquet")
 
     def has_duplicates(self) -> bool:
         return (self.path / "duplicates.parquet").exists()

@@ -9,7 +9,7 @@ them, by torchvision's own way, which compares their digest. Nothing else is eve
 import difflib
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.error import URLError
@@ -50,6 +50,21 @@ def names() -> list[str]:
     import torchvision
 
     return [name for name in model_names()[1:] if len(torchvision.models.get_model_weights(name))]
+
+
+def at_hand(preferred: Sequence[str] = ()) -> str | None:
+    """A classifier whose published weights lie in the cache of torch.hub, preferred ones first; None for none."""
+    import torchvision
+
+    there = {file.name for file in _cache().glob("*.pth")} if _cache().is_dir() else set()
+    for name in (*preferred, *names()) if there else ():
+        if Path(urlsplit(torchvision.models.get_model_weights(name).DEFAULT.url).path).name in there:
+            return name
+    return None
+
+
+def _cache() -> Path:
+    return Path(torch.hub.get_dir()) / "checkpoints"
 
 
 def check_backbone(model: str, weights: str | None = None) -> None:
@@ -124,7 +139,7 @@ def _of_torchvision(name: str, file: str | None, download: bool, quiet: bool) ->
 
 def _published(name: str, published, download: bool, quiet: bool) -> Mapping:
     """The published weights, from the cache of torch.hub or, if told, downloaded into it."""
-    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    folder = _cache()
     file = folder / Path(urlsplit(published.url).path).name
     if file.is_file():
         return read_weights(file)

@@ -2,7 +2,8 @@
 
 A folder holds files of `ENDINGS`, or folders such as checkpoint-500 with a file of `IN_FOLDER` in each, as Hugging
 Face's Trainer and Accelerate leave them. Weights are read by safetensors, or by torch.load with weights_only=True: it
-builds tensors and plain containers and runs nothing that the file asks for. torch is imported only to read them.
+builds tensors and plain containers and runs nothing that the file asks for; what common tools write beside them, such
+as an argparse.Namespace, is forgotten (`harmless`). torch is imported only to read them.
 """
 
 import re
@@ -12,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from lossprint.audit.training.harmless import harmless
 from lossprint.audit.types import LossprintError, one_line
 
 ENDINGS = (".safetensors", ".pt", ".pth", ".pth.tar", ".ckpt", ".bin")
@@ -136,7 +138,7 @@ def read_weights(path: Path) -> dict:
         whole = zipfile.is_zipfile(path)
         if not whole and path.read_bytes()[:2] == b"PK":
             raise LossprintError(f"expected weights in {path}, found a file that was cut off")
-        with warnings.catch_warnings(action="ignore"):
+        with warnings.catch_warnings(action="ignore"), harmless():
             found = torch.load(path, map_location="cpu", weights_only=True, mmap=whole)
     except LossprintError:
         raise

@@ -1,5 +1,6 @@
 """`lossprint audit`: from a dataset to a whole run, through a training of its own."""
 
+import sys
 import time
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from lossprint.audit.system import processes
 from lossprint.audit.system.locks import writes
 from lossprint.audit.system.urls import local
 from lossprint.audit.training.loading import DEFAULTS, FROZEN_DEFAULTS, inputs_of, load, refuse_texts
-from lossprint.audit.training.names import FEATURES, FROZEN, parts, trained_of
+from lossprint.audit.training.names import AUTO, FEATURES, FROZEN, SMALL, parts, trained_of
 from lossprint.audit.types import LossprintError
 from lossprint.audit.video import decode
 
@@ -38,7 +39,8 @@ class Options:
 
     A model `frozen:NAME` is a pretrained backbone, see `training.backbones`; `weights` is a file of its weights,
     `download` lets torchvision fetch them. `features` is a file of features instead, see `training.feature_files`.
-    `small+frozen:NAME`, or small with features, trains as well and combines both views of the samples.
+    `small+frozen:NAME`, or small with features, trains as well and combines both views of the samples. The default,
+    auto, chooses by what is at hand, see `auto`.
     """
 
     model: str | None = None
@@ -56,9 +58,13 @@ class Options:
     allow_lost_classes: bool | None = None
     follow_links: bool | None = None
     normalise_labels: bool | None = None
+    allow_truncated: bool | None = None
+    max_pixels: int | None = None
     root: str | None = None
     path_column: str | None = None
     label_column: str | None = None
+    no_images: bool | None = None
+    exclude: str | None = None
     compiled: bool = False
     download: bool = False
     device: str = "auto"
@@ -71,13 +77,15 @@ class Options:
             options.pop(name)
         options |= {name: str(Path(file).absolute()) for name in FILES if (file := getattr(self, name)) is not None}
         if self.features is not None and (self.model is None or parts(self.model)[1] is None):
-            options["model"] = FEATURES if self.model is None else f"{self.model}+{FEATURES}"
+            options["model"] = {None: FEATURES, AUTO: AUTO}.get(self.model, f"{self.model}+{FEATURES}")
         return {"dataset": kinds.absolute(dataset), **options, **decode.asked(dataset, self.rate)}
 
 
 @writes(lambda dataset, out, **_: out)
-def audit(dataset: str, out: str | Path, *, resume: bool = False, quiet: bool = False, **options) -> Run:
+def audit(dataset: str, out: str | Path, *, resume=False, quiet=False, consent=None, **options) -> Run:
     """Record, measure curvature, embed, score and find. `options` are those of `Options`.
+
+    consent: a function, asked with a question whether weights may be downloaded; without one nobody is asked.
 
     A stage that is done is not done again; a run killed in any of them goes on with `resume`, to the same bytes.
 
@@ -90,8 +98,10 @@ def audit(dataset: str, out: str | Path, *, resume: bool = False, quiet: bool = 
     _refuse_mixed(asked, options.download)
     refuse_texts(dataset, kinds.kind_of(dataset).media)
     from lossprint.audit.training import models, train  # torch only once the cheap checks have passed
-    from lossprint.audit.workflow import frozen, stages
+    from lossprint.audit.workflow import auto, frozen, stages
 
+    if by_itself := asked["model"] == AUTO:
+        asked["model"] = auto.proposed(asked, options.download, consent, world.size > 1)
     trained, backbone = parts(asked["model"])
     if backbone:
         frozen.refuse_more(asked, options.compiled)
@@ -107,12 +117,25 @@ def audit(dataset: str, out: str | Path, *, resume: bool = False, quiet: bool = 
     refuse_texts(dataset, loaded.dataset.media)
     asked = _settled(asked, loaded.dataset.samples)
     refuse_inside(out, loaded.dataset)
+    if by_itself:
+        asked = auto.settled(asked, asdict(options), loaded.dataset)
+        trained, backbone = parts(asked["model"])
     # A network or a backbone that does not fit leaves no run behind.
     if trained:
         models.build_model(trained, len(loaded.dataset.classes), size)
     done = (out / "run.json").is_file() and "record" in open_run(out, need=None).stages
-    look = frozen.open_source(asked, loaded.dataset, options.download, quiet) if backbone and not done else None
+    look = None
+    if backbone and not done:
+        try:
+            look = frozen.open_source(asked, loaded.dataset, options.download, quiet)
+        except LossprintError as error:
+            if not by_itself or options.weights or options.features or options.download:
+                raise
+            print(f"lossprint: trains small alone, since of {backbone}: {error}", file=sys.stderr)
+            asked["model"], trained = SMALL, SMALL
     recorder = Recorder(out, loaded.dataset, asked=asked, seed=asked["seed"], resume=resume)
+    if by_itself and not quiet:
+        auto.hint(backbone, loaded.dataset)
     inputs = inputs_of(loaded, size)
     work = stages.Work(asked | {"model": trained_of(asked["model"])}, inputs, loaded, device, quiet)
     if not trained:
@@ -162,6 +185,7 @@ def _asked(out: Path, options: dict, resume: bool) -> dict:
             defaults = DEFAULTS | FROZEN_DEFAULTS
             return {name: defaults.get(name) if value is None else value for name, value in options.items()}
         chosen = {name: DEFAULTS.get(name) for name in options if name not in FRAME_DEFAULTS}
+        chosen["model"] = AUTO
         return chosen | {name: value for name, value in options.items() if value is not None or name in FRAME_DEFAULTS}
     if not resume:
         refuse_run(out, resumable=True)
@@ -170,6 +194,7 @@ def _asked(out: Path, options: dict, resume: bool) -> dict:
         maker = "of imported losses" if "losses" in before else "recorded by a Recorder in another loop"
         maker = "recorded from saved checkpoints" if "checkpoints" in before else maker
         raise LossprintError(f"expected a run made by audit, found one {maker} at {out}: choose another --out")
+    options = options | {"model": None} if options["model"] == AUTO else options
     before = {**DEFAULTS, **before}  # what a run of an earlier version could not be asked
     refuse_changed(out, before, options, {"dataset": "the dataset"})
     return before
@@ -178,6 +203,8 @@ def _asked(out: Path, options: dict, resume: bool) -> dict:
 def _refuse_mixed(asked: dict, download: bool) -> None:
     """Raise LossprintError where files of weights or features are asked of a model that takes none."""
     model, features = asked["model"], asked.get("features")
+    if model == AUTO:
+        return
     backbone = parts(model)[1]
     if features is not None and backbone != FEATURES:
         raise LossprintError(f"expected --features without --model, found --model {model}: it has features of its own")

@@ -12,7 +12,7 @@ from lossprint.audit.workflow.audit import audit
 def audit_demo(out: str | Path, quiet: bool = False) -> Run:
     """Audit the embedded demo dataset; a run that is there already is continued, or used as it is."""
     demo = importlib.resources.files("lossprint.assets") / "demo" / "labels.csv"
-    return audit(str(demo), out, resume=True, quiet=quiet)
+    return audit(str(demo), out, model="small", resume=True, quiet=quiet)
 
 
 def audit_video_demo(
@@ -33,4 +33,4 @@ def audit_video_demo(
             part.rename(videos)
         finally:
             shutil.rmtree(part, ignore_errors=True)
-    return audit(str(videos / "labels.csv"), out, epochs=epochs, resume=True, quiet=quiet)
+    return audit(str(videos / "labels.csv"), out, model="small", epochs=epochs, resume=True, quiet=quiet)

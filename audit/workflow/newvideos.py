@@ -113,7 +113,7 @@ def _opened(manifest: str, classes: list[str]) -> datasets.Dataset:
 
 def _read(dataset: datasets.Dataset, path: str):
     try:
-        return dataset.origin.read(path)
+        return dataset.image(path)
     except Exception as error:  # a decoder may raise anything at all on a damaged file
         found = datasets.reason(error)
         raise LossprintError(f"expected every image of {dataset.source}, found: {path!r}: {found}") from None

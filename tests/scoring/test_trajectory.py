@@ -332,3 +332,27 @@ def test_missing_values_are_counted_alike_in_all_means():
     np.testing.assert_array_equal(events, [0, np.nan, np.nan, 0])
     assert trajectory.forgetting(np.array([[True, False]])).tolist() == [0, 1]  # one checkpoint
     assert trajectory.data_map(values[:1, :1])[1] == 0
+
+
+# ------------------------------------------------------------------------------------------------- which way round
+
+
+@pytest.mark.parametrize(
+    "score",
+    [trajectory.csl, trajectory.aum, trajectory.el2n, lambda *one, **how: trajectory.data_map(*one, **how)[1]],
+)
+def test_an_axis_can_be_named_and_a_matrix_that_looks_turned_is_warned_of(score):
+    losses = np.random.default_rng(0).random((8, 300))
+    plain = score(losses)
+    np.testing.assert_array_equal(score(losses.T, axis=1), plain)
+    np.testing.assert_array_equal(score(losses, axis=0), plain)
+    with pytest.warns(UserWarning, match=r"\(300, 8\) are taken as 300 checkpoints of 8 samples: say axis=1"):
+        assert score(losses.T).shape == (8,)
+    with pytest.raises(ValueError, match="0 or 1, got 2"):
+        score(losses, axis=2)
+
+
+def test_losses_the_wrong_way_round_beside_labels_are_refused():
+    losses, labels = np.random.default_rng(0).random((300, 8)), np.arange(300) % 3
+    with pytest.raises(ValueError, match=r"\(300, 8\).*samples in rows"):
+        trajectory.class_means(losses, labels, 3)

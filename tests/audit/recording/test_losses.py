@@ -189,11 +189,11 @@ NPZ_FAULTS = {
     "misspelt": ({"train_margin": matrix(TRAIN)}, "arrays named checkpoints or {train,val,", "'train_margin'"),
     "shape of margins": (
         {"train_margins": matrix(VAL)}, "train_margins of the shape of train_losses, (4, 3), in", "(2, 3)"),
-    "no such class": ({"train_predicted": np.full((4, 3), 3)}, "class indices below 3 in train_predicted of", "3"),
+    "no such class": ({"train_predicted": np.full((4, 3), 3)}, "class numbers below 3, places among", "3"),
     "no such label": (
-        {"train_predicted": np.full((4, 3), "hat")}, "labels of the dataset in train_predicted of", "'hat'"),
+        {"train_predicted": np.full((4, 3), "hat")}, "labels of the dataset, or class numbers, in", "'hat'"),
     "classes that are no whole numbers": (
-        {"train_predicted": np.zeros((4, 3))}, "labels or class indices in train_predicted of", "double"),
+        {"train_predicted": np.full((4, 3), 0.5)}, "labels or class numbers in train_predicted of", "double"),
     "objects": (
         {"train_losses": np.array([[{}] * 3] * 4, object)},
         "numbers or text as train_losses in", "Python objects, which are never loaded"),
@@ -253,7 +253,7 @@ PARQUET_FAULTS = {
     "text": (rows(loss="high"), "numbers as loss in", ""),
     "half checkpoints": (rows().astype({"checkpoint": float}), "whole numbers from 0 as checkpoint", "others (double)"),
     "negative checkpoints": (rows().assign(checkpoint=-1), "whole numbers from 0 as checkpoint", "others (int64)"),
-    "no such label": (rows(predicted="hat"), "labels of the dataset in column predicted of", "'hat'"),
+    "no such label": (rows(predicted="hat"), "labels of the dataset, or class numbers, in column", "'hat'"),
 }  # fmt: skip
 
 

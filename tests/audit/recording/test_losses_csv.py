@@ -107,7 +107,7 @@ CSV_FAULTS = {
     "no header": (lines().partition("\n")[2], "a column sample or path in", "2, 1, "),
     "two columns": (lines((1, "sample,checkpoint,loss,loss")), "one column loss in", "2"),
     "a label unknown": (
-        rows(predicted="hat").to_csv(index=False), "labels of the dataset, or class indices, as predicted", "'hat' in"),
+        rows(predicted="hat").to_csv(index=False), "labels of the dataset, or class numbers, in", "'hat' in"),
     "a prediction missing": (
         rows(predicted="bag").to_csv(index=False).replace("bag", "", 1), "a predicted in every row", "in line 2"),
     "other split": (rows(split="train").to_csv(index=False), "the dataset's splits in", "6 rows of others"),

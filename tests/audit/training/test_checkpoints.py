@@ -1,8 +1,14 @@
 """Checkpoints that somebody saved: their order, the weights in them, and that nothing in them runs."""
 
+import argparse
+import collections
+import datetime
+import pathlib
 import pickle
+import types
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from helpers import Trap
@@ -191,3 +197,47 @@ def test_what_hugging_faces_trainer_saves(tmp_path):
         read_weights(saved[-1].path.with_name("training_args.bin"))
     module = giving_logits(network(), torch.rand(2, 3, 28, 28), 3, "own:network")
     assert module(torch.rand(4, 3, 28, 28)).shape == (4, 3)
+
+
+# ------------------------------------------------------------------------------------------------- beside the weights
+
+
+BESIDE = {
+    "args of timm": argparse.Namespace(lr=0.1, data=pathlib.Path("/data"), inner=argparse.Namespace(seed=np.int64(3))),
+    "metric": np.float64(0.5),
+    "small metric": np.float32(0.5),
+    "array": np.arange(3.0),
+    "objects": np.array([{"a": 1}], dtype=object),
+    "numpy's state": np.random.default_rng(0).bit_generator.state,
+    "history": collections.defaultdict(list, {"loss": [np.float64(1)]}),
+    "last": collections.deque([1, 2], 5),
+    "when": datetime.datetime(2024, 1, 2),
+    "split": [range(3), slice(1, 2), frozenset([1]), types.SimpleNamespace(a=1)],
+}
+
+
+@pytest.mark.parametrize("name", BESIDE)
+@pytest.mark.parametrize("new", [True, False])
+def test_what_common_tools_write_beside_the_weights_is_passed_over(tmp_path, name, new):
+    net = nn.Linear(3, 2)
+    file = tmp_path / "1.pt"
+    torch.save(
+        {"epoch": 1, "state_dict": net.state_dict(), "beside": BESIDE[name]}, file, _use_new_zipfile_serialization=new
+    )
+    found = fitted(read_weights(file), nn.Linear(3, 2), file)
+    assert torch.equal(found["weight"], net.weight)
+
+
+def test_nothing_of_a_listed_name_is_run_and_nothing_stays_listed(tmp_path):
+    class Listed:
+        def __reduce__(self):
+            return argparse.Namespace, (), {"path": Trap(tmp_path / "MARKER")}
+
+    torch.save({"w": torch.ones(1), "args": Listed()}, tmp_path / "1.pt")
+    with pytest.raises(LossprintError, match="found Python objects"):
+        read_weights(tmp_path / "1.pt")
+    assert not (tmp_path / "MARKER").exists()
+    torch.save({"w": torch.ones(1), "args": argparse.Namespace(a=1)}, tmp_path / "2.pt")
+    assert type(read_weights(tmp_path / "2.pt")["args"]).__name__ == "Forgotten"
+    with pytest.raises(Exception, match=r"argparse\.Namespace"):
+        torch.load(tmp_path / "2.pt", weights_only=True)
