@@ -25,6 +25,7 @@ GAIN = 1.33  # contrast may differ by this factor
 ALIGNED = 0.75  # correlation of details at whole-pixel alignment below which no fit is tried (copies: 0.86 and more)
 FLAT = 1.0  # grey levels of detail (RMS) below which an image shows nothing to compare
 RADIUS = 9  # spatial frequencies of the spectrum, in cycles an image
+FEW, SHARE = 5, 0.03  # a group of more images than either, the share being of the dataset, is doubted
 PAIR_BLOCK, ROW_ELEMENTS = 512, 1 << 22
 
 
@@ -37,6 +38,10 @@ class Pairs:
     first: np.ndarray
     second: np.ndarray
     similarity: np.ndarray
+
+    def only(self, kept: np.ndarray) -> "Pairs":
+        """Those that a mask (P,) keeps."""
+        return Pairs(self.first[kept], self.second[kept], self.similarity[kept])
 
 
 def exact_pairs(digests: Sequence[Hashable]) -> list[np.ndarray]:
@@ -63,6 +68,59 @@ def components(first: np.ndarray, second: np.ndarray, size: int) -> np.ndarray:
     return connected_components(edges, directed=False)[1]
 
 
+def linked(pairs: Pairs, size: int) -> np.ndarray:
+    """The group (size,) of each of `size` images by average linkage, -1 where it is in none of two and more.
+
+    Beginning with the pairs most alike, two groups are joined where at least half of all pairs between them are among
+    the pairs given: members resemble each other, and are not only joined by a chain of others. Time grows with the
+    number of pairs.
+    """
+    order = np.argsort(-pairs.similarity, kind="stable")
+    edges = list(zip(pairs.first[order].tolist(), pairs.second[order].tolist()))
+    home = {image: image for edge in edges for image in edge}  # the group of each image, named by one of its members
+    members = {image: [image] for image in home}
+    between: dict[int, dict[int, int]] = {image: {} for image in home}  # pairs given between two groups
+    for first, second in edges:
+        between[first][second] = between[second][first] = 1
+    joined = True
+    while joined:
+        joined, left = False, []
+        for first, second in edges:
+            one, other = home[first], home[second]
+            if one == other:
+                continue
+            if 2 * between[one][other] < len(members[one]) * len(members[other]):
+                left.append((first, second))
+                continue
+            if len(members[one]) < len(members[other]):
+                one, other = other, one
+            for image in members[other]:
+                home[image] = one
+            members[one] += members.pop(other)
+            for third, count in between.pop(other).items():
+                del between[third][other]
+                if third != one:
+                    between[one][third] = between[third][one] = between[one].get(third, 0) + count
+            joined = True
+        edges = left
+    group = np.full(size, -1)
+    for image, name in home.items():
+        if len(members[name]) > 1:
+            group[image] = name
+    return group
+
+
+def doubted(group: np.ndarray) -> np.ndarray:
+    """Which images (N,) are in a group too large to be believed: more than `FEW` images and `SHARE` of all.
+
+    group (N,) as `linked` gives it.
+    """
+    inside = group >= 0
+    count = np.bincount(group[inside], minlength=len(group))
+    large = count > max(FEW, SHARE * len(group))
+    return inside & large[np.maximum(group, 0)]
+
+
 def near_pairs(
     vectors: np.ndarray | None, thumbs: np.ndarray, *, neighbours: int = 10, tolerance: float = TOLERANCE
 ) -> Pairs:
@@ -85,9 +143,10 @@ def near_pairs(
     shown = np.flatnonzero(detail.std(axis=(1, 2)) > FLAT)
     detail, images = detail[shown], thumbs[shown]
     plain, mirrored = _spectra(images)
-    found = [_neighbours(plain, mirrored, neighbours)]
+    found = [neighbours_of([(plain, plain), (mirrored, plain)], neighbours)]
     if vectors is not None:
-        found.append(_neighbours(_unit(np.nan_to_num(np.asarray(vectors, dtype=np.float32)[shown])), None, neighbours))
+        rows = unit(np.nan_to_num(np.asarray(vectors, dtype=np.float32)[shown]))
+        found.append(neighbours_of([(rows, rows)], neighbours))
     first, second = np.divmod(np.unique(np.concatenate(found)), max(1, len(shown)))
     similarity = np.full(len(first), np.nan)
     energy = _window_energy(detail)
@@ -98,15 +157,18 @@ def near_pairs(
     return Pairs(shown[first[kept]], shown[second[kept]], similarity[kept])
 
 
-def _neighbours(rows: np.ndarray, mirrored: np.ndarray | None, k: int) -> np.ndarray:
-    """Candidate pairs as i * N + j, i < j: for each i its k best j by product of unit rows, or of j's mirrored row."""
-    size, keys = len(rows), []
+def neighbours_of(alternatives: Sequence[tuple[np.ndarray, np.ndarray]], k: int) -> np.ndarray:
+    """Candidate pairs as i * N + j, i < j: for each i its k best j by the largest product of i's row in the first and
+    j's row in the second of the alternatives, pairs of unit rows (N, D).
+    """
+    size, keys = len(alternatives[0][0]), []
     step = max(64, ROW_ELEMENTS // max(1, size))
     for start in range(0, size, step):
         stop = min(start + step, size)
-        r = rows[start:stop] @ rows[start:].T
-        if mirrored is not None:
-            np.maximum(r, mirrored[start:stop] @ rows[start:].T, out=r)
+        r = None
+        for one, other in alternatives:
+            product = one[start:stop] @ other[start:].T
+            r = product if r is None else np.maximum(r, product, out=r)
         r[np.tri(*r.shape, dtype=bool)] = -2.0  # itself, and pairs seen from the other side
         row, column = contenders(r, min(k, r.shape[1]), 1)
         value = r[row, column]
@@ -138,7 +200,7 @@ def _spectra(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if len(both):
         both -= both.mean(axis=(0, 1), dtype=np.float64).astype(np.float32)
         both /= np.maximum(both.std(axis=(0, 1), dtype=np.float64), 1e-6).astype(np.float32)
-    return _unit(both[:, 0]), _unit(both[:, 1])
+    return unit(both[:, 0]), unit(both[:, 1])
 
 
 def _compare(images, detail, energy, first, second, tolerance: float) -> np.ndarray:
@@ -252,6 +314,7 @@ def _in_blocks(function, images: np.ndarray, shape: tuple[int, ...] | None = Non
     return out
 
 
-def _unit(rows: np.ndarray) -> np.ndarray:
+def unit(rows: np.ndarray) -> np.ndarray:
+    """Rows (N, D) of length 1."""
     lengths = np.sqrt(np.einsum("nd,nd->n", rows, rows))[:, None]
     return np.ascontiguousarray(rows / np.maximum(lengths, 1e-12))

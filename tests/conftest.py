@@ -1,7 +1,9 @@
 """Small datasets cut from the embedded demo, and one real audit of such a one that many tests share."""
 
+import errno
 import os
 import shutil
+import socket
 import tempfile
 from pathlib import Path
 
@@ -42,6 +44,42 @@ def pytest_collection_modifyitems(items) -> None:
     table = DURATIONS.read_text(encoding="utf-8").splitlines()[1:]
     seconds = {name: float(number) for number, name in map(str.split, table)}
     items.sort(key=lambda item: -seconds.get(item.path.name, 1e9))
+
+
+HERE = ("localhost", "0.0.0.0", "::", "::1", "", None)
+ELSEWHERE = []  # what this process tried to reach on another machine
+
+
+def _refused(place) -> None:
+    place = place.decode() if isinstance(place, bytes) else place
+    if place not in HERE and not str(place).startswith("127."):
+        ELSEWHERE.append(place)
+        raise OSError(errno.ENETUNREACH, f"tests reach no other machine, this one tried {place}")
+
+
+def _guarded(reach, which):
+    def guarded(*arguments, **options):
+        _refused(which(*arguments))
+        return reach(*arguments, **options)
+
+    return guarded
+
+
+def _host(_socket, address, *_) -> str | None:
+    return address[0] if isinstance(address, tuple) else None
+
+
+socket.socket.connect = _guarded(socket.socket.connect, _host)
+socket.socket.connect_ex = _guarded(socket.socket.connect_ex, _host)
+socket.getaddrinfo = _guarded(socket.getaddrinfo, lambda host, *_: host)
+
+
+@pytest.fixture(autouse=True)
+def nothing_elsewhere():
+    """A test that reaches for another machine fails, also where the code under test forgives it."""
+    ELSEWHERE.clear()
+    yield
+    assert not ELSEWHERE, f"tried to reach {ELSEWHERE}"
 
 
 @pytest.fixture(autouse=True)

@@ -14,19 +14,29 @@ class Choices:
     min_per_class: classes with fewer samples in train and val are left out. allow_lost_classes: whether a class of
     which no image can be read may be gone; else it is an error. follow_links: whether files are read to which links
     lead out of the dataset's folder. normalise_labels: whether labels that differ only in case, blanks or Unicode form
-    become the most frequent of them. root: the folder that a manifest's paths are relative to, else its own.
-    path_column, label_column: the columns of a manifest that hold them, where they are named otherwise. no_images:
-    whether a manifest lists rows that have none, see `readers.rows`.
+    become the most frequent of them. allow_truncated: whether images whose end is missing are read as far as they go.
+    max_pixels: how many pixels an image may have; None for Pillow's limit of 89 million. root: the folder that a
+    manifest's paths are relative to, else its own. path_column, label_column: the columns of a manifest that hold them,
+    where they are named otherwise. no_images: whether a manifest lists rows that have none, see `readers.rows`.
+    exclude: names of folders, separated by commas, whose files are no samples.
     """
 
     min_per_class: int = 2
     allow_lost_classes: bool = False
     follow_links: bool = False
     normalise_labels: bool = False
+    allow_truncated: bool = False
+    max_pixels: int | None = None
     root: str | None = None
     path_column: str | None = None
     label_column: str | None = None
     no_images: bool = False
+    exclude: str | None = None
+
+    @property
+    def admitted(self) -> dict:
+        """What `images.admitting` takes of them."""
+        return {"allow_truncated": self.allow_truncated, "max_pixels": self.max_pixels}
 
     def root_beside(self, manifest: Path) -> Path | None:
         """The folder that is named for the paths of a manifest, from here. Raises LossprintError where it is none."""

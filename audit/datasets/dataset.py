@@ -18,7 +18,7 @@ import os
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
@@ -29,10 +29,11 @@ from PIL import Image
 
 from lossprint.audit.datasets.choices import USUAL, Choices
 from lossprint.audit.datasets.fit import labelled, large_enough, lost_note, named, refuse_unfit, unreadable_note
-from lossprint.audit.datasets.images import pixel_digest, reason, square
+from lossprint.audit.datasets.images import CUT, Room, admitting, pixel_digest, reason, square
 from lossprint.audit.datasets.kinds import OF_FILES, open_reader, read_source
 from lossprint.audit.datasets.labels import doubtful_note, spelling
 from lossprint.audit.datasets.media import TEXTS, Media, media_of
+from lossprint.audit.datasets.shown import PLAIN, View, rendered, sketch, view_of
 from lossprint.audit.datasets.source import Source, read_file_inside
 from lossprint.audit.datasets.tasks import ALL
 from lossprint.audit.datasets.validation import draw
@@ -71,7 +72,9 @@ class Dataset:
     frame Int64 or missing; a row's position is not its sample id where images are left out. classes: all labels,
     sorted as ImageFolder sorts its class folders. unreadable: path, reason. notes: what was drawn, left out or
     passed over, one sentence each. fingerprint: sha256 over path, label and split of every image as the dataset
-    itself says, and the files' sizes. checked: whether every image was decoded once.
+    itself says, and the files' sizes. checked: whether every image was decoded once. aside: path and split of images
+    that are no samples, as they have no label or class, or too few are of it. view: how images are drawn, known
+    once they were decoded.
     """
 
     source: str
@@ -89,14 +92,18 @@ class Dataset:
     seed: int = 0
     task: str = "classes"
     choices: Choices = USUAL
+    view: View = PLAIN
+    aside: pd.DataFrame = field(default_factory=lambda: pd.DataFrame({"path": [], "split": []}, dtype=object))
 
     def image(self, path: str) -> Image.Image:
         """The upright RGB image at a path of `samples`, at full size. Raises LossprintError if it cannot be read."""
         if self.media is TEXTS:
             raise LossprintError(f"expected an image, found a text at {path!r} of {self.source}")
         if self.kind in OF_FILES:
-            return _read(lambda known: read_file_inside(self.root, known, self.choices.follow_links), path, self.source)
-        return _read(self.origin.read, path, self.source)
+            read = partial(read_file_inside, self.root, follow=self.choices.follow_links)
+        else:
+            read = self.origin.read
+        return _shown(read, path, self.source, self.view, self.choices)
 
     @property
     def media(self) -> Media:
@@ -109,7 +116,8 @@ class Loaded:
     """What one pass over all images gave. Rows are those of `dataset.samples`, in which every image could be decoded.
 
     pixels (N, size, size, 3) uint8, or None where no size was asked for; digests (N,) str, equal for images of equal
-    pixels at full size. Of texts there are no pixels, and equal digests mean equal but for blanks and line breaks.
+    values at full size, see `images.pixel_digest`. Of texts there are no pixels, and equal digests mean equal but for
+    blanks and line breaks.
     """
 
     dataset: Dataset
@@ -146,16 +154,16 @@ def open_dataset(
     return load(dataset, progress=progress).dataset if check else dataset
 
 
-def image_reader(source: str | Path, choices: Choices = USUAL) -> Callable[[str], Image.Image]:
+def image_reader(source: str | Path, choices: Choices = USUAL, view: View = PLAIN) -> Callable[[str], Image.Image]:
     """A function from a sample's path to its upright RGB image at full size; the dataset is not scanned.
 
-    Raises LossprintError where there is no such source. So does the function, for an image that cannot be read and for
-    a path that leads out of the dataset's folder.
+    `view` is how the dataset's images are drawn. Raises LossprintError where there is no such source. So does the
+    function, for an image that cannot be read and for a path that leads out of the dataset's folder.
     """
     reader = open_reader(source, choices)
     if reader.media is TEXTS:
         raise LossprintError(f"expected a dataset of images, found texts in {reader.name}")
-    return lambda path: _read(reader.read, path, reader.name)
+    return lambda path: _shown(reader.read, path, reader.name, view, choices)
 
 
 def text_reader(source: str | Path, fingerprint: str | None = None, choices: Choices = USUAL) -> Callable[[str], str]:
@@ -178,7 +186,13 @@ def sample_reader(dataset: dict) -> Callable[[str], Image.Image | str]:
     """The `image_reader` or the `text_reader` of run.json's `dataset`. Raises LossprintError as they do."""
     if media_of(dataset) is TEXTS:
         return text_reader(dataset["source"], dataset.get("fingerprint"), Choices.of(dataset.get("choices", {})))
-    read = image_reader(dataset["source"], Choices.of(dataset.get("choices", {})))
+    try:
+        view = View.of(dataset.get("shown"))
+    except ValueError as error:
+        raise LossprintError(
+            f"expected a view of the images of {dataset['source']} in run.json, found {error}"
+        ) from None
+    read = image_reader(dataset["source"], Choices.of(dataset.get("choices", {})), view)
     return partial(_read_file_only, read) if dataset.get("kind") in OF_FILES else read
 
 
@@ -189,9 +203,11 @@ def _read_file_only(read: Callable[[str], Image.Image], path: str) -> Image.Imag
     return read(path)
 
 
-def _read(read: Callable[[str], Image.Image], path: str, source: str) -> Image.Image:
+def _shown(read: Callable[[str], Image.Image], path: str, source: str, view: View, choices: Choices) -> Image.Image:
+    """The image at a path as the dataset's images are drawn, upright RGB. Raises LossprintError."""
     try:
-        return read(path)
+        with admitting(**choices.admitted):
+            return rendered(read(path), view).convert("RGB")
     except LossprintError:
         raise
     except Exception as error:  # a decoder may raise anything at all on a damaged file
@@ -256,7 +272,14 @@ def _assemble(
         seed=seed,
         task=task,
         choices=choices,
+        aside=_aside(origin, set(samples["sample"]) | set(faults)),
     )
+
+
+def _aside(origin: Source, known: set[int]) -> pd.DataFrame:
+    """Path and split of images that are neither samples nor known to be unreadable."""
+    rows = origin.rows.loc[~origin.rows["sample"].isin(list(known)), ["path", "split"]]
+    return pd.concat([rows, pd.DataFrame(origin.loose, columns=["path", "split"], dtype=object)], ignore_index=True)
 
 
 # ------------------------------------------------------------------------------------------------ decoding
@@ -274,14 +297,31 @@ def load(
     paths, ids = samples["path"].tolist(), samples["sample"].tolist()
     pixels = None if size is None or dataset.media is TEXTS else np.empty((len(paths), size, size, 3), np.uint8)
     digests = [""] * len(paths)
-    faults = dict(dataset.faults)
+    faults, sketches, cut = dict(dataset.faults), {}, []
+    admit = partial(admitting, **dataset.choices.admitted, room=Room(free_memory() // 2))
 
-    def one(row: int) -> None:
-        try:
+    def text(row: int) -> None:
+        digests[row] = _text_digest(dataset.origin.read(paths[row]))
+
+    def image(row: int) -> None:
+        with admit():
             content = dataset.origin.read(paths[row])
-            digests[row] = _text_digest(content) if dataset.media is TEXTS else pixel_digest(content)
-            if pixels is not None:
-                pixels[row] = square(content, size)
+            digests[row] = pixel_digest(content)
+            if CUT in content.info:
+                cut.append(row)
+            about = sketch(content)
+            if about is not None:  # drawn once all of these are known
+                sketches[row] = about
+            elif pixels is not None:
+                pixels[row] = square(rendered(content), size)
+
+    def drawn(row: int) -> None:
+        with admit():
+            pixels[row] = square(rendered(dataset.origin.read(paths[row]), view), size)
+
+    def one(row: int, act: Callable[[int], None] = text if dataset.media is TEXTS else image) -> None:
+        try:
+            act(row)
         except Unreachable:  # says nothing of the image
             raise
         except Exception as error:  # a decoder may raise anything at all on a damaged file: all of it is listed
@@ -289,7 +329,14 @@ def load(
 
     with _quiet_about_bombs():
         _each(one, len(paths), workers or dataset.origin.workers, progress)
+        later = sorted(set(sketches) - {row for row, sample in enumerate(ids) if sample in faults})
+        view, notes = view_of([sketches[row] for row in later])
+        if pixels is not None and later:
+            _each(lambda at: one(later[at], drawn), len(later), workers or dataset.origin.workers, None)
     whole = _assemble(dataset.origin, faults, dataset.val_fraction, dataset.seed, dataset.task, dataset.choices, True)
+    if cut:
+        notes.append(f"{len(cut):,} images are truncated and read as far as they go, such as {paths[min(cut)]}")
+    whole = replace(whole, view=view, notes=[*whole.notes, *notes])
     there = set(whole.samples["sample"])
     kept = [row for row, sample in enumerate(ids) if sample in there]
     if pixels is not None and len(kept) < len(paths):
@@ -329,7 +376,8 @@ def image_sizes(dataset: Dataset, at_most: int | None = None, workers: int | Non
 
     def one(row: int) -> None:
         try:
-            sizes[row] = dataset.origin.size(paths[row])
+            with admitting(**dataset.choices.admitted):
+                sizes[row] = dataset.origin.size(paths[row])
         except Exception:  # `load` comes across the same file and lists it with its reason
             sizes[row] = None
 
@@ -376,8 +424,9 @@ class ImageStream:
 
     def __init__(self, dataset: Dataset, size: int):
         self.paths = dataset.samples["path"].tolist()
-        self.read = dataset.origin.read
-        self.source = dataset.source
+        self.shown = partial(
+            _shown, dataset.origin.read, source=dataset.source, view=dataset.view, choices=dataset.choices
+        )
         self.size = size
 
     def __len__(self) -> int:
@@ -386,5 +435,4 @@ class ImageStream:
     def __getitem__(self, row: int):
         import torch
 
-        image = _read(self.read, self.paths[row], self.source)
-        return row, torch.from_numpy(square(image, self.size).transpose(2, 0, 1).copy())
+        return row, torch.from_numpy(square(self.shown(self.paths[row]), self.size).transpose(2, 0, 1).copy())

@@ -32,7 +32,10 @@ def unreadable_note(rows: pd.DataFrame, reasons: pd.Series, total: int) -> str:
     """How many images could not be read, for which reasons and of which classes."""
     why = some((f"{count:,} {reason}" for reason, count in reasons.value_counts().items()), 3)
     whose = some((f"{name!r} ({count:,})" for name, count in rows["label"].value_counts().items()), 3)
-    return f"{len(rows):,} of {total:,} images could not be read: {why}; of {whose}"
+    ways = {"truncated": "--allow-truncated", "decompression bomb": "--max-pixels N"}
+    options = [option for word, option in ways.items() if reasons.str.contains(word).any()]
+    admit = f" ({' and '.join(options)} would admit such)" if options else ""
+    return f"{len(rows):,} of {total:,} images could not be read: {why}{admit}; of {whose}"
 
 
 def lost_note(origin: Source, rows: pd.DataFrame, faults: dict[int, str], allowed: bool) -> list[str]:

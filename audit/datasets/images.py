@@ -1,17 +1,21 @@
-"""One image file -> upright RGB pixels, and what makes a file unreadable. Knows no dataset and no run.
+"""One image file -> its upright pixels, and what makes a file unreadable. Knows no dataset and no run.
 
-Whatever Pillow reads becomes 8-bit RGB: EXIF rotation is applied, transparency is laid on white, CMYK and palettes are
-converted, 16- and 32-bit greys are scaled from their own minimum..maximum to 0..255 (an image of one value becomes
-black). Of an animation or a multi-page file the first image counts.
+`read_values` gives what the file holds, nothing lost and turned as its EXIF says: that is compared, see
+`pixel_digest`, and drawn for eyes and networks by `shown`. Of an animation or a multi-page file the first image counts.
 """
 
 import contextlib
 import hashlib
-from pathlib import Path
+import threading
+from collections.abc import Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
+from lossprint.audit.datasets.shown import DEEP_GREY, has_transparency, rendered, strips
+from lossprint.audit.system.memory import free_memory
 from lossprint.audit.types import one_line
 
 Image.init()
@@ -30,24 +34,111 @@ EXTENSIONS = frozenset(
     extension for extension, name in Image.registered_extensions().items() if name in {*FORMATS, "MPO"}
 )
 
-DEEP_GREY = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 SAME_ASPECT = 1.04
+# Bytes that one pixel of an image takes while it is decoded and drawn: its values, their grey levels, and RGB.
+BYTES = 12
+LARGE = 1 << 22  # pixels: smaller images are decoded without asking for room
+HELD = "lossprint: digest of the file"  # in the `info` of an image of which Pillow gives fewer bits than the file holds
+CUT = "lossprint: truncated"
+REDUCED = ("JPEG2000", "AVIF", "HEIF", "SGI")  # may hold more than the 8 bits that Pillow gives of them
 
 
-def read_image(file: str | Path) -> Image.Image:
-    """Decode a file wholly, as upright RGB at full size. Raises whatever is wrong with it; see `reason`."""
-    with Image.open(file, formats=FORMATS) as image:
-        _refuse_bomb(image.size)
-        return upright_rgb(image)
+class Room:
+    """Memory that decoding threads share: an image that is too large beside the others waits until they are done."""
+
+    def __init__(self, size: int):
+        self.size, self.used, self.change = size, 0, threading.Condition()
+
+    def take(self, size: int) -> None:
+        with self.change:
+            self.change.wait_for(lambda: not self.used or self.used + size <= self.size)
+            self.used += size
+
+    def leave(self, size: int) -> None:
+        with self.change:
+            self.used -= size
+            self.change.notify_all()
 
 
-def read_size(file: str | Path) -> tuple[int, int]:
-    """Width and height in pixels from the file's header, without decoding it. Raises as `read_image` does.
+@dataclass
+class Admission:
+    """What images are decoded: truncated ones, as far as they go; up to how many pixels (None: Pillow's limit).
+
+    room: memory that is shared with other threads; taken: how many bytes of it this reading has.
+    """
+
+    allow_truncated: bool = False
+    max_pixels: int | None = None
+    room: Room | None = None
+    taken: int = field(default=0, compare=False)
+
+
+_admission: ContextVar[Admission] = ContextVar("admission", default=Admission())  # noqa: B039 (never written to)
+_cut: ContextVar[bool] = ContextVar("cut", default=False)
+_opening = threading.Lock()
+
+
+class _Truncated:
+    """Pillow's switch for truncated images is one for the whole process; this one answers for each reading."""
+
+    def __bool__(self) -> bool:
+        return _cut.get()
+
+
+if ImageFile.LOAD_TRUNCATED_IMAGES is False:
+    ImageFile.LOAD_TRUNCATED_IMAGES = _Truncated()
+
+
+@contextlib.contextmanager
+def admitting(
+    allow_truncated: bool = False, max_pixels: int | None = None, room: Room | None = None
+) -> Iterator[Admission]:
+    """Within it, this thread decodes what an `Admission` admits; what it takes of the room is given back at the end."""
+    admission = Admission(allow_truncated, max_pixels, room)
+    token = _admission.set(admission)
+    try:
+        yield admission
+    finally:
+        _admission.reset(token)
+        if admission.taken:
+            room.leave(admission.taken)
+
+
+def read_image(file) -> Image.Image:
+    """A file, or an open one, decoded wholly and drawn by itself: upright RGB at full size. Raises as `read_values`."""
+    return upright_rgb(read_values(file))
+
+
+def read_values(file) -> Image.Image:
+    """A file, or an open one, decoded wholly: upright, at full size, with the values that it holds.
+
+    Raises whatever is wrong with it; see `reason`. `admitting` says what is decoded.
+    """
+    admission = _admission.get()
+    try:
+        with _opened(file) as image:
+            return upright(image)
+    except OSError:
+        if not admission.allow_truncated:
+            raise
+    if hasattr(file, "seek"):
+        file.seek(0)
+    token = _cut.set(True)
+    try:
+        with _opened(file) as image:
+            found = upright(image)
+    finally:
+        _cut.reset(token)
+    found.info[CUT] = True
+    return found
+
+
+def read_size(file) -> tuple[int, int]:
+    """Width and height in pixels from the file's header, without decoding it. Raises as `read_values` does.
 
     Upright, but for a turned PNG or TIFF, whose two numbers may come swapped: good for choosing a size, not for layout.
     """
-    with Image.open(file, formats=FORMATS) as image:
-        _refuse_bomb(image.size)
+    with _opened(file, room=False) as image:
         # Newer versions of Pillow turn a TIFF's size by themselves. A PNG may keep its EXIF behind the pixels, where
         # looking for it would decode them.
         if image.format == "TIFF" or (image.format == "PNG" and "exif" not in image.info):
@@ -56,38 +147,109 @@ def read_size(file: str | Path) -> tuple[int, int]:
         return image.size[::-1] if turned else image.size
 
 
-def upright_rgb(image: Image.Image) -> Image.Image:
-    """Any Pillow image as upright RGB, 8 bits a channel; the module's docstring says how."""
+def _opened(file, room: bool = True) -> Image.Image:
+    """The image of a file, its header read, if it is admitted and there is room to decode it."""
+    admission = _admission.get()
+    if admission.max_pixels is None:
+        image = Image.open(file, formats=FORMATS)
+    else:
+        with _opening:  # Pillow's limit is one for the whole process, and asked while the header is read
+            limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+            try:
+                image = Image.open(file, formats=FORMATS)
+            finally:
+                Image.MAX_IMAGE_PIXELS = limit
+    try:
+        pixels = image.size[0] * image.size[1]
+        _refuse_bomb(image.size, admission.max_pixels)
+        if room and admission.room is not None and pixels > LARGE and not admission.taken:
+            admission.room.take(pixels * BYTES)
+            admission.taken = pixels * BYTES
+    except BaseException:
+        image.close()
+        raise
+    return image
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """Any Pillow image, decoded and turned as its EXIF says; as RGB where that holds the same."""
+    held = _digest_of_file(image)
     image.load()
     if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
         image = ImageOps.exif_transpose(image)
-    if image.mode in DEEP_GREY:
-        return _scaled(image).convert("RGB")
-    if image.has_transparency_data:
-        image = image.convert("LA") if image.mode == "La" else image
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
-    return image.convert("RGB")
+    if image.mode in ("1", "L", "P") and not has_transparency(image):
+        image = image.convert("RGB")
+    if held:
+        image.info[HELD] = held
+    return image
 
 
-def _scaled(image: Image.Image) -> Image.Image:
-    """Deep grey -> 8-bit grey, linearly from the image's own range. Values that are not finite become the minimum."""
-    values = np.asarray(image).astype(np.float64)
-    finite = np.isfinite(values)
-    if not finite.any():
-        return Image.new("L", image.size, 0)
-    low, high = values[finite].min(), values[finite].max()
-    values = np.where(finite, values, low) - low
-    return Image.fromarray(np.rint(values * (255 / (high - low) if high > low else 0)).astype(np.uint8))
+def upright_rgb(image: Image.Image) -> Image.Image:
+    """Any Pillow image by itself as upright RGB, 8 bits a channel, as `shown.PLAIN` draws it."""
+    return rendered(upright(image)).convert("RGB")
+
+
+def _digest_of_file(image: Image.Image) -> str:
+    """A digest of the file where Pillow gives fewer bits a channel than the file may hold; else empty.
+
+    Pillow reads 16-bit colours as 8-bit ones: two files that differ in the lower bits would then seem to be equal.
+    """
+    file, tiles = getattr(image, "fp", None), getattr(image, "tile", None) or ()
+    deep = image.format in REDUCED or any(
+        ";16" in str(tile[3]) or tile[0] in ("ppm", "ppm_plain") for tile in tiles if len(tile) > 3
+    )
+    if not deep or file is None or image.mode in DEEP_GREY:
+        return ""
+    place, digest = file.tell(), hashlib.blake2b(digest_size=16)
+    file.seek(0)
+    while piece := file.read(1 << 20):
+        digest.update(piece)
+    file.seek(place)
+    return digest.hexdigest()
 
 
 def pixel_digest(image: Image.Image) -> str:
-    """32 hexadecimal digits over an upright RGB image's size and pixels: equal for exact duplicates of any format."""
-    return hashlib.blake2b(b"%d x %d:" % image.size + image.tobytes(), digest_size=16).hexdigest()
+    """32 hexadecimal digits over an upright image's size and the values that it holds, whatever the file's format.
+
+    Only what loses nothing is made alike: palettes and greys of 8 bits become RGB, transparency RGBA, an alpha that
+    hides nothing is left out, and whole numbers up to 65535 are of 16 bits. So images of equal digests are equal in
+    every value: those of 16 bits and more, the alpha channel, and colours under what is transparent among them.
+    """
+    size = b"%d x %d:" % image.size
+    held = image.info.get(HELD, "").encode()
+    if image.mode in DEEP_GREY:
+        return _deep_digest(image, size)
+    plain, whole, solid = hashlib.blake2b(size + held, digest_size=16), None, True
+    if has_transparency(image):
+        whole = hashlib.blake2b(b"RGBA " + size + held, digest_size=16)
+        for strip in strips(image):
+            values = np.asarray((strip.convert("LA") if strip.mode == "La" else strip).convert("RGBA"))
+            solid = solid and bool((values[..., 3] == 255).all())
+            whole.update(values)
+            if solid:
+                plain.update(np.ascontiguousarray(values[..., :3]))
+    else:
+        own = image.mode not in ("1", "L", "P", "RGB", "RGBX")  # CMYK, LAB and the like: RGB would lose something
+        if own:
+            plain.update(image.mode.encode())
+        for strip in strips(image):
+            plain.update((strip if own else strip.convert("RGB")).tobytes())
+    return (plain if solid else whole).hexdigest()
+
+
+def _deep_digest(image: Image.Image, size: bytes) -> str:
+    kind = "<f4" if image.mode == "F" else "<u2"
+    if image.mode == "I":
+        low, high = image.getextrema()
+        kind = "<u2" if low >= 0 and high < 1 << 16 else "<i4"
+    digest = hashlib.blake2b(kind.encode() + size, digest_size=16)
+    for strip in strips(image):
+        digest.update(np.ascontiguousarray(np.asarray(strip), kind))
+    return digest.hexdigest()
 
 
 def square(image: Image.Image, size: int) -> np.ndarray:
-    """An RGB image as (size, size, 3) uint8.
+    """An RGB or 8-bit grey image as (size, size, 3) uint8.
 
     Resized directly (bilinear with antialiasing) where the sides differ by less than 4 %. Otherwise the longer side is
     made to fit, and the rest, half on each side, is filled with the mean colour of the image's outermost pixels, so
@@ -95,13 +257,12 @@ def square(image: Image.Image, size: int) -> np.ndarray:
     """
     width, height = image.size
     if (width, height) == (size, size):
-        return np.asarray(image)
+        return np.asarray(image.convert("RGB"))
     if max(width, height) < SAME_ASPECT * min(width, height):
-        return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
+        return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR).convert("RGB"))
     scale = size / max(width, height)
-    fitted = np.asarray(
-        image.resize((max(1, round(width * scale)), max(1, round(height * scale))), Image.Resampling.BILINEAR)
-    )
+    sides = max(1, round(width * scale)), max(1, round(height * scale))
+    fitted = np.asarray(image.resize(sides, Image.Resampling.BILINEAR).convert("RGB"))
     rim = np.concatenate([fitted[0], fitted[-1], fitted[1:-1, 0], fitted[1:-1, -1]])
     canvas = np.empty((size, size, 3), np.uint8)
     canvas[:] = np.rint(rim.mean(axis=0))
@@ -110,11 +271,14 @@ def square(image: Image.Image, size: int) -> np.ndarray:
     return canvas
 
 
-def _refuse_bomb(size: tuple[int, int]) -> None:
+def _refuse_bomb(size: tuple[int, int], asked: int | None) -> None:
     # Pillow only warns between its limit and twice the limit. A dataset may come from strangers: hold it to the limit.
-    limit = Image.MAX_IMAGE_PIXELS
-    if limit is not None and size[0] * size[1] > limit:
-        raise Image.DecompressionBombError(f"{size[0]} x {size[1]} pixels")
+    limit = Image.MAX_IMAGE_PIXELS if asked is None else asked
+    pixels = size[0] * size[1]
+    if limit is not None and pixels > limit:
+        raise Image.DecompressionBombError(f"more than {limit:,} pixels: refused as a possible decompression bomb")
+    if pixels > LARGE and pixels * BYTES > free_memory():
+        raise MemoryError(f"{pixels * BYTES / 1e9:.1f} GB to decode, more memory than there is free")
 
 
 def reason(error: Exception) -> str:
@@ -124,6 +288,8 @@ def reason(error: Exception) -> str:
     if isinstance(error, IsADirectoryError):
         return "a folder, not a file"
     if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
+        if str(error).startswith("more than"):
+            return str(error)
         return f"more than {Image.MAX_IMAGE_PIXELS:,} pixels: refused as a possible decompression bomb"
     if isinstance(error, UnidentifiedImageError):
         return "not an image that Pillow can read"

@@ -121,11 +121,13 @@ def open_reader(name: str | Path, choices: Choices = USUAL) -> Reader | Source:
 
 def _refuse_choices(name: str | Path, kind: Kind, choices: Choices) -> None:
     """Raise LossprintError where something is said about a manifest that the dataset has not."""
-    fits = {"root": ("manifest", "coco"), "path_column": ("manifest", "rows"), "label_column": ("manifest", "rows")}
+    rows = ("manifest", "rows")
+    fits = {"exclude": ("folder",), "root": ("manifest", "coco"), "path_column": rows, "label_column": rows}
     for option, kinds in fits.items():
         if getattr(choices, option) is not None and kind.name not in kinds:
             raise LossprintError(
-                f"expected a manifest with --{option.replace('_', '-')}, found {kind.words or 'none'} at {name}"
+                f"expected {'class folders' if option == 'exclude' else 'a manifest'} with "
+                f"--{option.replace('_', '-')}, found {kind.words or 'a manifest'} at {name}"
             )
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from lossprint.audit.datasets.images import read_image, read_size
+from lossprint.audit.datasets.images import read_size, read_values
 from lossprint.audit.datasets.media import IMAGES, Media
 from lossprint.audit.datasets.paths import settled
 from lossprint.audit.types import SPLITS, LossprintError
@@ -37,11 +37,12 @@ class Source:
     """All samples of a dataset, readable or not.
 
     kind: its `kinds.Kind` by name. rows: sample int64 (the position), path, label, split, sequence, frame, as the
-    dataset itself says. faults: sample -> why its file cannot even be opened. read(path) decodes an image as upright
-    RGB, or gives a text, as `media` says; size(path) gives an image's width and height from the header. Both raise
-    whatever is wrong with the file and trust that the path is one of the rows'. written: whether labels are cells of a
-    table, in which some signs stand for none. lost: class -> why no file of it is among the rows. links: the paths that
-    lead out of the root by a link that is followed, and where to.
+    dataset itself says. faults: sample -> why its file cannot even be opened. read(path) decodes an image, upright
+    and with the values that it holds (`images.read_values`), or gives a text, as `media` says; size(path) gives an
+    image's width and height from the header. Both raise whatever is wrong with the file and trust that the path is
+    one of the rows'. written: whether labels are cells of a table, in which some signs stand for none. lost: class
+    -> why no file of it is among the rows. loose: images that are in no class, and the split of each, empty where
+    it has none. links: the paths that lead out of the root by a link that is followed, and where to.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Source:
     written: bool = False
     lost: dict[str, str] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)
+    loose: list[tuple[str, str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,7 @@ def _leads_out(root: Path, path: str) -> bool:
 
 
 def _read_file(root: Path, path: str) -> Image.Image:
-    return read_image(root / path)
+    return read_values(root / path)
 
 
 def read_file_inside(root: Path, path: str, follow: bool = False) -> Image.Image:
@@ -145,7 +147,7 @@ def read_file_inside(root: Path, path: str, follow: bool = False) -> Image.Image
     file = inside(root, path, follow)
     if file.exists() and not file.is_file():  # a pipe would block for ever
         raise LossprintError(f"expected an image at {file}, found something that is no file")
-    return read_image(file)
+    return read_values(file)
 
 
 def _size_file(root: Path, path: str) -> tuple[int, int]:

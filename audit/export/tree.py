@@ -115,9 +115,9 @@ def _fetcher(run: Run, link: str) -> tuple[Callable[[str, Path], object], Callab
     about = dataset_of(run)
     kind, root = about["kind"], dataset_root(run)
     if kind in PACKED:
-        from lossprint.audit.datasets.dataset import image_reader
+        from lossprint.audit.datasets.dataset import sample_reader
 
-        read = image_reader(about["source"])
+        read = sample_reader(about)
         return lambda path, place: read(path).save(place, format="PNG"), lambda path: ".png"
     if kind == "remote":
         from lossprint.audit.datasets.readers.remote import images_of
@@ -126,7 +126,7 @@ def _fetcher(run: Run, link: str) -> tuple[Callable[[str, Path], object], Callab
 
         def download(path: str, place: Path) -> None:
             content = images.content(path)
-            _refuse_other(io.BytesIO(content), path, about["source"])
+            refuse_other(io.BytesIO(content), path, about["source"])
             place.write_bytes(content)
 
         return download, _extension
@@ -141,7 +141,7 @@ def _fetcher(run: Run, link: str) -> tuple[Callable[[str, Path], object], Callab
         file = Path(os.path.realpath(root / path))
         if not (follow or file.is_relative_to(root)) or ".." in Path(path).parts or not file.is_file():
             raise LossprintError(f"expected the image {path!r} in {root}, found none: was the dataset moved?")
-        _refuse_other(file, path, str(root))
+        refuse_other(file, path, str(root))
         if link == "hardlink":
             try:
                 return os.link(file, place)
@@ -152,7 +152,7 @@ def _fetcher(run: Run, link: str) -> tuple[Callable[[str, Path], object], Callab
     return fetch, _extension
 
 
-def _refuse_other(file: Path | io.BytesIO, path: str, where: str) -> None:
+def refuse_other(file: Path | io.BytesIO, path: str, where: str) -> None:
     """Raise LossprintError for a file that is no image: what a run calls one may be anything."""
     try:
         read_size(file)

@@ -3,6 +3,7 @@
 import numpy as np
 import pyarrow.parquet as pq
 
+from lossprint.audit.runs import aside
 from lossprint.audit.runs.run import Run
 from lossprint.audit.types import KIND_WORDS
 
@@ -12,7 +13,8 @@ COLUMNS = ("csl", *SCORES)
 
 def count_unjudged(run: Run) -> dict[str, int]:
     """How many training samples there are (`of`), how many lack a score of each kind of finding, and how many the CSL
-    or that of wrong labels (`any`): with losses of some checkpoints only.
+    or that of wrong labels (`any`): with losses of some checkpoints only. `doubted`: samples of all splits that
+    resemble too many others to be taken for near duplicates.
 
     Reads block by block, whatever the number of samples.
     """
@@ -24,7 +26,7 @@ def count_unjudged(run: Run) -> dict[str, int]:
             counts["any"] += int((lacking["csl"] | lacking["label_error"]).sum())
             for name in SCORES:
                 counts[name] += int(lacking[name].sum())
-    return counts
+    return counts | {"doubted": run.doubted()}
 
 
 def sentences(run: Run) -> list[str]:
@@ -49,6 +51,13 @@ def sentences(run: Run) -> list[str]:
         )
     if 0 < counts["outlier"] < total:
         said.append(f"{counts['outlier']:,} of {total:,} training samples could not be judged for {SCORES['outlier']}")
+    if counts.get("doubted"):
+        said.append(
+            f"{counts['doubted']:,} images resemble so many others, as photos of a fixed camera do, that copies cannot "
+            "be told from look-alikes: none of these is listed as a near duplicate"
+        )
+    copies = aside.sentence(run)
+    said += [copies] if copies else []
     nowhere = [] if run.has_duplicates() else ["duplicates"]
     nowhere += [SCORES["outlier"]] if total and counts["outlier"] == total else []
     if nowhere:

@@ -172,6 +172,7 @@ def _of_dataset(dataset) -> dict:
         "unreadable": len(dataset.unreadable),
         "notes": list(dataset.notes),
         **({"choices": dataset.choices.changed()} if dataset.choices.changed() else {}),
+        **({"shown": dataset.view.changed()} if dataset.view.changed() else {}),
         **({} if dataset.task == "classes" else {"task": dataset.task}),
         **({} if dataset.media is IMAGES else {"media": dataset.media.noun}),
     }

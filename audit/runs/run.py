@@ -46,6 +46,7 @@ WHOLE = "rank-0.parquet"  # of a checkpoint's parts, one a process, the one that
 VIDEO_FRAMES = "frames"  # the folder of a dataset that was decoded into the run folder, and moves with it
 STAGES = tuple(checksums.STAGES)
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9 ._+-]{0,62}[A-Za-z0-9_+-])?")  # of a coreset
+DOUBTED = b"lossprint.doubted"  # in the metadata of duplicates.parquet
 Merge = Callable[[pd.DataFrame | None], pd.DataFrame]  # what is there, None for nothing -> what is to be there
 FINISHED: list[Callable[["Run"], None]] = []  # told of each stage that is finished, see `sync.syncing`
 
@@ -116,6 +117,10 @@ class Run:
     def pairs(self, sample: int | None = None) -> pd.DataFrame:
         """Aligned and conflicting validation partners, columns `PAIRS`; of one training sample if given."""
         return self.table("pairs.parquet", filters=None if sample is None else [("sample", "==", int(sample))])
+
+    def further(self) -> pd.DataFrame | None:
+        """Further columns of the manifest by sample, as `datasets.further` keeps them; None where it has none."""
+        return self._optional("further.parquet")
 
     def frames(self) -> pd.DataFrame | None:
         """What is known of every frame of a sequence, columns `FRAMES`; None where nothing was looked at over time."""
@@ -352,9 +357,32 @@ class Run:
 
     # Duplicates -------------------------------------------------------------------------------------------------------
 
-    def write_duplicates(self, frame: pd.DataFrame) -> None:
-        """Save duplicate pairs: sample < partner (int64), kind (exact / near), similarity in [0, 1]."""
-        write_frame(self.path / "duplicates.parquet", frame)
+    def write_duplicates(self, frame: pd.DataFrame, doubted: int = 0) -> None:
+        """Save duplicate pairs: sample < partner (int64), kind (exact / near), similarity in [0, 1].
+
+        doubted: how many samples resemble so many others that no pair of them was taken for copies.
+        """
+        table = pa.Table.from_pandas(frame, preserve_index=False)
+        table = table.replace_schema_metadata({**(table.schema.metadata or {}), DOUBTED: str(doubted).encode()})
+        write_table(self.path / "duplicates.parquet", table)
+
+    def doubted(self) -> int:
+        """How many samples resemble too many others to be taken for copies; 0 where nobody looked."""
+        if not self.has_duplicates():
+            return 0
+        try:
+            said = (pq.read_schema(self.path / "duplicates.parquet").metadata or {}).get(DOUBTED, b"0")
+        except checked.DAMAGED as error:
+            raise LossprintError(f"expected readable duplicates in run {self.path}, found: {error}") from None
+        return int(said) if said.isdigit() and len(said) < 18 else 0
+
+    def write_aside(self, frame: pd.DataFrame) -> None:
+        """Save which samples images without a label are copies of: path, split, sample, kind, similarity."""
+        write_frame(self.path / "aside.parquet", frame)
+
+    def aside(self) -> pd.DataFrame | None:
+        """What `write_aside` saved; None where no image was left out, or nobody looked."""
+        return self._optional("aside.parquet")
 
     def has_duplicates(self) -> bool:
         return (self.path / "duplicates.parquet").exists()
@@ -423,6 +451,10 @@ class Run:
         remove(path.with_name(f"{path.name}.json"))
 
     # Writing the rest -----------------------------------------------------------------------------------------
+
+    def write_further(self, frame: pd.DataFrame | None) -> None:
+        if frame is not None:
+            write_frame(self.path / "further.parquet", frame)
 
     def write_samples(self, frame: pd.DataFrame, unreadable: pd.DataFrame) -> None:
         write_frame(self.path / "unreadable.parquet", unreadable)

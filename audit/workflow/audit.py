@@ -58,10 +58,13 @@ class Options:
     allow_lost_classes: bool | None = None
     follow_links: bool | None = None
     normalise_labels: bool | None = None
+    allow_truncated: bool | None = None
+    max_pixels: int | None = None
     root: str | None = None
     path_column: str | None = None
     label_column: str | None = None
     no_images: bool | None = None
+    exclude: str | None = None
     compiled: bool = False
     download: bool = False
     device: str = "auto"

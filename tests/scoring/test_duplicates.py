@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lossprint.scoring.duplicates import Pairs, exact_pairs, groups, near_pairs
+from lossprint.scoring.duplicates import Pairs, doubted, exact_pairs, groups, linked, near_pairs
 
 
 def textured(count, size=32, seed=0):
@@ -147,3 +147,33 @@ def test_errors_state_both_shapes():
         near_pairs(None, textured(4), neighbours=0)
     with pytest.raises(ValueError, match="0 to 255, the largest is 1"):
         near_pairs(None, textured(4) / textured(4).max())
+
+
+def made(edges):
+    first, second, similarity = (np.array(column) for column in zip(*edges))
+    return Pairs(first.astype(np.int64), second.astype(np.int64), similarity.astype(float))
+
+
+def test_average_linkage_joins_what_resembles_each_other_and_no_chain():
+    chain = linked(made([(at, at + 1, 0.9 - at / 100) for at in range(9)]), 10)
+    assert np.bincount(chain[chain >= 0]).max() <= 3  # of three, each resembles half of the two others or more
+    whole = [(a, b, 0.9) for a in range(5) for b in range(a + 1, 5)]
+    two = linked(made([*whole, (4, 6, 0.8), *[(a + 5, b + 5, s) for a, b, s in whole]]), 12)  # joined by one pair
+    assert [np.flatnonzero(two == name).tolist() for name in np.unique(two[two >= 0])] == [
+        [0, 1, 2, 3, 4],
+        [5, 6, 7, 8, 9],
+    ]
+    assert (two[10:] == -1).all()
+    assert linked(made([(0, 1, 0.9), (0, 2, 0.8), (0, 3, 0.7)]), 4).tolist().count(-1) <= 1
+    assert (linked(Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0)), 3) == -1).all()
+
+
+def test_a_group_that_holds_much_of_the_dataset_is_doubted():
+    group = np.full(400, -1)
+    group[:13], group[20:32], group[50:52] = 7, 20, 50
+    assert np.flatnonzero(doubted(group)).tolist() == list(range(13))
+    small = np.full(20, -1)
+    small[:5] = 0
+    assert not doubted(small).any()
+    small[5] = 0
+    assert doubted(small).sum() == 6

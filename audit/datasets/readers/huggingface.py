@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from lossprint.audit.datasets.images import read_image, read_size
+from lossprint.audit.datasets.images import read_size, read_values
 from lossprint.audit.datasets.media import TEXTS
 from lossprint.audit.datasets.readers import texts
 from lossprint.audit.datasets.source import SPLIT_NAMES, Reader, Source, fingerprint, inside, tabulate
@@ -330,7 +330,7 @@ class _Images:
         self.lengths = {split: len(part) for split, part in parts.items()}
 
     def read(self, path: str) -> Image.Image:
-        return read_image(self._file(path))
+        return read_values(self._file(path))
 
     def size(self, path: str) -> tuple[int, int]:
         return read_size(self._file(path))

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 from PIL import Image
 
-from lossprint.audit.datasets.images import EXTENSIONS, read_image, read_size
+from lossprint.audit.datasets.images import EXTENSIONS, read_size, read_values
 from lossprint.audit.datasets.readers.cache import cache
 from lossprint.audit.datasets.readers.folders import CLUTTER, class_folders
 from lossprint.audit.datasets.source import Reader, Source, fingerprint
@@ -48,7 +48,7 @@ class Images:
         return self._open(path, lambda data: data)
 
     def image(self, path: str) -> Image.Image:
-        return self._open(path, lambda data: read_image(io.BytesIO(data)))
+        return self._open(path, lambda data: read_values(io.BytesIO(data)))
 
     def size(self, path: str) -> tuple[int, int]:
         return self._open(path, lambda data: read_size(io.BytesIO(data)))
@@ -96,8 +96,8 @@ def read_remote(name: str) -> Source:
         urls.relative(path, "", f"{root}/")
     if not files:
         raise LossprintError(f"expected a manifest or class folders, found nothing at {name}")
-    rows, notes, lost = class_folders(root, images, [path for path in names if path not in set(images)], "")
-    return _source(name, root, rows, notes, [below[path] for path in rows["path"]], lost=lost)
+    rows, notes, lost, loose = class_folders(root, images, [path for path in names if path not in set(images)], "")
+    return _source(name, root, rows, notes, [below[path] for path in rows["path"]], lost=lost, loose=loose)
 
 
 def open_remote(name: str) -> Reader:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from lossprint.audit.datasets.images import upright_rgb
+from lossprint.audit.datasets.images import upright
 from lossprint.audit.datasets.source import Source, fingerprint, tabulate
 from lossprint.audit.types import SPLITS, LossprintError
 
@@ -123,7 +123,7 @@ def _contents(part) -> list:
 
 def _read_part(parts: dict, path: str) -> Image.Image:
     split, _, number = path.partition("/")
-    return upright_rgb(parts[split][int(number)][0])
+    return upright(parts[split][int(number)][0])
 
 
 def _size_part(parts: dict, path: str) -> tuple[int, int]:

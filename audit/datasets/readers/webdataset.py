@@ -24,7 +24,7 @@ from threading import Lock
 
 from PIL import Image
 
-from lossprint.audit.datasets.images import EXTENSIONS, read_image, read_size
+from lossprint.audit.datasets.images import EXTENSIONS, read_size, read_values
 from lossprint.audit.datasets.readers.shards import Shards, class_names, find, splits_of
 from lossprint.audit.datasets.source import Reader, Source, fingerprint, tabulate
 from lossprint.audit.system.urls import WORKERS, is_url
@@ -131,7 +131,7 @@ class _Members:
         self.members[file] = {member: (start, size) for member, start, size in images}
 
     def read(self, path: str) -> Image.Image:
-        return read_image(self._bytes(path))
+        return read_values(self._bytes(path))
 
     def size(self, path: str) -> tuple[int, int]:
         return read_size(self._bytes(path))
