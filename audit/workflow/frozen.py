@@ -18,7 +18,7 @@ from lossprint.audit.findings.score import score_run
 from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.runs.run import Run
 from lossprint.audit.system import processes
-from lossprint.audit.training import backbones, heads
+from lossprint.audit.training import backbones, feature_cache, heads
 from lossprint.audit.training.feature_files import read_features
 from lossprint.audit.training.loading import FROZEN_DEFAULTS
 from lossprint.audit.training.names import FEATURES, VIEW, parts
@@ -65,8 +65,16 @@ def open_source(asked: dict, dataset: datasets.Dataset, download: bool, quiet: b
     made = backbones.made_for(backbone, dataset)
 
     def look(work: Work) -> np.ndarray:
+        half, first = asked["precision"] == "bfloat16", feature_cache.of_first(backbone.module, made.one(0))
+        store = feature_cache.Store(
+            feature_cache.key_of(backbone.name, backbone.module, backbone.facts, half, dataset.view)
+        )
         with work.bar(len(made.paths), "features") as bar:
-            return backbones.features(backbone, made, work.device, asked["precision"] == "bfloat16", bar)
+
+            def make(rows: np.ndarray) -> np.ndarray:
+                return backbones.features(backbone, made, work.device, half, bar, rows)
+
+            return store.fill(work.loaded.digests.tolist(), first, make, bar)
 
     return Source(look, {"backbone": backbone.name, **backbone.facts})
 
