@@ -118,9 +118,10 @@ SCORES: dict[str, ScoreInfo] = {
             "severity, 0 to 1",
             "high",
             "How far ahead another label was of the given one, in logits, averaged over training; checkpoints count by "
-            "their validation loss, and pairs of labels that are mixed up more often than on validation samples count "
-            "more. 0.5: level; above: another label was ahead. On frozen features it is a mean rank of heads out "
-            "of fold instead, above 0.5 where head and neighbours both name another label.",
+            "their validation loss, and less where labels were already learned by heart; each class is judged by what "
+            "is usual for it, and pairs of labels that are mixed up more often than on validation samples count more. "
+            "Above 0.5: another label was clearly ahead. On frozen features it is a mean rank of heads out of fold "
+            "instead, above 0.5 where head and neighbours both name another label.",
             "A ranking, not a probability that the label is wrong. Systematic errors that the model learns are "
             "invisible to it.",
         ),

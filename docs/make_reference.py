@@ -79,6 +79,7 @@ RUN/
   curvature/checkpoint=00003/rank-0.parquet                               sample, curvature, trace, gradient_norm
   scores.parquet       one row a training sample, one column a score
   duplicates.parquet   sample, partner, kind (exact / near), similarity
+  aside.parquet        images without a label: path, split, and the sample that each is a copy of, -1 for none
   findings.parquet     kind, sample, path, label, suggested_label, severity, rank, group
   pairs.parquet        sample, partner, partner_split, correlation, side, rank, scope (own class / all)
   frames.parquet       of videos: sample, sequence, frame, split, label, suggested_label, suggested_frame, p_given, ...

@@ -31,7 +31,8 @@ GLOSSARY = {
     "Coreset": "A smaller part of the training set, chosen so that a model trained on it does nearly as well.",
     "Severity": "How bad a finding looks, from 0 to 1, comparable between classes. A reading order, not a probability.",
     "Triage": "A first sorting. *Wrong*: one other label was ahead steadily and with confidence. *Ambiguous*: ahead, "
-    "but not so. *Hard*: the given label was ahead, with less than half of the probability.",
+    "but not so, or the network knows the class too little. *Hard*: not flagged, with less than half of the "
+    "probability for the given label.",
     "Tier": "How much a question asks. *Verify*: one confident suggestion, yes or no. *Correct*: choose among a few "
     "likely labels. *Look closer*: ambiguous, a group of images, or a span of video.",
     "Blind": "A question that hides the given label or the suggestion, since what is shown pulls answers to it.",

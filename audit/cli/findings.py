@@ -1,4 +1,4 @@
-"""`lossprint findings`: what was found, on the screen or as JSON."""
+"""`lossprint findings`: what was found. `lossprint more`: samples to ask about next, after a few."""
 
 from pathlib import Path
 
@@ -51,3 +51,36 @@ def _undecided(run, table: pd.DataFrame) -> pd.DataFrame:
     with open_reviews(run) as reviews:
         history = reviews.history()
     return table[~table["group"].isin(history.loc[history["stands"], "finding"])]
+
+
+@click.command("more", cls=Command)
+@opt.run
+@opt.option("--confusion", (str, str), "GIVEN CORRECTED", "more samples labelled GIVEN that look like CORRECTED")
+@opt.option("--like", opt.samples, "A,B,...", "more that look like these samples, by their numbers")
+@opt.option("--unlike", opt.samples, "C,D,...", "with --like: and not like these, which are fine", default=())
+@opt.option("--number", opt.positive, "N", "how many; default: 50", default=50)
+@opt.out("FILE.csv", "write them there as well: rank,sample,path,label,value", required=False)
+@output.as_json
+def more(run: Path, confusion, like, unlike, number: int, out: Path | None, as_json: bool) -> None:
+    """More samples of one confusion, or that look like a few."""
+    if (confusion is None) == (like is None):
+        raise click.UsageError(f"expected one of --confusion and --like, found {'none' if like is None else 'both'}")
+    if unlike and like is None:
+        raise click.UsageError("expected --unlike beside --like, found it beside --confusion")
+    from lossprint.audit.export import outfile
+    from lossprint.audit.findings import more as ranking
+
+    opened = open_run(run)
+    if like is None:
+        given, corrected = confusion
+        table = ranking.of_confusion(opened, given, corrected, number=number)
+        about = f"Labelled {given}, most like {corrected} first; value: log-odds, above 0 {corrected} fits better."
+    else:
+        table = ranking.like(opened, like, unlike, number=number)
+        about = "Most like the chosen samples first; value: likeness, at most 1."
+    if out is not None:
+        outfile.save(opened, table, out)
+        about += f" Written to {out}."
+    shown = table.assign(value=table["value"].map("{:.2f}".format))
+    result = {"run": opened.path.absolute(), "rows": table, "out": out}
+    output.show(f"{about}\n{output.columns(shown) if len(table) else 'none is left'}", result, as_json)

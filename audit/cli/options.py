@@ -62,6 +62,10 @@ def _channels(text: str) -> tuple[float, ...]:
     return values * 3 if len(values) == 1 else values
 
 
+def _samples(text: str) -> tuple[int, ...]:
+    return tuple(_whole(part.strip()) for part in text.split(","))
+
+
 natural = Checked("a whole number of 0 or more", _whole)
 positive = Checked("a whole number of 1 or more", _whole, lambda number: number >= 1)
 folds = Checked("2 folds or more, or 0 for none", _whole, lambda number: number != 1)
@@ -73,6 +77,7 @@ rate = Checked("frames a second, over 0 and up to 1000", float, lambda value: 0 
 gigabytes = Checked("gigabytes, a number over 0", float, lambda value: 0 < value < 1e6)
 means = Checked("three numbers from 0 to 1, such as 0.485,0.456,0.406", _channels, lambda values: min(values) >= 0)
 deviations = Checked("three numbers over 0, such as 0.229,0.224,0.225", _channels, lambda values: min(values) > 0)
+samples = Checked("numbers of samples with commas between them, such as 12,815", _samples)
 place = Checked("a folder", lambda text: os.path.abspath(os.path.expanduser(text)))
 file = click.Path(path_type=Path, readable=False)  # whoever reads it says what is wrong with it
 

@@ -68,12 +68,13 @@ def score_run(run: Run, engine=None, memory: float | None = None, quiet: bool = 
             measured = list(_each(engine.map(sharding.measure, shards, job), bar))
             confusions = sum((part.confusions for part in measured[1:]), measured[0].confusions)
             excess, both = label_scores.excess(confusions, basis.seen), bool(run.members("view")) and head is not None
-            confidence, flagged = _confidence(job, shards, excess, None if both else head)
+            usual = confusions.usual
+            confidence, flagged = _confidence(job, shards, excess, usual, None if both else head)
             more = planning.facts(job)
             if both:
                 together = views.combined(run, head, _own_errors(job, shards))
                 head, more = together.head, more | {"views": together.facts}
-                confidence, flagged = _confidence(job, shards, excess, head)
+                confidence, flagged = _confidence(job, shards, excess, usual, head)
             if job.limited:
                 list(_each(engine.map(sharding.pair_suspicious, shards, job), bar))
         run = run.reopen("score")  # all that may be damaged is read: what cannot be scored anew stays as it is
@@ -109,31 +110,41 @@ def _each(results: Iterator, bar: tqdm) -> Iterator:
 
 
 def _confidence(
-    job: Job, shards: list[Shard], excess: np.ndarray, head: pd.DataFrame | None
+    job: Job, shards: list[Shard], excess: np.ndarray, usual: np.ndarray, head: pd.DataFrame | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """The confidence of the ranks (N,), and how many of each class are flagged (C,); leaves the severity of each shard
     in the scratch folder.
 
-    excess (C, C): of the confusions of all shards. Holds some numbers a sample of all shards, but no trajectories.
-    With the ranking of a `head`, which knows no checkpoints, there is no confidence.
+    excess (C, C), usual (C,): of the confusions of all shards. Holds some numbers a sample of all shards, but no
+    trajectories. With the ranking of a `head`, which knows no checkpoints, there is no confidence.
     """
-    shifts, unranked, flagged = [], [], np.zeros(job.classes, np.int64)
+    if head is not None:
+        severities = [frozen.severity(head[shard.start :][: shard.count]) for shard in shards]
+        return np.full(len(head), np.nan), _leave(job, shards, severities)
+    margins, shifts, unranked, clear = [], [], [], 0
     for shard in shards:
         arrays = sharding.load(job.place(shard, "scores"), ("labels", "unranked", *sharding.ERRORS))
-        if head is None:
-            errors = label_scores.with_prior(sharding.errors_from(arrays), arrays["labels"], excess)
-            severity = errors.severity
-            shifts.append(errors.margin - arrays["margin"])
-            unranked.append(arrays["unranked"])
-        else:
-            severity = frozen.severity(head[shard.start :][: shard.count])
-        sharding.save(job.place(shard, "severity"), severity=severity)
-        flagged += np.bincount(arrays["labels"][severity > SUSPECT], minlength=job.classes)
-    if head is not None:
-        return np.full(len(head), np.nan), flagged
+        errors = label_scores.with_prior(sharding.errors_from(arrays), arrays["labels"], excess)
+        errors = label_scores.by_class(errors, arrays["labels"], usual)
+        clear += int(label_scores.clear(errors, usual).sum())
+        margins.append(errors.margin)
+        shifts.append(errors.margin - arrays["margin"])
+        unranked.append(arrays["unranked"])
+    level = label_scores.level(np.concatenate(margins), clear)
+    flagged = _leave(job, shards, [label_scores.severity(margin - level) for margin in margins])
     rows = sharding.draw_means(job, shards)
     shares = ranks.shares(rows, np.concatenate(shifts), np.concatenate(unranked), int(flagged.sum()))
     return shares, flagged
+
+
+def _leave(job: Job, shards: list[Shard], severities: list[np.ndarray]) -> np.ndarray:
+    """Leave the severity of each shard in the scratch folder; how many samples of each class are flagged (C,)."""
+    flagged = np.zeros(job.classes, np.int64)
+    for shard, severity in zip(shards, severities):
+        labels = sharding.load(job.place(shard, "scores"), ("labels",))["labels"]
+        sharding.save(job.place(shard, "severity"), severity=severity)
+        flagged += np.bincount(labels[severity > SUSPECT], minlength=job.classes)
+    return flagged
 
 
 def _own_errors(job: Job, shards: list[Shard]) -> label_scores.LabelErrors:

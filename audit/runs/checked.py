@@ -141,6 +141,7 @@ TABLES = {
     "findings.parquet": _named(FINDINGS, suggested_label=_maybe_text),
     "pairs.parquet": _named(PAIRS),
     "duplicates.parquet": _named(("sample", "partner", "kind", "similarity"), similarity=_number),
+    "aside.parquet": _named(("path", "split", "sample", "kind", "similarity"), similarity=_number),
     "unreadable.parquet": _named(("path", "reason")),
     "frames.parquet": _of(FRAMES),
     "spans.parquet": _of(SPANS),

@@ -371,6 +371,14 @@ class Run:
             raise LossprintError(f"expected readable duplicates in run {self.path}, found: {error}") from None
         return int(said) if said.isdigit() and len(said) < 18 else 0
 
+    def write_aside(self, frame: pd.DataFrame) -> None:
+        """Save which samples images without a label are copies of: path, split, sample, kind, similarity."""
+        write_frame(self.path / "aside.parquet", frame)
+
+    def aside(self) -> pd.DataFrame | None:
+        """What `write_aside` saved; None where no image was left out, or nobody looked."""
+        return self._optional("aside.parquet")
+
     def has_duplicates(self) -> bool:
         return (self.path / "duplicates.parquet").exists()
 
