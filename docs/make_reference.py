@@ -71,6 +71,7 @@ RUN/
   run.json             what was asked, versions, seed, dataset fingerprint, stages done
   checksums.json       size and digest of every file that a finished stage left
   samples.parquet      sample, path, label, split, sequence, frame        unreadable.parquet   path, reason
+  further.parquet      sample and the manifest's further columns, such as patient or camera, where it has any
   trajectories/split=train/checkpoint=00003/rank-0.parquet                sample, loss, margin, predicted, el2n
   members/seed=00001/trajectories/...  members/fold=000/...               further trainings: --seeds, --folds
   members/view=frozen/trajectories/... of two views: the head on frozen features

@@ -20,6 +20,7 @@ STAGES = {  # patterns of fnmatch, whose * also stands for folders
     "record": (
         "samples.parquet",
         "unreadable.parquet",
+        "further.parquet",
         "trajectories/*.parquet",
         "checkpoints/*",
         "members/*",
