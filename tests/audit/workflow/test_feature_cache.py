@@ -9,9 +9,10 @@ import torch
 from conftest import cut_demo
 from torch import nn
 
-from lossprint.audit.training import backbones, feature_cache
+from lossprint.audit.training import backbones
 from lossprint.audit.training.feature_cache import Store, kept, key_of
 from lossprint.audit.workflow.audit import audit
+from lossprint.audit.workflow.feature_cache import Store, kept, key_of
 
 
 class Bar:
