@@ -10,7 +10,7 @@ from conftest import cut_demo
 from torch import nn
 
 from lossprint.audit.training import backbones
-from lossprint.audit.training.feature_cache import Store, kept, key_of
+from lossprint.audit.workflow import feature_cache
 from lossprint.audit.workflow.audit import audit
 from lossprint.audit.workflow.feature_cache import Store, kept, key_of
 
