@@ -96,9 +96,9 @@ def test_a_lasso_takes_samples_within_it_and_goes_with_its_axes(page, base, runs
     stored = zones.inside(area, *np.random.default_rng(0).random((2, 2000)) * 100)
     assert (drawn == stored).mean() > 0.97
     page.get_by_role("combobox", name="Up").click()
-    page.get_by_role("option", name="CLD", exact=True).click()
+    page.get_by_role("option", name="AUM", exact=True).click()
     page.get_by_role("heading", name="60 of 60 training samples").wait_for()
-    eventually(lambda: "y=CLD" in address(page) and "area=" not in address(page))
+    eventually(lambda: "y=AUM" in address(page) and "area=" not in address(page))
 
 
 def test_a_zone_is_chosen_and_narrowed_by_keyboard(page, base, runs):
@@ -127,8 +127,8 @@ def test_a_point_opens_its_sample(page, base):
     visit(page, f"{base}/map?run=plain&drag=Zoom", TITLE)
     point = page.locator(".st-key-map .scatterlayer .trace").last.locator(".point").first
     point.wait_for(state="attached")
-    assert page.locator(".st-key-map .xtitle").inner_text().startswith("Label error")
-    assert page.locator(".st-key-map .ytitle").inner_text().startswith("CLD")
+    assert page.locator(".st-key-map .xtitle").text_content().startswith("Label error")
+    assert page.locator(".st-key-map .ytitle").text_content().startswith("CLD")
     spot = point.bounding_box()
     page.mouse.move(spot["x"] + spot["width"] / 2, spot["y"] + spot["height"] / 2)
     page.mouse.down()
