@@ -315,8 +315,12 @@ class Run:
         return tensors.read_arrays(self.path / "timeline.safetensors", "what was seen over time")
 
     def write_embeddings(self, samples: np.ndarray, vectors: np.ndarray) -> None:
-        """Save samples (N,) int64 and their embedding (N, D) float32."""
-        arrays = {"samples": samples.astype(np.int64), "vectors": vectors.astype(np.float32, copy=False)}
+        """Save samples (N,) int64 and their embedding (N, D) float32, as float16 where that says the same."""
+        vectors = vectors.astype(np.float32, copy=False)
+        with np.errstate(over="ignore"):
+            half = vectors.astype(np.float16)
+        vectors = half if np.array_equal(half, vectors, equal_nan=True) else vectors
+        arrays = {"samples": samples.astype(np.int64), "vectors": vectors}
         tensors.write_arrays(self.path / "embeddings.safetensors", arrays)
 
     def embeddings(self) -> tuple[np.ndarray, np.ndarray] | None:
@@ -330,12 +334,12 @@ class Run:
             raise LossprintError(f"expected samples (N,) and vectors (N, D) as embeddings of {self.path}, found others")
         if not (samples[1:] > samples[:-1]).all() and len(np.unique(samples)) < len(samples):
             raise LossprintError(f"expected one embedding a sample in {self.path}, found several of one")
-        return samples, vectors
+        return samples, vectors.astype(np.float32) if vectors.dtype == np.float16 else vectors
 
     def embedding_bytes(self) -> int:
         """How large the file of embeddings is, 0 without one."""
         file = self.path / "embeddings.safetensors"
-        return file.stat().st_size if file.exists() else 0
+        return 2 * file.stat().st_size if file.exists() else 0  # it may be of float16
 
     def write_head(self, frame: pd.DataFrame) -> None:
         """Save the ranking of heads on frozen features, columns `HEAD`."""
