@@ -38,6 +38,15 @@ def pytest_collection_modifyitems(items) -> None:
     items.sort(key=lambda item: -seconds.get(item.path.name, 1e9))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def nothing_kept(tmp_path_factory):
+    """Neither weights that were downloaded on this machine nor features of earlier audits are at hand."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TORCH_HOME", str(tmp_path_factory.mktemp("no-weights")))
+        patch.setenv("LOSSPRINT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 HERE = ("localhost", "0.0.0.0", "::", "::1", "", None)
 ELSEWHERE = []  # what this process tried to reach on another machine
 
@@ -72,12 +81,6 @@ def nothing_elsewhere():
     ELSEWHERE.clear()
     yield
     assert not ELSEWHERE, f"tried to reach {ELSEWHERE}"
-
-
-@pytest.fixture(autouse=True)
-def no_weights_at_hand(monkeypatch, tmp_path_factory):
-    """What the default model is does not depend on what was downloaded on this machine."""
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path_factory.getbasetemp() / "no-weights"))
 
 
 @pytest.fixture(autouse=True)

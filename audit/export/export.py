@@ -16,6 +16,7 @@ from lossprint.audit.export import outfile
 from lossprint.audit.export.applied import Applied, elsewhere, need_whole, row_swaps
 from lossprint.audit.export.outfile import PARQUET, save
 from lossprint.audit.export.tree import write_tree
+from lossprint.audit.runs.aside import finding_rows
 from lossprint.audit.runs.run import Run
 from lossprint.audit.runs.tables import FINDINGS
 from lossprint.audit.system.csvfile import csv_text, write_csv
@@ -68,9 +69,12 @@ class Cleaned:
 
 
 def findings(run: Run) -> pd.DataFrame:
-    """All findings: kind, sample, path, label, suggested_label, severity in [0, 1], rank within the kind, group."""
+    """All findings, and copies of samples among images without a label: kind, sample, path, label, suggested_label,
+    severity in [0, 1], rank within the kind, group.
+    """
     need_whole(run)
-    return run.findings()[list(FINDINGS)]
+    table, more = run.findings()[list(FINDINGS)], finding_rows(run)
+    return table if more is None else pd.concat([table.astype({"sample": "Int64"}), more], ignore_index=True)
 
 
 # ------------------------------------------------------------------------------------------------- decisions, applied

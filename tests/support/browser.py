@@ -51,6 +51,7 @@ def in_browser(test):
 
 
 PAGES = {
+    "Explore": "explore",
     "Wrong labels": "labels",
     "Duplicates": "duplicates",
     "Outliers": "outliers",
@@ -62,6 +63,7 @@ PAGES = {
     "Compare runs": "compare",
     "Review": "review",
     "When to stop": "stop",
+    "History": "history",
     "Reviewers": "reviewers",
     "Disagreements": "disagreements",
     "Coreset": "coreset",
