@@ -248,7 +248,7 @@ def test_faults_of_the_run_are_told_before_any_training(flipped, tmp_path, capsy
     for arguments, told in (
         (["audit", "--out", str(run.path)], "expected a DATASET, or --from CLEANED"),
         (["audit", "--from", str(cleaned), "--out", str(run.path), "--model", "small"], "expected no --model"),
-        (["audit", "elsewhere", "--from", str(cleaned), "--out", str(run.path)], "found elsewhere"),
+        (["audit", "elsewhere", "--from", str(cleaned), "--out", str(run.path)], "elsewhere"),
     ):
         assert cli.main(arguments) == 2
         assert told in capsys.readouterr().err
