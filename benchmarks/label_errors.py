@@ -244,7 +244,7 @@ def triaged(found, sure, wrong, true) -> dict:
 
 
 def expected(train, val, found, classes: int) -> list[int]:
-    """From how many to how many of the flagged are wrong, as the program says, and whether the network learnt little."""
+    """From how many to how many of the flagged are wrong, as the program says, and whether little was learnt."""
     from lossprint.scoring import labels, strength
 
     new = labels.newness(labels.fit(train.losses, train.margins), labels.fit(val.losses, val.margins))
