@@ -32,6 +32,7 @@ LOADED = (
 # name (its URL), title, icon, section, what the tooltip says
 PAGES = (
     ("overview", "Overview", "space_dashboard", "", "What is in the dataset and what to look at first."),
+    ("explore", "Explore", "grid_view", "", "Every sample of every split: find, sort, group and decide."),
     ("labels", KIND_WORDS["label_error"][0], "label_off", "Findings", "Given labels that the model kept doubting."),
     ("duplicates", "Duplicates", "content_copy", "Findings", "The same or almost the same sample more than once."),
     ("outliers", KIND_WORDS["outlier"][0], "scatter_plot", "Findings", "Samples unlike anything else in the dataset."),

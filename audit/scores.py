@@ -130,9 +130,10 @@ SCORES: dict[str, ScoreInfo] = {
             "Wrong segment",
             "severity, 0 to 1",
             "high",
-            "Video frames: how far ahead another label is of the given one, by a model over time that never saw the "
-            "frame's video, in nats; pairs of labels that it mixes up in many videos count less. 0.5: a finding.",
-            "A model over time needs several videos, and learns an error that all of them share.",
+            "Video frames: how far ahead another label is of the given one, in nats, by judges that never saw the "
+            "frame's video and by the trajectories of models that learnt it, each weighed by what it is worth on this "
+            "dataset. Above 0.5 a stretch of them is a finding.",
+            "It takes several videos. An error that all of them share is learned as if right.",
         ),
         ScoreInfo(
             "sequence_order",
@@ -140,7 +141,8 @@ SCORES: dict[str, ScoreInfo] = {
             "severity, 0 to 1",
             "high",
             "Video frames: how much likelier the order of phases and the joins between them become when two "
-            "neighbouring blocks are exchanged, or how much better each other's labels fit. 0.5: a finding.",
+            "neighbouring blocks are exchanged, or how much better two phases of a video fit each other's labels. "
+            "Above 0.5 two neighbouring ones are a finding.",
             "An order that is rare but right looks the same; frames shuffled within a phase are not seen.",
         ),
         ScoreInfo(

@@ -71,6 +71,7 @@ RUN/
   run.json             what was asked, versions, seed, dataset fingerprint, stages done
   checksums.json       size and digest of every file that a finished stage left
   samples.parquet      sample, path, label, split, sequence, frame        unreadable.parquet   path, reason
+  further.parquet      sample and the manifest's further columns, such as patient or camera, where it has any
   trajectories/split=train/checkpoint=00003/rank-0.parquet                sample, loss, margin, predicted, el2n
   members/seed=00001/trajectories/...  members/fold=000/...               further trainings: --seeds, --folds
   members/view=frozen/trajectories/... of two views: the head on frozen features
@@ -79,6 +80,7 @@ RUN/
   curvature/checkpoint=00003/rank-0.parquet                               sample, curvature, trace, gradient_norm
   scores.parquet       one row a training sample, one column a score
   duplicates.parquet   sample, partner, kind (exact / near), similarity
+  aside.parquet        images without a label: path, split, and the sample that each is a copy of, -1 for none
   findings.parquet     kind, sample, path, label, suggested_label, severity, rank, group
   pairs.parquet        sample, partner, partner_split, correlation, side, rank, scope (own class / all)
   frames.parquet       of videos: sample, sequence, frame, split, label, suggested_label, suggested_frame, p_given, ...

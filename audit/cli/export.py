@@ -33,13 +33,14 @@ def _decisions(run: Path, apply: str, unsure: str):
 @opt.out("FILE.csv|FILE.parquet|DIR")
 @_rule
 @opt.option("--link", Choice(["copy", "hardlink"]), None, "images of DIR; default: copy", default="copy")
+@opt.flag("--weight", "a column weight: less for undecided suspects, for trainings that weigh")
 @opt.for_excel
 @output.as_json
-def cleaned(run: Path, out: Path, link: str, for_excel: bool, as_json: bool, **rule) -> None:
+def cleaned(run: Path, out: Path, link: str, weight: bool, for_excel: bool, as_json: bool, **rule) -> None:
     """What the experts decided, applied to the labels."""
     from lossprint.audit.export.export import write_cleaned
 
-    written = write_cleaned(_decisions(run, **rule), out, link=link, for_excel=for_excel)
+    written = write_cleaned(_decisions(run, **rule), out, link=link, for_excel=for_excel, weight=weight)
     places = {"file": written.manifest.absolute(), "changes": written.changes.absolute()}
     result = {name: value for name, value in vars(written).items() if name != "manifest"} | places
     output.show(str(written), result, as_json)
@@ -63,7 +64,7 @@ def manifest(run: Path, out: Path, as_json: bool, **rule) -> None:
 
 @export.command("changes")
 @opt.run
-@opt.out("FILE.csv")
+@opt.out("FILE.csv|FILE.parquet")
 @_rule
 @opt.for_excel
 @output.as_json
@@ -77,7 +78,7 @@ def changes(run: Path, out: Path, for_excel: bool, as_json: bool, **rule) -> Non
 
 @export.command("cleanlab")
 @opt.run
-@opt.out("FILE.csv")
+@opt.out("FILE.csv|FILE.parquet")
 @_rule
 @opt.for_excel
 @output.as_json
@@ -109,6 +110,36 @@ def segments(run: Path, out: Path, for_excel: bool, as_json: bool, **rule) -> No
     output.show(text, {"file": out.absolute(), "rows": count, "order": place}, as_json)
 
 
+@export.command("coco")
+@opt.run
+@opt.out("FILE.json")
+@_rule
+@output.as_json
+def coco(run: Path, out: Path, as_json: bool, **rule) -> None:
+    """The dataset as decided, as a COCO file."""
+    from lossprint.audit.export.coco import write_coco
+
+    count = len(write_coco(_decisions(run, **rule), out))
+    output.show(f"{count:,} images written to {out}", {"file": out.absolute(), "rows": count}, as_json)
+
+
+@export.command("huggingface")
+@opt.run
+@opt.out("DIR")
+@_rule
+@output.as_json
+def huggingface(run: Path, out: Path, as_json: bool, **rule) -> None:
+    """The dataset as decided, as a folder that load_dataset reads."""
+    from lossprint.audit.export.export import cleaned, weights
+    from lossprint.audit.export.huggingface import write_folder
+
+    decisions = _decisions(run, **rule)
+    table = cleaned(decisions)
+    splits = write_folder(decisions.run, table.assign(weight=weights(decisions, table)), out)
+    words = ", ".join(f"{count:,} {name}" for name, count in splits.items())
+    output.show(f"{words} samples written to {out}", {"file": out.absolute(), "splits": splits}, as_json)
+
+
 @export.command("labelstudio")
 @opt.run
 @opt.out("FILE.json", "FILE.xml beside it: the interface")
@@ -125,11 +156,11 @@ def labelstudio(run: Path, out: Path, prefix: str | None, as_json: bool) -> None
 
 @export.command("findings")
 @opt.run
-@opt.out("FILE.csv")
+@opt.out("FILE.csv|FILE.parquet")
 @opt.for_excel
 @output.as_json
 def findings(run: Path, out: Path, for_excel: bool, as_json: bool) -> None:
-    """Every finding as a CSV."""
+    """Every finding as a table."""
     from lossprint.audit.export import export as exports
 
     opened = open_run(run)

@@ -10,6 +10,7 @@ import pandas as pd
 
 from lossprint.audit.datasets import dataset as datasets
 from lossprint.audit.datasets.media import TEXTS
+from lossprint.audit.findings.aside import write_aside
 from lossprint.audit.runs.run import Run
 from lossprint.audit.training.loading import grey, thumbs
 from lossprint.scoring import duplicates
@@ -34,6 +35,7 @@ def write_duplicates(run: Run, loaded: datasets.Loaded, vectors: np.ndarray | No
         table = table[(one != other) | (one == "")]
     # What is identical is near as well: keep the stronger word, which sorts first.
     table = table.drop_duplicates(["sample", "partner"]).reset_index(drop=True)
+    write_aside(run, loaded)
     run.write_duplicates(table, int(np.isin(loaded.digests, loaded.digests[ones[doubted]]).sum()))
 
 

@@ -80,7 +80,7 @@ def score_run(run: Run, engine=None, memory: float | None = None, quiet: bool = 
         run = run.reopen("score")  # all that may be damaged is read: what cannot be scored anew stays as it is
         verdict = strengths.strength(basis.learnt, confusions.sizes, flagged)
         wrong = _wrong(job, shards, usual, basis.newness, verdict, head)
-        _write_scores(run, job, shards, Beside(outlier, confidence, verdict, head))
+        seen = _write_scores(run, job, shards, Beside(outlier, confidence, verdict, head))
         _write_pairs(run, job, shards)
     if run.task != "classes":
         mend_scores(run)
@@ -95,6 +95,7 @@ def score_run(run: Run, engine=None, memory: float | None = None, quiet: bool = 
         },
         **doubts.facts(run, basis.learnt, verdict, confusions.sizes, flagged, wrong),
         **more,
+        **seen,
     )
 
 
@@ -177,10 +178,10 @@ def _own_errors(job: Job, shards: list[Shard]) -> label_scores.LabelErrors:
 # ---------------------------------------------------------------------------------------------- tables
 
 
-def _write_scores(run: Run, job: Job, shards: list[Shard], beside: Beside) -> None:
-    """The tables of scores and frames, from what the shards have left, in the memory of one shard."""
+def _write_scores(run: Run, job: Job, shards: list[Shard], beside: Beside) -> dict:
+    """The tables of scores and frames, from what the shards have left, in the memory of one shard; facts of videos."""
     names = np.array([*run.classes, None], object)  # -1, no suggestion, takes the last
-    over_time, doubtful = _over_time(run), beside.strength.doubtful
+    (over_time, seen), doubtful = _over_time(run), beside.strength.doubtful
     with rows_writer(run.scores_path) as append:
         for shard in shards:
             texts = run.texts("train", (shard.first, shard.last))
@@ -207,6 +208,7 @@ def _write_scores(run: Run, job: Job, shards: list[Shard], beside: Beside) -> No
                 if over_time is not None:
                     frame = frame.join(over_time, on="sample")
                 append(pa.Table.from_pandas(frame, preserve_index=False))
+    return seen
 
 
 def _write_pairs(run: Run, job: Job, shards: list[Shard]) -> None:
@@ -218,14 +220,14 @@ def _write_pairs(run: Run, job: Job, shards: list[Shard]) -> None:
                     append(file.read_row_group(group))
 
 
-def _over_time(run: Run) -> pd.DataFrame | None:
-    """Write the tables of frames and spans, if videos were looked at over time; return their columns of the scores."""
+def _over_time(run: Run) -> tuple[pd.DataFrame | None, dict]:
+    """Write the tables of frames and spans, if videos were looked at over time; their columns of the scores, facts."""
     seen = run.timeline()
     if seen is None:
-        return None
-    table, spans = frames.tables(run, seen)
+        return None, {}
+    table, spans, facts = frames.tables(run, seen)
     run.write_frames(table, spans)
-    return table.set_index("sample")[["sequence_label", "sequence_order"]]
+    return table.set_index("sample")[["sequence_label", "sequence_order"]], facts
 
 
 def _outlier_severity(run: Run, samples: np.ndarray) -> np.ndarray:

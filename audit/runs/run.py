@@ -115,6 +115,10 @@ class Run:
         """Aligned and conflicting validation partners, columns `PAIRS`; of one training sample if given."""
         return self.table("pairs.parquet", filters=None if sample is None else [("sample", "==", int(sample))])
 
+    def further(self) -> pd.DataFrame | None:
+        """Further columns of the manifest by sample, as `datasets.further` keeps them; None where it has none."""
+        return self._optional("further.parquet")
+
     def frames(self) -> pd.DataFrame | None:
         """What is known of every frame of a sequence, columns `FRAMES`; None where nothing was looked at over time."""
         return self._optional("frames.parquet")
@@ -367,6 +371,14 @@ class Run:
             raise LossprintError(f"expected readable duplicates in run {self.path}, found: {error}") from None
         return int(said) if said.isdigit() and len(said) < 18 else 0
 
+    def write_aside(self, frame: pd.DataFrame) -> None:
+        """Save which samples images without a label are copies of: path, split, sample, kind, similarity."""
+        write_frame(self.path / "aside.parquet", frame)
+
+    def aside(self) -> pd.DataFrame | None:
+        """What `write_aside` saved; None where no image was left out, or nobody looked."""
+        return self._optional("aside.parquet")
+
     def has_duplicates(self) -> bool:
         return (self.path / "duplicates.parquet").exists()
 
@@ -434,6 +446,10 @@ class Run:
         remove(path.with_name(f"{path.name}.json"))
 
     # Writing the rest -----------------------------------------------------------------------------------------
+
+    def write_further(self, frame: pd.DataFrame | None) -> None:
+        if frame is not None:
+            write_frame(self.path / "further.parquet", frame)
 
     def write_samples(self, frame: pd.DataFrame, unreadable: pd.DataFrame) -> None:
         write_frame(self.path / "unreadable.parquet", unreadable)

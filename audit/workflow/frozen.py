@@ -23,6 +23,7 @@ from lossprint.audit.training.feature_files import read_features
 from lossprint.audit.training.loading import FROZEN_DEFAULTS
 from lossprint.audit.training.names import FEATURES, VIEW, parts
 from lossprint.audit.types import LossprintError
+from lossprint.audit.video import videos
 from lossprint.audit.workflow.stages import Work
 from lossprint.scoring.duplicates import components
 from lossprint.scoring.heads import folds
@@ -93,6 +94,7 @@ def _recorded(recorder: Recorder, run: Run, work: Work, source: Source, epochs: 
     with tqdm(total=epochs, unit="epoch", desc="head", disable=work.quiet) as bar:
         ranking, facts = heads.train(recorder, vectors, inputs, _groups(run, work), bar=bar, **options)
     run.write_head(ranking)
+    videos.look(run, work, vectors)
     return {
         "seconds": round(time.perf_counter() - began, 2),
         "features_seconds": seconds,

@@ -51,6 +51,7 @@ def in_browser(test):
 
 
 PAGES = {
+    "Explore": "explore",
     "Wrong labels": "labels",
     "Duplicates": "duplicates",
     "Outliers": "outliers",

@@ -36,14 +36,15 @@ def read_folder(name: str | Path, choices: Choices = USUAL) -> Source:
     """
     root = locate(name)
     images, others = _walk(root, choices.follow_links)
-    rows, notes, lost = class_folders(root, images, others, _hint(root), choices.exclude)
-    return of_files("folder", root, root, rows, [""] * len(rows), notes, choices.follow_links, lost=lost)
+    rows, notes, lost, loose = class_folders(root, images, others, _hint(root), choices.exclude)
+    return of_files("folder", root, root, rows, [""] * len(rows), notes, choices.follow_links, lost=lost, loose=loose)
 
 
 def class_folders(
     root: Path | str, images: list[str], others: list[str], hint: str, exclude: str | None = None
-) -> tuple[pd.DataFrame, list[str], dict[str, str]]:
-    """The rows of `Source`, the notes and the classes without an image, for the files under a folder or a URL.
+) -> tuple[pd.DataFrame, list[str], dict[str, str], list[tuple[str, str]]]:
+    """The rows of `Source`, the notes, the classes without an image, and the images in none with their splits, for the
+    files under a folder or a URL.
 
     Both kinds of files are given by their sorted relative paths. `exclude` names folders to be left out.
     """
@@ -64,10 +65,10 @@ def class_folders(
     if len(set(labels)) == 1 and hint:
         raise LossprintError(f"expected at least two class folders in {root}, found only {labels[0]!r}{hint}")
     notes += doubts(placed, labels, depth)
-    if len(placed) < len(images):
-        loose = next(path for path in images if path.count("/") < depth)
+    loose = [(path, SPLIT_NAMES.get(path.split("/")[0].lower(), "")) for path in images if path.count("/") < depth]
+    if loose:
         left = f"{len(images) - len(placed):,} of {len(images):,} images"
-        notes.append(f"left out, because in no class folder: {left}, such as {loose}")
+        notes.append(f"left out, because in no class folder: {left}, such as {loose[0][0]}")
     if others:
         left = f"{len(others):,} of {len(images) + len(others):,} files"
         whose = Counter(
@@ -85,7 +86,7 @@ def class_folders(
         if len(part) > depth and part[depth - 1] not in known:
             bare.setdefault(part[depth - 1], []).append(path)
     lost = {name: paths for name, paths in bare.items() if not all(_ending(path) in DOCUMENTS for path in paths)}
-    return rows, notes, {name: f"{_counted(paths)}{_help(paths)}" for name, paths in lost.items()}
+    return rows, notes, {name: f"{_counted(paths)}{_help(paths)}" for name, paths in lost.items()}, loose
 
 
 def _ending(path: str) -> str:
