@@ -23,7 +23,18 @@ CROWDED = 0.5  # of `copies.standing_out`, among pairs that lie on each other
 
 
 def write_duplicates(run: Run, loaded: datasets.Loaded, vectors: np.ndarray | None) -> None:
-    """Exact pairs from the digests, near pairs from embedding (if any), spectrum and pixels; of texts from words."""
+    """Look for the duplicates of a run's dataset and keep those of its samples."""
+    table, doubted = duplicate_pairs(loaded, vectors)
+    known = run.samples()["sample"]
+    table = table[table["sample"].isin(known) & table["partner"].isin(known)]
+    run.write_duplicates(table.reset_index(drop=True), doubted)
+
+
+def duplicate_pairs(loaded: datasets.Loaded, vectors: np.ndarray | None) -> tuple[pd.DataFrame, int]:
+    """Exact pairs from the digests, near pairs from embedding (if any), spectrum and pixels; of texts from words.
+
+    sample < partner, kind, similarity; and how many samples resemble too many others to be taken for copies.
+    """
     samples = loaded.dataset.samples
     ids, sequence = samples["sample"].to_numpy(np.int64), _sequences(samples)
     first, second = _equal(loaded.digests, sequence)
@@ -33,14 +44,12 @@ def write_duplicates(run: Run, loaded: datasets.Loaded, vectors: np.ndarray | No
     pairs, doubted = _near(loaded, ones, vectors)
     near = _pair_frame(ids[ones[pairs.first]], ids[ones[pairs.second]], "near", pairs.similarity)
     table = pd.concat([exact, near], ignore_index=True).sort_values(["sample", "partner", "kind"])
-    known = run.samples().set_index("sample")
-    table = table[table["sample"].isin(known.index) & table["partner"].isin(known.index)]
     if (sequence != "").any():  # neighbouring frames of a video are alike, and that is no fault
         one, other = (sequence[np.searchsorted(ids, table[name])] for name in ("sample", "partner"))
         table = table[(one != other) | (one == "")]
     # What is identical is near as well: keep the stronger word, which sorts first.
     table = table.drop_duplicates(["sample", "partner"]).reset_index(drop=True)
-    run.write_duplicates(table, int(np.isin(loaded.digests, loaded.digests[ones[doubted]]).sum()))
+    return table, int(np.isin(loaded.digests, loaded.digests[ones[doubted]]).sum())
 
 
 def _near(loaded: datasets.Loaded, ones: np.ndarray, vectors: np.ndarray | None) -> tuple[duplicates.Pairs, np.ndarray]:
