@@ -26,11 +26,10 @@ AMONG = 4  # candidates an image
 # Measured on CIFAR-10, Fashion-MNIST and flowers: 99 of 100 other pairs over 0.75, nine in ten copies below.
 STANDS_OUT, OTHERS = 0.75, 2
 # What is left of a copy, as energy, is at most this share of what is left of the image's `RIVAL`-th nearest other one.
-# Measured on the same: of 64 px 0.08 and less for crops, frames and turns; of 28 px 0.04, and 0.055 and more for
-# look-alikes, of which small pictures show less.
-RATIO, RATIO_SMALL, SMALL = 0.08, 0.045, 48
-# ... and of pairs that lie on each other to compression's errors anyway, see `duplicates.near_pairs`.
-RATIO_NEAR = 0.18
+# Measured on the same: of 64 px 0.06 and less for most crops, frames and turns, 0.09 and more for look-alikes; of 28 px
+# 0.04, and 0.055 and more, since small pictures show less. The second of each is of pairs that lie on each other to
+# compression's errors anyway, see `duplicates.near_pairs`: 0.13 and less of 28 px; readings of meters, 64 px: over 0.12.
+RATIOS, RATIOS_SMALL, SMALL = (0.07, 0.12), (0.045, 0.18), 48
 # The same of a changed copy, where each of `MAPPED` others may be mapped as freely; the second best of them counts.
 FAIR, MAPPED = 0.25, 5
 NEAREST, RIVAL = 12, 4
@@ -132,8 +131,8 @@ def confirmed(
             _ratio(rest, inside, rivals.of(i, j, grey), rivals.telling),
             _ratio(rest, inside, rivals.of(j, i, grey)),
         )
-        of_near = near is not None and near[at]
-        kept[at] = ratio <= (RATIO_NEAR if of_near else RATIO if len(left) >= SMALL else RATIO_SMALL)
+        of_near = bool(near is not None and near[at])
+        kept[at] = ratio <= (RATIOS if len(left) >= SMALL else RATIOS_SMALL)[of_near]
         if kept[at] and not of_near:  # a map fits many a picture on another, such as any square on any other
             kept[at] = rest[inside].mean() + FLOOR <= FAIR * (rivals.mapped(i, j, grey) + FLOOR)
         explained = 1 - rest[inside].mean() / max(contrast, FLOOR)
