@@ -32,6 +32,7 @@ LOADED = (
 # name (its URL), title, icon, section, what the tooltip says
 PAGES = (
     ("overview", "Overview", "space_dashboard", "", "What is in the dataset and what to look at first."),
+    ("explore", "Explore", "grid_view", "", "Every sample of every split: find, sort, group and decide."),
     ("labels", KIND_WORDS["label_error"][0], "label_off", "Findings", "Given labels that the model kept doubting."),
     ("duplicates", "Duplicates", "content_copy", "Findings", "The same or almost the same sample more than once."),
     ("outliers", KIND_WORDS["outlier"][0], "scatter_plot", "Findings", "Samples unlike anything else in the dataset."),
@@ -41,15 +42,16 @@ PAGES = (
     ("prints", "Loss prints", "show_chart", "Evidence", "The loss trajectories of many samples at a glance."),
     ("pairs", "Aligned & conflicting", "compare_arrows", "Evidence", "Samples that pull with or against one."),
     ("sample", "Sample", "image_search", "Evidence", "One sample, whole story: why it is flagged."),
-    ("compare", "Compare runs", "difference", "Evidence", "Two seeds or two models: where they agree."),
     ("review", "Review", "rule", "Decide", "One question at a time, by keyboard if you like."),
     ("stop", "When to stop", "flag", "Decide", "What the review found, and what is left to be found."),
-    ("reviewers", "Reviewers", "group", "Decide", "Who reviews what, how far each is, and how well they agree."),
-    ("disagreements", "Disagreements", "forum", "Decide", "Where reviewers differ, to be settled one by one."),
-    ("coreset", "Coreset", "filter_alt", "Decide", "A smaller training set, chosen by a method and a fraction."),
-    ("export", "Export", "download", "Decide", "Findings, coreset and cleaned dataset as files."),
-    ("loop", "Before & after", "published_with_changes", "Decide", "Whether the cleaned data trains a better model."),
-    ("help", "Help", "help", "Decide", "What each score means, and when not to trust it."),
+    ("history", "History", "history", "Decide", "Every decision: who, when and what; any step is taken back here."),
+    ("reviewers", "Reviewers", "group", "Team", "Who reviews what, how far each is, and how well they agree."),
+    ("disagreements", "Disagreements", "forum", "Team", "Where reviewers differ, to be settled one by one."),
+    ("coreset", "Coreset", "filter_alt", "Results", "A smaller training set, chosen by a method and a fraction."),
+    ("export", "Export", "download", "Results", "Findings, coreset and cleaned dataset as files."),
+    ("loop", "Before & after", "published_with_changes", "Results", "Whether the cleaned data trains a better model."),
+    ("compare", "Compare runs", "difference", "Results", "Two seeds or two models: where they agree."),
+    ("help", "Help", "help", "Results", "What each score means, and when not to trust it."),
 )
 
 

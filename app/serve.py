@@ -9,6 +9,7 @@ import webbrowser
 from pathlib import Path
 from threading import Timer
 
+from lossprint.app.access import address
 from lossprint.app.access import login as logins
 from lossprint.audit.system.urls import local
 from lossprint.audit.types import LossprintError
@@ -19,19 +20,23 @@ MAIN = Path(__file__).with_name("main.py")
 def serve(
     path: str | Path,
     host: str = "127.0.0.1",
-    port: int = 8501,
+    port: int | None = None,
     open_browser: bool = True,
     *,
     roles: str | None = None,
     secrets: Path | None = None,
     insecure: bool = False,
+    base: str | None = None,
 ) -> int:
     """Serve the run, or the folder of runs, at `path`; print the URL; return when the server ends.
 
     `roles` and `secrets` are files: who may do what, and the login (see login.py). `insecure` asks for no login.
+    `base` is the path below which it answers, behind a proxy; it and `port` are by default those of `address`.
     Raises LossprintError where others could enter unasked, the port is taken or the host is not this machine's.
     """
     login = settle(path, host, roles, secrets, insecure)
+    base, port = address.base_path(base), address.port(port)
+    address.say_what_is_not_followed(host)
     _free(host, port)
     _steady_memory()
     os.environ["LOSSPRINT_RUNS"] = str(Path(path).absolute())
@@ -42,7 +47,8 @@ def serve(
 
     log.install()
     shown = "localhost" if host in ("127.0.0.1", "0.0.0.0", "::", "") else host
-    url = login.origin if login else f"http://{f'[{shown}]' if ':' in shown else shown}:{port}"
+    url = login.origin if login else f"{address.scheme()}://{f'[{shown}]' if ':' in shown else shown}:{port}"
+    url += f"/{base}" * bool(base)
     for text in logins.warnings(login):
         print(f"lossprint: {text}", file=sys.stderr)
     print(f"Lossprint is at {url} (Ctrl+C stops it)", flush=True)
@@ -56,7 +62,7 @@ def serve(
     # The config.toml beside MAIN is read because MAIN is the app's script.
     app = st.App(MAIN, on_script_error=_failed, middleware=[before], secrets=kept)
     try:
-        app.run(config=logins.settings(host, port))
+        app.run(config=logins.settings(host, port, base))
     except KeyboardInterrupt:
         pass
     except SystemExit as stop:
@@ -116,7 +122,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="lossprint app")
     parser.add_argument("run", metavar="RUN_OR_FOLDER")
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8501)
+    parser.add_argument("--port", type=int)
+    parser.add_argument("--base-path")
     parser.add_argument("--no-browser", action="store_true")
     parser.add_argument("--roles")
     parser.add_argument("--secrets", type=Path)
@@ -129,7 +136,7 @@ def main() -> int:
         if options.check:
             settle(run, options.host, **how)
             return 0
-        return serve(run, options.host, options.port, not options.no_browser, **how)
+        return serve(run, options.host, options.port, not options.no_browser, base=options.base_path, **how)
     except LossprintError as error:
         print(f"lossprint: {error}", file=sys.stderr)
         return 2

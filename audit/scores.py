@@ -118,9 +118,10 @@ SCORES: dict[str, ScoreInfo] = {
             "severity, 0 to 1",
             "high",
             "How far ahead another label was of the given one, in logits, averaged over training; checkpoints count by "
-            "their validation loss, and pairs of labels that are mixed up more often than on validation samples count "
-            "more. 0.5: level; above: another label was ahead. On frozen features it is a mean rank of heads out "
-            "of fold instead, above 0.5 where head and neighbours both name another label.",
+            "their validation loss, and less where labels were already learned by heart; each class is judged by what "
+            "is usual for it, and pairs of labels that are mixed up more often than on validation samples count more. "
+            "Above 0.5: another label was clearly ahead. On frozen features it is a mean rank of heads out of fold "
+            "instead, above 0.5 where head and neighbours both name another label.",
             "A ranking, not a probability that the label is wrong. Systematic errors that the model learns are "
             "invisible to it.",
         ),
@@ -129,9 +130,10 @@ SCORES: dict[str, ScoreInfo] = {
             "Wrong segment",
             "severity, 0 to 1",
             "high",
-            "Video frames: how far ahead another label is of the given one, by a model over time that never saw the "
-            "frame's video, in nats; pairs of labels that it mixes up in many videos count less. 0.5: a finding.",
-            "A model over time needs several videos, and learns an error that all of them share.",
+            "Video frames: how far ahead another label is of the given one, in nats, by judges that never saw the "
+            "frame's video and by the trajectories of models that learnt it, each weighed by what it is worth on this "
+            "dataset. Above 0.5 a stretch of them is a finding.",
+            "It takes several videos. An error that all of them share is learned as if right.",
         ),
         ScoreInfo(
             "sequence_order",
@@ -139,7 +141,8 @@ SCORES: dict[str, ScoreInfo] = {
             "severity, 0 to 1",
             "high",
             "Video frames: how much likelier the order of phases and the joins between them become when two "
-            "neighbouring blocks are exchanged, or how much better each other's labels fit. 0.5: a finding.",
+            "neighbouring blocks are exchanged, or how much better two phases of a video fit each other's labels. "
+            "Above 0.5 two neighbouring ones are a finding.",
             "An order that is rare but right looks the same; frames shuffled within a phase are not seen.",
         ),
         ScoreInfo(
@@ -148,7 +151,8 @@ SCORES: dict[str, ScoreInfo] = {
             "severity, 0 to 1",
             "high",
             "Cosine distance to the k-th nearest neighbour in the trained network's embedding; k is a fifth of an "
-            "average class, from 5 to 30. Above 0.5: beyond the upper fence of this dataset's distances.",
+            "average class, from 5 to 30. On frozen features NNGuide among 5 % of all samples, 50 at least, each by "
+            "how sure the head is of it. Above 0.5: beyond the upper fence of this dataset's distances.",
             "Rare but valid images are far from others too, and so is a whole class with fewer than about k images. "
             "Foreign images that share the features of a class are missed.",
         ),

@@ -189,14 +189,14 @@ def ranked(train, val, classes: int):
     """Label errors of the training samples as `score` finds them, and their confidence (N,), from two trajectories."""
     from lossprint.scoring import labels
 
-    weights = labels.checkpoint_weights(val.losses)
+    new = labels.newness(labels.fit(train.losses, train.margins), labels.fit(val.losses, val.margins))
+    weights = labels.checkpoint_weights(val.losses, new)
     plain, seen = (
         labels.label_errors(one.losses, one.labels, margins=one.margins, predicted=one.predicted, weights=weights)
         for one in (train, val)
     )
-    found = labels.with_prior(
-        plain, train.labels, labels.confusion_excess(plain, train.labels, seen, val.labels, classes)
-    )
+    excess = labels.confusion_excess(plain, train.labels, seen, val.labels, classes)
+    found = labels.ranked(plain, train.labels, excess, labels.confusions(plain, train.labels, classes).usual)
     flagged = int((found.severity > labels.SUSPECT).sum())
     return found, labels.rank_confidence(train.margins, found.margin - plain.margin, weights, flagged)
 

@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import inspect
+import json
 import re
 import textwrap
 from collections.abc import Iterator
@@ -70,6 +71,7 @@ RUN/
   run.json             what was asked, versions, seed, dataset fingerprint, stages done
   checksums.json       size and digest of every file that a finished stage left
   samples.parquet      sample, path, label, split, sequence, frame        unreadable.parquet   path, reason
+  further.parquet      sample and the manifest's further columns, such as patient or camera, where it has any
   trajectories/split=train/checkpoint=00003/rank-0.parquet                sample, loss, margin, predicted, el2n
   members/seed=00001/trajectories/...  members/fold=000/...               further trainings: --seeds, --folds
   members/view=frozen/trajectories/... of two views: the head on frozen features
@@ -78,6 +80,7 @@ RUN/
   curvature/checkpoint=00003/rank-0.parquet                               sample, curvature, trace, gradient_norm
   scores.parquet       one row a training sample, one column a score
   duplicates.parquet   sample, partner, kind (exact / near), similarity
+  aside.parquet        images without a label: path, split, and the sample that each is a copy of, -1 for none
   findings.parquet     kind, sample, path, label, suggested_label, severity, rank, group
   pairs.parquet        sample, partner, partner_split, correlation, side, rank, scope (own class / all)
   frames.parquet       of videos: sample, sequence, frame, split, label, suggested_label, suggested_frame, p_given, ...
@@ -96,6 +99,7 @@ def pages() -> dict[str, str]:
     return {
         "scores.md": scores(),
         "reference/command-line.md": command_line(),
+        "reference/json.md": json_results(),
         "reference/run-folder.md": run_folder(),
         **{f"reference/{name}.md": python(title, parts) for name, (title, parts) in PYTHON.items()},
     }
@@ -133,8 +137,8 @@ def command_line() -> str:
     text = [
         "# Command line",
         NOTE.strip(),
-        "Exit status: 0 done; 2 wrong use or bad input, said in one line: what was expected, what was found, where; 1 "
-        "anything else.",
+        "Exit status: 0 done; 2 wrong use or bad input, said in one line: what was expected, what was found, where; 3 "
+        "over a limit of `--fail-on`; 1 anything else. With `--json` a command prints [one object](json.md).",
         "Completion of commands, options and files by the Tab key, here for bash (or `zsh_source`, `fish_source`): "
         '`eval "$(_LOSSPRINT_COMPLETE=bash_source lossprint)"`.',
     ]
@@ -144,6 +148,36 @@ def command_line() -> str:
         text.append("\n".join(["| argument | |", "| --- | --- |", *(_row(*row) for row in rows)]) if rows else "")
         text.append(context.command.epilog)
     return "\n\n".join(part for part in text if part) + "\n"
+
+
+def json_results() -> str:
+    from lossprint.audit.findings.limits import NAMES
+
+    schema = json.loads((HERE.parent / "audit" / "cli" / "results.schema.json").read_text(encoding="utf-8"))
+    text = [
+        "# JSON and limits, for pipelines",
+        NOTE.strip(),
+        "With `--json` a command prints one object on one line to standard output, and nothing else there; what went "
+        "wrong is still one line on standard error. Beside the fields below each has `lossprint`, the version, and "
+        "`command`. Paths are absolute, what is missing is null. Fields may be added, and stay what they are. "
+        "[The schema](https://json-schema.org/draft/2020-12/schema) is `audit/cli/results.schema.json`.",
+        "## `--fail-on`",
+        "`lossprint audit`, `import`, `record`, `score` and `findings` end with status 3 where more is found than "
+        "`--fail-on` allows: `--fail-on 'label_error>50,duplicate>0,unmeasured>0'`. A limit is `NAME>NUMBER` or "
+        "`NAME>=NUMBER`; `2%` is a share of the training samples. Names: "
+        f"{', '.join(f'`{name}`' for name in NAMES)}. `findings` are all kinds together, `unmeasured` the training "
+        "samples that could not be judged fully, `unreadable` the images left out. Not measured is not clean: a sample "
+        "without the score of a kind counts as if found, and a kind that was not looked for is over every limit. "
+        "`lossprint findings RUN --open` leaves out what a reviewer has decided on.",
+    ]
+    sections: dict[str, list[str]] = {}
+    for name, about in schema["commands"].items():
+        fields = ((field, what) for field, what in about["properties"].items() if field not in ("lossprint", "command"))
+        rows = [_row(field, what.get("description", "")) for field, what in fields]
+        sections.setdefault("\n".join(["| field | |", "| --- | --- |", *rows]), []).append(f"`lossprint {name}`")
+    for table, names in sections.items():
+        text += [f"## {', '.join(names)}", table]
+    return "\n\n".join(text) + "\n"
 
 
 def _row(*cells: str) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from lossprint.audit.findings import table, unjudged
+from lossprint.audit.findings import doubts, table, unjudged
 from lossprint.audit.review.reviews import Reviews, open_reviews
 from lossprint.audit.runs import open as runs
 from lossprint.audit.runs.run import Run as Folder
@@ -114,6 +114,10 @@ class Run:
     def unjudged(self) -> list[str]:
         """What could not be judged, and why, a sentence each: no finding says nothing about these samples."""
         return unjudged.sentences(self.folder)
+
+    def doubts(self) -> list[str]:
+        """Why the findings of wrong labels are a reading order and no count, a sentence each; none where they are."""
+        return doubts.sentences(self.folder)
 
     def pairs(self, sample: int | None = None) -> pd.DataFrame:
         """The validation samples whose losses go with a training sample's or against it; of one, or of all."""
@@ -264,7 +268,7 @@ class Run:
         number = 'style="text-align:right"'
         found = {kind: count for kind, count in self.counts().items() if count} if "find" in self.folder.stages else {}
         rows = "".join(f"<tr><td>{kind}</td><td {number}>{count:,}</td></tr>" for kind, count in found.items())
-        left = "".join(f"<li>{escape(sentence)}</li>" for sentence in self.unjudged())
+        left = "".join(f"<li>{escape(sentence)}</li>" for sentence in [*self.doubts(), *self.unjudged()])
         return (
             f"<p><b>lossprint.Run</b> {escape(str(self.path))}<br>{escape(self._size())}</p>"
             f"<table><tr><th>kind</th><th>findings</th></tr>{rows or '<tr><td>none</td><td></td></tr>'}</table>"

@@ -68,7 +68,7 @@ def csl(losses: Values) -> Floats:
 
     NaN where a loss is missing: a mean over fewer checkpoints is not comparable.
     """
-    return trajectory.csl(by_checkpoint(losses, "losses"))
+    return trajectory.csl(by_checkpoint(losses, "losses"), axis=0)
 
 
 def aum(margins: Values) -> Floats:
@@ -76,7 +76,7 @@ def aum(margins: Values) -> Floats:
 
     arXiv 2001.10528.
     """
-    return trajectory.aum(by_checkpoint(margins, "margins"))
+    return trajectory.aum(by_checkpoint(margins, "margins"), axis=0)
 
 
 def el2n(norms: Values) -> Floats:
@@ -84,7 +84,7 @@ def el2n(norms: Values) -> Floats:
 
     arXiv 2107.07075.
     """
-    return trajectory.el2n(by_checkpoint(norms, "norms"))
+    return trajectory.el2n(by_checkpoint(norms, "norms"), axis=0)
 
 
 def el2n_norms(outputs: Values, labels: Values, *, probabilities: bool = False) -> npt.NDArray[np.float32]:
@@ -111,7 +111,7 @@ def data_map(losses: Values) -> tuple[Floats, Floats]:
 
     The first is the data map's confidence (low: suspect), the second its variability. arXiv 2009.10795.
     """
-    return trajectory.data_map(by_checkpoint(losses, "losses"))
+    return trajectory.data_map(by_checkpoint(losses, "losses"), axis=0)
 
 
 # ------------------------------------------------------------------------------------------------- labels, partners

@@ -16,18 +16,21 @@ BLOCK_ELEMENTS = 1 << 18  # elements of one working array: 2 MB of float64
 SUSPECT = 0.5  # severity above which a sample is a finding: another label was ahead; of outliers: beyond the fence
 SHARPNESS = 0.2  # a checkpoint whose validation loss is this share above the least one counts 1/e as much
 PRIOR_WEIGHT, PRIOR_COUNT = 0.5, 10.0  # of `excess`
+USUAL_COUNT = 5.0  # samples by which a class's usual probability is drawn towards that of all
+SHARE = 0.5  # of the usual probability of its class that a suggestion must have for a flag
 
 
 @dataclass(frozen=True)
 class LabelErrors:
     """One row a sample.
 
-    severity (N,) in [0, 1]: high is suspect, above SUSPECT another label was ahead on average; NaN where a counted loss
-    is missing (not finite). margin (N,): what severity is made of, in logits, low is suspect. suggested (N,) int64: the
-    class to put instead, -1 where none was ever predicted. probability (N,): that class's mean probability over the
-    counted checkpoints, those at which it was not the predicted class counting as 0; NaN without a suggestion.
-    given_probability (N,): mean p_y. stability (N,): share of the counted checkpoints that predicted the suggested
-    class, 0 without one. Means and shares are weighted like the checkpoints.
+    severity (N,) in [0, 1]: high is suspect, above SUSPECT another label was ahead on average (after `ranked` so
+    clearly that it is flagged); NaN where a counted loss is missing (not finite). margin (N,): what severity is made
+    of, in logits, low is suspect. suggested (N,) int64: the class to put instead, -1 where none was ever predicted.
+    probability (N,): that class's mean probability over the counted checkpoints, those at which it was not the
+    predicted class counting as 0; NaN without a suggestion. given_probability (N,): mean p_y. stability (N,): share of
+    the counted checkpoints that predicted the suggested class, 0 without one. Means and shares are weighted like the
+    checkpoints.
     """
 
     severity: np.ndarray
@@ -90,16 +93,57 @@ def label_errors(
     unknown = ~np.isfinite(margin)
     margin[unknown], suggested[unknown], probability[unknown] = np.nan, -1, np.nan
     given[unknown], stability[unknown] = np.nan, 0.0
-    return LabelErrors(_squashed(margin), margin, suggested, probability, given, stability)
+    return LabelErrors(severity(margin), margin, suggested, probability, given, stability)
 
 
-def checkpoint_weights(val_losses: np.ndarray) -> np.ndarray:
+@dataclass(frozen=True)
+class Fit:
+    """How well a network fits some samples at each checkpoint; those of parts of them add up.
+
+    losses (E,) sums of finite losses, counted (E,) how many; missed (E,) how many it did not name right of judged (E,).
+    """
+
+    losses: np.ndarray
+    counted: np.ndarray
+    missed: np.ndarray
+    judged: np.ndarray
+
+    def __add__(self, other: "Fit") -> "Fit":
+        return Fit(*(mine + its for mine, its in zip(vars(self).values(), vars(other).values())))
+
+
+def fit(losses: np.ndarray, margins: np.ndarray | None = None) -> Fit:
+    """The fit to samples with losses (E, N) and margins (E, N), low is suspect; without margins nothing is judged."""
+    known = np.isfinite(losses)
+    sums = np.where(known, losses, 0).sum(axis=1, dtype=np.float64)
+    if margins is None:
+        return Fit(sums, known.sum(axis=1), *np.zeros((2, len(sums))))
+    judged = np.isfinite(margins)
+    return Fit(sums, known.sum(axis=1), (judged & (margins <= 0)).sum(axis=1), judged.sum(axis=1))
+
+
+def newness(train: Fit, val: Fit) -> np.ndarray:
+    """How much the training samples are still like new ones to the network at each checkpoint, (E,) in (0, 1].
+
+    The mean loss of training samples relative to that of validation samples, times the same of the share that is not
+    named right, each 1 at most. It falls as labels are learned by heart, wrong ones too, which a validation loss that
+    still goes down does not show where samples are few.
+    """
+    size = np.maximum([train.counted, val.counted], 1)
+    losses = np.maximum([train.losses, val.losses] / size, 1e-9)
+    missed = [(one.missed + 1) / (one.judged + 2) for one in (train, val)]
+    ratio = np.minimum(losses[0] / losses[1], 1.0) * np.minimum(missed[0] / missed[1], 1.0)
+    return np.maximum(ratio, 1e-6)
+
+
+def checkpoint_weights(val_losses: np.ndarray, new: np.ndarray | None = None) -> np.ndarray:
     """How much each checkpoint counts, (E,) summing to 1, from the validation losses (E, M).
 
-    w_t is proportional to exp(-(v_t - v_min) / (0.2 v_min)) for the mean validation loss v_t: early checkpoints near
-    chance level count little, and so do late ones at which the network has learned its wrong labels by heart, since
-    both show in the validation loss. Chosen by measure among fixed halves, linear ramps and plain means, which all fit
-    one length of training only (benchmarks/label_errors.py). Without a finite validation loss the second half counts.
+    w_t is proportional to exp(-(v_t - v_min) / (0.2 v_min)) for the mean validation loss v_t, times `newness` where
+    that is known: early checkpoints near chance level count little, and so do late ones at which the network has
+    learned its wrong labels by heart. Chosen by measure among fixed halves, linear ramps and plain means, which all
+    fit one length of training only (benchmarks/label_errors.py). Without a finite validation loss the second half
+    counts.
     """
     val_losses = np.asarray(val_losses)
     if val_losses.ndim != 2 or not len(val_losses):
@@ -112,6 +156,7 @@ def checkpoint_weights(val_losses: np.ndarray) -> np.ndarray:
     else:
         least = np.nanmin(means)
         weights = np.nan_to_num(np.exp(-(means - least) / max(SHARPNESS * least, 1e-6)))
+        weights *= 1.0 if new is None else new
     return weights / weights.sum()
 
 
@@ -120,14 +165,25 @@ class Confusions:
     """How often the network preferred another class among some samples, C classes; those of parts of them add up.
 
     pairs (C, C) float64: of each given label (row) how many preferred each class (column). sizes (C,) int64: how many
-    there are of each given label.
+    there are of each given label. given (C,): the sum of the mean probabilities of their given label, where known.
     """
 
     pairs: np.ndarray
     sizes: np.ndarray
+    given: np.ndarray
 
     def __add__(self, other: "Confusions") -> "Confusions":
-        return Confusions(self.pairs + other.pairs, self.sizes + other.sizes)
+        return Confusions(self.pairs + other.pairs, self.sizes + other.sizes, self.given + other.given)
+
+    @property
+    def usual(self) -> np.ndarray:
+        """The probability (C,) that the network usually gives the samples of each class for their given label.
+
+        The class thresholds of confident learning (Northcutt et al., JAIR 70, 2021); of a class of few samples drawn
+        towards the mean of all.
+        """
+        mean = self.given.sum() / max(self.sizes.sum(), 1)
+        return np.maximum((self.given + USUAL_COUNT * mean) / (self.sizes + USUAL_COUNT), 1e-6)
 
 
 def confusions(found: LabelErrors, labels: np.ndarray, classes: int) -> Confusions:
@@ -135,7 +191,10 @@ def confusions(found: LabelErrors, labels: np.ndarray, classes: int) -> Confusio
     ahead = (found.suggested >= 0) & (found.probability > found.given_probability)
     pairs = np.zeros((classes, classes))
     np.add.at(pairs, (labels[ahead], found.suggested[ahead]), 1)
-    return Confusions(pairs, np.bincount(labels, minlength=classes))
+    # In steps of 2**-24, sums are exact, in whatever parts the samples come.
+    steps = np.rint(np.nan_to_num(found.given_probability) * 2.0**24)
+    given = np.bincount(labels, steps, minlength=classes) / 2.0**24
+    return Confusions(pairs, np.bincount(labels, minlength=classes), given)
 
 
 def excess(found: Confusions, seen: Confusions) -> np.ndarray:
@@ -169,7 +228,7 @@ def with_prior(found: LabelErrors, labels: np.ndarray, excess: np.ndarray) -> La
     prior that belongs to it. Half weight, since both rest partly on the same predictions.
     """
     margin = shifted(found.margin, found.suggested, labels, excess)
-    return replace(found, margin=margin, severity=_squashed(margin))
+    return replace(found, margin=margin, severity=severity(margin))
 
 
 def shifted(margin: np.ndarray, suggested: np.ndarray, labels: np.ndarray, excess: np.ndarray) -> np.ndarray:
@@ -177,13 +236,53 @@ def shifted(margin: np.ndarray, suggested: np.ndarray, labels: np.ndarray, exces
     return margin - PRIOR_WEIGHT * np.where(suggested >= 0, excess[labels, suggested], 0.0)
 
 
+def by_class(found: LabelErrors, labels: np.ndarray, usual: np.ndarray) -> LabelErrors:
+    """The same errors with each probability judged by what is `usual` (C,) for its class, see `Confusions.usual`.
+
+    A class that the network is rarely sure of is no suspect for that alone, and one that it gives away freely is a
+    weak suggestion. Without a suggestion the margin stays.
+    """
+    ratio = np.log(usual[np.maximum(found.suggested, 0)] / usual[labels])
+    margin = found.margin + np.where(found.suggested >= 0, ratio, 0.0)
+    return replace(found, margin=margin, severity=severity(margin))
+
+
+def clear(found: LabelErrors, usual: np.ndarray) -> np.ndarray:
+    """Which samples (N,) bool another label was ahead of, with at least half of the probability usual for its class."""
+    enough = found.probability >= SHARE * usual[np.maximum(found.suggested, 0)]
+    return (found.margin < 0) & (enough | (found.suggested < 0))
+
+
+def level(margins: np.ndarray, count: int) -> float:
+    """The margin, 0 at most, below which `count` of the negative ones among `margins` lie; NaN do not count."""
+    ahead = np.sort(margins[margins < 0])
+    if count >= len(ahead):
+        return 0.0
+    return float(ahead[0] - 1 if count == 0 else (ahead[count - 1] + ahead[count]) / 2)
+
+
+def lowered(found: LabelErrors, level: float) -> LabelErrors:
+    """The same errors with `level` as the margin at which a sample is flagged, so that severity 0.5 is there."""
+    return replace(found, margin=found.margin - level, severity=severity(found.margin - level))
+
+
+def ranked(found: LabelErrors, labels: np.ndarray, excess: np.ndarray, usual: np.ndarray) -> LabelErrors:
+    """The ranking of training samples from the errors of `label_errors`, with `excess` (C, C) and `usual` (C,).
+
+    Flagged (severity above SUSPECT) are as many as are `clear`, the most suspect ones: how many comes from counting
+    class by class, which of them from the margin.
+    """
+    found = by_class(with_prior(found, labels, excess), labels, usual)
+    return lowered(found, level(found.margin, int(clear(found, usual).sum())))
+
+
 def triage(found: LabelErrors, doubtful: np.ndarray | None = None) -> np.ndarray:
     """What kind of case each sample is, (N,): "wrong", "ambiguous", "hard" or "".
 
     wrong: another label was ahead, the same one at three quarters of the checkpoints and more, and with half of the
     probability on average. ambiguous: another label was ahead, but none so surely, or the sample is one of those that
-    are `doubtful` (N,) bool, about whose class the network knows too little (`strength`). hard: the given label was
-    ahead, with less than half of the probability. Empty: none of these, or unknown.
+    are `doubtful` (N,) bool, about whose class the network knows too little (`strength`). hard: not flagged, with less
+    than half of the probability for the given label. Empty: none of these, or unknown.
     """
     kind = np.full(len(found.severity), "", dtype="<U9")
     kind[(found.severity <= SUSPECT) & (found.given_probability < 0.5)] = "hard"
@@ -227,8 +326,8 @@ def _mean(rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return total
 
 
-def _squashed(margin: np.ndarray) -> np.ndarray:
-    """Mean margin (B,) -> severity in (0, 1), decreasing."""
+def severity(margin: np.ndarray) -> np.ndarray:
+    """Margins (B,) -> severity in (0, 1), decreasing, 0.5 at 0."""
     return (1 - margin / (1 + np.abs(margin))) / 2
 
 

@@ -100,11 +100,11 @@ def best_path(log: np.ndarray, bounds: np.ndarray, change: float = CHANGE) -> np
     return path
 
 
-def swaps(log: np.ndarray, labels: np.ndarray, bounds: np.ndarray) -> Swaps:
+def swaps(log: np.ndarray, labels: np.ndarray, bounds: np.ndarray, *, habit: float = 1.0) -> Swaps:
     """Neighbouring phases as given, each with how much better each other's label fits: log (N, C), labels (N,).
 
-    The evidence is the smaller of the two phases' mean log-ratios, less the log of one more than the number of other
-    videos in which the same two labels seem exchanged: what the model mixes up everywhere says little.
+    The evidence is the smaller of the two phases' mean log-ratios, less `habit` times the log of one more than the
+    number of other videos in which the same two labels seem exchanged: what the model mixes up everywhere says little.
     """
     table = [np.empty(0, np.int64)] * 3
     found, pairs, videos = [], [], []
@@ -118,7 +118,7 @@ def swaps(log: np.ndarray, labels: np.ndarray, bounds: np.ndarray) -> Swaps:
     if not found:
         return Swaps(*table, np.empty(0))
     *table, evidence = (np.array(column) for column in zip(*found))
-    return Swaps(*table, evidence - _habit(pairs, np.array(videos), evidence > 0))
+    return Swaps(*table, evidence - habit * _habit(pairs, np.array(videos), evidence > 0))
 
 
 def label_spans(
@@ -129,14 +129,15 @@ def label_spans(
     skip: np.ndarray | None = None,
     *,
     least: float = LEAST,
+    habit: float = 1.0,
 ) -> Spans:
     """Stretches in which `path` has another label than the given one, frames `skip` (N,) bool left out.
 
     log (N, C), labels (N,), path (N,) of `best_path`. A span lies within one phase as given; where the path changes
     inside, the span has the label that fits all of it best: a phase that is wrong as a whole is one finding. Spans of
     fewer than SHORTEST frames, or that say less than `least` nats in all, are dropped. The evidence is the mean
-    log-ratio of the suggested and the given label, less the log of one more than the number of other videos in which
-    the model makes the same exchange.
+    log-ratio of the suggested and the given label, less `habit` times the log of one more than the number of other
+    videos in which the model makes the same exchange.
     """
     off = path != labels
     if skip is not None:
@@ -155,7 +156,7 @@ def label_spans(
     if not rows:
         return Spans(*[np.empty(0, np.int64)] * 3, np.empty(0))
     start, stop, label, mean, total = (np.array(column) for column in zip(*rows))
-    evidence = mean - _habit(pairs, video[start], mean > 0)
+    evidence = mean - habit * _habit(pairs, video[start], mean > 0)
     keep = (stop - start >= SHORTEST) & (total >= least)
     return Spans(start[keep], stop[keep], label[keep], evidence[keep])
 

@@ -1,6 +1,8 @@
 """Small datasets cut from the embedded demo, and one real audit of such a one that many tests share."""
 
+import errno
 import shutil
+import socket
 from pathlib import Path
 
 import pandas as pd
@@ -36,10 +38,49 @@ def pytest_collection_modifyitems(items) -> None:
     items.sort(key=lambda item: -seconds.get(item.path.name, 1e9))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def nothing_kept(tmp_path_factory):
+    """Neither weights that were downloaded on this machine nor features of earlier audits are at hand."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TORCH_HOME", str(tmp_path_factory.mktemp("no-weights")))
+        patch.setenv("LOSSPRINT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+HERE = ("localhost", "0.0.0.0", "::", "::1", "", None)
+ELSEWHERE = []  # what this process tried to reach on another machine
+
+
+def _refused(place) -> None:
+    place = place.decode() if isinstance(place, bytes) else place
+    if place not in HERE and not str(place).startswith("127."):
+        ELSEWHERE.append(place)
+        raise OSError(errno.ENETUNREACH, f"tests reach no other machine, this one tried {place}")
+
+
+def _guarded(reach, which):
+    def guarded(*arguments, **options):
+        _refused(which(*arguments))
+        return reach(*arguments, **options)
+
+    return guarded
+
+
+def _host(_socket, address, *_) -> str | None:
+    return address[0] if isinstance(address, tuple) else None
+
+
+socket.socket.connect = _guarded(socket.socket.connect, _host)
+socket.socket.connect_ex = _guarded(socket.socket.connect_ex, _host)
+socket.getaddrinfo = _guarded(socket.getaddrinfo, lambda host, *_: host)
+
+
 @pytest.fixture(autouse=True)
-def no_weights_at_hand(monkeypatch, tmp_path_factory):
-    """What the default model is does not depend on what was downloaded on this machine."""
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path_factory.getbasetemp() / "no-weights"))
+def nothing_elsewhere():
+    """A test that reaches for another machine fails, also where the code under test forgives it."""
+    ELSEWHERE.clear()
+    yield
+    assert not ELSEWHERE, f"tried to reach {ELSEWHERE}"
 
 
 @pytest.fixture(autouse=True)

@@ -127,7 +127,7 @@ def hosts(host: str, login: Login | None, insecure: bool) -> list[str]:
     return list(dict.fromkeys(name.lower() for name in names if name))
 
 
-def settings(host: str, port: int) -> dict:
+def settings(host: str, port: int, base: str = "") -> dict:
     """Streamlit's settings that decide who gets what. Given as on its command line: no config.toml of a user, nor one
     in the folder where the server happens to start, undoes them."""
     return {
@@ -140,6 +140,7 @@ def settings(host: str, port: int) -> dict:
         "logger.level": "info",  # below, it says what browsers sent
         "secrets.files": [],  # the login is handed over; nothing else is read
         "server.address": host,
+        "server.baseUrlPath": base,
         "server.allowedHosts": [],  # gate.py looks, for all routes
         "server.corsAllowedOrigins": [],
         "server.enableAgentApi": False,

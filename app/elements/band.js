@@ -4,14 +4,16 @@ const GIVEN = 24
 const GAP = 3
 const OTHER = 13
 const SCORE = 24
+const PRINT = 22
 const AXIS = 15
 
 // Bands of a row from the top: name, top, height.
 function layout(row) {
   const found = [["Given", 0, GIVEN], ["Suggested", GIVEN + GAP, OTHER]]
   if (row.after) found.push(["If accepted", GIVEN + OTHER + 2 * GAP, OTHER])
-  const [, top, height] = found.at(-1)
-  found.push(["Severity", top + height + GAP, SCORE])
+  const below = () => found.at(-1)[1] + found.at(-1)[2] + GAP
+  if (row.heat.length) found.push(["Loss print", below(), PRINT])
+  found.push(["Severity", below(), SCORE])
   return found
 }
 
@@ -79,6 +81,23 @@ function paintScore(pen, values, scene, top) {
   }
   pen.lineTo(x(to), top + SCORE)
   pen.fill()
+  pen.globalAlpha = 1
+}
+
+// Losses of the frames along time, an epoch a line from the first at the top: the darker, the higher.
+function paintPrints(pen, heat, scene, top) {
+  const { x, from, to, count } = scene
+  const by = count / heat[0].length
+  const tall = PRINT / heat.length
+  pen.fillStyle = scene.ink
+  for (const [line, values] of heat.entries()) {
+    for (let index = Math.floor(from / by); index < values.length && index * by < to; index++) {
+      if (!values[index]) continue
+      const left = x(Math.max(index * by, from))
+      pen.globalAlpha = values[index] / 100
+      pen.fillRect(left, top + line * tall, x(Math.min((index + 1) * by, to)) - left, tall)
+    }
+  }
   pen.globalAlpha = 1
 }
 
@@ -177,7 +196,8 @@ function paint(view, state, ends) {
   pen.clearRect(0, 0, width, height)
   const bands = { Given: row.given, Suggested: row.suggested, "If accepted": row.after }
   for (const [name, top, tall] of layout(row)) {
-    if (name === "Severity") paintScore(pen, row.score, scene, top)
+    if (name === "Loss print") paintPrints(pen, row.heat, scene, top)
+    else if (name === "Severity") paintScore(pen, row.score, scene, top)
     else paintRuns(pen, bands[name], scene, top, tall, name === "Given")
   }
   for (const block of row.blocks) {

@@ -1,4 +1,4 @@
-"""Videos as rows of bands over time: given and suggested phases, severity, findings; what the pointer is at."""
+"""Videos as rows of bands over time: phases, loss prints, severity, findings; what the pointer is at."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -28,7 +28,8 @@ class Block:
 class Row:
     """One video of `count` frames. given, suggested and after: runs (first position, class index), after None where no
     finding of it is looked at. score: severities in 0..100, the largest of a bin each; doubt: 100 less the probability
-    of the given label in percent, likewise. numbers: frame numbers as runs (first position, first number), consecutive
+    of the given label in percent, likewise. heat: at a few epochs, the first first, losses in 0..100, the largest of a
+    bin each; empty where none are known. numbers: frame numbers as runs (first position, first number), consecutive
     within a run. sprite: sources (data URIs of evenly spaced frames) and tiny, None until it was asked for."""
 
     name: str
@@ -41,6 +42,7 @@ class Row:
     doubt: Sequence[int]
     numbers: Sequence[tuple[int, int]]
     blocks: Sequence[Block]
+    heat: Sequence[Sequence[int]] = ()
     sprite: dict | None = None
 
 

@@ -5,7 +5,17 @@ import streamlit as st
 from lossprint.app import data
 from lossprint.app.elements.keys import KEYS
 from lossprint.app.shared import buttons, decide, guard, parts, proof
-from lossprint.app.shared.sample import evidence, finding_of, in_plain_words, label_line, picture, suggestion_of, why
+from lossprint.app.shared.sample import (
+    ASKED_ALONE,
+    PICKED,
+    evidence,
+    finding_of,
+    in_plain_words,
+    label_line,
+    picture,
+    suggestion_of,
+    why,
+)
 from lossprint.app.shared.viewport import when_seen
 from lossprint.audit.types import Review
 
@@ -61,8 +71,10 @@ def _panel(loaded: data.Loaded, order: list[int], kinds: tuple[str, ...]) -> Non
         return
     at = order.index(sample) if sample in order else None
     finding = finding_of(loaded, sample, kinds)
+    group = finding["group"] if finding is not None and finding["kind"] in ASKED_ALONE else f"{PICKED}:{sample}"
+    alone = finding is None or finding["kind"] in ASKED_ALONE
     # Before anything is drawn: never newer than what is shown.
-    seen = {} if finding is None else decide.last_seen(data.reviews(loaded).history(), [finding["group"]])
+    seen = decide.last_seen(data.reviews(loaded).history(), [group])
     suggested = suggestion_of(loaded, sample)
 
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
@@ -78,7 +90,7 @@ def _panel(loaded: data.Loaded, order: list[int], kinds: tuple[str, ...]) -> Non
     with right:
         label_line(loaded, sample, suggested)
         why(loaded, sample)
-    if finding is not None and finding["kind"] in ("label_error", "outlier"):
+    if alone:
         following = order[at + 1] if at is not None and at + 1 < len(order) else None
 
         def then() -> None:
@@ -86,11 +98,9 @@ def _panel(loaded: data.Loaded, order: list[int], kinds: tuple[str, ...]) -> Non
                 show(following)
 
         with right:
-            buttons.warn_excluded(
-                loaded, finding["group"], [sample], "deciding here brings it back, except by **Exclude**."
-            )
+            buttons.warn_excluded(loaded, group, [sample], "deciding here brings it back, except by **Exclude**.")
             how = {"then": then, "current": lambda: opened() == sample}
-            buttons.choices(loaded, finding["group"], sample, suggested, key="drawer", seen=seen, **how)
+            buttons.choices(loaded, group, sample, suggested, key="drawer", seen=seen, **how)
             st.button(
                 "Undo my last decision",
                 key="drawer-undo",

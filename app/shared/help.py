@@ -34,8 +34,8 @@ SYMBOLS = {
     "forgetting": "Never right counts as most forgotten: *E* events.",
     "label_error": "*w*: the weight of a checkpoint, by its validation loss; *c*: how much more often this pair of "
     "labels is mixed up in training than on validation samples (logarithm).",
-    "sequence_label": "*p*: held-out probabilities of the model over time; *k*: the label suggested for the span, *y*: "
-    "the given one; *n*: other videos in which the model makes the same exchange.",
+    "sequence_label": "*p*: what all judges say together, less what a label's being stated is worth; *k*: the label "
+    "suggested for the span, *y*: the given one; *n*: other videos in which the judges make the same exchange.",
     "sequence_order": "*P*: how likely the order of phases is by the other videos, times how likely it is that frames "
     "that meet are neighbours. For exchanged labels: the smaller mean log-ratio of the two, at a threshold of 0.5.",
     "outlier": "*e*: the network's embedding of an image; *f*: the upper fence of all such distances, 1.25 "

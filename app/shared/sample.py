@@ -12,6 +12,8 @@ from lossprint.audit.review import queues
 from lossprint.audit.scores import SCORES
 
 LARGE = 1600  # pixels
+ASKED_ALONE = ("label_error", "outlier")  # findings that are on one sample
+PICKED = "pick"  # what is decided on a sample that no finding asks about is stored under `pick:SAMPLE`
 DOUBTING = ("label_error", "sequence_label")  # findings that doubt a label
 
 

@@ -10,6 +10,7 @@ from lossprint.app.elements.timeline import Block, Row
 from lossprint.audit.video import spans
 
 BINS = 1200  # points of the severity that is drawn: more than a screen has pixels for
+PRINTS, HEAT_BINS = 8, 400  # epochs of a loss print that are drawn, and points of each
 PICTURES = 80  # of a video that the pointer runs along
 SIDE = 96  # px of those
 CHOICES = {"accept": "accepted", "keep": "rejected", "unsure": "unsure"}
@@ -51,7 +52,18 @@ def _bands(loaded: data.Loaded, name: str) -> dict:
         "score": binned(severity),
         "doubt": binned(1 - frames["p_given"].to_numpy(float)),
         "numbers": [(first, first + by) for first, by in offset],
+        "heat": _heat(loaded, videos.rows[name]),
     }
+
+
+def _heat(loaded: data.Loaded, rows: np.ndarray) -> list[list[int]]:
+    """Losses of a video's frames at a few epochs: 100 where the given label is as likely as one in C squared."""
+    losses = data.derived(loaded, _losses)
+    if losses is None:
+        return []
+    epochs = np.unique(np.linspace(0, len(losses) - 1, PRINTS).round().astype(int))
+    most = 2 * np.log(max(len(loaded.classes), 2))
+    return [binned(np.clip(losses[epoch, rows] / most, 0, 1), HEAT_BINS) for epoch in epochs]
 
 
 def row(
@@ -213,7 +225,7 @@ def picture(loaded: data.Loaded, name: str, position: int) -> dict | None:
 
 
 def prints(loaded: data.Loaded, span, edges: dict) -> dict[str, pd.Series]:
-    """Mean held-out loss over time of the span's frames, of other frames of the given and of the suggested label."""
+    """Mean loss by epochs of the span's frames, of other frames of the given and of the suggested label."""
     seen = data.derived(loaded, _losses)
     if seen is None:
         return {}
@@ -232,5 +244,12 @@ def prints(loaded: data.Loaded, span, edges: dict) -> dict[str, pd.Series]:
 
 
 def _losses(loaded: data.Loaded) -> np.ndarray | None:
+    """Losses (E, M) of every frame by models over time: as one learnt the training videos, held out for others."""
     line = loaded.run.timeline()
-    return None if line is None else line["losses"]
+    if line is None:
+        return None
+    losses = line["losses"]
+    if "within.losses" in line:
+        losses, trained = losses[: len(line["within.losses"])].copy(), line["trained"].astype(bool)
+        losses[:, trained] = line["within.losses"][: len(losses)]
+    return losses

@@ -23,15 +23,16 @@ GLOSSARY = {
     "Frame": "One picture of a video. *Sequence*: the video it belongs to. *Phase*: consecutive frames with one label.",
     "Span": "Consecutive frames that are one finding, asked and decided as one question: a *wrong label*, the labels "
     "of two neighbouring phases *exchanged*, or two blocks of frames *moved*, pictures and labels, in time.",
-    "Model over time": "A network that sees a whole video in order. What it says of a video comes from networks that "
-    "were trained on the other videos only.",
+    "Model over time": "A network that sees a whole video in order. Some have never seen the video that they judge "
+    "(*held out*); one has learnt all of them, and what it was slow to believe is suspect.",
     "Seam": "Where one frame meets the next. Where a block was moved, its ends meet frames that do not continue it.",
     "Outlier": "An image far from all others in the network's embedding: broken, foreign, or rare and worth keeping.",
     "Embedding": "The numbers by which the trained network describes an image, just before it decides on a class.",
     "Coreset": "A smaller part of the training set, chosen so that a model trained on it does nearly as well.",
     "Severity": "How bad a finding looks, from 0 to 1, comparable between classes. A reading order, not a probability.",
     "Triage": "A first sorting. *Wrong*: one other label was ahead steadily and with confidence. *Ambiguous*: ahead, "
-    "but not so. *Hard*: the given label was ahead, with less than half of the probability.",
+    "but not so, or the network knows the class too little. *Hard*: not flagged, with less than half of the "
+    "probability for the given label.",
     "Tier": "How much a question asks. *Verify*: one confident suggestion, yes or no. *Correct*: choose among a few "
     "likely labels. *Look closer*: ambiguous, a group of images, or a span of video.",
     "Blind": "A question that hides the given label or the suggestion, since what is shown pulls answers to it.",
@@ -76,11 +77,13 @@ VIDEOS = (
     ),
     (
         "How.",
-        "The videos are dealt into folds. For each fold a network of single frames, then a model over time on its "
-        "features, learn from the other videos and look at those of the fold, so no video is judged by a model that "
-        "learned its labels. A *wrong label*: another label is ahead for a whole stretch. *Exchanged labels*: each of "
-        "two neighbouring phases looks like the other one. *Moved blocks*: putting two blocks in each other's place "
-        "makes the order of phases one that other videos have, and the pictures go on smoothly at the seams.",
+        "The videos are dealt into folds. For each fold a network of single frames, or a head on frozen features, then "
+        "a model over time learn from the other videos and look at those of the fold. Other judges train on the videos "
+        "themselves, and their losses over training tell which labels they were slow to believe. Errors made on "
+        "purpose in a copy of the labels show what each judge is worth on this dataset, and it weighs as much. A "
+        "*wrong label*: another label is ahead for a whole stretch. *Exchanged labels*: each of two neighbouring "
+        "phases looks like the other one. *Moved blocks*: putting two blocks in each other's place makes the order of "
+        "phases one that other videos have, and the pictures go on smoothly at the seams.",
     ),
     (
         "What it cannot see.",

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from lossprint.audit.cli import options as opt
+from lossprint.audit.cli import output
 from lossprint.audit.cli.audit import summary
 from lossprint.audit.cli.command import Command
 from lossprint.audit.runs.open import list_runs, open_run
@@ -15,7 +16,8 @@ from lossprint.audit.types import LossprintError
 
 _server = opt.together(
     opt.option("--host", str, "H", "default: 127.0.0.1, this machine only", default="127.0.0.1"),
-    opt.option("--port", opt.positive, "P", "default: 8501", default=8501),
+    opt.option("--port", opt.positive, "P", "default: STREAMLIT_SERVER_PORT, else 8501"),
+    opt.option("--base-path", str, "PATH", "below which it answers; default: STREAMLIT_SERVER_BASE_URL_PATH"),
     opt.flag("--no-browser", "do not open a browser window"),
     opt.option("--roles", opt.file, "FILE", "with a login: who may see, decide, export; or LOSSPRINT_ROLES"),
     opt.option("--secrets", opt.file, "FILE", "the login; default: .streamlit/secrets.toml, if there is one"),
@@ -27,8 +29,9 @@ _server = opt.together(
 @opt.flag("--video", "made-up videos with planted errors instead, in RUN-frames")
 @opt.out("RUN", "default: lossprint-demo, with --video lossprint-video", type=opt.run_folder, required=False)
 @opt.flag("--no-app", "only audit")
+@output.both
 @_server
-def demo(video: bool, out: Path | None, no_app: bool, **server) -> int:
+def demo(video: bool, out: Path | None, no_app: bool, as_json: bool, fail_on: tuple, **server) -> int:
     """Audit the embedded dataset, then open the app on it."""
     out = out or Path("lossprint-video" if video else "lossprint-demo")
     if not no_app:  # what would refuse to start is said before the training, not after it
@@ -38,8 +41,8 @@ def demo(video: bool, out: Path | None, no_app: bool, **server) -> int:
     from lossprint.audit.workflow.demo import audit_demo, audit_video_demo
 
     run = (audit_video_demo if video else audit_demo)(out)
-    print(summary(run))
-    return 0 if no_app else _serve(run.path, **server)
+    status = output.finish(run, summary(run), as_json, fail_on)
+    return status if no_app or status else _serve(run.path, **server)
 
 
 @click.command("app", cls=Command)
@@ -54,11 +57,11 @@ def app(run: Path, **server) -> int:
     return _serve(run, **server)
 
 
-def _server_command(path: Path, host: str, port: int, no_browser: bool, insecure: bool, **files) -> list[str]:
-    command = [sys.executable, "-m", "lossprint.app.serve", str(path), "--host", host, "--port", str(port)]
+def _server_command(path: Path, host: str, no_browser: bool, insecure: bool, **others) -> list[str]:
+    command = [sys.executable, "-m", "lossprint.app.serve", str(path), "--host", host]
     command += ["--no-browser"] * no_browser + ["--insecure"] * insecure
-    for name, place in files.items():  # roles and secrets
-        command += [f"--{name}", str(place)] * (place is not None)
+    for name, value in others.items():
+        command += [f"--{name.replace('_', '-')}", str(value)] * (value is not None)
     return command
 
 

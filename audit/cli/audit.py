@@ -7,6 +7,7 @@ import click
 from click import Choice
 
 from lossprint.audit.cli import options as opt
+from lossprint.audit.cli import output
 from lossprint.audit.cli.command import Command, status_of
 from lossprint.audit.datasets.tasks import TASKS
 from lossprint.audit.findings import doubts, unjudged, views
@@ -27,7 +28,7 @@ ELSEWHERE = (
     *("model", "weights", "download", "features", "seed", "curvature_checkpoints", "val_fraction", "folds", "rate"),
     *("precision", "compiled", "sync", "min_per_class", "allow_lost_classes", "follow_links", "normalise_labels"),
     *("allow_truncated", "max_pixels"),
-    *("root", "path_column", "label_column"),
+    *("root", "path_column", "label_column", "exclude"),
 )
 
 
@@ -51,8 +52,10 @@ ELSEWHERE = (
 @opt.option("--folds", opt.folds, "K", "rank labels by K-fold out-of-sample losses")
 @opt.option("--rate", opt.rate, "FPS", "of videos: frames to look at a second; default: 1")
 @opt.resume
+@opt.overwrite
 @opt.sync
 @opt.quiet
+@output.both
 def audit(
     dataset: str | None,
     out: Path,
@@ -60,22 +63,44 @@ def audit(
     compiled: bool | None,
     download: bool | None,
     sync: str | None,
+    overwrite: bool,
+    as_json: bool,
+    fail_on: tuple,
     **how,
-) -> None:
+) -> int:
     """Train a proxy, record every sample's loss, score and find."""
     if cleaned is not None:
-        return _compare(dataset, out, cleaned, compiled=compiled, download=download, sync=sync, **how)
+        if fail_on or overwrite:
+            name = "--fail-on" if fail_on else "--overwrite"
+            raise LossprintError(f"expected no {name} with --from, found one: RUN is added to")
+        how |= {"compiled": compiled, "download": download, "sync": sync}
+        return _compare(dataset, out, cleaned, as_json=as_json, **how)
     if dataset is None:
         raise LossprintError("expected a DATASET, or --from CLEANED, found neither (see lossprint audit --help)")
     from lossprint.audit.runs.sync import syncing
     from lossprint.audit.workflow import audit as workflow
+    from lossprint.audit.workflow import shelf
 
     say_links(dataset, how)
-    with processes.joined(how["device"], status_of) as world, syncing(out, sync if world.rank == 0 else None):
+    refuse_overwrite(overwrite, how["resume"])
+    with (
+        processes.joined(how["device"], status_of) as world,
+        shelf.replaced(out, overwrite),
+        syncing(out, sync if world.rank == 0 else None),
+    ):
         consent = _agreed if world.rank == 0 and sys.stdin.isatty() and sys.stderr.isatty() else None
         run = workflow.audit(dataset, out, compiled=bool(compiled), download=bool(download), consent=consent, **how)
         if world.rank == 0:
-            print(summary(run))
+            return output.finish(run, summary(run), as_json, fail_on)
+    return 0
+
+
+def refuse_overwrite(overwrite: bool, resume: bool) -> None:
+    """Raise LossprintError where a run is to be replaced and continued, or by several processes."""
+    if overwrite and resume:
+        raise LossprintError("expected one of --overwrite and --resume, found both")
+    if overwrite and processes.launched():
+        raise LossprintError("expected one process with --overwrite, found several: lossprint runs delete RUN first")
 
 
 def _agreed(question: str) -> bool:
@@ -96,14 +121,16 @@ def say_links(dataset: str, choices: dict) -> None:
         print(f"lossprint: follows {len(links) - LINKS:,} more links out of {dataset}", file=sys.stderr)
 
 
-def _compare(dataset: str | None, out: Path, cleaned: Path, seeds: int | None, resume: bool, **how) -> None:
+def _compare(
+    dataset: str | None, out: Path, cleaned: Path, seeds: int | None, resume: bool, as_json: bool, **how
+) -> int:
     """Train on the labels as given and as decided, and say which model is better."""
     other = [name for name in ELSEWHERE if how[name] is not None]
     if other:
         name = other[0].replace("compiled", "compile").replace("_", "-")
         raise LossprintError(f"expected no --{name} with --from, found one: it is that of the run {out}")
     from lossprint.audit.comparison import compare
-    from lossprint.audit.comparison.summary import sentences
+    from lossprint.audit.comparison.summary import sentences, summaries
     from lossprint.audit.datasets import kinds
 
     run = open_run(out)
@@ -112,7 +139,14 @@ def _compare(dataset: str | None, out: Path, cleaned: Path, seeds: int | None, r
         raise LossprintError(f"expected no DATASET with --from, or {source} of {run.path}, found {dataset}")
     asked = {name: how[name] for name in ("epochs", "device", "quiet")}
     table = compare.compare(run, cleaned, seeds=seeds or SEEDS, **asked)
-    print("\n".join([*sentences(table), f"see it: lossprint app {run.path}, page Before & after"]))
+    text = "\n".join([*sentences(table), f"see it: lossprint app {run.path}, page Before & after"])
+    ways = [
+        {"split": one.split, "labels": one.labels, "accuracy": one.accuracy.mean().to_dict(), "seeds": len(one.seeds)}
+        | {"gain": {arm: vars(gain) for arm, gain in one.over.items()}}
+        for one in summaries(table)
+    ]
+    output.show(text, {"run": run.path.absolute(), "ways": ways, "notes": sentences(table)}, as_json)
+    return 0
 
 
 @click.command("import", cls=Command)
@@ -121,14 +155,29 @@ def _compare(dataset: str | None, out: Path, cleaned: Path, seeds: int | None, r
 @opt.out("RUN", type=opt.run_folder)
 @opt.option("--task", Choice(TASKS), None, f"of what; default: {TASKS[0]}", default=TASKS[0])
 @opt.choices
+@opt.overwrite
 @opt.flag("--no-images", "the rows of DATASET, a manifest, have none: they are shown as text", default=None)
 @opt.quiet
-def import_losses(losses: Path, dataset: str, out: Path, task: str, quiet: bool, **choices) -> None:
+@output.both
+def import_losses(
+    losses: Path,
+    dataset: str,
+    out: Path,
+    task: str,
+    overwrite: bool,
+    quiet: bool,
+    as_json: bool,
+    fail_on: tuple,
+    **choices,
+) -> int:
     """Start from losses that you recorded yourself."""
     from lossprint.audit.workflow import import_losses as workflow
+    from lossprint.audit.workflow import shelf
 
     say_links(dataset, choices)
-    print(summary(workflow.import_losses(losses, dataset, out, quiet=quiet, task=task, **choices)))
+    with shelf.replaced(out, overwrite):
+        run = workflow.import_losses(losses, dataset, out, quiet=quiet, task=task, **choices)
+    return output.finish(run, summary(run), as_json, fail_on)
 
 
 @click.command("score", cls=Command)
@@ -141,20 +190,32 @@ def import_losses(losses: Path, dataset: str, out: Path, task: str, quiet: bool,
 @opt.option("--workers", opt.positive, "N", "with --engine ray; default: one a CPU")
 @opt.flag("--partial", "a recording that was cut off, to its last whole checkpoint")
 @opt.quiet
+@output.both
 def score(
-    run: Path, new: str | None, out: Path | None, device: str, engine: str, memory, workers, partial: bool, quiet: bool
-) -> None:
+    run: Path,
+    new: str | None,
+    out: Path | None,
+    device: str,
+    engine: str,
+    memory: float | None,
+    workers: int | None,
+    partial: bool,
+    quiet: bool,
+    as_json: bool,
+    fail_on: tuple,
+) -> int:
     """Score and find again from what is recorded; no training."""
     if new is not None:
         from lossprint.audit.workflow.newvideos import score_new
 
-        print(summary(score_new(run, new, out or run / "new" / Path(new).stem, device, quiet)))
-        return
+        scored = score_new(run, new, out or run / "new" / Path(new).stem, device, quiet)
+        return output.finish(scored, summary(scored), as_json, fail_on)
     if out is not None:
         raise LossprintError("expected --out only beside --new MANIFEST: a run is scored where it is")
     from lossprint.audit.workflow import score as workflow
 
-    print(summary(workflow.score(run, engine, None if memory is None else memory * 1e9, workers, quiet, partial)))
+    scored = workflow.score(run, engine, None if memory is None else memory * 1e9, workers, quiet, partial)
+    return output.finish(scored, summary(scored), as_json, fail_on)
 
 
 def summary(run: Run) -> str:

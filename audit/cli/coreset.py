@@ -7,6 +7,7 @@ import click
 from click import Choice
 
 from lossprint.audit.cli import options as opt
+from lossprint.audit.cli import output
 from lossprint.audit.cli.command import Command, Group
 from lossprint.audit.runs.open import open_run
 from lossprint.audit.types import LossprintError
@@ -35,7 +36,8 @@ BUDGETS = ("fraction", "per_class", "number", "like")
     "also the subset as a dataset, with val and test; in the dataset's folder or one above it",
 )
 @opt.for_excel
-def export_coreset(run: Path, out: Path, manifest: Path | None, for_excel: bool, **wishes) -> None:
+@output.as_json
+def export_coreset(run: Path, out: Path, manifest: Path | None, for_excel: bool, as_json: bool, **wishes) -> None:
     """A subset to train on: sample,path,label,score,rank."""
     from lossprint.audit.coresets import coreset as coresets
     from lossprint.audit.coresets.shortfall import short_words
@@ -55,20 +57,22 @@ def export_coreset(run: Path, out: Path, manifest: Path | None, for_excel: bool,
         coresets.reached(opened, manifest)  # refused before anything is written
     source = coresets.source_of(applied.applied(opened), (ask.method,))
     table = coresets.write(opened, source, ask, out, record, for_excel)
-    if why:
-        print(why)
-    print(f"{len(table):,} samples chosen by {ask.method} written to {out}")
+    record = coresets.record_of(opened, source, ask, table)
     for sentence in short_words(source.table, ask, table):
         print(f"lossprint: {sentence}", file=sys.stderr)
-    print(f"how to make them again: {outfile.record_path(out)}")
+    said = [why] if why else []
+    said.append(f"{len(table):,} samples chosen by {ask.method} written to {out}")
+    said.append(f"how to make them again: {outfile.record_path(out)}")
     unscored = int(table["score"].isna().sum())
     if unscored:
-        print(f"{unscored:,} of them have no score of it and were taken last")
+        said.append(f"{unscored:,} of them have no score of it and were taken last")
     if source.excluded or source.relabelled:
-        print(f"decisions applied: {source.excluded:,} samples excluded, {source.relabelled:,} relabelled")
+        said.append(f"decisions applied: {source.excluded:,} samples excluded, {source.relabelled:,} relabelled")
     if manifest is not None:
-        coresets.write_manifest(source, table, manifest, coresets.record_of(opened, source, ask, table))
-        print(f"as a dataset, with the validation and test samples: {manifest}")
+        coresets.write_manifest(source, table, manifest, record)
+        said.append(f"as a dataset, with the validation and test samples: {manifest}")
+    files = {"file": out.absolute(), "manifest": None if manifest is None else manifest.absolute()}
+    output.show("\n".join(said), files | {"rows": len(table), "unscored": unscored, "record": record}, as_json)
 
 
 def _ask(like: Path | None = None, **wishes):
@@ -116,7 +120,8 @@ def coreset() -> None:
 @opt.option("--precision", Choice(opt.PRECISIONS), None, "of the forward passes")
 @opt.quiet
 @opt.constraints
-def evaluate(run: Path, methods: tuple[str, ...], fractions: tuple[float, ...], **how) -> None:
+@output.as_json
+def evaluate(run: Path, methods: tuple[str, ...], fractions: tuple[float, ...], as_json: bool, **how) -> None:
     """Train on coresets of several methods and sizes, and compare."""
     from lossprint.audit.coresets import coreset as coresets
     from lossprint.audit.coresets import evaluate as evaluation
@@ -128,26 +133,30 @@ def evaluate(run: Path, methods: tuple[str, ...], fractions: tuple[float, ...], 
         methods = [name for name in METHODS if not coresets.lacking(source, name)]
     asked = {name: value for name, value in how.items() if value is not None}
     table = evaluation.evaluate(opened, list(methods), sorted(set(fractions)), **asked)
-    print(evaluation.text(table))
-    print(f"see it: lossprint app {opened.path}, page Coreset")
+    text = f"{evaluation.text(table)}\nsee it: lossprint app {opened.path}, page Coreset"
+    output.show(text, {"run": opened.path.absolute(), "rows": table}, as_json)
 
 
 @coreset.command("apply")
 @click.argument("csv", type=opt.file, metavar="CSV")
 @opt.option("--dataset", str, "DATASET", required=True)
-def apply(csv: Path, dataset: str) -> None:
+@output.as_json
+def apply(csv: Path, dataset: str, as_json: bool) -> None:
     """Check that a coreset CSV fits a dataset."""
     from lossprint.audit.coresets import coreset as coresets
 
     fit = coresets.apply(csv, dataset)
     counts = fit.samples["label"].value_counts()
-    print(
+    said = [
         f"fits: {len(fit.samples):,} of {fit.of:,} training samples of {dataset}, {len(counts):,} classes, "
         f"{counts.min():,} to {counts.max():,} of each"
-    )
+    ]
     if fit.relabelled:
-        print(f"{fit.relabelled:,} of them have another label than the dataset gives them")
+        said.append(f"{fit.relabelled:,} of them have another label than the dataset gives them")
     if fit.untouched is False:
-        print("the file was changed after it was written: its record tells of other samples")
+        said.append("the file was changed after it was written: its record tells of other samples")
     if fit.fingerprint is False:
-        print("the dataset has changed since: its paths, labels or splits are not all those of the run")
+        said.append("the dataset has changed since: its paths, labels or splits are not all those of the run")
+    same = {"untouched": fit.untouched, "same_dataset": fit.fingerprint}
+    numbers = {"rows": len(fit.samples), "of": fit.of, "classes": counts.to_dict(), "relabelled": fit.relabelled}
+    output.show("\n".join(said), {"file": csv.absolute(), "dataset": dataset} | numbers | same, as_json)

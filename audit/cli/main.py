@@ -1,14 +1,14 @@
 """The command line: parse, one call, known errors as one line on standard error.
 
-Exit status: 0 done, 2 wrong use or bad input, 1 anything else. What imports torch or a database is imported by the
-calls, so that help and a wrong option cost no seconds.
+Exit status: 0 done, 2 wrong use or bad input, 3 over a limit of --fail-on, 1 anything else. What imports torch or a
+database is imported by the calls, so that help and a wrong option cost no seconds.
 """
 
 import sys
 
 import click
 
-from lossprint.audit.cli import app, audit, coreset, export, record, report, reviews, sync, verify
+from lossprint.audit.cli import app, audit, coreset, export, findings, record, report, reviews, runs, sync, verify
 from lossprint.audit.cli.command import Group, status_of, usage_line
 from lossprint.audit.system import processes
 from lossprint.audit.types import LossprintError
@@ -44,7 +44,10 @@ def program() -> None:
 
 
 _MAKING = (app.demo, audit.audit, audit.import_losses, record.record, audit.score)
-_READING = (app.app, export.export, coreset.coreset, report.report, verify.verify, sync.sync, reviews.reviews)
+_READING = (
+    *(app.app, findings.findings, export.export, coreset.coreset, report.report, verify.verify, sync.sync),
+    *(findings.more, reviews.reviews, runs.runs),
+)
 for _command in (*_MAKING, *_READING):
     program.add_command(_command)
 

@@ -62,6 +62,10 @@ def _channels(text: str) -> tuple[float, ...]:
     return values * 3 if len(values) == 1 else values
 
 
+def _samples(text: str) -> tuple[int, ...]:
+    return tuple(_whole(part.strip()) for part in text.split(","))
+
+
 natural = Checked("a whole number of 0 or more", _whole)
 positive = Checked("a whole number of 1 or more", _whole, lambda number: number >= 1)
 folds = Checked("2 folds or more, or 0 for none", _whole, lambda number: number != 1)
@@ -73,6 +77,7 @@ rate = Checked("frames a second, over 0 and up to 1000", float, lambda value: 0 
 gigabytes = Checked("gigabytes, a number over 0", float, lambda value: 0 < value < 1e6)
 means = Checked("three numbers from 0 to 1, such as 0.485,0.456,0.406", _channels, lambda values: min(values) >= 0)
 deviations = Checked("three numbers over 0, such as 0.229,0.224,0.225", _channels, lambda values: min(values) > 0)
+samples = Checked("numbers of samples with commas between them, such as 12,815", _samples)
 place = Checked("a folder", lambda text: os.path.abspath(os.path.expanduser(text)))
 file = click.Path(path_type=Path, readable=False)  # whoever reads it says what is wrong with it
 
@@ -124,6 +129,7 @@ device = option("--device", Choice(DEVICES), None, default="auto")
 curvature_checkpoints = option("--curvature-checkpoints", natural, "K", "default: 10; 0 measures none")
 val_fraction = option("--val-fraction", fraction, "F", "drawn from train without a val split; 0.1")
 resume = flag("--resume", "continue a run that was cut off")
+overwrite = flag("--overwrite", "replace a run at --out, if nobody has decided anything on it")
 sync = option("--sync", str, "URL", "copy the run there after each finished stage")
 quiet = flag("--quiet", "no progress bars")
 for_excel = flag("--for-excel", "a CSV for a spreadsheet: no cell is run as a formula")
@@ -136,6 +142,7 @@ choices = together(
     flag("--normalise-labels", "one class of labels that differ in case, blanks or Unicode form", default=None),
     flag("--allow-truncated", "read images whose end is missing as far as they go", default=None),
     option("--max-pixels", positive, "N", "refuse larger images; default: 89 million pixels"),
+    option("--exclude", str, "NAMES", "folders whose files are no samples, such as masks,thumb*"),
     option("--root", place, "DIR", "what the paths of a manifest are relative to; default: its folder"),
     option("--path-column", str, "NAME", "of a manifest; default: path"),
     option("--label-column", str, "NAME", "of a manifest; default: label"),

@@ -6,7 +6,8 @@ from pathlib import Path
 import click
 
 from lossprint.audit.cli import options as opt
-from lossprint.audit.cli.audit import say_links, summary
+from lossprint.audit.cli import output
+from lossprint.audit.cli.audit import refuse_overwrite, say_links, summary
 from lossprint.audit.cli.command import Command
 
 TEXT = (
@@ -40,17 +41,30 @@ TEXT = (
 @opt.val_fraction
 @opt.choices
 @opt.resume
+@opt.overwrite
 @opt.sync
 @opt.quiet
-def record(checkpoints: Path, model: str, dataset: str, out: Path, sync: str | None, **how) -> None:
+@output.both
+def record(
+    checkpoints: Path,
+    model: str,
+    dataset: str,
+    out: Path,
+    sync: str | None,
+    overwrite: bool,
+    as_json: bool,
+    fail_on: tuple,
+    **how,
+) -> int:
     """Record the losses at checkpoints that a training left, score, find."""
     from lossprint.audit.runs.sync import syncing
-    from lossprint.audit.workflow import from_checkpoints
+    from lossprint.audit.workflow import from_checkpoints, shelf
 
     def say(line: str) -> None:
         print(f"lossprint: {line}", file=sys.stderr)
 
     say_links(dataset, how)
-    with syncing(out, sync):
+    refuse_overwrite(overwrite, how["resume"])
+    with shelf.replaced(out, overwrite), syncing(out, sync):
         run = from_checkpoints.record(checkpoints, model, dataset, out, say=say, **how)
-    print(summary(run))
+    return output.finish(run, summary(run), as_json, fail_on)

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from lossprint.audit.cli import options as opt
+from lossprint.audit.cli import output
 from lossprint.audit.cli.command import Command
 from lossprint.audit.runs.open import open_run
 
@@ -13,9 +14,11 @@ from lossprint.audit.runs.open import open_run
 @opt.run
 @opt.out("FILE.html", "print it from a browser for a PDF")
 @opt.rule
-def report(run: Path, out: Path, apply: str) -> None:
+@output.as_json
+def report(run: Path, out: Path, apply: str, as_json: bool) -> None:
     """One HTML file: what was audited, found, decided, and what is left."""
     from lossprint.audit.report.write import write_report
 
     out = write_report(open_run(run), out, rule=apply)
-    print(f"report written to {out} ({out.stat().st_size / 1e6:.1f} MB)")
+    size = out.stat().st_size
+    output.show(f"report written to {out} ({size / 1e6:.1f} MB)", {"file": out.absolute(), "bytes": size}, as_json)

@@ -1,12 +1,12 @@
 """`lossprint reviews`: who is asked what, how far everybody is, and decisions made elsewhere brought in."""
 
-import sys
 from pathlib import Path
 
 import click
 from click import Choice
 
 from lossprint.audit.cli import options as opt
+from lossprint.audit.cli import output
 from lossprint.audit.cli.command import Group
 from lossprint.audit.review import assigning, resolve
 from lossprint.audit.runs.open import open_run
@@ -31,7 +31,8 @@ def reviews() -> None:
 @opt.option("--queue kind", Choice(list(assigning.QUEUES)), None, "default: all", default="all")
 @opt.option("--seed", opt.seed, "S", "of who gets what; default: 0", default=0)
 @opt.flag("--extend", "whoever has a question keeps it; deal out only what is missing")
-def assign(run: Path, reviewers: str, overlap: int, share: float | None, kind: str, seed: int, extend: bool) -> None:
+@output.as_json
+def assign(run: Path, reviewers: str, overlap: int, share: float | None, kind: str, as_json: bool, **how) -> None:
     """Share a queue out among reviewers."""
     from lossprint.audit.review.reviews import open_reviews
 
@@ -46,19 +47,21 @@ def assign(run: Path, reviewers: str, overlap: int, share: float | None, kind: s
         decisions.history(),
         decisions.assignments(),
         overlap=overlap,
-        seed=seed,
         shared=share,
-        extend=extend,
+        **how,
     )
     decisions.assign(plan.pairs)
-    print(_table(plan.loads.rename(columns={"done": "answered", "open": "to answer"})))
+    text = output.columns(plan.loads.rename(columns={"done": "answered", "open": "to answer"}))
     if plan.withdrawn:
-        print(f"{plan.withdrawn:,} open questions were taken from who had them; what is answered stays")
+        text += f"\n{plan.withdrawn:,} open questions were taken from who had them; what is answered stays"
+    result = {"run": opened.path.absolute(), "rows": plan.loads, "withdrawn": plan.withdrawn}
+    output.show(text, result, as_json)
 
 
 @reviews.command("status")
 @opt.run
-def status(run: Path) -> None:
+@output.as_json
+def status(run: Path, as_json: bool) -> None:
     """Who has answered how much, and how far they agree."""
     from lossprint.audit.review.reviews import open_reviews
 
@@ -67,42 +70,57 @@ def status(run: Path) -> None:
     history = decisions.history()
     labels = opened.samples().set_index("sample")["label"]
     table, agreement = assigning.status(history, decisions.assignments(), opened.findings(), labels)
-    if table.empty:
-        print("nobody has been assigned anything, and nobody has decided anything")
-        return
-    table = table[["reviewer", "assigned", "decided", "left", "besides", "agreement", "differs"]].copy()
-    table["agreement"] = [f"{100 * rate:.0f} %" if rate == rate else "-" for rate in table["agreement"]]
-    print(_table(table.rename(columns={"besides": "decided besides", "differs": "open disagreements"})))
+    table = table[["reviewer", "assigned", "decided", "left", "besides", "agreement", "differs"]]
     apart = resolve.disagreements(history, labels)
+    settled = int(apart["adjudicated"].sum())
+    numbers = {"shared": len(agreement.samples), "disagreements": len(apart), "settled": settled}
+    result = {"run": opened.path.absolute(), "rows": table} | numbers | {"notes": agreement.words}
+    if table.empty:
+        output.show("nobody has been assigned anything, and nobody has decided anything", result, as_json)
+        return
+    shown = table.assign(agreement=[f"{100 * rate:.0f} %" if rate == rate else "-" for rate in table["agreement"]])
+    shown = shown.rename(columns={"besides": "decided besides", "differs": "open disagreements"})
     pairs = f"{len(agreement.samples):,} samples answered by two or more"
-    print(f"{pairs}; {len(apart):,} disagreements, {int(apart['adjudicated'].sum()):,} settled")
-    print("\n".join(agreement.words))
+    words = f"{pairs}; {len(apart):,} disagreements, {settled:,} settled"
+    output.show("\n".join([output.columns(shown), words, *agreement.words]), result, as_json)
 
 
 @reviews.command("import")
 @opt.run
 @click.argument("file", type=opt.file, metavar="FILE", help="Label Studio JSON, or CSV with path and label")
 @opt.option("--reviewer", str, "NAME", "who decided, where the file names nobody")
-def import_decisions(run: Path, file: Path, reviewer: str | None) -> None:
+@output.as_json
+def import_decisions(run: Path, file: Path, reviewer: str | None, as_json: bool) -> None:
     """Store decisions made in another tool; all of a file, or none."""
     from lossprint.audit.export.exchange import import_file
 
-    print(f"stored: {import_file(open_run(run), file, reviewer)}")
+    plan = import_file(open_run(run), file, reviewer)
+    numbers = {"rows": plan.rows, "known": plan.known, "nothing": plan.nothing, "decisions": plan.counts}
+    output.show(f"stored: {plan}", {"file": file.absolute()} | numbers | {"reviewers": plan.reviewers}, as_json)
 
 
-def _table(frame) -> str:
-    """Columns under each other, numbers to the right; a name is one line, whatever is in it."""
-    cells = [[*map(str, frame.columns)], *([_plain(one) for one in row] for row in frame.itertuples(index=False))]
-    width = [max(len(row[at]) for row in cells) for at in range(len(cells[0]))]
-    lines = [
-        "  ".join(cell.ljust(wide) if at == 0 else cell.rjust(wide) for at, (cell, wide) in enumerate(zip(row, width)))
-        for row in cells
-    ]
-    return "\n".join(line.rstrip() for line in lines)
+@reviews.command("undo")
+@opt.run
+@opt.option("--reviewer", str, "NAME", "whose decisions", required=True)
+@opt.option("--last", opt.positive, "N", "the latest N that stand; default: 1")
+@opt.option("--finding", str, "NAME", "those on one finding, such as label_error:17")
+@output.as_json
+def undo(run: Path, reviewer: str, last: int | None, finding: str | None, as_json: bool) -> None:
+    """Take a reviewer's decisions back; they stay in the history."""
+    from lossprint.audit.review.reviews import open_reviews
 
-
-def _plain(value: object) -> str:
-    if isinstance(value, str):
-        kept = "".join(one if one.isprintable() else "?" for one in value)
-        return kept.encode(sys.stdout.encoding or "utf-8", "replace").decode(sys.stdout.encoding or "utf-8")
-    return f"{value:,}"
+    if last is not None and finding is not None:
+        raise click.UsageError("expected one of --last and --finding, found both")
+    opened = open_run(run)
+    with open_reviews(opened) as decisions:
+        history = decisions.history()
+        mine = history[history["stands"] & (history["reviewer"] == reviewer.strip())]
+        rows = mine.tail(last or 1) if finding is None else mine[mine["finding"] == finding]
+        if rows.empty:
+            known = ", ".join(sorted(set(history.loc[history["stands"], "reviewer"].astype(str)))) or "nobody"
+            what = f"of {reviewer!r}" + f" on {finding}" * (finding is not None)
+            raise LossprintError(f"expected a decision {what} that stands, found none; there are some of {known}")
+        taken = {one.undoes for one in decisions.undo_ids(reviewer, rows["id"].tolist())}
+    rows = rows[rows["id"].isin(taken)][["finding", "sample", "decision", "new_label", "at"]]
+    words = [f"taken back: {row.decision} of {row.finding}, sample {row.sample}" for row in rows.itertuples()]
+    output.show("\n".join(words), {"run": opened.path.absolute(), "rows": rows}, as_json)

@@ -18,6 +18,7 @@ class Choices:
     max_pixels: how many pixels an image may have; None for Pillow's limit of 89 million. root: the folder that a
     manifest's paths are relative to, else its own. path_column, label_column: the columns of a manifest that hold them,
     where they are named otherwise. no_images: whether a manifest lists rows that have none, see `readers.rows`.
+    exclude: names of folders, separated by commas, whose files are no samples.
     """
 
     min_per_class: int = 2
@@ -30,6 +31,7 @@ class Choices:
     path_column: str | None = None
     label_column: str | None = None
     no_images: bool = False
+    exclude: str | None = None
 
     @property
     def admitted(self) -> dict:

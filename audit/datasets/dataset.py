@@ -72,7 +72,8 @@ class Dataset:
     frame Int64 or missing; a row's position is not its sample id where images are left out. classes: all labels,
     sorted as ImageFolder sorts its class folders. unreadable: path, reason. notes: what was drawn, left out or
     passed over, one sentence each. fingerprint: sha256 over path, label and split of every image as the dataset
-    itself says, and the files' sizes. checked: whether every image was decoded once. view: how images are drawn, known
+    itself says, and the files' sizes. checked: whether every image was decoded once. aside: path and split of images
+    that are no samples, as they have no label or class, or too few are of it. view: how images are drawn, known
     once they were decoded.
     """
 
@@ -92,6 +93,7 @@ class Dataset:
     task: str = "classes"
     choices: Choices = USUAL
     view: View = PLAIN
+    aside: pd.DataFrame = field(default_factory=lambda: pd.DataFrame({"path": [], "split": []}, dtype=object))
 
     def image(self, path: str) -> Image.Image:
         """The upright RGB image at a path of `samples`, at full size. Raises LossprintError if it cannot be read."""
@@ -263,7 +265,14 @@ def _assemble(
         seed=seed,
         task=task,
         choices=choices,
+        aside=_aside(origin, set(samples["sample"]) | set(faults)),
     )
+
+
+def _aside(origin: Source, known: set[int]) -> pd.DataFrame:
+    """Path and split of images that are neither samples nor known to be unreadable."""
+    rows = origin.rows.loc[~origin.rows["sample"].isin(list(known)), ["path", "split"]]
+    return pd.concat([rows, pd.DataFrame(origin.loose, columns=["path", "split"], dtype=object)], ignore_index=True)
 
 
 # ------------------------------------------------------------------------------------------------ decoding

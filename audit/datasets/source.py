@@ -37,12 +37,12 @@ class Source:
     """All samples of a dataset, readable or not.
 
     kind: its `kinds.Kind` by name. rows: sample int64 (the position), path, label, split, sequence, frame, as the
-    dataset itself says. faults: sample -> why its file cannot even be opened. read(path) decodes an image, upright and
-    with the values that it holds (`images.read_values`), or gives a text, as `media` says; size(path) gives an image's
-    width and height from the header. Both raise whatever is wrong with the file and trust that the path is one of the
-    rows'. written: whether labels are cells of a
-    table, in which some signs stand for none. lost: class -> why no file of it is among the rows. links: the paths that
-    lead out of the root by a link that is followed, and where to.
+    dataset itself says. faults: sample -> why its file cannot even be opened. read(path) decodes an image, upright
+    and with the values that it holds (`images.read_values`), or gives a text, as `media` says; size(path) gives an
+    image's width and height from the header. Both raise whatever is wrong with the file and trust that the path is
+    one of the rows'. written: whether labels are cells of a table, in which some signs stand for none. lost: class
+    -> why no file of it is among the rows. loose: images that are in no class, and the split of each, empty where
+    it has none. links: the paths that lead out of the root by a link that is followed, and where to.
     """
 
     name: str
@@ -59,6 +59,7 @@ class Source:
     written: bool = False
     lost: dict[str, str] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)
+    loose: list[tuple[str, str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from lossprint.audit.export import outfile
 from lossprint.audit.export.applied import Applied, elsewhere, need_whole, row_swaps
 from lossprint.audit.export.outfile import PARQUET, save
 from lossprint.audit.export.tree import write_tree
+from lossprint.audit.runs.aside import finding_rows
 from lossprint.audit.runs.run import Run
 from lossprint.audit.runs.tables import FINDINGS
 from lossprint.audit.system.csvfile import csv_text, write_csv
@@ -68,9 +69,12 @@ class Cleaned:
 
 
 def findings(run: Run) -> pd.DataFrame:
-    """All findings: kind, sample, path, label, suggested_label, severity in [0, 1], rank within the kind, group."""
+    """All findings, and copies of samples among images without a label: kind, sample, path, label, suggested_label,
+    severity in [0, 1], rank within the kind, group.
+    """
     need_whole(run)
-    return run.findings()[list(FINDINGS)]
+    table, more = run.findings()[list(FINDINGS)], finding_rows(run)
+    return table if more is None else pd.concat([table.astype({"sample": "Int64"}), more], ignore_index=True)
 
 
 # ------------------------------------------------------------------------------------------------- decisions, applied
@@ -181,12 +185,25 @@ def cleanlab(decisions: Applied) -> pd.DataFrame:
     return frame[list(CLEANLAB)]
 
 
+def weights(decisions: Applied, table: pd.DataFrame) -> np.ndarray:
+    """How much each sample of `cleaned` is to count in a training that weighs, (N,) in [0, 1].
+
+    1, but for what is flagged as a wrong label and undecided: one minus its severity.
+    """
+    findings = decisions.run.findings()
+    flagged = findings[findings["kind"].isin(["label_error", "sequence_label"])]
+    severity = flagged.groupby("path")["severity"].max()
+    doubt = severity.reindex(table["path"]).fillna(0.0).to_numpy(float)
+    return np.round(np.where(table["review"].isna(), 1.0 - doubt, 1.0), 6)
+
+
 def write_cleaned(
     decisions: Applied,
     out: str | Path,
     *,
     link: str = "copy",
     for_excel: bool = False,
+    weight: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Cleaned:
     """Write the dataset as decided, as a CSV or Parquet file or as a folder of images, with a record of what was done.
@@ -198,13 +215,16 @@ def write_cleaned(
     `link="hardlink"` saves space, but whoever then edits an image in OUT edits the dataset's as well; so the default is
     `copy`.
 
-    `for_excel` writes CSV files as `csvfile` says, for people. Raises LossprintError as `save` and `write_tree` do,
-    where there would be no CSV file alone, and where its record would replace another file.
+    With `weight` there is a last column `weight`, see `weights`. `for_excel` writes CSV files as `csvfile` says, for
+    people. Raises LossprintError as `save` and `write_tree` do, where there would be no CSV file alone, and where its
+    record would replace another file.
     """
     out, run, table = Path(out), decisions.run, decisions.table
     if for_excel and out.suffix.lower() != ".csv":
         raise LossprintError(f"expected a file name that ends in .csv with --for-excel, found {out}")
     kept, changed = cleaned(decisions), _change_rows(table)
+    if weight:
+        kept = kept.assign(weight=weights(decisions, kept))
     if out.suffix.lower() in (".csv", *PARQUET):
         files = out, out.with_name(f"{out.stem if out.suffix.lower() == '.csv' else out.name}.changes.csv")
         outfile.refuse_table(run, kept, files[0], (".csv", *PARQUET))
@@ -229,11 +249,12 @@ def write_cleaned(
 def write_table(
     decisions: Applied, content: Callable[[Applied], pd.DataFrame], out: str | Path, for_excel: bool = False
 ) -> pd.DataFrame:
-    """Write a table, `content` being `changes` or `cleanlab`, as FILE.csv, with its record. Raises as `save` does."""
+    """Write a table, `content` being `changes` or `cleanlab`, as FILE.csv or FILE.parquet, with its record. Raises as
+    `save` does."""
     out, frame = Path(out), content(decisions)
-    outfile.refuse_table(decisions.run, frame, out, (".csv",))
+    outfile.refuse_table(decisions.run, frame, out, (".csv", *PARQUET))
     outfile.refuse_record(out)
-    write_csv(frame, out, for_excel)
+    save(decisions.run, frame, out, for_excel)
     _write_record(decisions, out)
     return frame
 

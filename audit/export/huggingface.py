@@ -22,18 +22,19 @@ BESIDE = ("path", "given_label", "change", "reason", "weight")  # columns that g
 NAMES = {"train": "train", "val": "validation", "test": "test"}
 
 
-def as_datasets(run: Run, table: pd.DataFrame) -> "DatasetDict":
+def as_datasets(run: Run, table: pd.DataFrame, embed: bool = False) -> "DatasetDict":
     """Splits train, validation and test: image (or text), label (a ClassLabel) and what of BESIDE the table has.
 
-    Image files stay where they are and are read when they are asked for; images of other kinds are encoded as PNG.
+    Image files stay where they are and are read when they are asked for, or are in memory with `embed`; images of other
+    kinds are encoded as PNG.
     """
     datasets = _library()
     parts = {NAMES[split]: table[table["split"] == split] for split in SPLITS}
     names = Items(run, table).classes
-    return datasets.DatasetDict({name: _split(run, part, names) for name, part in parts.items() if len(part)})
+    return datasets.DatasetDict({name: _split(run, part, names, embed) for name, part in parts.items() if len(part)})
 
 
-def _split(run: Run, table: pd.DataFrame, names: list[str]) -> "Dataset":
+def _split(run: Run, table: pd.DataFrame, names: list[str], embed: bool) -> "Dataset":
     datasets = _library()
     texts = media_of(run.manifest["dataset"]) is TEXTS
     content = "text" if texts else "image"
@@ -43,14 +44,15 @@ def _split(run: Run, table: pd.DataFrame, names: list[str]) -> "Dataset":
     features |= {name: datasets.Value("float64" if name == "weight" else "string") for name in beside}
     numbers = pd.Index(names).get_indexer(table["label"]).tolist()
     columns = {name: table[name].astype(object).where(table[name].notna(), None).tolist() for name in beside}
-    columns |= {content: list(_contents(run, table, texts)), "label": numbers}
+    columns |= {content: list(_contents(run, table, texts, embed)), "label": numbers}
     return datasets.Dataset.from_dict(columns, features=datasets.Features(features))
 
 
-def _contents(run: Run, table: pd.DataFrame, texts: bool) -> Iterator[Any]:
+def _contents(run: Run, table: pd.DataFrame, texts: bool, embed: bool) -> Iterator[Any]:
     root = dataset_root(run)
     if root is not None and run.manifest["dataset"].get("kind") in OF_FILES:
-        yield from ({"path": str(root / path), "bytes": None} for path in table["path"])
+        for file in (root / path for path in table["path"]):
+            yield {"path": file.name, "bytes": file.read_bytes()} if embed else {"path": str(file), "bytes": None}
         return
     items = Items(run, table)
     for path in table["path"]:
@@ -70,7 +72,7 @@ def write_folder(run: Run, table: pd.DataFrame, out: str | Path) -> dict[str, in
     """
     out = Path(out)
     refuse_place(run, out)
-    splits = as_datasets(run, table)
+    splits = as_datasets(run, table, embed=True)
     part = out.with_name(f".{out.name}.unfinished")
     shutil.rmtree(part, ignore_errors=True)
     try:

@@ -24,12 +24,12 @@ MARK = b'{\n "lossprint": '  # how each record starts
 
 
 def save(run: Run, frame: pd.DataFrame, out: str | Path, for_excel: bool = False) -> Path:
-    """Write an exported table as CSV, whole or not at all; an earlier file there is replaced.
+    """Write an exported table as CSV or Parquet, by its name, whole or not at all; an earlier file there is replaced.
 
     Raises LossprintError where it cannot be written, and where that would touch the source dataset: `out` is its
     manifest, or a file in its folder that is no earlier export of the same columns.
     """
-    return save_table(run, frame, out, (".csv",), for_excel)
+    return save_table(run, frame, out, (".csv", *PARQUET), for_excel)
 
 
 def save_table(
@@ -39,6 +39,8 @@ def save_table(
     out = Path(out)
     refuse_table(run, frame, out, endings)
     if out.suffix.lower() in PARQUET:
+        if for_excel:
+            raise LossprintError(f"expected a file name that ends in .csv with --for-excel, found {out}")
         write(out, parquet_bytes(frame))
     else:
         write_csv(frame, out, for_excel)

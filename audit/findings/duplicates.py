@@ -12,6 +12,7 @@ from PIL import Image
 from lossprint.audit.datasets import dataset as datasets
 from lossprint.audit.datasets.images import SAME_ASPECT
 from lossprint.audit.datasets.media import TEXTS
+from lossprint.audit.findings.aside import write_aside
 from lossprint.audit.runs.run import Run
 from lossprint.audit.training.loading import grey, thumbs
 from lossprint.scoring import duplicates
@@ -27,6 +28,7 @@ def write_duplicates(run: Run, loaded: datasets.Loaded, vectors: np.ndarray | No
     table, doubted = duplicate_pairs(loaded, vectors)
     known = run.samples()["sample"]
     table = table[table["sample"].isin(known) & table["partner"].isin(known)]
+    write_aside(run, loaded)
     run.write_duplicates(table.reset_index(drop=True), doubted)
 
 

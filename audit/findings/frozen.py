@@ -7,6 +7,7 @@ import pandas as pd
 
 from lossprint.audit.runs.run import Run
 from lossprint.audit.types import LossprintError
+from lossprint.scoring import outliers
 from lossprint.scoring.labels import LabelErrors
 
 
@@ -27,6 +28,11 @@ def severity(head: pd.DataFrame) -> np.ndarray:
     Half the suspicion, and another half where it is flagged: in its order among the flagged and among the others.
     """
     return (head["suspicion"].to_numpy(float) + head["flagged"].to_numpy(bool)) / 2
+
+
+def foreign(head: pd.DataFrame) -> np.ndarray:
+    """Severity (N,) in [0, 1] of foreign images by NNGuide, above one half beyond the fence of its own values."""
+    return outliers.outlier_severity(head["foreign"].to_numpy(float))
 
 
 def errors(found: LabelErrors, head: pd.DataFrame) -> LabelErrors:

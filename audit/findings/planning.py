@@ -20,6 +20,7 @@ from lossprint.scoring.strength import Learnt
 # the dataset throughout, and whatever the samples.
 OF_SHARD, OF_ALL, ALWAYS = 250, 48, 250 << 20
 LEAST = 1 << 14  # samples that a shard has at least, where there are as many
+LOOKED_AT, RANGE = 1 << 17, 1 << 12  # training samples that tell what was learned by heart, and ids in a row of them
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,9 @@ def prepare(run: Run, scratch: Path) -> Basis:
         sources = [merged(fold.trajectory("val").trained() for fold in folds)]
     else:
         sources = [val, *(seed.trajectory("val").trained() for seed in seeds)]
-    weights = tuple(label_scores.checkpoint_weights(one.losses) for one in sources)
     ids, classes = run.sample_ids("train"), len(run.classes)
+    new = [None] if folds else [_newness(one, ids, seen) for one, seen in zip([run, *seeds], sources)]
+    weights = tuple(label_scores.checkpoint_weights(one.losses, least) for one, least in zip(sources, new))
     limited = len(ids) > sharding.MANY
     job = Job(
         own=_training(run),
@@ -72,6 +74,22 @@ def prepare(run: Run, scratch: Path) -> Basis:
     predicted = [one.predicted for one in sources if one.predicted is not None]
     shares = [weight for one, weight in zip(sources, weights) if one.predicted is not None]
     return Basis(job, ids, val, seen, strength.learnt(predicted, sources[0].labels, shares, classes))
+
+
+def _newness(training: Run, ids: np.ndarray, val: Trajectory) -> np.ndarray | None:
+    """How much training samples are still like new ones at each checkpoint (E,), from all or from many of them.
+
+    Of a large dataset from ranges spread evenly over it; None where there are no samples of one kind.
+    """
+    if not len(ids) or not len(val.samples):
+        return None
+    starts = [0] if len(ids) <= LOOKED_AT else np.linspace(0, len(ids) - RANGE, LOOKED_AT // RANGE).astype(int)
+    parts = [ids[start : start + (LOOKED_AT if len(starts) == 1 else RANGE)] for start in starts]
+    fits = []
+    for part in parts:
+        train = training.trajectory("train", between=(int(part[0]), int(part[-1])), predicted=False).trained()
+        fits.append(label_scores.fit(train.losses, train.margins))
+    return label_scores.newness(sum(fits[1:], fits[0]), label_scores.fit(val.losses, val.margins))
 
 
 def _training(run: Run) -> Training:

@@ -62,23 +62,24 @@ def score_run(run: Run, engine=None, memory: float | None = None, quiet: bool = 
         quiet |= len(shards) == 1
         if not quiet:
             print(_plan(basis, shards, needed, engine.workers), file=sys.stderr, flush=True)
-        outlier = _outlier_severity(run, basis.ids)
+        outlier = _outlier_severity(run, basis.ids) if head is None else frozen.foreign(head)
         total = len(shards) * (2 if job.limited else 1)
         with tqdm(total=total, unit="shard", desc="score", disable=quiet, mininterval=1) as bar:
             measured = list(_each(engine.map(sharding.measure, shards, job), bar))
             confusions = sum((part.confusions for part in measured[1:]), measured[0].confusions)
             excess, both = label_scores.excess(confusions, basis.seen), bool(run.members("view")) and head is not None
-            confidence, flagged = _confidence(job, shards, excess, None if both else head)
+            usual = confusions.usual
+            confidence, flagged = _confidence(job, shards, excess, usual, None if both else head)
             more = planning.facts(job)
             if both:
                 together = views.combined(run, head, _own_errors(job, shards))
                 head, more = together.head, more | {"views": together.facts}
-                confidence, flagged = _confidence(job, shards, excess, head)
+                confidence, flagged = _confidence(job, shards, excess, usual, head)
             if job.limited:
                 list(_each(engine.map(sharding.pair_suspicious, shards, job), bar))
         run = run.reopen("score")  # all that may be damaged is read: what cannot be scored anew stays as it is
         verdict = strengths.strength(basis.learnt, confusions.sizes, flagged)
-        _write_scores(run, job, shards, Beside(outlier, confidence, verdict, head))
+        seen = _write_scores(run, job, shards, Beside(outlier, confidence, verdict, head))
         _write_pairs(run, job, shards)
     if run.task != "classes":
         mend_scores(run)
@@ -93,6 +94,7 @@ def score_run(run: Run, engine=None, memory: float | None = None, quiet: bool = 
         },
         **doubts.facts(run, basis.learnt, verdict, confusions.sizes, flagged),
         **more,
+        **seen,
     )
 
 
@@ -109,31 +111,41 @@ def _each(results: Iterator, bar: tqdm) -> Iterator:
 
 
 def _confidence(
-    job: Job, shards: list[Shard], excess: np.ndarray, head: pd.DataFrame | None
+    job: Job, shards: list[Shard], excess: np.ndarray, usual: np.ndarray, head: pd.DataFrame | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """The confidence of the ranks (N,), and how many of each class are flagged (C,); leaves the severity of each shard
     in the scratch folder.
 
-    excess (C, C): of the confusions of all shards. Holds some numbers a sample of all shards, but no trajectories.
-    With the ranking of a `head`, which knows no checkpoints, there is no confidence.
+    excess (C, C), usual (C,): of the confusions of all shards. Holds some numbers a sample of all shards, but no
+    trajectories. With the ranking of a `head`, which knows no checkpoints, there is no confidence.
     """
-    shifts, unranked, flagged = [], [], np.zeros(job.classes, np.int64)
+    if head is not None:
+        severities = [frozen.severity(head[shard.start :][: shard.count]) for shard in shards]
+        return np.full(len(head), np.nan), _leave(job, shards, severities)
+    margins, shifts, unranked, clear = [], [], [], 0
     for shard in shards:
         arrays = sharding.load(job.place(shard, "scores"), ("labels", "unranked", *sharding.ERRORS))
-        if head is None:
-            errors = label_scores.with_prior(sharding.errors_from(arrays), arrays["labels"], excess)
-            severity = errors.severity
-            shifts.append(errors.margin - arrays["margin"])
-            unranked.append(arrays["unranked"])
-        else:
-            severity = frozen.severity(head[shard.start :][: shard.count])
-        sharding.save(job.place(shard, "severity"), severity=severity)
-        flagged += np.bincount(arrays["labels"][severity > SUSPECT], minlength=job.classes)
-    if head is not None:
-        return np.full(len(head), np.nan), flagged
+        errors = label_scores.with_prior(sharding.errors_from(arrays), arrays["labels"], excess)
+        errors = label_scores.by_class(errors, arrays["labels"], usual)
+        clear += int(label_scores.clear(errors, usual).sum())
+        margins.append(errors.margin)
+        shifts.append(errors.margin - arrays["margin"])
+        unranked.append(arrays["unranked"])
+    level = label_scores.level(np.concatenate(margins), clear)
+    flagged = _leave(job, shards, [label_scores.severity(margin - level) for margin in margins])
     rows = sharding.draw_means(job, shards)
     shares = ranks.shares(rows, np.concatenate(shifts), np.concatenate(unranked), int(flagged.sum()))
     return shares, flagged
+
+
+def _leave(job: Job, shards: list[Shard], severities: list[np.ndarray]) -> np.ndarray:
+    """Leave the severity of each shard in the scratch folder; how many samples of each class are flagged (C,)."""
+    flagged = np.zeros(job.classes, np.int64)
+    for shard, severity in zip(shards, severities):
+        labels = sharding.load(job.place(shard, "scores"), ("labels",))["labels"]
+        sharding.save(job.place(shard, "severity"), severity=severity)
+        flagged += np.bincount(labels[severity > SUSPECT], minlength=job.classes)
+    return flagged
 
 
 def _own_errors(job: Job, shards: list[Shard]) -> label_scores.LabelErrors:
@@ -148,10 +160,10 @@ def _own_errors(job: Job, shards: list[Shard]) -> label_scores.LabelErrors:
 # ---------------------------------------------------------------------------------------------- tables
 
 
-def _write_scores(run: Run, job: Job, shards: list[Shard], beside: Beside) -> None:
-    """The tables of scores and frames, from what the shards have left, in the memory of one shard."""
+def _write_scores(run: Run, job: Job, shards: list[Shard], beside: Beside) -> dict:
+    """The tables of scores and frames, from what the shards have left, in the memory of one shard; facts of videos."""
     names = np.array([*run.classes, None], object)  # -1, no suggestion, takes the last
-    over_time, doubtful = _over_time(run), beside.strength.doubtful
+    (over_time, seen), doubtful = _over_time(run), beside.strength.doubtful
     with rows_writer(run.scores_path) as append:
         for shard in shards:
             texts = run.texts("train", (shard.first, shard.last))
@@ -178,6 +190,7 @@ def _write_scores(run: Run, job: Job, shards: list[Shard], beside: Beside) -> No
                 if over_time is not None:
                     frame = frame.join(over_time, on="sample")
                 append(pa.Table.from_pandas(frame, preserve_index=False))
+    return seen
 
 
 def _write_pairs(run: Run, job: Job, shards: list[Shard]) -> None:
@@ -189,14 +202,14 @@ def _write_pairs(run: Run, job: Job, shards: list[Shard]) -> None:
                     append(file.read_row_group(group))
 
 
-def _over_time(run: Run) -> pd.DataFrame | None:
-    """Write the tables of frames and spans, if videos were looked at over time; return their columns of the scores."""
+def _over_time(run: Run) -> tuple[pd.DataFrame | None, dict]:
+    """Write the tables of frames and spans, if videos were looked at over time; their columns of the scores, facts."""
     seen = run.timeline()
     if seen is None:
-        return None
-    table, spans = frames.tables(run, seen)
+        return None, {}
+    table, spans, facts = frames.tables(run, seen)
     run.write_frames(table, spans)
-    return table.set_index("sample")[["sequence_label", "sequence_order"]]
+    return table.set_index("sample")[["sequence_label", "sequence_order"]], facts
 
 
 def _outlier_severity(run: Run, samples: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 import numpy as np
 import pyarrow.parquet as pq
 
+from lossprint.audit.runs import aside
 from lossprint.audit.runs.run import Run
 from lossprint.audit.types import KIND_WORDS
 
@@ -55,6 +56,8 @@ def sentences(run: Run) -> list[str]:
             f"{counts['doubted']:,} images resemble so many others, as photos of a fixed camera do, that copies cannot "
             "be told from look-alikes: none of these is listed as a near duplicate"
         )
+    copies = aside.sentence(run)
+    said += [copies] if copies else []
     nowhere = [] if run.has_duplicates() else ["duplicates"]
     nowhere += [SCORES["outlier"]] if total and counts["outlier"] == total else []
     if nowhere:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from lossprint.audit.datasets.further import further_columns
 from lossprint.audit.recording.samples import Samples, check_same, check_samples
 from lossprint.audit.runs.open import create_run, open_run
 from lossprint.audit.runs.run import Run
@@ -54,6 +55,7 @@ class Session:
             else:
                 run = create_run(out, asked, description, seed, recording)
             if not run.has_samples():  # a run may have been killed before they were written
+                run.write_further(further_columns(description, table["sample"].to_numpy()))
                 run.write_samples(table, unreadable)
             return run
 

@@ -49,7 +49,7 @@ RECORDED = {
 TRIAGE = {
     "wrong": "one other label was ahead steadily",
     "ambiguous": "no single other label was ahead",
-    "hard": "the given label was ahead, but barely",
+    "hard": "no other label was clearly ahead",
 }
 REASONS = {
     "accept": "Suggestion taken",

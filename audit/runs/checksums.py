@@ -20,13 +20,17 @@ STAGES = {  # patterns of fnmatch, whose * also stands for folders
     "record": (
         "samples.parquet",
         "unreadable.parquet",
+        "further.parquet",
         "trajectories/*.parquet",
         "checkpoints/*",
         "members/*",
         "head.parquet",
     ),
     "curvature": ("curvature/*.parquet",),
-    "embed": ("embeddings.safetensors", "duplicates.parquet", "timeline.safetensors", "temporal/*.safetensors"),
+    "embed": (
+        *("embeddings.safetensors", "duplicates.parquet", "aside.parquet", "timeline.safetensors"),
+        "temporal/*.safetensors",
+    ),
     "score": ("scores.parquet", "pairs.parquet", "label_scores.parquet", "frames.parquet", "spans.parquet"),
     "find": ("findings.parquet",),
 }
@@ -38,6 +42,7 @@ SCORING = (
     "curvature/*",
     "embeddings.*",
     "duplicates.*",
+    "aside.*",
     "timeline.*",
     "head.*",
 )

@@ -115,6 +115,10 @@ class Run:
         """Aligned and conflicting validation partners, columns `PAIRS`; of one training sample if given."""
         return self.table("pairs.parquet", filters=None if sample is None else [("sample", "==", int(sample))])
 
+    def further(self) -> pd.DataFrame | None:
+        """Further columns of the manifest by sample, as `datasets.further` keeps them; None where it has none."""
+        return self._optional("further.parquet")
+
     def frames(self) -> pd.DataFrame | None:
         """What is known of every frame of a sequence, columns `FRAMES`; None where nothing was looked at over time."""
         return self._optional("frames.parquet")
@@ -306,8 +310,12 @@ class Run:
         return tensors.read_arrays(self.path / "timeline.safetensors", "what was seen over time")
 
     def write_embeddings(self, samples: np.ndarray, vectors: np.ndarray) -> None:
-        """Save samples (N,) int64 and their embedding (N, D) float32."""
-        arrays = {"samples": samples.astype(np.int64), "vectors": vectors.astype(np.float32, copy=False)}
+        """Save samples (N,) int64 and their embedding (N, D) float32, as float16 where that says the same."""
+        vectors = vectors.astype(np.float32, copy=False)
+        with np.errstate(over="ignore"):
+            half = vectors.astype(np.float16)
+        vectors = half if np.array_equal(half, vectors, equal_nan=True) else vectors
+        arrays = {"samples": samples.astype(np.int64), "vectors": vectors}
         tensors.write_arrays(self.path / "embeddings.safetensors", arrays)
 
     def embeddings(self) -> tuple[np.ndarray, np.ndarray] | None:
@@ -321,12 +329,12 @@ class Run:
             raise LossprintError(f"expected samples (N,) and vectors (N, D) as embeddings of {self.path}, found others")
         if not (samples[1:] > samples[:-1]).all() and len(np.unique(samples)) < len(samples):
             raise LossprintError(f"expected one embedding a sample in {self.path}, found several of one")
-        return samples, vectors
+        return samples, vectors.astype(np.float32) if vectors.dtype == np.float16 else vectors
 
     def embedding_bytes(self) -> int:
         """How large the file of embeddings is, 0 without one."""
         file = self.path / "embeddings.safetensors"
-        return file.stat().st_size if file.exists() else 0
+        return 2 * file.stat().st_size if file.exists() else 0  # it may be of float16
 
     def write_head(self, frame: pd.DataFrame) -> None:
         """Save the ranking of heads on frozen features, columns `HEAD`."""
@@ -366,6 +374,14 @@ class Run:
         except checked.DAMAGED as error:
             raise LossprintError(f"expected readable duplicates in run {self.path}, found: {error}") from None
         return int(said) if said.isdigit() and len(said) < 18 else 0
+
+    def write_aside(self, frame: pd.DataFrame) -> None:
+        """Save which samples images without a label are copies of: path, split, sample, kind, similarity."""
+        write_frame(self.path / "aside.parquet", frame)
+
+    def aside(self) -> pd.DataFrame | None:
+        """What `write_aside` saved; None where no image was left out, or nobody looked."""
+        return self._optional("aside.parquet")
 
     def has_duplicates(self) -> bool:
         return (self.path / "duplicates.parquet").exists()
@@ -434,6 +450,10 @@ class Run:
         remove(path.with_name(f"{path.name}.json"))
 
     # Writing the rest -----------------------------------------------------------------------------------------
+
+    def write_further(self, frame: pd.DataFrame | None) -> None:
+        if frame is not None:
+            write_frame(self.path / "further.parquet", frame)
 
     def write_samples(self, frame: pd.DataFrame, unreadable: pd.DataFrame) -> None:
         write_frame(self.path / "unreadable.parquet", unreadable)

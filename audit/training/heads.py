@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.training.inputs import Inputs
-from lossprint.scoring.heads import blocks, combine, folds, lda, linear, vote
+from lossprint.scoring.heads import blocks, combine, folds, foreign, lda, linear, vote
 
 FOLDS = 5
 
@@ -42,6 +42,7 @@ def train(
         margins += _record(recorder, head, values, inputs, rows) / epochs
         recorder.end_checkpoint(head.epoch)
         bar.update()
+    energy = torch.cat([logits.logsumexp(1).cpu() for _, logits in head.logits(values)]).numpy()
     prepared = blocks.prepare(values)
     closed, shrinkage = lda.shuffled(prepared, labels, classes, groups=group, folds=FOLDS, seed=seed)
     shares = vote.vote(prepared, labels, classes, groups=group, seed=seed)
@@ -61,6 +62,7 @@ def train(
         "given_probability": ranking.given_probability,
         "flagged": ranking.flagged,
         "certain": ranking.certain,
+        "foreign": foreign.remoteness(values, energy, seed=seed),
     }
     return pd.DataFrame(table), facts
 

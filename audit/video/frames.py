@@ -7,20 +7,30 @@ import pandas as pd
 
 from lossprint.audit.runs.run import Run
 from lossprint.audit.types import SPLITS
-from lossprint.scoring import order, sequences
+from lossprint.audit.video.judged import KINDS, Judged, judged
+from lossprint.scoring import sequences
+from lossprint.scoring.labels import SUSPECT
+from lossprint.scoring.videos import evidence, order
 
 # Evidence in nats from which a span is a finding. Set for odds of about 20 and 50 to 1; there are many more ways to
 # exchange blocks than to relabel a stretch, and none of them is looked for with an image.
 LABEL, SWAP, MOVE = 3.0, 0.5, 4.0
+# Of what a label's being stated is worth, frame by frame, so much counts against a stretch, which is wrong or right as
+# a whole, and so much against an exchange, which explains two phases at once.
+WHOLE, BOTH = 0.4, 0.27
+FAINT = 0.25  # of a severity of moved blocks below that of a finding: most videos have some order that others lack
+NONE = 20.0  # nats against an exchange of a label that no other phase of the video has
 WIDTH = 9  # frames of the moving mean of what single frames say of a label
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """Held-out views of M frames, by sequence and number: probabilities (M, C) float32, thumbs (M, S, S, 3) uint8."""
+    """Views of M frames, by sequence and number: thumbs (M, S, S, 3) uint8, log (M, C) nats of each label; stated (M,)
+    nats that a label's being stated is worth, LABEL where only held-out judges have looked and nothing says."""
 
-    probabilities: np.ndarray
+    log: np.ndarray
     thumbs: np.ndarray
+    stated: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -48,17 +58,24 @@ def find(labels: np.ndarray, bounds: np.ndarray, line: Timeline) -> Found:
     An exchange of blocks of frames goes before an exchange of labels, and that before wrong labels in the same frames,
     unless a wrong label explains the frames better: then a rare order is only what the wrong label makes of it.
     """
-    log = sequences.logs(line.probabilities)
+    log, habit = line.log, 1.0
     pictures = sequences.styleless(line.thumbs, bounds)
     moves = order.exchanges(labels, bounds, pictures, log.shape[1])
-    swaps = sequences.swaps(log, labels, bounds)
-    path = sequences.best_path(log, bounds)
-    spans = sequences.label_spans(log, labels, bounds, path)
+    if line.stated is None:
+        swaps = sequences.swaps(log, labels, bounds)
+        path = sequences.best_path(log, bounds)
+    else:
+        log = evidence.with_phase(log, labels, bounds)
+        path = sequences.best_path(_against(log, labels, line.stated * WHOLE), bounds)
+        habit = float(line.stated.mean()) * WHOLE / LABEL  # of nats that weigh so much more
+        swaps = sequences.swaps(_against(log, labels, line.stated * BOTH - SWAP), labels, bounds, habit=habit)
+        log = _against(log, labels, line.stated * WHOLE - LABEL)
+    spans = sequences.label_spans(log, labels, bounds, path, habit=habit)
     best = np.full(len(labels), -np.inf)
-    for start, stop, evidence in zip(spans.start, spans.stop, spans.evidence):
-        best[start:stop] = evidence
-    for start, stop, evidence in zip(swaps.start, swaps.stop, swaps.evidence):
-        if evidence > SWAP:
+    for start, stop, value in zip(spans.start, spans.stop, spans.evidence):
+        best[start:stop] = value
+    for start, stop, value in zip(swaps.start, swaps.stop, swaps.evidence):
+        if value > SWAP:
             best[start:stop] = np.inf
     taken = np.zeros(len(labels), bool)
     found = []
@@ -80,12 +97,15 @@ def find(labels: np.ndarray, bounds: np.ndarray, line: Timeline) -> Found:
             taken[start:stop] = True
             value = float(sequences.severity(swaps.evidence[at], SWAP))
             found.append(("swap", start, middle, stop, labels[middle], value))
-    rest = sequences.label_spans(log, labels, bounds, path, taken)
-    level = _frame_evidence(log, labels, bounds)
-    for start, stop, label, evidence in zip(rest.start, rest.stop, rest.label, rest.evidence):
-        level[start:stop] = np.maximum(level[start:stop], evidence)
-        if evidence > LABEL:
-            found.append(("relabel", start, -1, stop, label, float(sequences.severity(evidence, LABEL))))
+    rest = sequences.label_spans(log, labels, bounds, path, taken, habit=habit)
+    if line.stated is None:
+        level = sequences.smoothed(evidence.doubt(log, labels), bounds, WIDTH)
+    else:
+        level = evidence.doubt(log, labels)
+    for start, stop, label, value in zip(rest.start, rest.stop, rest.label, rest.evidence):
+        level[start:stop] = np.maximum(level[start:stop], value)
+        if value > LABEL:
+            found.append(("relabel", start, -1, stop, label, float(sequences.severity(value, LABEL))))
     turned = np.zeros(len(labels))
     for one, threshold in ((moves, MOVE), (swaps, SWAP)):
         values = sequences.severity(one.evidence, threshold)
@@ -94,14 +114,26 @@ def find(labels: np.ndarray, bounds: np.ndarray, line: Timeline) -> Found:
     # Shuffled frames are no finding, as no exchange puts them right, but they are suspicious.
     shuffled = sequences.severity(order.unrest(pictures, labels, bounds, WIDTH), MOVE)
     turned = np.fmax(turned, shuffled)
+    if line.stated is not None:
+        each = evidence.with_phase(_against(line.log, labels, line.stated * BOTH), labels, bounds)
+        partners = np.maximum(evidence.partnered(each, labels, bounds), -NONE)
+        turned = np.where(turned < SUSPECT, turned * FAINT, turned)
+        turned = np.fmax(turned, sequences.severity(SWAP + (partners + evidence.doubt(each, labels)) / 2, SWAP))
     columns = [np.array(column) for column in zip(*found)] if found else [np.array([]) for _ in range(6)]
     kinds = (object, np.int64, np.int64, np.int64, np.int64, float)
     columns = [column.astype(kind) for column, kind in zip(columns, kinds)]
     return Found(*columns, path, sequences.severity(level, LABEL), turned)
 
 
-def tables(run: Run, seen: dict[str, np.ndarray]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The tables `FRAMES` and `SPANS` of a run's `timeline`.
+def _against(log: np.ndarray, labels: np.ndarray, nats: np.ndarray) -> np.ndarray:
+    """Log-probabilities (M, C) with so many nats (M,) more for the labels as given."""
+    log = log.copy()
+    log[np.arange(len(labels)), labels] += nats
+    return log
+
+
+def tables(run: Run, seen: dict[str, np.ndarray]) -> tuple[pd.DataFrame, pd.DataFrame, dict]:
+    """The tables `FRAMES` and `SPANS` of a run's `timeline`, and what run.json says of the evidence, see `_facts`.
 
     What new videos are compared with, the videos that their networks were trained on, comes along with the timeline
     (`reference.labels` and the like), and is looked at with them: one video has no grammar.
@@ -111,7 +143,9 @@ def tables(run: Run, seen: dict[str, np.ndarray]) -> tuple[pd.DataFrame, pd.Data
     index = {label: at for at, label in enumerate(run.classes)}
     labels = samples["label"].map(index).to_numpy(np.int64)
     names, numbers = samples["sequence"].to_numpy(object), samples["frame"].to_numpy(np.int64)
-    found = _among(labels, sequences.bounds_of(names), seen)
+    bounds = sequences.bounds_of(names)
+    together = judged(seen, labels, bounds)
+    found = _among(labels, bounds, seen, together)
     classes = np.array(run.classes, object)
     place = numbers.copy()
     for how, start, middle, stop in zip(found.how, found.start, found.middle, found.stop):
@@ -127,7 +161,7 @@ def tables(run: Run, seen: dict[str, np.ndarray]) -> tuple[pd.DataFrame, pd.Data
             "suggested_label": classes[found.path],
             "suggested_frame": place,
             "p_given": seen["probabilities"][np.arange(len(labels)), labels],
-            "frame_csl": _frame_csl(run).reindex(ids).to_numpy(),
+            "frame_csl": _frame_csl(run, seen, labels),
             "temporal_csl": seen["losses"].mean(0),
             "sequence_label": found.label_severity,
             "sequence_order": found.order_severity,
@@ -155,15 +189,42 @@ def tables(run: Run, seen: dict[str, np.ndarray]) -> tuple[pd.DataFrame, pd.Data
         }
     )
     spans["middle"] = spans["middle"].mask(relabel)
-    return frames, spans.sort_values(["severity", "span"], ascending=[False, True], ignore_index=True)
+    spans = spans.sort_values(["severity", "span"], ascending=[False, True], ignore_index=True)
+    return frames, spans, {} if together is None else {"video": _facts(together, seen, bounds)}
 
 
-def _among(labels: np.ndarray, bounds: np.ndarray, seen: dict[str, np.ndarray]) -> Found:
+def _facts(together: Judged, seen: dict[str, np.ndarray], bounds: np.ndarray) -> dict:
+    """How far the evidence is to be trusted, by the trial: AUROC of held-out judges, of those within and of all by kind
+    of error (None: unknown), and of how many errors made on purpose how many were found as spans."""
+    trial, trained = together.trial, together.trained
+    inner = sequences.bounds_of(np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))[trained])
+    line = Timeline(together.of_trial, seen["thumbs"][trained], together.stated[trained])
+    found = find(trial.labels, inner, line)
+    edges = sequences.bounds_of(np.repeat(np.arange(len(inner) - 1), np.diff(inner)) * 4 + trial.kind)
+    start, stop = (ends[trial.kind[edges[:-1]] > 0] for ends in (edges[:-1], edges[1:]))
+    hit, _ = sequences.matched(found.start, found.stop, start, stop)
+    kind = trial.kind[start]
+    return {
+        "worth": {
+            name: [None if np.isnan(one) else round(float(one), 3) for one in row]
+            for name, row in zip(("held_out", "within", "all"), together.worth)
+        },
+        "trial": {name: [int(hit[kind == at].sum()), int((kind == at).sum())] for at, name in enumerate(KINDS, 1)},
+        "held_out_share": round(together.held_out, 3),
+        "window": together.width,
+        "stated": round(float(together.stated[trained].mean()), 3),
+        "epochs": int(seen["within.epochs"][0]),
+    }
+
+
+def _among(labels: np.ndarray, bounds: np.ndarray, seen: dict[str, np.ndarray], together: Judged | None) -> Found:
     """`find` of the run's own frames, among those of the reference where there is one."""
-    line = Timeline(seen["probabilities"], seen["thumbs"])
     if "reference.labels" not in seen:
-        return find(labels, bounds, line)
-    line = Timeline(*(np.concatenate([seen[name], seen[f"reference.{name}"]]) for name in ("probabilities", "thumbs")))
+        if together is not None:
+            return find(labels, bounds, Timeline(together.log, seen["thumbs"], together.stated))
+        return find(labels, bounds, Timeline(sequences.logs(seen["probabilities"]), seen["thumbs"]))
+    both = (np.concatenate([seen[name], seen[f"reference.{name}"]]) for name in ("probabilities", "thumbs"))
+    line = Timeline(*(change(one) for change, one in zip((sequences.logs, np.asarray), both)))
     more = seen["reference.bounds"][1:] + bounds[-1]
     found = find(np.r_[labels, seen["reference.labels"]], np.r_[bounds, more], line)
     mine, rows = found.start < len(labels), slice(len(labels))
@@ -171,8 +232,13 @@ def _among(labels: np.ndarray, bounds: np.ndarray, seen: dict[str, np.ndarray]) 
     return Found(**spans, **{name: getattr(found, name)[rows] for name in ("path", "label_severity", "order_severity")})
 
 
-def _frame_csl(run: Run) -> pd.Series:
-    """CSL by sample of the model of single frames: of folds on the training samples, of the run itself on the rest."""
+def _frame_csl(run: Run, seen: dict[str, np.ndarray], labels: np.ndarray) -> np.ndarray:
+    """CSL (M,) of the judge of single frames: of folds on the training samples, of the run itself on the rest.
+
+    Of frozen features there are no checkpoints of folds: the loss by the heads that did not see the video.
+    """
+    if "within.single.trial" in seen:
+        return -seen["looks"][np.arange(len(labels)), labels]
     folds = [fold.trajectory("train", losses_only=True) for fold in run.members("fold")]
     found = {}
     for split in SPLITS:
@@ -181,12 +247,4 @@ def _frame_csl(run: Run) -> pd.Series:
         known = np.isfinite(np.stack(losses))
         total = np.where(known, losses, 0).sum((0, 1)) / np.maximum(known.sum((0, 1)), 1)
         found.update(zip(parts[0].samples.tolist(), np.where(known.any((0, 1)), total, np.nan).tolist()))
-    return pd.Series(found, dtype=float)
-
-
-def _frame_evidence(log: np.ndarray, labels: np.ndarray, bounds: np.ndarray) -> np.ndarray:
-    """How far another label is ahead of the given one, (M,) nats, the mean of a few frames."""
-    given = log[np.arange(len(labels)), labels]
-    others = log.copy()
-    others[np.arange(len(labels)), labels] = -np.inf
-    return sequences.smoothed(others.max(1) - given, bounds, WIDTH)
+    return pd.Series(found, dtype=float).reindex(seen["samples"]).to_numpy()

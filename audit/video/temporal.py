@@ -6,7 +6,7 @@ sequence together and in the order of time, `bounds` (S + 1,) as in `scoring.seq
 """
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -119,22 +119,27 @@ def fit(
     return {name: torch.stack([each[name] for each in weights]) for name in weights[0]}
 
 
-@torch.inference_mode()
 def look(weights: dict[str, torch.Tensor], features: np.ndarray, labels: np.ndarray, bounds: np.ndarray) -> Seen:
     """What the network of `fit` says of other sequences after each epoch, in eval mode. Raises ValueError as `fit`."""
-    inputs, targets = _tensors(features, labels, bounds)
     epochs, classes = weights["last.bias"].shape
-    network = TemporalNetwork(features.shape[1] + PLACES, classes).eval()
     losses = np.empty((epochs, len(labels)), np.float32)
     probabilities = np.zeros((len(labels), classes), np.float32)
+    for epoch, log in enumerate(looks(weights, features, bounds)):
+        losses[epoch] = -log[np.arange(len(labels)), labels]
+        if epoch >= epochs // 2:
+            probabilities += np.exp(log) / (epochs - epochs // 2)
+    return Seen(losses, probabilities)
+
+
+@torch.inference_mode()
+def looks(weights: dict[str, torch.Tensor], features: np.ndarray, bounds: np.ndarray) -> Iterator[np.ndarray]:
+    """Log-probabilities (N, C) float32 of frames by the network of `fit`, in eval mode, after each epoch in turn."""
+    inputs, _ = _tensors(features, np.zeros(len(features), np.int64), bounds)
+    epochs, classes = weights["last.bias"].shape
+    network = TemporalNetwork(features.shape[1] + PLACES, classes).eval()
     for epoch in range(epochs):
         network.load_state_dict({name: tensor[epoch] for name, tensor in weights.items()})
-        for rows, one, target in zip(itertools.pairwise(bounds), inputs, targets):
-            logits = network(one)
-            losses[epoch, slice(*rows)] = F.cross_entropy(logits, target, reduction="none")[0].numpy()
-            if epoch >= epochs // 2:
-                probabilities[slice(*rows)] += F.softmax(logits, 1)[0].T.numpy() / (epochs - epochs // 2)
-    return Seen(losses, probabilities)
+        yield np.concatenate([F.log_softmax(network(one), 1)[0].T.numpy() for one in inputs])
 
 
 def _tensors(features, labels, bounds) -> tuple[list[torch.Tensor], list[torch.Tensor]]:

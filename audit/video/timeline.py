@@ -16,8 +16,12 @@ from tqdm import tqdm
 from lossprint.audit.runs.run import Run
 from lossprint.audit.system.progress import bar_style
 from lossprint.audit.training import models, train
-from lossprint.audit.video import temporal
+from lossprint.audit.video import features, temporal, within
 from lossprint.scoring import sequences
+
+FOLDS = 4  # of whole videos, where none were asked for
+THUMB_AXES, FEATURE_AXES = 24, 64  # principal components of thumbnails, and of features, that a model over time sees
+OWN = 6  # checkpoints of the run's own network that are looked at
 
 
 @dataclass(frozen=True)
@@ -91,29 +95,71 @@ def held_out(
     return seen
 
 
-def write(run: Run, inputs: train.Inputs, frame: np.ndarray, thumbs: np.ndarray, asked: dict, device: str, quiet: bool):
-    """Train the models over time of a run with folds, and store their weights and what they say of every frame.
+def write(
+    run: Run,
+    inputs: train.Inputs,
+    frame: np.ndarray,
+    thumbs: np.ndarray,
+    asked: dict,
+    device: str,
+    quiet: bool,
+    vectors: np.ndarray | None = None,
+) -> None:
+    """Train the models over time of a run, and store their weights and what they and others say of every frame.
 
-    frame (N,) numbers within the sequences; thumbs (N, S, S, 3) uint8, rows as in `inputs`.
+    frame (N,) numbers within the sequences; thumbs (N, S, S, 3) uint8, rows as in `inputs`. vectors (N, d): features of
+    a frozen backbone, in place of the networks of single frames. See `within` for the judges that know a video.
     """
-    fold = train.fold_of(inputs, asked["folds"], asked["seed"])
+    videos = len(np.unique(inputs.sequence[(inputs.split == "train") & (inputs.sequence != "")]))
+    fold = train.fold_of(inputs, asked["folds"] or min(FOLDS, videos), asked["seed"])
     where = rows_of(inputs.sequence, frame, inputs.split, fold)
-    small = shrunk(thumbs[where.rows])
-    flat = sequences.styleless(small, where.bounds)
+    small, labels = shrunk(thumbs[where.rows]), inputs.labels[where.rows]
     trained = np.repeat(where.fold >= 0, np.diff(where.bounds))
-    axes = temporal.axes_of(flat[trained])
-    looks = frame_looks(run, inputs, fold, asked["model"], device)[:, where.rows]
-    total = temporal.EPOCHS * len(looks)
+    if vectors is None:
+        flat, most = sequences.styleless(small, where.bounds), THUMB_AXES
+        looks = frame_looks(run, inputs, fold, asked["model"], device)[:, where.rows]
+    else:
+        flat, most = features.centred(vectors, where.rows, where.bounds, trained), FEATURE_AXES
+        looks = features.held_out(flat, labels, where, inputs.classes)
+    axes = temporal.axes_of(flat[trained], most)
+    total = temporal.EPOCHS * len(looks) + 2 * within.EPOCHS
     with tqdm(total=total, unit="epoch", desc="over time", disable=quiet, **bar_style()) as bar:
         options = {"seed": asked["seed"], "progress": bar.update, "keep": run.write_temporal}
-        seen = held_out(flat, axes, looks, inputs.labels[where.rows], where, inputs.classes, **options)
+        seen = held_out(flat, axes, looks, labels, where, inputs.classes, **options)
+        known = temporal.frame_features(flat, axes, looks[0])[trained], labels[trained]
+        bounds = np.r_[0, np.cumsum(np.diff(where.bounds)[where.fold >= 0])]
+        judges = [sequences.logs(seen.probabilities[trained]), looks[0][trained]]
+        inner = within.learn(*known, bounds, inputs.classes, judges, seed=asked["seed"], progress=bar.update)
+    if vectors is None:
+        single = {"single": own_looks(run, inputs, where.rows[trained], asked["model"], device)}
+    else:
+        single = features.known(flat[trained], labels[trained], inner.trial.labels, inputs.classes, asked["seed"])
     run.write_timeline(
         samples=inputs.samples[where.rows],
         losses=seen.losses,
         probabilities=seen.probabilities,
         thumbs=small,
+        looks=looks.mean(0),
+        trained=trained,
+        **inner.arrays(),
+        **{f"within.{name}": values.astype(np.float32) for name, values in single.items()},
         **{f"axes.{name}": value.astype(np.float32) for name, value in vars(axes).items()},
     )
+
+
+@torch.inference_mode()
+def own_looks(run: Run, inputs: train.Inputs, rows: np.ndarray, model: str, device: str) -> np.ndarray:
+    """Log-probabilities (R, C) float32 of rows by the run's own network, which trained on them, over its epochs."""
+    saved = run.saved_checkpoints()
+    chosen = sorted({saved[at] for at in np.linspace(0, len(saved) - 1, min(OWN, len(saved))).astype(int)})
+    found = np.zeros((len(inputs.samples), inputs.classes), np.float32)
+    network = models.build_model(model, inputs.classes, inputs.size).to(device).eval()
+    for checkpoint in chosen:
+        train.load_weights(network, run.read_checkpoint(checkpoint))
+        for ids, images, _ in inputs.batches(np.sort(rows), device):
+            log = F.log_softmax(network(images).float(), 1).cpu().numpy()
+            found[np.searchsorted(inputs.samples, ids)] += log / len(chosen)
+    return found[rows]
 
 
 def shrunk(thumbs: np.ndarray, side: int = temporal.SIDE) -> np.ndarray:

@@ -64,6 +64,7 @@ class Options:
     path_column: str | None = None
     label_column: str | None = None
     no_images: bool | None = None
+    exclude: str | None = None
     compiled: bool = False
     download: bool = False
     device: str = "auto"

@@ -42,6 +42,8 @@ def score_new(path: str | Path, manifest: str, out: str | Path, device: str = "a
         raise LossprintError(
             f"expected a run of videos that were looked at over time, found none in {path}: audit them"
         )
+    if "within.single.trial" in seen:  # its models over time saw a backbone's features
+        raise LossprintError(f"expected a run whose own networks looked at its videos, found frozen features in {path}")
     refuse_run(out)
     dataset = _opened(decode.prepared(manifest, out, run.manifest["asked"].get("rate"), quiet), run.classes)
     device, facts = train.pick_device(device), run.manifest["facts"]["record"]

@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
 from torch import nn
 from tqdm import tqdm
 
@@ -18,8 +17,9 @@ from lossprint.audit.findings.score import score_run
 from lossprint.audit.runs.run import Run
 from lossprint.audit.system import processes
 from lossprint.audit.system.progress import bar_style
-from lossprint.audit.training import curvature, loading, models, train
+from lossprint.audit.training import curvature, models, train
 from lossprint.audit.training.inputs import counted
+from lossprint.audit.video import videos
 
 
 class Networks(Protocol):
@@ -119,13 +119,8 @@ def embed(run: Run, networks: Networks, work: Work) -> Run:
         with networks.at(networks.checkpoints[-1]) as network, work.bar(len(inputs.samples), "embed") as bar:
             vectors = train.embed(network, inputs, work.device, bar)
         run.write_embeddings(inputs.samples, vectors)
-    if seen is None:
+    if seen is None:  # else done with the backbone's, when that was looked at
         write_duplicates(run, work.loaded, vectors)
-    frame = work.loaded.dataset.samples["frame"]
-    if inputs.sequence is not None and work.asked["folds"] and frame[inputs.sequence != ""].notna().all():
-        from lossprint.audit.video import timeline
-
-        small, frame = loading.thumbs(work.loaded), frame.fillna(-1).to_numpy(np.int64)
-        timeline.write(run, inputs, frame, small, work.asked, work.device, work.quiet)
+        videos.look(run, work)
     dimensions = 0 if vectors is None else vectors.shape[1]
     return run.finish("embed", seconds=round(time.perf_counter() - began, 2), dimensions=dimensions)

@@ -32,6 +32,17 @@ def nnguide(
     return -_nearest(features, energy, neighbours, bank, seed)[0] * energy
 
 
+def remoteness(features, energy: np.ndarray, **options) -> np.ndarray:
+    """1 / -`nnguide`, (N,) above 0, high is foreign: a distance in kind, for `outliers.outlier_severity`.
+
+    What has no neighbour in its direction at all is put at a thousandth of the median guidance.
+    """
+    guidance = -nnguide(features, energy, **options)
+    if not len(guidance) or np.isnan(guidance).all():
+        return guidance
+    return 1 / np.maximum(guidance, max(np.nanmedian(guidance) / 1000, np.finfo(np.float64).tiny))
+
+
 def distance(features, *, neighbours: int | None = None, bank: int = BANK, seed: int = 0) -> np.ndarray:
     """Cosine distance (N,) in [0, 2] of features (N, d) to the k-th nearest other; high is foreign. As `nnguide`.
 

@@ -28,7 +28,7 @@ STANDS_OUT, OTHERS = 0.75, 2
 # What is left of a copy, as energy, is at most this share of what is left of the image's `RIVAL`-th nearest other one.
 # Measured on the same: of 64 px 0.06 and less for most crops, frames and turns, 0.09 and more for look-alikes; of 28 px
 # 0.04, and 0.055 and more, since small pictures show less. The second of each is of pairs that lie on each other to
-# compression's errors anyway, see `duplicates.near_pairs`: 0.13 and less of 28 px; readings of meters, 64 px: over 0.12.
+# compression's errors anyway, see `duplicates.near_pairs`: 0.13 and less of 28 px; meters of 64 px: over 0.12.
 RATIOS, RATIOS_SMALL, SMALL = (0.07, 0.12), (0.045, 0.18), 48
 # The same of a changed copy, where each of `MAPPED` others may be mapped as freely; the second best of them counts.
 FAIR, MAPPED = 0.25, 5

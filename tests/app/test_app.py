@@ -72,7 +72,10 @@ def test_page_renders_without_scores_and_pairs(name, run, monkeypatch):
     assert name == "coreset" or [error.value for error in app.error] == []
 
 
-@pytest.mark.parametrize("name", NAMES)
+# What stands in the page as text. In Chromium all pages are drawn with such labels: test_browser.
+@pytest.mark.parametrize(
+    "name", ["labels", "classes", "pairs", "review", *(pytest.param(n, marks=pytest.mark.proof) for n in NAMES)]
+)
 def test_page_renders_with_hostile_labels(name, tmp_path, monkeypatch):
     labels = ("<script>alert(1)</script>", "[x](javascript:alert(1)) $x$ :red[a]", "_a_ | `b` \n # c")
     app = open_page(name, make_run(tmp_path / "one", kind="folder", classes=labels).path, monkeypatch)

@@ -77,6 +77,7 @@ def walked(tmp_path_factory):
     assert SECRET not in served.said(), served.said()
 
 
+@pytest.mark.proof  # `watched` sees the same on every page of every test, but for beacons and what is sent late
 @in_browser
 def test_no_page_asks_anything_of_another_machine(chromium, walked):
     asked, sockets = [], []
@@ -95,6 +96,14 @@ def test_no_page_asks_anything_of_another_machine(chromium, walked):
     elsewhere = [one for one in elsewhere + sockets if urlsplit(one).hostname not in ("localhost", "127.0.0.1")]
     assert len(asked) > 60 and sockets
     assert elsewhere == []
+
+
+@in_browser
+def test_a_request_elsewhere_fails_whatever_test_looks_on(chromium, walked):
+    told = r"asked another machine: \['https://evil.example/fetch'"
+    with pytest.raises(AssertionError, match=told), watched(chromium) as page:
+        page.goto("about:blank")
+        page.evaluate("async () => { try { await fetch('https://evil.example/fetch') } catch { } }")
 
 
 @in_browser
@@ -198,6 +207,7 @@ def test_the_report_needs_nothing_from_elsewhere(tmp_path):
     assert parser.found == []
 
 
+@pytest.mark.proof  # conftest refuses the same in the tests' own processes
 def test_no_process_connects_to_or_looks_up_another_machine(small_dataset, tmp_path):
     """Audit, score, report, exports and the app, in processes that are told of every attempt and refuse it."""
     (tmp_path / "hook").mkdir()

@@ -50,6 +50,17 @@ def test_a_bank_of_a_part_keeps_the_order():
     assert not np.isclose(part, 0).any(), "a member of the bank is its own neighbour"
 
 
+def test_remoteness_is_nnguides_order_and_positive():
+    features, _, _, _ = planted(200, 8)
+    features[0] = -features[1:].mean(axis=0) * 100  # nobody looks that way
+    energy = np.full(200, 2.0)
+    far, guide = foreign.remoteness(features, energy), foreign.nnguide(features, energy)
+    assert (far > 0).all() and np.isfinite(far).all()
+    order = guide < 0
+    assert (np.argsort(far[order]) == np.argsort(guide[order])).all() and far.argmax() == guide.argmax()
+    assert len(foreign.remoteness(np.ones((0, 3)), np.ones(0))) == 0
+
+
 def test_counts_and_nasty_cases():
     assert [foreign.neighbour_count(n) for n in (2, 30, 500, 5000)] == [1, 29, 50, 250]
     assert np.isnan(foreign.distance(np.ones((1, 3)))).all()

@@ -2,12 +2,22 @@
 
 import numpy as np
 import pytest
+from sklearn.metrics import average_precision_score
 
 from lossprint.scoring.labels import (
+    LabelErrors,
+    by_class,
     checkpoint_weights,
+    clear,
     confusion_excess,
+    confusions,
+    fit,
     label_errors,
+    level,
+    lowered,
+    newness,
     rank_confidence,
+    ranked,
     triage,
     with_prior,
 )
@@ -207,3 +217,96 @@ def test_errors_state_both_shapes():
     for wrong in ([1, 1], [0, 0, 0], [1, -1, 1], [1, np.nan, 1]):
         with pytest.raises(ValueError, match="3 numbers of 0 or more, not all 0"):
             label_errors(losses, labels, weights=wrong)
+
+
+def learnt_by_heart(rng, checkpoints=24, samples=600, classes=6, hidden=150):
+    """Logits (E, N, C) of a training that names true classes first and then learns given labels by heart, wrong ones
+    too; the last `hidden` samples are for validation, which it goes on to name better and better."""
+    true = rng.integers(0, classes, samples)
+    wrong = (rng.random(samples) < 0.1) & (np.arange(samples) < samples - hidden)
+    labels = np.where(wrong, (true + 1) % classes, true)
+    ease = rng.random(samples)[:, None]
+    steps = np.arange(checkpoints)[:, None, None] / checkpoints
+    known = 6 * np.minimum(2 * steps, 1) * ease * np.eye(classes)[true]
+    heart = np.broadcast_to(np.clip(2 * steps - 0.7, 0, 1), (checkpoints, samples, 1)).copy()
+    heart[:, samples - hidden :] = 0
+    logits = rng.normal(size=(checkpoints, samples, classes)) + (1 - heart) * known
+    better = np.where(np.arange(samples)[:, None] < samples - hidden, 0, 2 * steps)  # what is new keeps improving
+    return logits + heart * 10 * np.eye(classes)[labels] + better * np.eye(classes)[true], labels, wrong
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_learning_by_heart_takes_nothing_from_the_ranking(seed):
+    logits, labels, wrong = learnt_by_heart(np.random.default_rng(seed))
+    losses, margins, predicted = recorded(logits, labels)
+    train, val = slice(0, 450), slice(450, None)
+
+    def ranking(checkpoints: int, with_newness: bool = True) -> float:
+        rows = slice(0, checkpoints)
+        fits = [fit(losses[rows, part], margins[rows, part]) for part in (train, val)]
+        weights = checkpoint_weights(losses[rows, val], newness(*fits) if with_newness else None)
+        plain, seen = (
+            label_errors(
+                losses[rows, part], labels[part], margins=margins[rows, part], predicted=predicted[rows, part],
+                weights=weights,
+            )
+            for part in (train, val)
+        )  # fmt: skip
+        excess = confusion_excess(plain, labels[train], seen, labels[val], 6)
+        found = ranked(plain, labels[train], excess, confusions(plain, labels[train], 6).usual)
+        return average_precision_score(wrong[train], found.severity)
+
+    assert ranking(24) > ranking(24, with_newness=False) + 0.4
+    assert ranking(24) > 0.95 * ranking(12)
+
+
+def test_newness_by_hand():
+    train = fit(np.array([[1.0, 3.0], [0.1, np.nan]]), np.array([[-1.0, 2.0], [1.0, np.nan]]))
+    assert train.losses.tolist() == [4, 0.1] and train.counted.tolist() == [2, 1]
+    assert train.missed.tolist() == [1, 0] and train.judged.tolist() == [2, 1]
+    val = fit(np.array([[1.0, 1.0], [0.5, 0.5]]), np.array([[-1.0, 2.0], [-1.0, -2.0]]))
+    # losses 2 : 1 and .1 : .5; missed (1 + 1) / (2 + 2) on both sides, then (0 + 1) / (1 + 2) and (2 + 1) / (2 + 2)
+    np.testing.assert_allclose(newness(train, val), [1.0, 0.2 * (1 / 3) / 0.75])
+    both = train + train
+    np.testing.assert_allclose(newness(both, val)[0], 1.0)
+    bare = newness(fit(np.full((2, 4), 0.5)), fit(np.ones((2, 4))))
+    np.testing.assert_allclose(bare, [0.5, 0.5])
+    zero = newness(fit(np.zeros((2, 4))), fit(np.zeros((2, 4))))
+    assert (zero > 0).all() and np.isfinite(zero).all()
+    assert checkpoint_weights(np.ones((2, 3)), np.array([0.75, 0.25])).tolist() == [0.75, 0.25]
+
+
+def test_flags_count_class_by_class():
+    # Class 0 is always named surely, class 1 never: the same margin is less of a reason to doubt a label of class 1.
+    labels = np.array([0] * 40 + [1] * 40)
+    given = np.where(labels == 0, 0.9, 0.3)
+    found = LabelErrors(np.zeros(80), np.full(80, 1.0), 1 - labels, 1 - given, given, np.ones(80))
+    counts = confusions(found, labels, 2)
+    np.testing.assert_allclose(counts.given, [36, 12], atol=1e-5)
+    np.testing.assert_allclose(counts.usual, [(36 + 5 * 0.6) / 45, (12 + 5 * 0.6) / 45], atol=1e-6)
+    margins = by_class(found, labels, counts.usual).margin
+    assert margins[0] < 1 < margins[-1]
+    # What another label is ahead with must be half of what its own class usually gets.
+    weak = LabelErrors(
+        np.ones(3), np.full(3, -1.0), np.array([0, 0, -1]), np.array([0.2, 0.6, np.nan]), given[:3], given[:3]
+    )
+    assert clear(weak, np.array([0.9, 0.3])).tolist() == [False, True, True]
+
+
+def test_the_level_leaves_so_many():
+    margins = np.array([-4.0, -2.0, -1.0, 0.5, np.nan])
+    for count in range(4):
+        assert (margins < level(margins, count)).sum() == count
+    assert level(margins, 3) == level(margins, 9) == level(np.array([1.0]), 0) == 0
+    found = LabelErrors(np.zeros(5), margins, np.full(5, -1), np.full(5, np.nan), np.ones(5), np.ones(5))
+    low = lowered(found, -1.5)
+    assert (low.severity > 0.5).tolist() == [True, True, False, False, False]
+    assert np.array_equal(np.argsort(low.margin), np.argsort(margins))
+
+
+def test_triage_never_says_wrong_of_the_doubtful():
+    sure = LabelErrors(
+        np.full(2, 0.9), np.full(2, -4.0), np.ones(2, int), np.full(2, 0.9), np.full(2, 0.05), np.ones(2)
+    )
+    assert triage(sure).tolist() == ["wrong", "wrong"]
+    assert triage(sure, np.array([True, False])).tolist() == ["ambiguous", "wrong"]

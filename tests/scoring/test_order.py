@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from lossprint.scoring.order import Grammar, exchanges, unrest
+from lossprint.scoring.videos.order import Grammar, exchanges, unrest
 
 ORDER = (0, 1, 2, 1, 3)
 

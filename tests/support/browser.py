@@ -8,6 +8,7 @@ import tempfile
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pandas as pd
 import pytest
@@ -28,6 +29,9 @@ FLAGS = [
         "disable-component-update",
         "disable-sync",
         "no-first-run",
+        # A page lives for seconds: what compiles it better or draws it elsewhere costs more than it gives.
+        "in-process-gpu",
+        "js-flags=--no-opt --max-lazy",
     )
 ]
 HOSTILE = '<img src=x onerror="window.hacked=1">'
@@ -47,6 +51,7 @@ def in_browser(test):
 
 
 PAGES = {
+    "Explore": "explore",
     "Wrong labels": "labels",
     "Duplicates": "duplicates",
     "Outliers": "outliers",
@@ -58,6 +63,7 @@ PAGES = {
     "Compare runs": "compare",
     "Review": "review",
     "When to stop": "stop",
+    "History": "history",
     "Reviewers": "reviewers",
     "Disagreements": "disagreements",
     "Coreset": "coreset",
@@ -135,7 +141,7 @@ VIEWPORT = {"width": 1440, "height": 900}
 
 @contextmanager
 def watched(chromium, context=None, **options):
-    """A page whose console errors, page errors and Streamlit exception boxes fail the test.
+    """A page whose console errors, page errors, Streamlit exception boxes and requests elsewhere fail the test.
 
     In a new context with these options, or in one that is there, in which nothing of the page is left but what it
     has downloaded.
@@ -143,18 +149,26 @@ def watched(chromium, context=None, **options):
     place = context or chromium.new_context(**{"viewport": VIEWPORT, **options})
     page = place.new_page()
     page.set_default_timeout(WAIT)
-    wrong = []
+    wrong, elsewhere = [], []
+
+    def asked(url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme in ("http", "https", "ws", "wss") and parts.hostname not in ("localhost", "127.0.0.1"):
+            elsewhere.append(url)
 
     def console(message) -> None:
         if message.type == "error" and not PROBE.search(message.location.get("url", "")):
             wrong.append(f"{message.text} {message.location.get('url', '')}")
 
+    page.on("request", lambda request: asked(request.url))
+    page.on("websocket", lambda socket: asked(socket.url))
     page.on("console", console)
     page.on("pageerror", lambda error: wrong.append(str(error)))
     try:
         yield page
         assert page.get_by_test_id("stException").count() == 0
         assert "could not be shown" not in page.inner_text("body")
+        assert not elsewhere, f"asked another machine: {elsewhere}"
         assert not wrong, wrong
     finally:
         if context is None:

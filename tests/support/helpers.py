@@ -333,9 +333,15 @@ def plain_label_errors(sources: list[tuple], classes: int) -> tuple:
     from lossprint.scoring import labels
 
     train, val = ([pair[side] for pair in sources] for side in (0, 1))
-    weights = tuple(labels.checkpoint_weights(one.losses) for one in val)
+    new = [
+        labels.newness(labels.fit(mine.losses, mine.margins), labels.fit(its.losses, its.margins))
+        for mine, its in sources
+    ]
+    weights = tuple(labels.checkpoint_weights(one.losses, least) for one, least in zip(val, new))
     plain, given = errors_of(train, weights), train[0].labels
     excess = labels.confusion_excess(plain, given, errors_of(val, weights), val[0].labels, classes)
-    errors = labels.with_prior(plain, given, excess)
+    usual = labels.confusions(plain, given, classes).usual
+    errors = labels.ranked(plain, given, excess, usual)
     flagged = int((errors.severity > labels.SUSPECT).sum())
-    return errors, labels.rank_confidence(margins_of(train), errors.margin - plain.margin, list(weights), flagged)
+    shift = labels.by_class(labels.with_prior(plain, given, excess), given, usual).margin - plain.margin
+    return errors, labels.rank_confidence(margins_of(train), shift, list(weights), flagged)

@@ -8,6 +8,7 @@ import pandas as pd
 
 from lossprint.audit.datasets.choices import USUAL, Choices
 from lossprint.audit.datasets.images import EXTENSIONS
+from lossprint.audit.datasets.readers.layouts import doubts, left_out
 from lossprint.audit.datasets.source import MANIFESTS, SPLIT_NAMES, Source, locate, of_files, tabulate
 from lossprint.audit.types import LossprintError
 from lossprint.audit.words import some
@@ -23,6 +24,7 @@ DOCUMENTS = {
 }
 HINTS = {
     (".heic", ".heif", ".hif"): "HEIC is read with the extra pip install 'lossprint[heif]' (pillow-heif)",
+    (".dcm", ".dicom", ".ima"): "DICOM is read with the extra pip install 'lossprint[dicom]' (pydicom)",
     ("no extension",): "images are told by their extension, such as .jpg or .png",
 }
 
@@ -35,17 +37,19 @@ def read_folder(name: str | Path, choices: Choices = USUAL) -> Source:
     """
     root = locate(name)
     images, others = _walk(root, choices.follow_links)
-    rows, notes, lost = class_folders(root, images, others, _hint(root))
-    return of_files("folder", root, root, rows, [""] * len(rows), notes, choices.follow_links, lost=lost)
+    rows, notes, lost, loose = class_folders(root, images, others, _hint(root), choices.exclude)
+    return of_files("folder", root, root, rows, [""] * len(rows), notes, choices.follow_links, lost=lost, loose=loose)
 
 
 def class_folders(
-    root: Path | str, images: list[str], others: list[str], hint: str
-) -> tuple[pd.DataFrame, list[str], dict[str, str]]:
-    """The rows of `Source`, the notes and the classes without an image, for the files under a folder or a URL.
+    root: Path | str, images: list[str], others: list[str], hint: str, exclude: str | None = None
+) -> tuple[pd.DataFrame, list[str], dict[str, str], list[tuple[str, str]]]:
+    """The rows of `Source`, the notes, the classes without an image, and the images in none with their splits, for the
+    files under a folder or a URL.
 
-    Both kinds of files are given by their sorted relative paths.
+    Both kinds of files are given by their sorted relative paths. `exclude` names folders to be left out.
     """
+    (images, notes), (others, _) = left_out(images, exclude), left_out(others, exclude)
     if not images:
         passed = f": passed over {_counted(others)}{_help(others)}" if others else ""
         raise LossprintError(f"expected images in class folders under {root}, found none{passed}{hint}")
@@ -61,14 +65,21 @@ def class_folders(
     labels = [part[depth - 1] for part in parts]
     if len(set(labels)) == 1 and hint:
         raise LossprintError(f"expected at least two class folders in {root}, found only {labels[0]!r}{hint}")
-    notes = []
-    if len(placed) < len(images):
-        loose = next(path for path in images if path.count("/") < depth)
+    notes += doubts(placed, labels, depth)
+    loose = [(path, SPLIT_NAMES.get(path.split("/")[0].lower(), "")) for path in images if path.count("/") < depth]
+    if loose:
         left = f"{len(images) - len(placed):,} of {len(images):,} images"
-        notes.append(f"left out, because in no class folder: {left}, such as {loose}")
+        notes.append(f"left out, because in no class folder: {left}, such as {loose[0][0]}")
     if others:
         left = f"{len(others):,} of {len(images) + len(others):,} files"
-        notes.append(f"passed over, because no images by their extension: {left} ({_by_kind(others)}){_help(others)}")
+        whose = Counter(
+            path.split("/")[depth - 1] for path in others if path.count("/") >= depth and _ending(path) not in DOCUMENTS
+        )
+        of = some((f"{name!r} ({count:,})" for name, count in sorted(whose.items())), 3)
+        notes.append(
+            f"passed over, because no images by their extension: {left} ({_by_kind(others)}"
+            f"{f'; of {of}' if of else ''}){_help(others)}"
+        )
     rows = tabulate(placed, labels, [SPLIT_NAMES[part[0].lower()] if depth == 2 else "train" for part in parts])
     known, bare = set(labels), {}
     for path in others:
@@ -76,7 +87,7 @@ def class_folders(
         if len(part) > depth and part[depth - 1] not in known:
             bare.setdefault(part[depth - 1], []).append(path)
     lost = {name: paths for name, paths in bare.items() if not all(_ending(path) in DOCUMENTS for path in paths)}
-    return rows, notes, {name: f"{_counted(paths)}{_help(paths)}" for name, paths in lost.items()}
+    return rows, notes, {name: f"{_counted(paths)}{_help(paths)}" for name, paths in lost.items()}, loose
 
 
 def _ending(path: str) -> str:

@@ -96,8 +96,8 @@ def read_remote(name: str) -> Source:
         urls.relative(path, "", f"{root}/")
     if not files:
         raise LossprintError(f"expected a manifest or class folders, found nothing at {name}")
-    rows, notes, lost = class_folders(root, images, [path for path in names if path not in set(images)], "")
-    return _source(name, root, rows, notes, [below[path] for path in rows["path"]], lost=lost)
+    rows, notes, lost, loose = class_folders(root, images, [path for path in names if path not in set(images)], "")
+    return _source(name, root, rows, notes, [below[path] for path in rows["path"]], lost=lost, loose=loose)
 
 
 def open_remote(name: str) -> Reader:

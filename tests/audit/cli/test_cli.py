@@ -46,7 +46,7 @@ def test_every_command_is_in_the_readme_and_every_one_there_exists():
     known = commands()
     for command in known:
         assert f"lossprint {command}" in text, f"README.md does not show lossprint {command}"
-    for found in re.findall(r"^\s*(?:\$ )?lossprint ((?:(?:export|reviews|coreset) )?[a-z]+)", text, re.M):
+    for found in re.findall(r"^\s*(?:\$ )?lossprint ((?:(?:export|reviews|coreset|runs) )?[a-z]+)", text, re.M):
         assert found in known, f"README.md shows lossprint {found}, which does not exist"
 
 

@@ -69,7 +69,8 @@ def test_a_class_of_files_that_are_passed_over_is_an_error_and_the_extra_is_name
     assert "'newt': 1 file (1 .nef); --allow-lost-classes goes on without" in message(tmp_path)
     dataset = open_dataset(tmp_path, choices=Choices(allow_lost_classes=True))
     assert dataset.classes == ["cat", "dog"]
-    assert dataset.notes[0] == "passed over, because no images by their extension: 2 of 10 files (1 .nef, 1 .txt)"
+    passed = "passed over, because no images by their extension: 2 of 10 files (1 .nef, 1 .txt; of 'newt' (1))"
+    assert dataset.notes[0] == passed
     assert "lost a class of which no image can be read: 'newt': 1 file (1 .nef)" in dataset.notes
 
 

@@ -71,6 +71,7 @@ def decisions(path: Path) -> list[str]:
 # ------------------------------------------------------------------------------------------- an audit, cut off and not
 
 
+@pytest.mark.proof
 def test_an_audit_that_was_killed_goes_on_on_another_machine_to_the_same_bytes(s3, tmp_path, capsys):
     from lossprint.audit.workflow.audit import audit
 

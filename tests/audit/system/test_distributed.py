@@ -150,7 +150,8 @@ def test_killed_with_three_resumed_with_two_then_with_one(tmp_path):
     assert (val.predicted[-1] == val.labels).mean() > 0.6
 
 
-@pytest.mark.parametrize("processes", [2, THREE])
+@pytest.mark.proof
+@pytest.mark.parametrize("processes", [2, 3])
 def test_an_error_in_one_process_ends_all_of_them_with_one_line(tmp_path, processes):
     dataset = cut_demo(tmp_path / "data", 20, 4)
     done = torchrun(processes, "wrong", str(dataset), "--out", str(tmp_path / "run"), "--epochs", "2", "--quiet")

@@ -214,3 +214,20 @@ def test_what_trains_the_runs_network_says_that_there_is_none(frozen, planted, t
     assert cli.main(["audit", "--from", str(planted[0]), "--out", str(frozen.path)]) == 2
     assert cli.main(["coreset", "evaluate", str(frozen.path)]) == 2
     assert "expected a model to train from scratch, found the frozen" in capsys.readouterr().err
+
+
+def test_foreign_images_that_resemble_each_other_are_outliers(planted, tmp_path):
+    """A group that is larger than the neighbours looked at before: of random features, in which classes stand apart."""
+    labels, random = planted[0], np.random.default_rng(3)
+    table = pd.read_csv(labels, dtype=str)
+    code = table["label"].astype("category").cat.codes.to_numpy()
+    features = np.eye(16)[code] * 3 + random.normal(size=(len(table), 16)) * 0.4
+    group = np.flatnonzero(table["split"] == "train")[::12]
+    features[group] = np.eye(16)[15] * 3 + random.normal(size=(len(group), 16)) * 0.05
+    np.save(tmp_path / "f.npy", features)
+    run = audit(str(labels), tmp_path / "run", features=tmp_path / "f.npy", quiet=True)
+    scores = run.scores().sort_values("outlier", ascending=False)
+    paths = set(table["path"].iloc[group])
+    assert len(set(scores["path"].head(len(group))) & paths) >= len(group) - 2
+    flagged = set(run.findings().query("kind == 'outlier'")["path"])
+    assert len(flagged & paths) > len(flagged) / 2 and len(flagged & paths) > len(paths) / 2

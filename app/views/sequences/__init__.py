@@ -1,0 +1,1 @@
+"""The page Sequences: page.py draws it from rows.py, decisions.py and trust.py."""
