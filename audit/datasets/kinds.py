@@ -11,7 +11,17 @@ from pathlib import Path
 
 from lossprint.audit.datasets.choices import USUAL, Choices
 from lossprint.audit.datasets.media import IMAGES, TEXTS, Media
-from lossprint.audit.datasets.readers import coco, huggingface, manifests, remote, rows, texts, torchvision, webdataset
+from lossprint.audit.datasets.readers import (
+    coco,
+    embedded,
+    huggingface,
+    manifests,
+    remote,
+    rows,
+    texts,
+    torchvision,
+    webdataset,
+)
 from lossprint.audit.datasets.readers.folders import read_folder
 from lossprint.audit.datasets.readers.shards import names_shards
 from lossprint.audit.datasets.source import Reader, Source, locate, read_file_inside
@@ -27,6 +37,7 @@ class Kind:
     is the same dataset from any folder, where the name is no path. media: what the samples are, as far as the name
     tells. words: what a message calls it, where it has no manifest of images. files: paths are files under its root,
     and `read` and `open` take the `choices` as well. packed: images are no files of their own.
+    chosen: `read` and `open` take the `choices` though the images are no files.
     """
 
     name: str
@@ -38,6 +49,7 @@ class Kind:
     words: str = ""
     files: bool = False
     packed: bool = False
+    chosen: bool = False
 
 
 def _is_remote_table(name: str) -> bool:
@@ -89,13 +101,24 @@ KINDS = (
     Kind("remote", lambda name: "://" in name, remote.read_remote, remote.open_remote, words="a folder"),
     Kind("folder", _is_folder, read_folder, _files_below(Path), words="a folder of class folders", files=True),
     Kind("coco", _is_json, coco.read_coco, _files_below(coco.root_of), words="a COCO file", files=True),
+    Kind(
+        "embedded",
+        embedded.lists_embedded,
+        embedded.read_embedded,
+        embedded.read_embedded,
+        words="a Parquet file of images",
+        packed=True,
+        chosen=True,
+    ),
     Kind("text", texts.lists_texts, texts.read_texts, texts.read_texts, media=TEXTS),
     # Reading segments of videos says that they are to be decoded first; their frames are then a manifest.
     Kind("segments", manifests.lists_segments, manifests.read_manifest, manifests.read_manifest),
     Kind("manifest", lambda name: True, manifests.read_manifest, manifests.open_manifest, files=True),
 )
 # Never by its name: only who says that there are no images means it.
-ROWS = Kind("rows", lambda name: False, rows.read_rows, rows.read_rows, media=TEXTS, words="rows without images")
+ROWS = Kind(
+    "rows", lambda name: False, rows.read_rows, rows.read_rows, media=TEXTS, words="rows without images", chosen=True
+)
 OF_FILES = tuple(kind.name for kind in KINDS if kind.files)
 PACKED = tuple(kind.name for kind in KINDS if kind.packed)
 WORDS = {kind.name: kind.words for kind in (*KINDS, ROWS) if kind.words}
@@ -110,19 +133,19 @@ def read_source(name: str | Path, choices: Choices = USUAL) -> Source:
     """List the samples of a DATASET as `choices` say. Raises LossprintError for none, and for no such choice."""
     kind = ROWS if choices.no_images else kind_of(name)
     _refuse_choices(name, kind, choices)
-    return kind.read(str(name), choices) if kind.files or kind is ROWS else kind.read(str(name))
+    return kind.read(str(name), choices) if kind.files or kind.chosen else kind.read(str(name))
 
 
 def open_reader(name: str | Path, choices: Choices = USUAL) -> Reader | Source:
     """How to read one sample of a DATASET, without listing it where that can be done without."""
     kind = kind_of(name)
-    return kind.open(str(name), choices) if kind.files else kind.open(str(name))
+    return kind.open(str(name), choices) if kind.files or kind.chosen else kind.open(str(name))
 
 
 def _refuse_choices(name: str | Path, kind: Kind, choices: Choices) -> None:
     """Raise LossprintError where something is said about a manifest that the dataset has not."""
-    rows = ("manifest", "rows")
-    fits = {"exclude": ("folder",), "root": ("manifest", "coco"), "path_column": rows, "label_column": rows}
+    named = ("manifest", "rows", "embedded")
+    fits = {"exclude": ("folder",), "root": ("manifest", "coco"), "path_column": named, "label_column": named}
     for option, kinds in fits.items():
         if getattr(choices, option) is not None and kind.name not in kinds:
             raise LossprintError(

@@ -4,6 +4,8 @@ import ast
 import os
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from lossprint.audit.datasets import kinds
@@ -26,7 +28,10 @@ def test_every_kind_is_told_by_its_name_or_its_file(tmp_path):
     (tmp_path / "folder" / "cat").mkdir(parents=True)
     (tmp_path / "tars" / "train").mkdir(parents=True)
     (tmp_path / "tars" / "train" / "0.tar").touch()
+    images = pa.array([{"bytes": b"", "path": None}])
+    pq.write_table(pa.table({"image": images, "label": ["x"]}), tmp_path / "images.parquet")
     expected = {
+        str(tmp_path / "images.parquet"): "embedded",
         "torchvision:CIFAR10:data": "torchvision",
         "hf:owner/name": "huggingface",
         "shards-{0..9}.tar": "webdataset",
