@@ -9,7 +9,7 @@ import streamlit as st
 
 from lossprint.app import data, signin
 from lossprint.app.access import roles
-from lossprint.app.shared import decide, drawer, guard, identity, parts
+from lossprint.app.shared import decide, drawer, guard, identity, parts, place
 from lossprint.audit.types import KIND_WORDS, LossprintError
 
 NO_RUN = "_no_run"  # a run that a link asked for and that is not there
@@ -42,15 +42,16 @@ PAGES = (
     ("prints", "Loss prints", "show_chart", "Evidence", "The loss trajectories of many samples at a glance."),
     ("pairs", "Aligned & conflicting", "compare_arrows", "Evidence", "Samples that pull with or against one."),
     ("sample", "Sample", "image_search", "Evidence", "One sample, whole story: why it is flagged."),
-    ("compare", "Compare runs", "difference", "Evidence", "Two seeds or two models: where they agree."),
     ("review", "Review", "rule", "Decide", "One question at a time, by keyboard if you like."),
     ("stop", "When to stop", "flag", "Decide", "What the review found, and what is left to be found."),
-    ("reviewers", "Reviewers", "group", "Decide", "Who reviews what, how far each is, and how well they agree."),
-    ("disagreements", "Disagreements", "forum", "Decide", "Where reviewers differ, to be settled one by one."),
-    ("coreset", "Coreset", "filter_alt", "Decide", "A smaller training set, chosen by a method and a fraction."),
-    ("export", "Export", "download", "Decide", "Findings, coreset and cleaned dataset as files."),
-    ("loop", "Before & after", "published_with_changes", "Decide", "Whether the cleaned data trains a better model."),
-    ("help", "Help", "help", "Decide", "What each score means, and when not to trust it."),
+    ("history", "History", "history", "Decide", "Every decision: who, when and what; any step is taken back here."),
+    ("reviewers", "Reviewers", "group", "Team", "Who reviews what, how far each is, and how well they agree."),
+    ("disagreements", "Disagreements", "forum", "Team", "Where reviewers differ, to be settled one by one."),
+    ("coreset", "Coreset", "filter_alt", "Results", "A smaller training set, chosen by a method and a fraction."),
+    ("export", "Export", "download", "Results", "Findings, coreset and cleaned dataset as files."),
+    ("loop", "Before & after", "published_with_changes", "Results", "Whether the cleaned data trains a better model."),
+    ("compare", "Compare runs", "difference", "Results", "Two seeds or two models: where they agree."),
+    ("help", "Help", "help", "Results", "What each score means, and when not to trust it."),
 )
 
 
@@ -94,6 +95,7 @@ def main(start: str = "overview") -> None:
         loaded = _pick_run()
         st.session_state["_loaded"] = loaded
         _reviewer(loaded)
+        place.ask(loaded)
         drawer.check(loaded)
         page.run()
         drawer.draw(loaded, [])

@@ -9,7 +9,7 @@ import pandas as pd
 from lossprint.app import data
 from lossprint.app.elements.keys import KEYS
 from lossprint.app.elements.question import Choice, Shown
-from lossprint.app.questions import copies
+from lossprint.app.questions import copies, picked
 from lossprint.app.shared import parts
 from lossprint.app.shared.spans import claim, own_ends
 from lossprint.audit.review import assigning, queues, strata
@@ -86,6 +86,13 @@ def strata_of(loaded: data.Loaded) -> strata.Asked:
     """The queue of label errors and the rest, with the random order of each; see audit/review/strata.py."""
     train = loaded.samples.index[(loaded.samples["split"] == "train").to_numpy(bool)].to_numpy()
     return strata.asked(loaded.findings, train, int(loaded.run.manifest.get("seed") or 0))
+
+
+def queue_of(loaded: data.Loaded, which: str, tier: str, mix: bool, ids: Sequence[int] = ()) -> pd.DataFrame:
+    """A `queue`, worked out once a run; of picked samples, `ids`, each time."""
+    if which == picked.QUEUE:
+        return picked.items(loaded, list(ids))
+    return data.derived(loaded, queue, which, tier, mix)
 
 
 def queue(loaded: data.Loaded, which: str, tier: str, mix: bool) -> pd.DataFrame:

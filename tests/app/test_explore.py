@@ -7,10 +7,12 @@ import pandas as pd
 import pytest
 from app_pages import assert_whole, open_page, said
 from helpers import make_run
+from streamlit.testing.v1 import AppTest
 
 from lossprint.app import data
+from lossprint.app.questions import picked
 from lossprint.app.shared import decide
-from lossprint.app.views.explore import actions, columns
+from lossprint.app.views.explore import columns
 from lossprint.app.views.explore.columns import ALL, CLEAN, FLAGGED, Ask
 from lossprint.audit.export.applied import applied
 from lossprint.audit.export.export import changes
@@ -120,7 +122,7 @@ def test_a_run_without_further_columns_or_with_a_missing_row_has_empty_cells(tmp
 
 def test_what_no_finding_asks_about_is_decided_on_and_exported_as_picked(loaded, monkeypatch):
     monkeypatch.setattr(decide, "st", SimpleNamespace(session_state={"reviewer": "ann"}))
-    rows = actions.names(loaded, [7, 4, 0])
+    rows = picked.names(loaded, [7, 4, 0])
     assert rows["group"].tolist() == ["pick:7", "label_error:4", "pick:0"], "a group is not one sample's finding"
     rows["label"] = [loaded.samples.at[one, "label"] for one in rows["sample"]]
     act = decide.bulk(loaded, rows, dict.fromkeys(rows["group"], 0))
@@ -158,3 +160,21 @@ def test_one_decision_on_all_that_match_is_one_step_back(run, monkeypatch):
     decided = kept.current()
     assert len(decided) == 4 and (samples.loc[decided["sample"], "split"] == "test").all()
     assert (decided["decision"] == "exclude").all() and decided["at"].nunique() == 1
+
+
+def test_what_was_picked_is_a_queue_of_review_and_its_link_says_which(loaded, monkeypatch):
+    assert picked.text([9, 3, 4, 5, 12, 12]) == "3-5.9.12" and picked.text([]) == ""
+    known = loaded.samples.index
+    assert picked.read("3-5.9.12", known) == [3, 4, 5, 9, 12]
+    assert picked.read("x.-4.5-.7-99999999999.2..9-1", known)[-1] == max(known), "what is no sample is passed over"
+    assert picked.read("\u0661.1e5. 4", known) == []
+    items = picked.items(loaded, [7, 4])
+    assert items["group"].tolist() == ["pick:7", "label_error:4"] and items["samples"].tolist() == [[7], [4]]
+    assert items["suggested_label"].tolist() == [None, "shirt"]
+    app = AppTest.from_string("from lossprint.app import main\nmain.main('review')", default_timeout=30)
+    monkeypatch.setenv("LOSSPRINT_RUNS", str(loaded.run.path))
+    app.query_params["picked"] = "7-8"
+    app.session_state["queue"] = picked.QUEUE
+    app.run()
+    assert_whole(app)
+    assert app.query_params["finding"] == "pick:7"

@@ -3,10 +3,12 @@
 from types import SimpleNamespace
 
 import pytest
+from app_pages import assert_whole, open_page, said
 from helpers import make_run
 
 from lossprint.app import data
 from lossprint.app.shared import decide
+from lossprint.app.views import history
 from lossprint.audit.review.reviews import open_reviews
 
 
@@ -97,3 +99,27 @@ def test_what_a_colleague_took_over_is_not_taken_back_twice(session):
     decide.undo(loaded)
     decide.undo(loaded)
     assert state["_toast"][0].startswith("Nothing to take back for ann")
+
+
+def test_the_history_lists_steps_and_takes_any_of_them_back(tmp_path, monkeypatch):
+    run = make_run(tmp_path)
+    assert "No decisions yet" in said(open_page("history", run.path, monkeypatch))
+    kept = open_reviews(run)
+    kept.add_all([{"finding": "pick:7", "sample": 7, "decision": "exclude", "reviewer": "ann"}])
+    many = [{"finding": "duplicate:0", "sample": one, "decision": "keep", "reviewer": "ann"} for one in (0, 3)]
+    kept.add_all([*many, {"finding": "pick:2", "sample": 2, "decision": "exclude", "reviewer": "ann"}])
+    kept.add(finding="label_error:4", sample=4, decision="relabel", new_label="bag", reviewer="bob")
+    kept.undo("bob")
+    table = history.steps(kept.history())
+    assert table[["reviewer", "what", "decisions", "standing"]].values.tolist() == [
+        ["bob", "relabeled (bag)", 1, 0],
+        ["ann", "2 label kept, 1 excluded", 3, 3],
+        ["ann", "excluded", 1, 1],
+    ]
+    app = open_page("history", run.path, monkeypatch, reviewer="ann")
+    assert_whole(app)
+    assert "**3 steps**, 5 decisions" in said(app)
+    state = {"reviewer": "ann"}
+    monkeypatch.setattr(decide, "st", SimpleNamespace(session_state=state))
+    decide.take_back(data.load(run.path), table["ids"].iloc[1])
+    assert list(kept.current()["sample"]) == [7], "the step in the middle, and no other"

@@ -56,7 +56,7 @@ def drag(page, places: list[tuple[float, float]]) -> None:
 
 
 def test_a_box_drawn_with_the_mouse_fills_the_gallery_and_its_link_repeats_it(chromium, page, base, runs):
-    visit(page, f"{base}/map?run=plain", TITLE)
+    visit(page, f"{base}/map?run=plain&x=CSL&y=Curvature", TITLE)
     eventually(lambda: len(shown(page)) == 24)  # without a choice: all
     drag(page, [(40, 40), (101, 101)])
     wanted = expected(runs, lambda x, y: (x >= 40) & (y >= 40))
@@ -82,7 +82,7 @@ def test_a_box_drawn_with_the_mouse_fills_the_gallery_and_its_link_repeats_it(ch
 
 
 def test_a_lasso_takes_samples_within_it_and_goes_with_its_axes(page, base, runs):
-    visit(page, f"{base}/map?run=plain&drag=Lasso", TITLE)
+    visit(page, f"{base}/map?run=plain&x=CSL&y=Curvature&drag=Lasso", TITLE)
     corners = [(45, 5), (5, 50), (50, 95), (95, 45)]
     drag(page, [*corners, corners[0]])
     page.get_by_role("heading", name="training samples in the lasso").wait_for()
@@ -96,9 +96,9 @@ def test_a_lasso_takes_samples_within_it_and_goes_with_its_axes(page, base, runs
     stored = zones.inside(area, *np.random.default_rng(0).random((2, 2000)) * 100)
     assert (drawn == stored).mean() > 0.97
     page.get_by_role("combobox", name="Up").click()
-    page.get_by_role("option", name="CLD", exact=True).click()
+    page.get_by_role("option", name="AUM", exact=True).click()
     page.get_by_role("heading", name="60 of 60 training samples").wait_for()
-    eventually(lambda: "y=CLD" in address(page) and "area=" not in address(page))
+    eventually(lambda: "y=AUM" in address(page) and "area=" not in address(page))
 
 
 def test_a_zone_is_chosen_and_narrowed_by_keyboard(page, base, runs):
@@ -106,7 +106,7 @@ def test_a_zone_is_chosen_and_narrowed_by_keyboard(page, base, runs):
     member, order = zones.membership(scores), zones.order(scores)
     hard = scores["sample"].to_numpy()[order[member[order] == 1 + zones.NAMES.index("hard")]].tolist()
     assert len(hard) > 4
-    visit(page, f"{base}/map?run=plain", TITLE)
+    visit(page, f"{base}/map?run=plain&x=CSL&y=Curvature", TITLE)
     page.get_by_role("radio", name="Hard").click()
     eventually(lambda: shown(page) == hard[:24], "the zone did not come")
     eventually(lambda: "zone=Hard" in address(page))
@@ -127,6 +127,8 @@ def test_a_point_opens_its_sample(page, base):
     visit(page, f"{base}/map?run=plain&drag=Zoom", TITLE)
     point = page.locator(".st-key-map .scatterlayer .trace").last.locator(".point").first
     point.wait_for(state="attached")
+    assert page.locator(".st-key-map .xtitle").text_content().startswith("Label error")
+    assert page.locator(".st-key-map .ytitle").text_content().startswith("CLD")
     spot = point.bounding_box()
     page.mouse.move(spot["x"] + spot["width"] / 2, spot["y"] + spot["height"] / 2)
     page.mouse.down()

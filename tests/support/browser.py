@@ -63,6 +63,7 @@ PAGES = {
     "Compare runs": "compare",
     "Review": "review",
     "When to stop": "stop",
+    "History": "history",
     "Reviewers": "reviewers",
     "Disagreements": "disagreements",
     "Coreset": "coreset",

@@ -6,32 +6,22 @@ import streamlit as st
 
 from lossprint.app import data
 from lossprint.app.access import roles
+from lossprint.app.questions import picked
 from lossprint.app.shared import decide, parts
-from lossprint.app.shared.sample import ASKED_ALONE, PICKED
 
 MOST = 20_000  # decisions in one go
 WORDS = {"keep": "Keep the label", "relabel": "Relabel", "exclude": "Exclude", "unsure": "Unsure"}
-
-
-def names(loaded: data.Loaded, ids) -> pd.DataFrame:
-    """A row a sample, in order: sample, group (the finding that a decision answers), suggested_label.
-
-    That is the most severe finding on the sample alone; of any other sample it is `pick:SAMPLE`, as somebody picked it.
-    """
-    ids = np.asarray(ids, np.int64)
-    rows = loaded.findings[loaded.findings["kind"].isin(ASKED_ALONE)]
-    rows = rows[np.isin(rows["sample"].to_numpy(), ids)]
-    rows = rows.sort_values("severity", ascending=False, kind="stable").drop_duplicates("sample").set_index("sample")
-    rows = rows[["group", "suggested_label"]].astype(object).reindex(ids)
-    group = [name if isinstance(name, str) else f"{PICKED}:{one}" for one, name in zip(ids.tolist(), rows["group"])]
-    suggested = [label if isinstance(label, str) else None for label in rows["suggested_label"]]
-    return pd.DataFrame({"sample": ids, "group": group, "suggested_label": pd.Series(suggested, dtype=object)})
 
 
 def all_that_match(loaded: data.Loaded, chosen: np.ndarray, history: pd.DataFrame) -> None:
     """One decision on all that the filters leave, in a fold: counted, asked about, one undo."""
     if len(chosen) == len(loaded.samples) or not roles.may("reviewer"):
         return
+    if len(chosen) <= picked.MOST:
+        ids = loaded.samples.index.to_numpy()[chosen]
+        parts.link(
+            "review", f"Review these {len(chosen):,}", "rule", {"queue": picked.QUEUE, "picked": picked.text(ids)}
+        )
     with st.popover(f"Decide on all {len(chosen):,} that match", icon=":material/checklist:"):
         if len(chosen) > MOST:
             st.caption(f"At most {MOST:,} decisions are stored in one go: take a narrower filter.")
@@ -49,7 +39,7 @@ def all_that_match(loaded: data.Loaded, chosen: np.ndarray, history: pd.DataFram
         st.caption(f"{told}. One undo takes all of them back.")
 
         def store() -> None:
-            rows = names(loaded, ids)
+            rows = picked.names(loaded, ids)
             given = loaded.samples.loc[ids, "label"].astype(object)
             decisions = [
                 (

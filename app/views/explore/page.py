@@ -6,6 +6,7 @@ import streamlit as st
 from lossprint.app import data
 from lossprint.app.access import roles
 from lossprint.app.elements import gallery
+from lossprint.app.questions import picked
 from lossprint.app.shared import browse, decide, drawer, guard, parts
 from lossprint.app.views.explore import actions, columns
 from lossprint.app.views.explore.columns import ALL, CLEAN, FLAGGED, Ask
@@ -64,7 +65,8 @@ def _all(loaded: data.Loaded) -> None:
             return
         with tools:
             _export(loaded, chosen)
-        actions.all_that_match(loaded, chosen, history)
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            actions.all_that_match(loaded, chosen, history)
         if view == "Groups":
             _groups(loaded, chosen)
             drawer.draw(loaded, [])
@@ -183,7 +185,7 @@ def _sort(loaded: data.Loaded) -> tuple[str, bool]:
 
 
 def _grid(loaded: data.Loaded, page, ids: list[int], by: str, decided: dict, history: pd.DataFrame) -> None:
-    findings = actions.names(loaded, ids)
+    findings = picked.names(loaded, ids)
     rows = findings.assign(label=[str(loaded.samples.at[one, "label"]) for one in ids])
     seen = decide.last_seen(history, rows["group"])
     value = None

@@ -1,0 +1,66 @@
+"""Samples that somebody picked: the finding that a decision on each answers, and a queue of them for Review."""
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from lossprint.app import data
+from lossprint.app.shared.sample import ASKED_ALONE, PICKED
+
+QUEUE = "Picked"
+MOST = 500  # samples of a queue: their ids stand in the link
+KEPT, LONGEST = "_picked", 10_000  # characters of a link
+
+
+def names(loaded: data.Loaded, ids) -> pd.DataFrame:
+    """A row a sample, in order: sample, group (the finding that a decision answers), suggested_label.
+
+    That is the most severe finding on the sample alone; of any other sample it is `pick:SAMPLE`, as somebody picked it.
+    """
+    ids = np.asarray(ids, np.int64)
+    rows = loaded.findings[loaded.findings["kind"].isin(ASKED_ALONE)]
+    rows = rows[np.isin(rows["sample"].to_numpy(), ids)]
+    rows = rows.sort_values("severity", ascending=False, kind="stable").drop_duplicates("sample").set_index("sample")
+    rows = rows[["group", "suggested_label"]].astype(object).reindex(ids)
+    group = [name if isinstance(name, str) else f"{PICKED}:{one}" for one, name in zip(ids.tolist(), rows["group"])]
+    suggested = [label if isinstance(label, str) else None for label in rows["suggested_label"]]
+    return pd.DataFrame({"sample": ids, "group": group, "suggested_label": pd.Series(suggested, dtype=object)})
+
+
+def text(ids) -> str:
+    """Ids as they stand in a link: what follows in steps of one as a range, `3-7.12`."""
+    ids = np.unique(np.asarray(ids, np.int64))
+    starts = np.flatnonzero(np.r_[True, np.diff(ids) != 1]) if len(ids) else []
+    spans = zip(ids[starts], ids[np.r_[starts[1:] - 1, len(ids) - 1]]) if len(ids) else []
+    return ".".join(f"{first}" if first == last else f"{first}-{last}" for first, last in spans)
+
+
+def read(link: str, known: pd.Index) -> list[int]:
+    """The ids of a link that the run has, at most `MOST`; what is none is passed over."""
+    ids: list[int] = []
+    for span in link.split(".")[:MOST]:
+        first, _, last = span.partition("-")
+        last = last or first
+        if not all(one.isascii() and one.isdigit() and len(one) < 16 for one in (first, last)):
+            continue
+        ids += range(int(first), min(int(last), int(first) + MOST) + 1)
+    ids = list(dict.fromkeys(ids))[:MOST]
+    return [one for one in ids if one in known]
+
+
+def of_link(loaded: data.Loaded) -> list[int]:
+    """The samples that the link names, or that one named earlier in this session, of this run."""
+    link = st.query_params.get("picked")
+    if link:
+        st.session_state[KEPT] = (loaded.key[0], link[:LONGEST])
+    run, link = st.session_state.get(KEPT, ("", ""))
+    return read(link, loaded.samples.index) if run == loaded.key[0] else []
+
+
+def items(loaded: data.Loaded, ids: list[int]) -> pd.DataFrame:
+    """A question a sample, in this order, with the columns of `queues.items`."""
+    table = names(loaded, ids)
+    kind = table["group"].str.partition(":")[0]
+    frame = pd.DataFrame({"group": table["group"].astype(object), "kind": kind.astype(object)})
+    samples = pd.Series([[one] for one in ids], dtype=object)
+    return frame.assign(samples=samples, suggested_label=table["suggested_label"], severity=np.nan, tier="verify")
