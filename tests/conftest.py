@@ -1,8 +1,10 @@
 """Small datasets cut from the embedded demo, and one real audit of such a one that many tests share."""
 
 import errno
+import os
 import shutil
 import socket
+import tempfile
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +14,8 @@ from postgres import database, postgresql  # noqa: F401 (fixtures of all tests o
 from s3 import broken, machine, moto, s3  # noqa: F401 (a server for the tests of data and runs at URLs)
 
 DEMO = Path(__file__).parent.parent / "assets" / "demo"
+# The key with which runs are signed is made for the tests, and never the user's own.
+os.environ["XDG_CONFIG_HOME"] = tempfile.mkdtemp(prefix="lossprint-config-")
 DURATIONS = Path(__file__).parent.parent / ".ci" / "durations.txt"
 
 
@@ -29,6 +33,10 @@ def cut_demo(folder: Path, train: int, val: int, labels: tuple[str, ...] = ("bag
         shutil.copyfile(DEMO / path, folder / path)
     table.to_csv(folder / "labels.csv", index=False)
     return folder / "labels.csv"
+
+
+def pytest_sessionfinish() -> None:
+    shutil.rmtree(os.environ["XDG_CONFIG_HOME"], ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items) -> None:

@@ -192,7 +192,15 @@ def sample_reader(dataset: dict) -> Callable[[str], Image.Image | str]:
         raise LossprintError(
             f"expected a view of the images of {dataset['source']} in run.json, found {error}"
         ) from None
-    return image_reader(dataset["source"], Choices.of(dataset.get("choices", {})), view)
+    read = image_reader(dataset["source"], Choices.of(dataset.get("choices", {})), view)
+    return partial(_read_file_only, read) if dataset.get("kind") in OF_FILES else read
+
+
+def _read_file_only(read: Callable[[str], Image.Image], path: str) -> Image.Image:
+    """An image of a dataset that was read as files, whatever its manifest or the run says now."""
+    if "://" in path:
+        raise LossprintError(f"expected the path of a file, found the URL {path}")
+    return read(path)
 
 
 def _shown(read: Callable[[str], Image.Image], path: str, source: str, view: View, choices: Choices) -> Image.Image:

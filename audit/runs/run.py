@@ -19,7 +19,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lossprint.audit.runs import checked, checksums, tensors, trajectories
+from lossprint.audit.runs import checked, checksums, keys, tensors, trajectories
+from lossprint.audit.runs.keys import PLACES
 from lossprint.audit.runs.tables import (
     CURVATURE,
     FRAMES,
@@ -38,11 +39,11 @@ from lossprint.audit.runs.tables import (
 )
 from lossprint.audit.system.atomic import refuse_pipe, remove, write_frame, write_table, write_text
 from lossprint.audit.system.locks import alone
+from lossprint.audit.system.parquet import refuse_bomb
 from lossprint.audit.types import Finding, LossprintError, Trajectory, one_line
 
 WHOLE = "rank-0.parquet"  # of a checkpoint's parts, one a process, the one that is written when all others are there
 VIDEO_FRAMES = "frames"  # the folder of a dataset that was decoded into the run folder, and moves with it
-PLACES = ("source", "root")  # of a dataset, in run.json
 STAGES = tuple(checksums.STAGES)
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9 ._+-]{0,62}[A-Za-z0-9_+-])?")  # of a coreset
 DOUBTED = b"lossprint.doubted"  # in the metadata of duplicates.parquet
@@ -57,6 +58,7 @@ class Run:
     path: Path
     manifest: dict
     home: Path | None = None  # of a member: the folder that holds samples.parquet
+    believed: bool = True  # whether what it says of its dataset's place is; see `places` for one that was opened
 
     @property
     def name(self) -> str:
@@ -96,6 +98,7 @@ class Run:
         filters = [("split", "==", split), *within(between)]
         columns = ["sample", "path", "label"]
         try:
+            refuse_bomb(path, columns)
             table = pq.read_table(path, filters=filters, columns=columns, **SURE)
             checked.check_table(table, "samples.parquet", columns)
         except checked.DAMAGED as error:
@@ -143,6 +146,7 @@ class Run:
         path = (folder or self.path) / name
         try:
             refuse_pipe(path)
+            refuse_bomb(path, columns)
             return checked.frame(pq.read_table(path, filters=filters, columns=columns, **SURE), name, columns)
         except checked.DAMAGED as error:
             raise LossprintError(f"expected a readable {name} in run {self.path}, found: {one_line(error)}") from None
@@ -170,7 +174,8 @@ class Run:
 
     def member(self, name: str) -> "Run":
         """A further training of the same samples, such as seed=00001 or fold=0: its trajectories, nothing else."""
-        return Run(self.path / "members" / name, {**self.manifest, "stages": []}, self.home or self.path)
+        manifest = {**self.manifest, "stages": []}
+        return Run(self.path / "members" / name, manifest, self.home or self.path, self.believed)
 
     def members(self, kind: str) -> list["Run"]:
         """The further trainings of a kind, `seed` or `fold`, ascending."""
@@ -500,8 +505,10 @@ class Run:
             "facts": self.manifest.get("facts", {}) if facts is None else facts,
         }
         written = manifest | {"dataset": _within(manifest["dataset"], self.path)}
+        if self.believed and written["dataset"] == manifest["dataset"]:  # its own frames need no signature
+            manifest["place"] = written["place"] = keys.signature(manifest)
         write_text(self.path / "run.json", json.dumps(written, indent=1, ensure_ascii=False) + "\n")
-        return Run(self.path, manifest)
+        return Run(self.path, manifest, believed=self.believed)
 
     @property
     def reviews_url(self) -> str:
