@@ -23,16 +23,19 @@ from PIL import Image
 from lossprint.app.access import roles
 from lossprint.audit.coresets import coreset as coresets
 from lossprint.audit.datasets import turns
+from lossprint.audit.datasets.dataset import sample_reader
 from lossprint.audit.datasets.media import Media, media_of
 from lossprint.audit.export.applied import applied
-from lossprint.audit.runs import open as opening
+from lossprint.audit.recording import moved
+from lossprint.audit.runs import places
+from lossprint.audit.runs.open import list_runs as folders_of
 from lossprint.audit.runs.open import open_run
 from lossprint.audit.runs.run import Run
 from lossprint.audit.types import LossprintError, Trajectory
 from lossprint.scoring.coresets.methods import METHODS
 from lossprint.scoring.sequences import bounds_of
 
-RUNS = "LOSSPRINT_RUNS"
+RUNS, DATASET = "LOSSPRINT_RUNS", "LOSSPRINT_DATASET"
 TINY = 96
 REPEATED = ("label", "split", "sequence", "suggested_label", "triage")
 THUMB = 192
@@ -134,7 +137,7 @@ def runs_path() -> str | None:
 def list_runs(path: str) -> list[Listed]:
     """The runs at a path, newest first, the ones that cannot be opened with the reason."""
     listed = []
-    for folder in opening.list_runs(path):
+    for folder in folders_of(path):
         problem = None
         try:
             open_run(folder)
@@ -155,7 +158,7 @@ def load(path: Path) -> Loaded:
 
 @st.cache_resource(max_entries=4, show_spinner="Opening the run …")
 def _load(path: str, stamp: int) -> Loaded:
-    run = open_run(path)
+    run = moved.opened_if(path, os.environ.get(DATASET))
     samples = _by_sample(_lean(run.samples(), REPEATED))
     scores = run.scores()
     scores = _by_sample(_lean(scores.drop(columns="path", errors="ignore"), REPEATED))
@@ -324,14 +327,9 @@ def _partners(path: str, stamp: int, sample: int) -> pd.DataFrame:
     return open_run(path).pairs(sample).sort_values(["scope", "side", "rank"])
 
 
-# ---------------------------------------------------------------------------------------------- images
-
-
 @st.cache_resource(max_entries=4, show_spinner=False)
 def _reader(path: str, stamp: int) -> Callable[[str], Image.Image | str]:
-    from lossprint.audit.datasets.dataset import sample_reader
-
-    return sample_reader(open_run(path).manifest["dataset"])
+    return sample_reader(places.dataset_of(_load(path, stamp).run))
 
 
 def image(loaded: Loaded, sample: int) -> Image.Image | str | None:

@@ -9,7 +9,7 @@ import streamlit as st
 
 from lossprint.app import data, signin
 from lossprint.app.access import roles
-from lossprint.app.shared import decide, drawer, guard, identity, parts
+from lossprint.app.shared import decide, drawer, guard, identity, parts, place
 from lossprint.audit.types import KIND_WORDS, LossprintError
 
 NO_RUN = "_no_run"  # a run that a link asked for and that is not there
@@ -95,6 +95,7 @@ def main(start: str = "overview") -> None:
         loaded = _pick_run()
         st.session_state["_loaded"] = loaded
         _reviewer(loaded)
+        place.ask(loaded)
         drawer.check(loaded)
         page.run()
         drawer.draw(loaded, [])

@@ -27,19 +27,24 @@ def serve(
     secrets: Path | None = None,
     insecure: bool = False,
     base: str | None = None,
+    dataset: str | None = None,
+    host_name: str | None = None,
 ) -> int:
     """Serve the run, or the folder of runs, at `path`; print the URL; return when the server ends.
 
-    `roles` and `secrets` are files: who may do what, and the login (see login.py). `insecure` asks for no login.
-    `base` is the path below which it answers, behind a proxy; it and `port` are by default those of `address`.
-    Raises LossprintError where others could enter unasked, the port is taken or the host is not this machine's.
+    `roles` and `secrets` are files: who may do what, and the login (see login.py). `insecure` asks for no login,
+    `host_name` is that of a proxy before the server. `dataset` is where the images of a run are, if it was made
+    elsewhere. `base` is the path below which it answers, behind a proxy; it and `port` are by default those of
+    `address`. Raises LossprintError where others could enter unasked, the port is taken or the host is not this
+    machine's.
     """
-    login = settle(path, host, roles, secrets, insecure)
+    login = settle(path, host, roles, secrets, insecure, host_name)
     base, port = address.base_path(base), address.port(port)
     address.say_what_is_not_followed(host)
     _free(host, port)
     _steady_memory()
     os.environ["LOSSPRINT_RUNS"] = str(Path(path).absolute())
+    os.environ["LOSSPRINT_DATASET"] = dataset or ""
     import streamlit as st
     from starlette.middleware import Middleware
 
@@ -56,7 +61,7 @@ def serve(
         timer = Timer(1.5, webbrowser.open, [url])
         timer.daemon = True
         timer.start()
-    names = logins.hosts(host, login, insecure)
+    names = logins.hosts(host, login, insecure, host_name)
     before = Middleware(gate.Gate, hosts=names, origin=login.origin if login else None)
     kept = {"auth": login.auth} if login else None
     # The config.toml beside MAIN is read because MAIN is the app's script.
@@ -70,19 +75,25 @@ def serve(
     return 0
 
 
-def settle(path: str | Path, host: str, roles: str | None, secrets: Path | None, insecure: bool) -> logins.Login | None:
+def settle(
+    path: str | Path, host: str, roles: str | None, secrets: Path | None, insecure: bool, host_name: str | None = None
+) -> logins.Login | None:
     """Find the login and refuse what would let in who does not belong; what the pages need to know of it is put into
     the environment."""
     if insecure and secrets is not None:
         raise LossprintError(
             "expected --secrets or --insecure, found both: the one asks for a login, the other for none"
         )
+    if host_name and not insecure:
+        raise LossprintError(
+            "expected --host-name beside --insecure, found it alone: with a login the redirect_uri says the name"
+        )
     roles = roles or os.environ.get("LOSSPRINT_ROLES")
     login = None if insecure else logins.find(secrets, Path(path))
     logins.check(host, login, roles, insecure)
     os.environ["LOSSPRINT_LOGIN"] = "1" if login else ""
     os.environ["LOSSPRINT_ROLES"] = str(Path(roles).absolute()) if login else ""
-    os.environ["LOSSPRINT_INSECURE"] = "" if login or logins.is_local(host) else host
+    os.environ["LOSSPRINT_INSECURE"] = "" if login or not insecure else host_name or host
     return login
 
 
@@ -127,16 +138,20 @@ def main() -> int:
     parser.add_argument("--no-browser", action="store_true")
     parser.add_argument("--roles")
     parser.add_argument("--secrets", type=Path)
+    parser.add_argument("--dataset")
+    parser.add_argument("--host-name")
     parser.add_argument("--insecure", action="store_true")
     parser.add_argument("--check", action="store_true", help="only say whether it would start")
     options = parser.parse_args()
     how = {"roles": options.roles, "secrets": options.secrets, "insecure": options.insecure}
+    how |= {"host_name": options.host_name}
     try:
         run = local(options.run)
         if options.check:
             settle(run, options.host, **how)
             return 0
-        return serve(run, options.host, options.port, not options.no_browser, base=options.base_path, **how)
+        how |= {"dataset": options.dataset, "base": options.base_path}
+        return serve(run, options.host, options.port, not options.no_browser, **how)
     except LossprintError as error:
         print(f"lossprint: {error}", file=sys.stderr)
         return 2

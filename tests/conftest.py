@@ -1,8 +1,10 @@
 """Small datasets cut from the embedded demo, and one real audit of such a one that many tests share."""
 
 import errno
+import os
 import shutil
 import socket
+import tempfile
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +14,8 @@ from postgres import database, postgresql  # noqa: F401 (fixtures of all tests o
 from s3 import broken, machine, moto, s3  # noqa: F401 (a server for the tests of data and runs at URLs)
 
 DEMO = Path(__file__).parent.parent / "assets" / "demo"
+# The key with which runs are signed is made for the tests, and never the user's own.
+os.environ["XDG_CONFIG_HOME"] = tempfile.mkdtemp(prefix="lossprint-config-")
 DURATIONS = Path(__file__).parent.parent / ".ci" / "durations.txt"
 
 
@@ -31,11 +35,24 @@ def cut_demo(folder: Path, train: int, val: int, labels: tuple[str, ...] = ("bag
     return folder / "labels.csv"
 
 
+def pytest_sessionfinish() -> None:
+    shutil.rmtree(os.environ["XDG_CONFIG_HOME"], ignore_errors=True)
+
+
 def pytest_collection_modifyitems(items) -> None:
     """The longest files first, for `--dist loadfile`: the last one does not run alone. New files come first, too."""
     table = DURATIONS.read_text(encoding="utf-8").splitlines()[1:]
     seconds = {name: float(number) for number, name in map(str.split, table)}
     items.sort(key=lambda item: -seconds.get(item.path.name, 1e9))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_kept(tmp_path_factory):
+    """Neither weights that were downloaded on this machine nor features of earlier audits are at hand."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TORCH_HOME", str(tmp_path_factory.mktemp("no-weights")))
+        patch.setenv("LOSSPRINT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 HERE = ("localhost", "0.0.0.0", "::", "::1", "", None)
@@ -72,12 +89,6 @@ def nothing_elsewhere():
     ELSEWHERE.clear()
     yield
     assert not ELSEWHERE, f"tried to reach {ELSEWHERE}"
-
-
-@pytest.fixture(autouse=True)
-def no_weights_at_hand(monkeypatch, tmp_path_factory):
-    """What the default model is does not depend on what was downloaded on this machine."""
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path_factory.getbasetemp() / "no-weights"))
 
 
 @pytest.fixture(autouse=True)

@@ -116,12 +116,12 @@ def warnings(login: Login | None) -> list[str]:
     return [f"{login.origin} is not encrypted: passers-by can read images and take over logins; put HTTPS before it"]
 
 
-def hosts(host: str, login: Login | None, insecure: bool) -> list[str]:
+def hosts(host: str, login: Login | None, insecure: bool, host_name: str | None = None) -> list[str]:
     """The names that the server answers to. A page elsewhere whose name was made to point here has another one.
-    Empty: any."""
-    if insecure:
+    Empty: any, where others reach it without a login and no `host_name` says by which name."""
+    if insecure and not is_local(host) and not host_name:
         return []
-    names = [*LOOPBACK, f"[{host}]" if ":" in host else host]
+    names = [*LOOPBACK, f"[{host}]" if ":" in host else host, host_name]
     if login is not None:
         names.append(urlsplit(login.origin).hostname or "")
     return list(dict.fromkeys(name.lower() for name in names if name))

@@ -19,8 +19,10 @@ _server = opt.together(
     opt.option("--port", opt.positive, "P", "default: STREAMLIT_SERVER_PORT, else 8501"),
     opt.option("--base-path", str, "PATH", "below which it answers; default: STREAMLIT_SERVER_BASE_URL_PATH"),
     opt.flag("--no-browser", "do not open a browser window"),
+    opt.option("--dataset", str, "DATASET", "where the run's images are, if moved or made elsewhere"),
     opt.option("--roles", opt.file, "FILE", "with a login: who may see, decide, export; or LOSSPRINT_ROLES"),
     opt.option("--secrets", opt.file, "FILE", "the login; default: .streamlit/secrets.toml, if there is one"),
+    opt.option("--host-name", str, "NAME", "with --insecure: by which name a proxy before the server is reached"),
     opt.flag("--insecure", "no login, even where others can reach the server"),
 )
 

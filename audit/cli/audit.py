@@ -11,7 +11,7 @@ from lossprint.audit.cli import output
 from lossprint.audit.cli.command import Command, status_of
 from lossprint.audit.datasets.tasks import TASKS
 from lossprint.audit.findings import doubts, unjudged, views
-from lossprint.audit.runs.open import open_run
+from lossprint.audit.recording.moved import opened
 from lossprint.audit.runs.run import Run
 from lossprint.audit.system import processes
 from lossprint.audit.types import LossprintError
@@ -131,12 +131,8 @@ def _compare(
         raise LossprintError(f"expected no --{name} with --from, found one: it is that of the run {out}")
     from lossprint.audit.comparison import compare
     from lossprint.audit.comparison.summary import sentences, summaries
-    from lossprint.audit.datasets import kinds
 
-    run = open_run(out)
-    source = run.manifest["dataset"].get("source")
-    if dataset is not None and kinds.absolute(dataset) != source:
-        raise LossprintError(f"expected no DATASET with --from, or {source} of {run.path}, found {dataset}")
+    run = opened(out, dataset)
     asked = {name: how[name] for name in ("epochs", "device", "quiet")}
     table = compare.compare(run, cleaned, seeds=seeds or SEEDS, **asked)
     text = "\n".join([*sentences(table), f"see it: lossprint app {run.path}, page Before & after"])
@@ -189,6 +185,7 @@ def import_losses(
 @opt.option("--memory", opt.gigabytes, "GB", "of each process; default: half of what is free")
 @opt.option("--workers", opt.positive, "N", "with --engine ray; default: one a CPU")
 @opt.flag("--partial", "a recording that was cut off, to its last whole checkpoint")
+@opt.placed
 @opt.quiet
 @output.both
 def score(
@@ -200,6 +197,7 @@ def score(
     memory: float | None,
     workers: int | None,
     partial: bool,
+    dataset: str | None,
     quiet: bool,
     as_json: bool,
     fail_on: tuple,
@@ -214,7 +212,7 @@ def score(
         raise LossprintError("expected --out only beside --new MANIFEST: a run is scored where it is")
     from lossprint.audit.workflow import score as workflow
 
-    scored = workflow.score(run, engine, None if memory is None else memory * 1e9, workers, quiet, partial)
+    scored = workflow.score(run, engine, None if memory is None else memory * 1e9, workers, quiet, partial, dataset)
     return output.finish(scored, summary(scored), as_json, fail_on)
 
 

@@ -119,15 +119,19 @@ def coreset() -> None:
 @opt.device
 @opt.option("--precision", Choice(opt.PRECISIONS), None, "of the forward passes")
 @opt.quiet
+@opt.placed
 @opt.constraints
 @output.as_json
-def evaluate(run: Path, methods: tuple[str, ...], fractions: tuple[float, ...], as_json: bool, **how) -> None:
+def evaluate(
+    run: Path, methods: tuple[str, ...], fractions: tuple[float, ...], dataset: str | None, as_json: bool, **how
+) -> None:
     """Train on coresets of several methods and sizes, and compare."""
     from lossprint.audit.coresets import coreset as coresets
     from lossprint.audit.coresets import evaluate as evaluation
     from lossprint.audit.export.applied import applied
+    from lossprint.audit.recording import moved
 
-    opened = open_run(run)
+    opened = moved.opened(run, dataset)
     if methods == ("all",):
         source = coresets.source_of(applied(opened))
         methods = [name for name in METHODS if not coresets.lacking(source, name)]

@@ -9,6 +9,7 @@ from lossprint.audit.cli import options as opt
 from lossprint.audit.cli import output
 from lossprint.audit.cli.command import Group
 from lossprint.audit.cli.coreset import export_coreset
+from lossprint.audit.recording.moved import opened
 from lossprint.audit.runs.open import open_run
 
 
@@ -21,11 +22,11 @@ export.add_command(export_coreset)
 _rule = opt.together(opt.rule, opt.unsure)
 
 
-def _decisions(run: Path, apply: str, unsure: str):
+def _decisions(run: Path, apply: str, unsure: str, dataset: str | None = None):
     """The decisions of the run as they stand now: whatever is written follows from this one reading."""
     from lossprint.audit.export.applied import applied
 
-    return applied(open_run(run), apply=apply, unsure=unsure)
+    return applied(opened(run, dataset), apply=apply, unsure=unsure)
 
 
 @export.command("cleaned")
@@ -33,6 +34,7 @@ def _decisions(run: Path, apply: str, unsure: str):
 @opt.out("FILE.csv|FILE.parquet|DIR")
 @_rule
 @opt.option("--link", Choice(["copy", "hardlink"]), None, "images of DIR; default: copy", default="copy")
+@opt.placed
 @opt.flag("--weight", "a column weight: less for undecided suspects, for trainings that weigh")
 @opt.for_excel
 @output.as_json
@@ -50,6 +52,7 @@ def cleaned(run: Path, out: Path, link: str, weight: bool, for_excel: bool, as_j
 @opt.run
 @opt.out("FILE")
 @_rule
+@opt.placed
 @output.as_json
 def manifest(run: Path, out: Path, as_json: bool, **rule) -> None:
     """A corrected copy of the dataset's own manifest."""
@@ -96,6 +99,7 @@ def cleanlab(run: Path, out: Path, for_excel: bool, as_json: bool, **rule) -> No
 @opt.run
 @opt.out("FILE.csv")
 @_rule
+@opt.placed
 @opt.for_excel
 @output.as_json
 def segments(run: Path, out: Path, for_excel: bool, as_json: bool, **rule) -> None:
@@ -144,12 +148,13 @@ def huggingface(run: Path, out: Path, as_json: bool, **rule) -> None:
 @opt.run
 @opt.out("FILE.json", "FILE.xml beside it: the interface")
 @opt.option("--prefix", str, "URL", "before each path; default: /data/local-files/?d=")
+@opt.placed
 @output.as_json
-def labelstudio(run: Path, out: Path, prefix: str | None, as_json: bool) -> None:
+def labelstudio(run: Path, out: Path, prefix: str | None, dataset: str | None, as_json: bool) -> None:
     """Flagged and reviewed samples as Label Studio tasks."""
     from lossprint.audit.export import labelstudio as tasks
 
-    count, config = tasks.write_tasks(open_run(run), out, prefix=tasks.LOCAL if prefix is None else prefix)
+    count, config = tasks.write_tasks(opened(run, dataset), out, prefix=tasks.LOCAL if prefix is None else prefix)
     text = f"{count:,} tasks written to {out}; their labeling interface is {config}"
     output.show(text, {"file": out.absolute(), "rows": count, "interface": Path(config).absolute()}, as_json)
 
@@ -163,9 +168,9 @@ def findings(run: Path, out: Path, for_excel: bool, as_json: bool) -> None:
     """Every finding as a table."""
     from lossprint.audit.export import export as exports
 
-    opened = open_run(run)
-    table = exports.findings(opened)
-    exports.save(opened, table, out, for_excel)
+    found = open_run(run)
+    table = exports.findings(found)
+    exports.save(found, table, out, for_excel)
     count = table["group"].nunique()
     text = f"{count:,} findings ({len(table):,} rows) written to {out}"
     output.show(text, {"file": out.absolute(), "rows": len(table), "findings": count}, as_json)

@@ -125,6 +125,7 @@ def out(metavar: str, help: str | None = None, **how) -> Callable:
 
 run = click.argument("run", type=run_folder, metavar="RUN")
 dataset = option("--dataset", str, "DATASET", DATASET, required=True)
+placed = option("--dataset", str, "DATASET", "where its images are, if they were moved or RUN was made elsewhere")
 device = option("--device", Choice(DEVICES), None, default="auto")
 curvature_checkpoints = option("--curvature-checkpoints", natural, "K", "default: 10; 0 measures none")
 val_fraction = option("--val-fraction", fraction, "F", "drawn from train without a val split; 0.1")

@@ -117,12 +117,13 @@ class Loaded:
 
     pixels (N, size, size, 3) uint8, or None where no size was asked for; digests (N,) str, equal for images of equal
     values at full size, see `images.pixel_digest`. Of texts there are no pixels, and equal digests mean equal but for
-    blanks and line breaks.
+    blanks and line breaks. sizes (N, 2) int64: width and height of each image, 0 of texts.
     """
 
     dataset: Dataset
     pixels: np.ndarray | None
     digests: np.ndarray
+    sizes: np.ndarray
 
 
 def open_dataset(
@@ -192,7 +193,15 @@ def sample_reader(dataset: dict) -> Callable[[str], Image.Image | str]:
         raise LossprintError(
             f"expected a view of the images of {dataset['source']} in run.json, found {error}"
         ) from None
-    return image_reader(dataset["source"], Choices.of(dataset.get("choices", {})), view)
+    read = image_reader(dataset["source"], Choices.of(dataset.get("choices", {})), view)
+    return partial(_read_file_only, read) if dataset.get("kind") in OF_FILES else read
+
+
+def _read_file_only(read: Callable[[str], Image.Image], path: str) -> Image.Image:
+    """An image of a dataset that was read as files, whatever its manifest or the run says now."""
+    if "://" in path:
+        raise LossprintError(f"expected the path of a file, found the URL {path}")
+    return read(path)
 
 
 def _shown(read: Callable[[str], Image.Image], path: str, source: str, view: View, choices: Choices) -> Image.Image:
@@ -288,7 +297,7 @@ def load(
     samples = dataset.samples
     paths, ids = samples["path"].tolist(), samples["sample"].tolist()
     pixels = None if size is None or dataset.media is TEXTS else np.empty((len(paths), size, size, 3), np.uint8)
-    digests = [""] * len(paths)
+    digests, sizes = [""] * len(paths), np.zeros((len(paths), 2), np.int64)
     faults, sketches, cut = dict(dataset.faults), {}, []
     admit = partial(admitting, **dataset.choices.admitted, room=Room(free_memory() // 2))
 
@@ -298,7 +307,7 @@ def load(
     def image(row: int) -> None:
         with admit():
             content = dataset.origin.read(paths[row])
-            digests[row] = pixel_digest(content)
+            digests[row], sizes[row] = pixel_digest(content), content.size
             if CUT in content.info:
                 cut.append(row)
             about = sketch(content)
@@ -335,7 +344,7 @@ def load(
         for to, row in enumerate(kept):  # in place: a second array might not fit
             pixels[to] = pixels[row]
         pixels = pixels[: len(kept)]
-    return Loaded(whole, pixels, np.array(digests, dtype=object)[kept])
+    return Loaded(whole, pixels, np.array(digests, dtype=object)[kept], sizes[kept])
 
 
 def _text_digest(text: str) -> str:

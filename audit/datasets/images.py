@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
+from lossprint.audit.datasets import dicom
 from lossprint.audit.datasets.shown import DEEP_GREY, has_transparency, rendered, strips
 from lossprint.audit.system.memory import free_memory
 from lossprint.audit.types import one_line
@@ -23,6 +24,9 @@ with contextlib.suppress(ImportError):  # the extra `heif`
     import pillow_heif
 
     pillow_heif.register_heif_opener()
+HELD = "lossprint: digest of the file"  # in the `info` of an image of which Pillow gives fewer bits than the file holds
+with contextlib.suppress(ImportError):  # the extra `dicom`
+    dicom.register(HELD)
 
 # EPS is rendered by an external Ghostscript, which no picture of a dataset should start; the others hold no pixels that
 # Pillow itself can decode.
@@ -38,7 +42,6 @@ SAME_ASPECT = 1.04
 # Bytes that one pixel of an image takes while it is decoded and drawn: its values, their grey levels, and RGB.
 BYTES = 12
 LARGE = 1 << 22  # pixels: smaller images are decoded without asking for room
-HELD = "lossprint: digest of the file"  # in the `info` of an image of which Pillow gives fewer bits than the file holds
 CUT = "lossprint: truncated"
 REDUCED = ("JPEG2000", "AVIF", "HEIF", "SGI")  # may hold more than the 8 bits that Pillow gives of them
 

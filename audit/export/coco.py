@@ -6,8 +6,10 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image
 
+from lossprint.audit.datasets.images import FORMATS
 from lossprint.audit.datasets.kinds import OF_FILES
 from lossprint.audit.datasets.media import TEXTS, media_of
+from lossprint.audit.datasets.source import inside
 from lossprint.audit.export import outfile
 from lossprint.audit.export.applied import Applied
 from lossprint.audit.export.export import cleaned
@@ -53,7 +55,7 @@ def _sizes(items: Items, run):
     for path in items.table["path"]:
         if root is not None and run.manifest["dataset"].get("kind") in OF_FILES:
             try:
-                with Image.open(root / path) as image:
+                with Image.open(inside(root, path, items.follow), formats=FORMATS) as image:
                     turned = image.getexif().get(0x0112, 1) >= 5  # on its side, as its tag says
                     yield image.size[::-1] if turned else image.size
                 continue

@@ -16,6 +16,7 @@ from lossprint.audit.export import outfile
 from lossprint.audit.export.applied import Applied, elsewhere, need_whole, row_swaps
 from lossprint.audit.export.outfile import PARQUET, save
 from lossprint.audit.export.tree import write_tree
+from lossprint.audit.runs import places
 from lossprint.audit.runs.aside import finding_rows
 from lossprint.audit.runs.run import Run
 from lossprint.audit.runs.tables import FINDINGS
@@ -138,7 +139,7 @@ def segments(decisions: Applied) -> pd.DataFrame:
 def of_video_files(run: Run) -> bool:
     """Whether the run's frames were decoded from video files beside a CSV of segments."""
     root = run.manifest["dataset"].get("root")
-    return bool(root) and (Path(root) / DECODED).is_file()
+    return bool(root) and places.believed(run) and (Path(root) / DECODED).is_file()
 
 
 def write_segments(decisions: Applied, out: str | Path, for_excel: bool = False) -> tuple[int, Path | None]:

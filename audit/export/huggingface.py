@@ -10,8 +10,10 @@ import pandas as pd
 
 from lossprint.audit.datasets.kinds import OF_FILES
 from lossprint.audit.datasets.media import TEXTS, media_of
+from lossprint.audit.datasets.source import inside
 from lossprint.audit.export.items import Items
-from lossprint.audit.export.tree import dataset_root, refuse_place
+from lossprint.audit.export.tree import dataset_root, refuse_other, refuse_place
+from lossprint.audit.runs.places import dataset_of
 from lossprint.audit.runs.run import Run
 from lossprint.audit.types import SPLITS, LossprintError
 
@@ -49,9 +51,12 @@ def _split(run: Run, table: pd.DataFrame, names: list[str], embed: bool) -> "Dat
 
 
 def _contents(run: Run, table: pd.DataFrame, texts: bool, embed: bool) -> Iterator[Any]:
-    root = dataset_root(run)
-    if root is not None and run.manifest["dataset"].get("kind") in OF_FILES:
-        for file in (root / path for path in table["path"]):
+    root, about = dataset_root(run), dataset_of(run)
+    if root is not None and about.get("kind") in OF_FILES:
+        follow = bool((about.get("choices") or {}).get("follow_links"))
+        for path in table["path"]:
+            file = inside(root, path, follow)
+            refuse_other(file, path, str(root))
             yield {"path": file.name, "bytes": file.read_bytes()} if embed else {"path": str(file), "bytes": None}
         return
     items = Items(run, table)

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from lossprint.audit.datasets.dataset import sample_reader
+from lossprint.audit.runs.places import dataset_of
 from lossprint.audit.runs.run import Run
 from lossprint.audit.types import LossprintError
 
@@ -24,8 +25,13 @@ class Items:
         self.transform = transform
         self.targets = pd.Index(self.classes).get_indexer(self.table["label"]).tolist()
         self._paths = self.table["path"].tolist()
-        self._dataset = run.manifest["dataset"]
+        self._dataset = dataset_of(run)
         self._reader: tuple[int, Callable[[str], Any]] | None = None
+
+    @property
+    def follow(self) -> bool:
+        """Whether links out of the dataset's folder are followed."""
+        return bool((self._dataset.get("choices") or {}).get("follow_links"))
 
     def __len__(self) -> int:
         return len(self._paths)

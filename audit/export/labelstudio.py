@@ -23,6 +23,7 @@ from lossprint.audit.export import outfile
 from lossprint.audit.review.resolve import adjudications, votes
 from lossprint.audit.review.reviews import Reviews, open_reviews
 from lossprint.audit.runs.open import version
+from lossprint.audit.runs.places import dataset_of
 from lossprint.audit.runs.run import Run
 from lossprint.audit.types import LossprintError
 
@@ -93,7 +94,7 @@ def tasks(run: Run, reviews: Reviews | None = None, *, prefix: str = LOCAL) -> l
         by_sample.setdefault(row.sample, []).append(row)
     about_dataset = run.manifest["dataset"]
     made, model, kind = [], f"lossprint {version()}", media_of(about_dataset).noun
-    read = None if kind == IMAGES.noun else sample_reader(about_dataset)
+    read = None if kind == IMAGES.noun else sample_reader(dataset_of(run))
     for sample, row in zip(ids, samples.itertuples()):
         about = {kind: prefix + quote(row.path) if read is None else read(row.path)}
         about |= {"path": row.path, "sample": sample, "split": row.split}

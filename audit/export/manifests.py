@@ -20,6 +20,7 @@ from lossprint.audit.datasets.paths import meant
 from lossprint.audit.datasets.readers.manifests import is_table, manifest_of
 from lossprint.audit.export import outfile
 from lossprint.audit.export.applied import Applied, row_swaps
+from lossprint.audit.runs.places import dataset_of
 from lossprint.audit.runs.run import Run
 from lossprint.audit.system.csvfile import QUOTED, as_meant, guard
 from lossprint.audit.system.csvrows import Text, fitted, read_text
@@ -30,7 +31,7 @@ CLOSED = re.compile(r'"(?:[^"]|"")*"')
 
 def original(run: Run) -> Path:
     """The manifest that the run's dataset was read from. Raises LossprintError where the dataset has none."""
-    dataset = run.manifest["dataset"]
+    dataset = dataset_of(run)
     kind, source = dataset.get("kind"), dataset.get("source")
     if kind == "remote" and is_table(source):
         return manifest_of(source) if "://" in source else Path(source)

@@ -4,6 +4,7 @@ Built beside its name and renamed when whole, so that a tree that is there is co
 """
 
 import hashlib
+import io
 import os
 import secrets
 import shutil
@@ -13,7 +14,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from lossprint.audit.datasets.images import read_size, reason
 from lossprint.audit.datasets.kinds import OF_FILES, PACKED
+from lossprint.audit.runs.places import dataset_of
 from lossprint.audit.runs.run import Run
 from lossprint.audit.system.atomic import write_text
 from lossprint.audit.system.csvfile import write_csv
@@ -109,28 +112,36 @@ def refuse_place(run: Run, out: Path) -> None:
 
 def _fetcher(run: Run, link: str) -> tuple[Callable[[str, Path], object], Callable[[str], str]]:
     """fetch(path, place), which puts the image of a path at a place, and the extension that it has there."""
-    kind, root = run.manifest["dataset"]["kind"], dataset_root(run)
+    about = dataset_of(run)
+    kind, root = about["kind"], dataset_root(run)
     if kind in PACKED:
         from lossprint.audit.datasets.dataset import sample_reader
 
-        read = sample_reader(run.manifest["dataset"])
+        read = sample_reader(about)
         return lambda path, place: read(path).save(place, format="PNG"), lambda path: ".png"
     if kind == "remote":
         from lossprint.audit.datasets.readers.remote import images_of
 
-        images = images_of(run.manifest["dataset"])
-        return lambda path, place: place.write_bytes(images.content(path)), _extension
+        images = images_of(about)
+
+        def download(path: str, place: Path) -> None:
+            content = images.content(path)
+            refuse_other(io.BytesIO(content), path, about["source"])
+            place.write_bytes(content)
+
+        return download, _extension
     if root is None or kind not in OF_FILES:
         raise LossprintError(
             f"expected a run of a dataset with images, found one of kind {kind!r} at {run.path}: export a .csv instead"
         )
 
-    follow = bool(run.manifest["dataset"].get("choices", {}).get("follow_links"))
+    follow = bool(about.get("choices", {}).get("follow_links"))
 
     def fetch(path: str, place: Path) -> None:
         file = Path(os.path.realpath(root / path))
         if not (follow or file.is_relative_to(root)) or ".." in Path(path).parts or not file.is_file():
             raise LossprintError(f"expected the image {path!r} in {root}, found none: was the dataset moved?")
+        refuse_other(file, path, str(root))
         if link == "hardlink":
             try:
                 return os.link(file, place)
@@ -139,6 +150,14 @@ def _fetcher(run: Run, link: str) -> tuple[Callable[[str, Path], object], Callab
         shutil.copyfile(file, place)
 
     return fetch, _extension
+
+
+def refuse_other(file: Path | io.BytesIO, path: str, where: str) -> None:
+    """Raise LossprintError for a file that is no image: what a run calls one may be anything."""
+    try:
+        read_size(file)
+    except Exception as error:  # a decoder may raise anything at all
+        raise LossprintError(f"expected an image at {path!r} of {where}, found: {reason(error)}") from None
 
 
 def _extension(path: str) -> str:

@@ -1,6 +1,6 @@
 """How a run is scored: what all shards share, how many there are to be, and how much memory that takes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +48,7 @@ def prepare(run: Run, scratch: Path) -> Basis:
             f"expected the same checkpoints of train and val in {run.path}, found {checkpoints} and "
             f"{val.checkpoints.tolist()}"
         )
-    run = Run(run.path.absolute(), run.manifest, run.home and run.home.absolute())  # a worker has its own folder
+    run = replace(run, path=run.path.absolute(), home=run.home and run.home.absolute())  # a worker has its own folder
     folds, seeds = run.members("fold"), run.members("seed")
     # Out of fold, each sample's losses come from the one network that did not train on it.
     if folds:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from lossprint.audit.datasets import turns
 from lossprint.audit.datasets.dataset import sample_reader
+from lossprint.audit.runs.places import dataset_of
 from lossprint.audit.runs.run import Run
 from lossprint.audit.types import LossprintError
 
@@ -32,11 +33,10 @@ class Pictures:
     """The pictures of some samples of a run. `paths` maps their ids to the dataset's paths."""
 
     def __init__(self, run: Run, paths: dict[int, str], cards: list[int], small: list[int]):
-        about = run.manifest["dataset"]
         wanted = list(dict.fromkeys([*cards, *small]))
         try:
-            reader = sample_reader(about) if about.get("source") else None
-        except LossprintError:  # the dataset is not on this machine (any more)
+            reader = sample_reader(dataset_of(run)) if run.manifest["dataset"].get("source") else None
+        except LossprintError:  # the dataset is not on this machine (any more), or nobody here named it
             reader = None
         big = set(cards)
         thin = set(small)

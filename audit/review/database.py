@@ -25,12 +25,14 @@ from sqlalchemy import (
     create_engine,
     event,
     inspect,
+    select,
     text,
 )
 from sqlalchemy.engine import URL, Connection, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
+from lossprint.audit.system import sqlite
 from lossprint.audit.types import LossprintError, one_line
 
 WAIT = 20.0  # seconds that a writer waits for another writer's lock
@@ -107,6 +109,7 @@ class Database:
     @contextmanager
     def writing(self, run: str) -> Iterator[Connection]:
         """A transaction that is alone in writing decisions of this run, on the newest schema; whole or not at all."""
+        self._refuse_links()
         with self.told("written"), self.engine.connect() as connection:
             self._upgrade(connection)
             with _alone(connection, f"run {run}"):
@@ -115,6 +118,7 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[tuple[Connection, str] | None]:
         """A connection and the version of the schema that it reads; None where there is no schema yet."""
+        self._refuse_links()
         with self.told("read"):
             if self.file is not None and not self.file.exists():
                 yield None
@@ -137,6 +141,11 @@ class Database:
                 f"expected a review database that can be {done} at {self.where}, found: {found}"
             ) from None
 
+    def _refuse_links(self) -> None:
+        """A run's database is a file of its own; whoever names one by LOSSPRINT_DATABASE_URL may name a link."""
+        if self.file is not None and not os.environ.get("LOSSPRINT_DATABASE_URL"):
+            sqlite.refuse_links(self.file)
+
     def _locked_away(self) -> bool:
         """SQLite reads a WAL database only where it may keep its index file beside it; elsewhere a copy is read."""
         if self.file is None or (os.access(self.file, os.W_OK) and os.access(self.file.parent, os.W_OK)):
@@ -152,6 +161,8 @@ class Database:
 
     def _version(self, connection: Connection) -> str | None:
         """The schema's version, None where there is none yet; a newer one than ours is refused."""
+        if self.file is not None:
+            sqlite.refuse_odd(connection.exec_driver_sql(sqlite.ODD).first(), self.file)
         tables = inspect(connection)
         if tables.has_table(VERSION_TABLE):
             found = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()
@@ -195,6 +206,22 @@ class Database:
             if found is not None and not inspect(connection).has_table(VERSION_TABLE):
                 command.stamp(config, found)  # the first release's own table said so
             command.upgrade(config, HEAD)
+
+
+def read_back(connection: Connection, rows: list[dict], keys) -> list[int]:
+    """The ids of rows that were just inserted, once the database says of each what was written: else nothing is stored.
+
+    Raises LossprintError where it says anything else, as where something in it changes what is stored.
+    """
+    keys = [int(key) for key in keys]
+    names = list(rows[0])
+    for at in range(0, len(keys), 500):
+        some = dict(zip(keys[at : at + 500], rows[at : at + 500]))
+        stored = connection.execute(select(REVIEWS).where(REVIEWS.c.id.in_(some))).mappings()
+        told = {row["id"]: [row[name] for name in names] for row in stored}
+        if told != {key: [row[name] for name in names] for key, row in some.items()}:
+            raise LossprintError("expected decisions to be stored as they were made, found others in the database")
+    return keys
 
 
 def _known() -> tuple[str, ...]:
@@ -298,6 +325,7 @@ def _make_engine(url: str) -> Engine:
 def _set_up_sqlite(connection, _record) -> None:
     # The driver begins transactions by itself, but not before DDL: we begin them, and roll a schema back as a whole.
     connection.isolation_level = None
+    sqlite.guard(connection)
     # FULL: a commit returns when it is on the disk, so that even a power cut loses no decision.
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA foreign_keys=ON")

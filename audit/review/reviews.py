@@ -16,7 +16,7 @@ from sqlalchemy import delete, exists, func, insert, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
-from lossprint.audit.review.database import ADDED, ASSIGNMENTS, CLAIMS, REVIEWS, Database
+from lossprint.audit.review.database import ADDED, ASSIGNMENTS, CLAIMS, REVIEWS, Database, read_back
 from lossprint.audit.review.resolve import LABELLED, resolve
 from lossprint.audit.runs.run import Run
 from lossprint.audit.types import DECISIONS, KINDS, LossprintError, Review
@@ -410,7 +410,7 @@ class Reviews:
             for review in reviews
         ]
         keys = connection.scalars(insert(REVIEWS).returning(REVIEWS.c.id, sort_by_parameter_order=True), rows)
-        return [replace(review, id=int(key)) for review, key in zip(reviews, keys, strict=True)]
+        return [replace(one, id=key) for one, key in zip(reviews, read_back(connection, rows, keys), strict=True)]
 
 
 def _review(row) -> Review:

@@ -28,6 +28,7 @@ MANIFEST = {
     | {"embed": {"seconds": NUMBER}, "score": {"seconds": NUMBER, "few_validation": dict, "views": dict}}
     | {"find": {"seconds": NUMBER, "findings": dict}},
     "seed": WHOLE,
+    "place": str,
     "recording": str,
     "created": str,
     "lossprint": str,

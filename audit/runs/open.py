@@ -2,12 +2,14 @@
 
 import platform
 import shlex
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-from lossprint.audit.runs import checked
-from lossprint.audit.runs.run import PLACES, VIDEO_FRAMES, Run
+from lossprint.audit.runs import checked, places
+from lossprint.audit.runs.keys import PLACES
+from lossprint.audit.runs.run import VIDEO_FRAMES, Run
 from lossprint.audit.system.atomic import sweep
 from lossprint.audit.system.urls import local
 from lossprint.audit.types import LossprintError, one_line
@@ -109,6 +111,7 @@ def open_run(path: str | Path, need: str | None = "find") -> Run:
         if str(manifest["dataset"].get(name)).partition("/")[0] == VIDEO_FRAMES:
             manifest["dataset"][name] = str(path.absolute() / manifest["dataset"][name])
     run = Run(path, manifest)
+    run = replace(run, believed=places.checked(run))
     if need is not None and need not in run.stages:
         raise LossprintError(f"expected a whole run, found one half written at {path}: {how_far(run)}")
     return run

@@ -19,7 +19,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lossprint.audit.runs import checked, checksums, tensors, trajectories
+from lossprint.audit.runs import checked, checksums, keys, tensors, trajectories
+from lossprint.audit.runs.keys import PLACES
 from lossprint.audit.runs.tables import (
     CURVATURE,
     FRAMES,
@@ -38,11 +39,11 @@ from lossprint.audit.runs.tables import (
 )
 from lossprint.audit.system.atomic import refuse_pipe, remove, write_frame, write_table, write_text
 from lossprint.audit.system.locks import alone
+from lossprint.audit.system.parquet import refuse_bomb
 from lossprint.audit.types import Finding, LossprintError, Trajectory, one_line
 
 WHOLE = "rank-0.parquet"  # of a checkpoint's parts, one a process, the one that is written when all others are there
 VIDEO_FRAMES = "frames"  # the folder of a dataset that was decoded into the run folder, and moves with it
-PLACES = ("source", "root")  # of a dataset, in run.json
 STAGES = tuple(checksums.STAGES)
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9 ._+-]{0,62}[A-Za-z0-9_+-])?")  # of a coreset
 DOUBTED = b"lossprint.doubted"  # in the metadata of duplicates.parquet
@@ -57,6 +58,7 @@ class Run:
     path: Path
     manifest: dict
     home: Path | None = None  # of a member: the folder that holds samples.parquet
+    believed: bool = True  # whether what it says of its dataset's place is; see `places` for one that was opened
 
     @property
     def name(self) -> str:
@@ -96,6 +98,7 @@ class Run:
         filters = [("split", "==", split), *within(between)]
         columns = ["sample", "path", "label"]
         try:
+            refuse_bomb(path, columns)
             table = pq.read_table(path, filters=filters, columns=columns, **SURE)
             checked.check_table(table, "samples.parquet", columns)
         except checked.DAMAGED as error:
@@ -143,6 +146,7 @@ class Run:
         path = (folder or self.path) / name
         try:
             refuse_pipe(path)
+            refuse_bomb(path, columns)
             return checked.frame(pq.read_table(path, filters=filters, columns=columns, **SURE), name, columns)
         except checked.DAMAGED as error:
             raise LossprintError(f"expected a readable {name} in run {self.path}, found: {one_line(error)}") from None
@@ -170,7 +174,8 @@ class Run:
 
     def member(self, name: str) -> "Run":
         """A further training of the same samples, such as seed=00001 or fold=0: its trajectories, nothing else."""
-        return Run(self.path / "members" / name, {**self.manifest, "stages": []}, self.home or self.path)
+        manifest = {**self.manifest, "stages": []}
+        return Run(self.path / "members" / name, manifest, self.home or self.path, self.believed)
 
     def members(self, kind: str) -> list["Run"]:
         """The further trainings of a kind, `seed` or `fold`, ascending."""
@@ -310,8 +315,12 @@ class Run:
         return tensors.read_arrays(self.path / "timeline.safetensors", "what was seen over time")
 
     def write_embeddings(self, samples: np.ndarray, vectors: np.ndarray) -> None:
-        """Save samples (N,) int64 and their embedding (N, D) float32."""
-        arrays = {"samples": samples.astype(np.int64), "vectors": vectors.astype(np.float32, copy=False)}
+        """Save samples (N,) int64 and their embedding (N, D) float32, as float16 where that says the same."""
+        vectors = vectors.astype(np.float32, copy=False)
+        with np.errstate(over="ignore"):
+            half = vectors.astype(np.float16)
+        vectors = half if np.array_equal(half, vectors, equal_nan=True) else vectors
+        arrays = {"samples": samples.astype(np.int64), "vectors": vectors}
         tensors.write_arrays(self.path / "embeddings.safetensors", arrays)
 
     def embeddings(self) -> tuple[np.ndarray, np.ndarray] | None:
@@ -325,12 +334,12 @@ class Run:
             raise LossprintError(f"expected samples (N,) and vectors (N, D) as embeddings of {self.path}, found others")
         if not (samples[1:] > samples[:-1]).all() and len(np.unique(samples)) < len(samples):
             raise LossprintError(f"expected one embedding a sample in {self.path}, found several of one")
-        return samples, vectors
+        return samples, vectors.astype(np.float32) if vectors.dtype == np.float16 else vectors
 
     def embedding_bytes(self) -> int:
         """How large the file of embeddings is, 0 without one."""
         file = self.path / "embeddings.safetensors"
-        return file.stat().st_size if file.exists() else 0
+        return 2 * file.stat().st_size if file.exists() else 0  # it may be of float16
 
     def write_head(self, frame: pd.DataFrame) -> None:
         """Save the ranking of heads on frozen features, columns `HEAD`."""
@@ -496,8 +505,10 @@ class Run:
             "facts": self.manifest.get("facts", {}) if facts is None else facts,
         }
         written = manifest | {"dataset": _within(manifest["dataset"], self.path)}
+        if self.believed and written["dataset"] == manifest["dataset"]:  # its own frames need no signature
+            manifest["place"] = written["place"] = keys.signature(manifest)
         write_text(self.path / "run.json", json.dumps(written, indent=1, ensure_ascii=False) + "\n")
-        return Run(self.path, manifest)
+        return Run(self.path, manifest, believed=self.believed)
 
     @property
     def reviews_url(self) -> str:

@@ -196,6 +196,8 @@ class _Here:
         for folder, folders, names in os.walk(self.folder):
             folders[:] = [name for name in folders if not name.startswith(".")]
             for file in (Path(folder) / name for name in names if not name.startswith(f"{DECISIONS}-")):
+                if file.is_symlink():  # what it names may be anybody's
+                    raise LossprintError(f"expected a run folder of plain files to copy, found the link {file}")
                 if file.is_file() and (file == self.folder / LIST or not file.name.startswith(".")):
                     read = _about_decisions if file.name == DECISIONS else checksums.of
                     files[file.relative_to(self.folder).as_posix()] = read(file)

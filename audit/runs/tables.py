@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from pyarrow.types import is_floating as floating
 
 from lossprint.audit.system.atomic import atomic, refuse_pipe
+from lossprint.audit.system.parquet import refuse_bomb
 from lossprint.audit.types import KINDS, Finding
 
 PART = pa.schema([("sample", pa.int64()), ("loss", pa.float32()), ("margin", pa.float32()), ("predicted", pa.int32())])
@@ -75,6 +76,7 @@ PAIRS = ("sample", "partner", "partner_split", "correlation", "side", "rank", "s
 def read_part(file: Path, filters: list[tuple] | None = None, columns: list[str] | None = None) -> pa.Table:
     """One part file as `PART`, with the column `el2n` where it has it; or some rows and columns of it."""
     refuse_pipe(file)
+    refuse_bomb(file, columns)
     names = pq.read_schema(file).names
     lacking = next((name for name in PART.names if names.count(name) != 1), None)
     if lacking:

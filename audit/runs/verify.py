@@ -20,6 +20,7 @@ from lossprint.audit.runs.open import how_far, open_run
 from lossprint.audit.runs.run import STAGES, WHOLE, Run
 from lossprint.audit.runs.tables import SURE
 from lossprint.audit.runs.tensors import check_seal
+from lossprint.audit.system import sqlite
 from lossprint.audit.system.locks import writing
 from lossprint.audit.types import LossprintError, one_line
 
@@ -142,9 +143,12 @@ def _database_fault(file: Path, quick: bool) -> str | None:
             connection = sqlite3.connect(f"file:{quote(str(file.absolute()))}?{mode}", uri=True, timeout=20)
             try:
                 found = connection.execute(check).fetchone()[0]
+                sqlite.refuse_odd(connection.execute(sqlite.ODD).fetchone(), file)
             finally:
                 connection.close()
             return None if found == "ok" else f"expected a whole database, found: {' '.join(found.split())[:300]}"
+        except LossprintError as error:
+            return str(error)
         except sqlite3.Error as error:
             wrong = f"expected a readable database, found: {error}"
             if "unable to open" not in str(error) and "readonly" not in str(error):

@@ -9,6 +9,7 @@ them, by torchvision's own way, which compares their digest. Nothing else is eve
 import difflib
 import re
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,7 @@ from lossprint.audit.training.transformed import Made
 from lossprint.audit.types import LossprintError, one_line
 
 BATCH, GPU_BATCH = 32, 256
+FEW_BATCHES, LONG = 4, 1800.0  # seconds from which it is said how long a pass takes, after so many batches
 SIDE = 224  # px, of a module that brings no transform
 OWN_INPUT = ("googlenet", "inception_v3")  # their published weights want channels from -1 to 1, as the network knows
 
@@ -195,6 +197,17 @@ def _preset_facts(preset) -> dict:
 # ------------------------------------------------------------------------------------------------ looked at images
 
 
+def _say_hours(speed: float, bar) -> None:
+    """Say once how long a pass takes that takes long, at so many images a second."""
+    left = (bar.total - bar.n) / max(speed, 1e-9)
+    if left > LONG and not bar.disable and bar.n < 2 * FEW_BATCHES * GPU_BATCH:
+        print(
+            f"lossprint: features of {bar.total - bar.n:,} images take about {left / 3600:.1f} hours at {speed:,.1f} "
+            "a second; they are kept as they come, so that --resume goes on where it was",
+            file=sys.stderr,
+        )
+
+
 def made_for(backbone: Backbone, dataset: datasets.Dataset) -> Made:
     """The dataset's images, read at full size, as the backbone takes them; LossprintError where it gives no vectors."""
     made = Made(dataset, backbone.transform, backbone.name)
@@ -220,12 +233,18 @@ def made_for(backbone: Backbone, dataset: datasets.Dataset) -> Made:
 
 
 @torch.inference_mode()
-def features(backbone: Backbone, made: Made, device: str, half: bool, bar) -> np.ndarray:
-    """The vectors (N, d) float32 of all images, in order; `half`: computed in bfloat16. `bar` counts images."""
-    module, count = backbone.module.to(device), len(made.paths)
+def features(
+    backbone: Backbone, made: Made, device: str, half: bool, bar, rows: np.ndarray | None = None
+) -> np.ndarray:
+    """The vectors (N, d) float32 of all images, or of those at `rows`, in order; `half`: computed in bfloat16.
+
+    `bar` counts images. Where they take long, a line says how long once the first batches are done.
+    """
+    module, rows = backbone.module.to(device), np.arange(len(made.paths)) if rows is None else rows
     size = GPU_BATCH if torch.device(device).type == "cuda" else BATCH
-    parts = [np.arange(start, min(start + size, count)) for start in range(0, count, size)]
+    parts = [rows[start : start + size] for start in range(0, len(rows), size)]
     vectors: np.ndarray | None = None
+    began, done = time.perf_counter(), 0
     for at, images in made.batches(parts):
         if images.ndim == 4:
             images = images.contiguous(memory_format=torch.channels_last)
@@ -238,7 +257,11 @@ def features(backbone: Backbone, made: Made, device: str, half: bool, bar) -> np
                 f"{made.paths[at[int(np.argmin(finite))]]!r}"
             )
         if vectors is None:
-            vectors = np.empty((count, block.shape[1]), np.float32)
-        vectors[at] = block
+            vectors = np.empty((len(rows), block.shape[1]), np.float32)
+            began = time.perf_counter()  # the first batch warms up
+        elif done == FEW_BATCHES * size:
+            _say_hours((done - size) / (time.perf_counter() - began), bar)
+        vectors[done : done + len(at)] = block
+        done += len(at)
         bar.update(len(at))
     return vectors

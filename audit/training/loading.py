@@ -9,6 +9,7 @@ from tqdm import tqdm
 from lossprint.audit.datasets import dataset as datasets
 from lossprint.audit.datasets.choices import Choices
 from lossprint.audit.datasets.media import Media
+from lossprint.audit.runs.places import dataset_of
 from lossprint.audit.runs.run import Run
 from lossprint.audit.training.names import SMALL, parts, trained_of
 from lossprint.audit.types import LossprintError
@@ -40,6 +41,7 @@ def asked_of(run: Run) -> dict:
     asked["model"] = trained_of(asked["model"])
     if not asked["dataset"]:
         raise LossprintError(f"expected a run whose images are known, found none named in {run.path}")
+    dataset_of(run)
     return asked
 
 

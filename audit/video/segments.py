@@ -22,6 +22,7 @@ import pandas as pd
 
 from lossprint.audit.datasets.readers.manifests import DECODED
 from lossprint.audit.datasets.source import split_of
+from lossprint.audit.runs.places import dataset_of
 from lossprint.audit.runs.run import Run
 from lossprint.audit.system.csvrows import csv_rows
 from lossprint.audit.types import LossprintError
@@ -208,7 +209,7 @@ def corrected_segments(run: Run, table: pd.DataFrame) -> pd.DataFrame:
 
     Raises LossprintError where the run is not one of segments of videos.
     """
-    folder = Path(run.manifest["dataset"].get("root") or run.path)
+    folder = Path(dataset_of(run).get("root") or run.path)
     about, segments = sampling(folder), read_segments(folder / COPY)
     rate = Fraction(str(about["rate"]))
     number = table["given_frame" if "given_frame" in table else "frame"]

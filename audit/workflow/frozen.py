@@ -24,6 +24,7 @@ from lossprint.audit.training.loading import FROZEN_DEFAULTS
 from lossprint.audit.training.names import FEATURES, VIEW, parts
 from lossprint.audit.types import LossprintError
 from lossprint.audit.video import videos
+from lossprint.audit.workflow import feature_cache
 from lossprint.audit.workflow.stages import Work
 from lossprint.scoring.duplicates import components
 from lossprint.scoring.heads import folds
@@ -66,8 +67,16 @@ def open_source(asked: dict, dataset: datasets.Dataset, download: bool, quiet: b
     made = backbones.made_for(backbone, dataset)
 
     def look(work: Work) -> np.ndarray:
+        half, first = asked["precision"] == "bfloat16", feature_cache.of_first(backbone.module, made.one(0))
+        store = feature_cache.Store(
+            feature_cache.key_of(backbone.name, backbone.module, backbone.facts, half, dataset.view)
+        )
         with work.bar(len(made.paths), "features") as bar:
-            return backbones.features(backbone, made, work.device, asked["precision"] == "bfloat16", bar)
+
+            def make(rows: np.ndarray) -> np.ndarray:
+                return backbones.features(backbone, made, work.device, half, bar, rows)
+
+            return store.fill(work.loaded.digests.tolist(), first, make, bar)
 
     return Source(look, {"backbone": backbone.name, **backbone.facts})
 

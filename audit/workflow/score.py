@@ -7,8 +7,10 @@ from lossprint.audit.findings import engines
 from lossprint.audit.findings.duplicates import write_duplicates
 from lossprint.audit.findings.find import find_run
 from lossprint.audit.findings.score import score_run
+from lossprint.audit.recording.moved import at
 from lossprint.audit.recording.session import end_partial
 from lossprint.audit.runs.open import how_far, needs_audit, open_run
+from lossprint.audit.runs.places import dataset_of
 from lossprint.audit.runs.run import Run
 from lossprint.audit.system.locks import writes
 from lossprint.audit.training.loading import DEFAULTS, load
@@ -23,10 +25,13 @@ def score(
     workers: int | None = None,
     quiet: bool = False,
     partial: bool = False,
+    dataset: str | None = None,
 ) -> Run:
     """Score and find again from what is recorded. In a Recorder's run, look for duplicates the first time.
 
     With `partial` a Recorder's run that was cut off is scored as far as it got, to its last whole checkpoint.
+
+    `dataset` is where the images are, see `moved.at`.
 
     `engine` is local or ray, `memory` the bytes that each process may take for scoring, `workers` the processes that
     Ray starts on this machine. See `engines` and `score_run`.
@@ -39,16 +44,16 @@ def score(
     if needs_audit(run):
         raise LossprintError(f"expected a whole run, found one half written at {path}: {how_far(run)}")
     if not run.has_duplicates() and run.manifest["dataset"].get("source"):
-        _look_for_duplicates(run)
+        _look_for_duplicates(run, run if dataset is None else at(run, dataset))
     with engines.start(engine, workers) as started:
         run = score_run(run, started, memory, quiet)
     return find_run(run)
 
 
-def _look_for_duplicates(run: Run) -> None:
+def _look_for_duplicates(run: Run, placed: Run) -> None:
     """Duplicates among the images of a run whose losses came from the user's own loop, if they are still there."""
     try:
-        about = run.manifest["dataset"]
+        about = dataset_of(placed)
         asked = DEFAULTS | about.get("choices", {}) | {"dataset": about["source"], "task": run.task}
         loaded, _ = load(asked, quiet=True)
     except LossprintError as error:

@@ -135,9 +135,26 @@ def test_what_is_refused_before_the_start(tmp_path, monkeypatch):
     found = login.find(None, tmp_path / "run")
     assert login.hosts("0.0.0.0", found, False)[-1] == "prints.lab.example"
     assert login.hosts("0.0.0.0", None, True) == []
+    assert "prints.lab.example" in login.hosts("0.0.0.0", None, True, "prints.lab.example")
     assert login.warnings(found) == []
     write_auth(tmp_path, redirect_uri="http://prints.lab.example/oauth2callback")
     assert "not encrypted" in login.warnings(login.find(None, tmp_path / "run"))[0]
+
+
+def test_without_a_login_this_machine_answers_to_its_own_names(monkeypatch, tmp_path):
+    """--insecure on 127.0.0.1 is no way in for a page whose name was made to point here; a proxy's name is given."""
+    for name in ("LOSSPRINT_LOGIN", "LOSSPRINT_ROLES", "LOSSPRINT_INSECURE"):
+        monkeypatch.setenv(name, "")
+    for host in ("127.0.0.1", "localhost", "::1"):
+        assert set(login.hosts(host, None, True)) >= {"127.0.0.1", "localhost"}
+        assert "evil.example" not in login.hosts(host, None, True)
+    assert login.hosts("127.0.0.1", None, True, "Prints.lab.example")[-1] == "prints.lab.example"
+    serve.settle(tmp_path, "127.0.0.1", None, None, True, "prints.lab.example")
+    assert serve.os.environ["LOSSPRINT_INSECURE"] == "prints.lab.example"
+    serve.settle(tmp_path, "127.0.0.1", None, None, True)
+    assert serve.os.environ["LOSSPRINT_INSECURE"] == "127.0.0.1"
+    with pytest.raises(LossprintError, match="beside --insecure"):
+        serve.settle(tmp_path, "127.0.0.1", None, None, False, "prints.lab.example")
 
 
 @pytest.mark.parametrize("command", ["app", "demo"])

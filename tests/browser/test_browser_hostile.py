@@ -15,6 +15,7 @@ from lossprint.audit.coresets import coreset as coresets
 from lossprint.audit.export.applied import applied
 from lossprint.audit.report.write import write_report
 from lossprint.audit.review.reviews import open_reviews
+from lossprint.audit.runs import places
 from lossprint.audit.runs.open import open_run
 from lossprint.audit.runs.run import Run
 
@@ -64,6 +65,7 @@ def plant(path, name: str) -> Run:
     about["asked"] |= {"model": ALL}
     (made.path / "run.json").write_text(json.dumps(about))
     run = open_run(made.path)
+    places.confirm(run)
     kept = open_reviews(run)
     for who in (f"ann {IMAGE}"[:60], f"bob {LINK}"[:60]):
         for sample in range(10, 22):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import cut_demo
 from helpers import as_script
 
 from lossprint.audit import open_run
@@ -51,9 +52,32 @@ def test_an_example_finds_what_was_planted(
 
 
 def test_the_readme_of_the_examples_names_each():
+    assert "`tutorial.ipynb`" in TEXT
     files = {file.name for file in EXAMPLES.glob("*.py")}
     assert files == set(re.findall(r"`(\w+\.py)`", TEXT))
     assert files == {f"{one[0]}.py" for one in RUNS} | {"suspects.py"}
     for file in files - {"suspects.py"}:
         first = (EXAMPLES / file).read_text().split('"""')[1]
         assert f"python examples/{file} --out" in first and "from lossprint.audit" in first, file
+
+
+def test_the_notebook_of_the_tutorial_runs_to_its_end(tmp_path, monkeypatch):
+    """On few images and epochs: every cell, in order, in a kernel of its own."""
+    import nbclient
+    import nbformat
+
+    monkeypatch.setenv("DATASET", str(cut_demo(tmp_path / "data", 40, 10)))
+    monkeypatch.setenv("EPOCHS", "4")
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    notebook = nbformat.read(EXAMPLES / "tutorial.ipynb", as_version=4)
+    assert all(not cell.get("outputs") for cell in notebook.cells), "kept without outputs"
+    (tmp_path / "work").mkdir()
+    where = {"metadata": {"path": str(tmp_path / "work")}}
+    nbclient.NotebookClient(notebook, timeout=300, resources=where, kernel_name="python3").execute()
+    run = open_run(tmp_path / "work" / "runs" / "notebook")
+    assert run.manifest["asked"]["epochs"] == 4
+    shown = [kind for cell in notebook.cells for output in cell.get("outputs", []) for kind in output.get("data", {})]
+    assert "application/vnd.plotly.v1+json" in shown and "text/html" in shown
+    assert not [
+        output for cell in notebook.cells for output in cell.get("outputs", []) if output["output_type"] == "error"
+    ]

@@ -94,6 +94,15 @@ assert len(run.scores()) == {(table["split"] == "train").sum()} == 400
     assert done.returncode == 0, done.stderr[-3000:]
 
 
+def test_the_version_is_one_everywhere():
+    import re
+    import tomllib
+
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text()
+    assert re.search(rf"^## {re.escape(version)}\b", (ROOT / "CHANGELOG.md").read_text(), re.M)
+
+
 def test_every_direct_dependency_is_in_the_table():
     """With its licence and why it is there; and nothing is that is not a dependency any more."""
     import re

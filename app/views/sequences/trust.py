@@ -20,7 +20,7 @@ def chances(loaded: data.Loaded) -> str:
     trial = {kind: counts for kind, counts in facts_of(loaded).get("trial", {}).items() if counts[1]}
     if not trial:
         return ""
-    kinds = ", ".join(f"{hit} of {of} {WORDS[kind]}" for kind, (hit, of) in trial.items())
+    kinds = ", ".join(f"{int(hit)} of {int(of)} {WORDS[kind]}" for kind, (hit, of) in trial.items())
     return f"Of errors made on purpose in a copy of these labels, the same search found {kinds}."
 
 

@@ -24,6 +24,7 @@ DOCUMENTS = {
 }
 HINTS = {
     (".heic", ".heif", ".hif"): "HEIC is read with the extra pip install 'lossprint[heif]' (pillow-heif)",
+    (".dcm", ".dicom", ".ima"): "DICOM is read with the extra pip install 'lossprint[dicom]' (pydicom)",
     ("no extension",): "images are told by their extension, such as .jpg or .png",
 }
 

@@ -11,6 +11,7 @@ from lossprint.audit.datasets import dataset
 from lossprint.audit.export import export, manifests
 from lossprint.audit.export.applied import applied
 from lossprint.audit.review.reviews import open_reviews
+from lossprint.audit.runs import places
 from lossprint.audit.runs.open import open_run
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -26,6 +27,7 @@ def made(s3, tmp_path_factory):
     manifest = json.loads(file.read_text())
     manifest["dataset"] |= {"source": "s3://exports/data/labels.csv", "root": "s3://exports/data", "kind": "remote"}
     file.write_text(json.dumps(manifest))
+    places.confirm(open_run(run.path))
     return open_run(run.path)
 
 

@@ -334,7 +334,7 @@ def test_not_into_a_folder_of_class_folders(tmp_path):
 
 def test_the_command(decided, tmp_path, capsys, monkeypatch):
     out = tmp_path / "r.html"
-    monkeypatch.setattr(cli_report, "open_run", lambda path: decided)
+    monkeypatch.setattr(cli_report, "opened", lambda path, dataset: decided)
     assert cli.main(["report", str(decided.path), "--out", str(out), "--apply", "majority"]) == 0
     assert capsys.readouterr().out.startswith(f"report written to {out} (0.")
     assert "what more than half" in out.read_text()

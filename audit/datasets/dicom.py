@@ -1,0 +1,95 @@
+"""DICOM files as Pillow reads others: the first frame, drawn by the window and level that the file says.
+
+Needs pydicom, the extra `dicom`. Values are rescaled as the modality says, laid through the file's window (or lookup
+table) and become 8 bits of grey, inverted where the file says that low values are bright. Without a window the whole
+range of the image's own values is drawn. Files are equal whose stored values are, and what is drawn of them.
+"""
+
+import hashlib
+
+import numpy as np
+from PIL import Image, ImageFile
+
+EXTENSIONS = (".dcm", ".dicom", ".ima")
+FORMAT = "DICOM"
+MAGIC = b"DICM"
+GREY = ("MONOCHROME1", "MONOCHROME2")
+
+
+class DicomImageFile(ImageFile.ImageFile):
+    """A file of Part 10 of the standard: 128 bytes of anything, then DICM."""
+
+    format = FORMAT
+    format_description = "DICOM, Part 10"
+    held = ""  # the name in `info` under which a digest of the stored values is kept
+
+    def _open(self) -> None:
+        import pydicom
+
+        self.fp.seek(128)
+        if self.fp.read(4) != MAGIC:
+            raise SyntaxError("not a DICOM file")
+        self.fp.seek(0)
+        header = pydicom.dcmread(self.fp, stop_before_pixels=True)
+        if "Rows" not in header or "Columns" not in header:
+            raise SyntaxError("a DICOM file without an image")
+        self._size = int(header.Columns), int(header.Rows)
+        self._mode = "L" if str(header.get("PhotometricInterpretation", GREY[1])) in GREY else "RGB"
+        self.tile = []
+
+    def load(self):
+        """Decode the first frame, once."""
+        if self._im is None:
+            import pydicom
+
+            self.fp.seek(0)
+            values, drawn = _drawn(pydicom.dcmread(self.fp))
+            if self.held:
+                self.info[self.held] = hashlib.blake2b(values, digest_size=16).hexdigest()
+            self._im = Image.fromarray(drawn, self._mode).im
+        return Image.Image.load(self)
+
+
+def _drawn(file) -> tuple[bytes, np.ndarray]:
+    """The stored values of the first frame as bytes, and what is drawn of them: (H, W) or (H, W, 3) uint8."""
+    from pydicom.pixels import apply_modality_lut, apply_voi_lut, pixel_array
+
+    stored = pixel_array(file, index=0)  # colours as RGB
+    about = f"{stored.shape}{stored.dtype}".encode()
+    photometric = str(file.get("PhotometricInterpretation", GREY[1]))
+    if photometric not in GREY:
+        drawn = stored if stored.dtype == np.uint8 else _stretched(stored.astype(np.float64))
+        return about + stored.tobytes(), np.ascontiguousarray(drawn)
+    values = apply_modality_lut(stored, file)
+    windowed = "WindowCenter" in file or "VOILUTSequence" in file
+    drawn = apply_voi_lut(values, file, index=0) if windowed else values
+    drawn = _stretched(np.asarray(drawn, np.float64), _limits(file, values) if windowed else None)
+    return about + stored.tobytes(), 255 - drawn if photometric == GREY[0] else drawn
+
+
+def _limits(file, values: np.ndarray) -> tuple[float, float] | None:
+    """The least and the largest value that a window gives: those of the stored bits, after the rescaling of them."""
+    if "VOILUTSequence" in file:
+        return None
+    bits, signed = int(file.BitsStored), int(file.get("PixelRepresentation", 0)) == 1
+    low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
+    slope, intercept = float(file.get("RescaleSlope", 1) or 1), float(file.get("RescaleIntercept", 0) or 0)
+    ends = sorted((low * slope + intercept, high * slope + intercept))
+    return ends[0], ends[1]
+
+
+def _stretched(values: np.ndarray, limits: tuple[float, float] | None = None) -> np.ndarray:
+    """Values as uint8, the limits (else the least and the largest of them) as black and white."""
+    low, high = limits or (float(values.min()), float(values.max()))
+    if high <= low:
+        return np.zeros(values.shape, np.uint8)
+    return np.round((np.clip(values, low, high) - low) / (high - low) * 255).astype(np.uint8)
+
+
+def register(held: str) -> None:
+    """Let Pillow read DICOM. Raises ImportError without pydicom."""
+    import pydicom.pixels  # noqa: F401 (an older pydicom has no such module)
+
+    DicomImageFile.held = held
+    Image.register_open(FORMAT, DicomImageFile)
+    Image.register_extensions(FORMAT, EXTENSIONS)

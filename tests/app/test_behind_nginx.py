@@ -1,0 +1,116 @@
+"""What docs/deploy says holds: behind a real nginx with TLS, on a path below the host, with WebSockets."""
+
+import asyncio
+import configparser
+import os
+import re
+import shlex
+import shutil
+import ssl
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+from tempfile import TemporaryFile
+
+import pytest
+from helpers import answering, free_port, make_run
+
+DEPLOY = Path(__file__).parent.parent.parent / "docs" / "deploy"
+NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
+
+
+@pytest.mark.skipif(not (NGINX and shutil.which("openssl")), reason="nginx and openssl are not installed")
+def test_nginx_passes_pages_and_websockets_below_a_path(tmp_path):
+    run = make_run(tmp_path).path
+    port, outer = free_port(), free_port()
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    command += ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(command, check=True, capture_output=True)
+    server = (DEPLOY / "nginx.conf").read_text()
+    for given, own in (
+        ("listen 443 ssl", f"listen 127.0.0.1:{outer} ssl"),
+        ("127.0.0.1:8501", f"127.0.0.1:{port}"),
+        ("/etc/ssl/certs/lossprint.pem", str(certificate)),
+        ("/etc/ssl/private/lossprint.key", str(key)),
+    ):
+        assert given in server
+        server = server.replace(given, own)
+    places = "\n".join(
+        f"{one}_temp_path {tmp_path / one};" for one in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    (tmp_path / "nginx.conf").write_text(
+        f"daemon off;\nmaster_process off;\npid {tmp_path / 'pid'};\nerror_log stderr;\nevents {{}}\n"
+        f"http {{\naccess_log off;\n{places}\n{server}\n}}\n"
+    )
+    context = ssl.create_default_context(cafile=str(certificate))
+    app = [sys.executable, "-m", "lossprint.app.serve", str(run), "--port", str(port), "--base-path", "lossprint"]
+    proxy = [NGINX, "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf"), "-e", "stderr"]
+    with TemporaryFile("w+") as log, answering([*app, "--no-browser"], f"http://127.0.0.1:{port}/lossprint", log):
+        log.seek(0)
+        assert f"http://localhost:{port}/lossprint" in log.read()
+        served = subprocess.Popen(proxy, stderr=subprocess.PIPE)
+        try:
+            home = f"https://localhost:{outer}/lossprint"
+            assert asyncio.run(talk(home, context)) == "streamlit"
+            for path, text in (("/", "<title>"), ("/_stcore/health", "ok")):
+                with urllib.request.urlopen(home + path, context=context, timeout=60) as page:
+                    assert text in page.read().decode()
+        finally:
+            served.terminate()
+            served.wait()
+
+
+async def talk(home: str, context: ssl.SSLContext) -> str:
+    """Open Streamlit's WebSocket through the proxy, as a page of it does, and have a ping answered."""
+    import websockets
+
+    url = home.replace("https", "wss") + "/_stcore/stream"
+    origin = home.removesuffix("/lossprint")
+    for attempt in range(50):
+        try:
+            async with websockets.connect(url, ssl=context, origin=origin, subprotocols=["streamlit"]) as socket:
+                await asyncio.wait_for(await socket.ping(), 60)
+                return socket.subprotocol
+        except ConnectionRefusedError:  # nginx is not up yet
+            if attempt == 49:
+                raise
+            await asyncio.sleep(0.1)
+
+
+def test_the_unit_starts_a_command_that_there_is():
+    unit = configparser.ConfigParser(strict=False)
+    unit.optionxform = str
+    unit.read(DEPLOY / "lossprint.service")
+    words = shlex.split(unit["Service"]["ExecStart"])
+    assert words[0].endswith("/bin/lossprint") and unit["Service"]["User"] == "lossprint"
+    parse(words[1:])
+
+
+def test_the_steps_of_the_container_hold(tmp_path, monkeypatch):
+    """As far as they can be told without an image: the user, the entry point, the health check against a server."""
+    text = (DEPLOY / "Containerfile").read_text()
+    steps = re.findall(r"^([A-Z]+) (.*)$", text, re.M)
+    names = [name for name, _ in steps]
+    assert names.index("USER") < names.index("ENTRYPOINT") and dict(steps)["USER"] == "lossprint"
+    assert dict(steps)["VOLUME"] == "/runs" and "*.whl" in dict(steps)["COPY"]
+    entry = re.findall(r'"([^"]*)"', dict(steps)["ENTRYPOINT"])
+    assert entry[0] == "lossprint"
+    parse(entry[1:])
+    check = re.search(r'HEALTHCHECK .* CMD \["python", "-c", "(.*)"\]', text)[1]
+    run, port = make_run(tmp_path).path, free_port()
+    monkeypatch.setenv("STREAMLIT_SERVER_BASE_URL_PATH", "/tools/audit/")
+    command = [sys.executable, "-m", "lossprint.app.serve", str(run), "--port", str(port), "--no-browser"]
+    with TemporaryFile("w+") as log, answering(command, f"http://127.0.0.1:{port}/tools/audit", log):
+        code = check.replace(":8501/", f":{port}/")
+        assert subprocess.run([sys.executable, "-c", code], env=os.environ).returncode == 0
+        assert subprocess.run([sys.executable, "-c", code.replace("health", "none")], capture_output=True).returncode
+
+
+def parse(words: list[str]) -> None:
+    """Raises where the command line does not take these words."""
+    from lossprint.audit.cli.main import program
+
+    name, command, rest = program.resolve_command(program.make_context("lossprint", ["app"]), words)
+    command.make_context(name, rest)
