@@ -50,8 +50,9 @@ NAMES = {
 def ours(folder: Path, run: str | None):
     """What `lossprint audit` writes to duplicates.parquet, with the run's embedding or none."""
     from lossprint.audit import open_run
+    from lossprint.audit.findings.duplicates import duplicate_pairs
     from lossprint.audit.training import loading
-    from lossprint.scoring import duplicates
+    from lossprint.scoring.duplicates import components, exact_pairs
 
     vectors = None
     if run:
@@ -61,9 +62,11 @@ def ours(folder: Path, run: str | None):
     rows = loaded.dataset.samples["sample"].to_numpy()
     if vectors is not None and not np.array_equal(ids, rows):
         raise SystemExit(f"expected a run of {folder}, found other samples in {run}")
-    near = duplicates.near_pairs(vectors, loading.grey(loading.thumbs(loaded)))
-    yield inside([rows[group] for group in duplicates.exact_pairs(loaded.digests)])
-    yield np.stack([rows[near.first], rows[near.second]], axis=1)
+    found, _ = duplicate_pairs(loaded, vectors)
+    exact = found[found["kind"] == "exact"]
+    group = components(exact["sample"].to_numpy(), exact["partner"].to_numpy(), rows.max() + 1)
+    yield inside([rows[one] for one in exact_pairs(group[rows].tolist())])
+    yield found[["sample", "partner"]].to_numpy(np.int64)
 
 
 def cleanvision(folder: Path, run: str | None):

@@ -173,6 +173,7 @@ def one(name: str, seed: int, options: argparse.Namespace) -> dict:
         "seconds": [seconds, fold_seconds],
         "methods": {k: [*figures(wrong, s), cost * len(rows) * epochs] for k, (s, cost) in scores.items()},
         "triage": triaged(found, sure, wrong, true),
+        "range": expected(ours, val, found, data.classes),
     }
 
 
@@ -236,9 +237,24 @@ def triaged(found, sure, wrong, true) -> dict:
 
     kinds, flagged = triage(found), found.severity > SUSPECT
     parts = {kind or "none": kinds == kind for kind in ("wrong", "ambiguous", "hard", "")}
+    parts |= {"flagged": flagged}
     parts |= {"flagged, confidence .9 and more": flagged & (sure >= 0.9), "flagged, less": flagged & (sure < 0.9)}
     right = found.suggested == true
     return {k: [int(m.sum()), int((m & wrong).sum()), int((m & wrong & right).sum())] for k, m in parts.items()}
+
+
+def expected(train, val, found, classes: int) -> list[int]:
+    """From how many to how many of the flagged are wrong, as the program says, and whether little was learnt."""
+    from lossprint.scoring import labels, strength
+
+    new = labels.newness(labels.fit(train.losses, train.margins), labels.fit(val.losses, val.margins))
+    weights = labels.checkpoint_weights(val.losses, new)
+    flagged, given = found.severity > labels.SUSPECT, train.labels
+    counts = (np.bincount(given, minlength=classes), np.bincount(given[flagged], minlength=classes))
+    verdict = strength.strength(strength.learnt([val.predicted], val.labels, [weights], classes), *counts)
+    chances = strength.chances(found, labels.confusions(found, given, classes).usual)
+    wrong = strength.wrong_among(given[flagged], *(one[flagged] for one in chances), float(weights @ new), verdict)
+    return [wrong.low, wrong.high, int(verdict.little)]
 
 
 def report(results: list[dict], titles: dict[str, str]) -> None:
@@ -262,6 +278,14 @@ def report(results: list[dict], titles: dict[str, str]) -> None:
             count, wrong, right = np.mean([r["triage"][kind] for r in mine], axis=0)
             shares = f"{wrong / max(count, 1e-9):>10.3f} {right / max(wrong, 1e-9):>18.3f}"
             print(f"{titles.get(name, name):<30} {kind:<38} {count:>9.1f} {wrong:>9.1f} {shares}")
+    print(f"\n{'dataset':<30} {'seed':>4} {'flagged':>8} {'wrong':>6} {'as the program says':>20}  little learnt")
+    for r in results:
+        flagged, wrong, _ = r["triage"]["flagged"]
+        low, high, little = r["range"]
+        shown = f"{low} to {high}"
+        print(
+            f"{titles.get(r['name'], r['name']):<30} {r['seed']:>4} {flagged:>8} {wrong:>6} {shown:>20}  {bool(little)}"
+        )
     seconds = np.sum([r["seconds"] for r in results], axis=0)
     print(
         f"\nprocessor seconds of training and recording: ours {seconds[0]:,.0f}, cleanlab's folds {seconds[1]:,.0f}, ",

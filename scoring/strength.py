@@ -11,11 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from lossprint.scoring.intervals import Interval, rate
+from lossprint.scoring.labels import LabelErrors
 
 FEW = 10  # training samples of a class below which there is too little to learn it from
 MOSTLY = 2 / 3  # share of a class that is flagged, from which on it is the class that is doubtful, not its labels
 LITTLE = 0.5  # of the way from chance to all right
 SURELY = 1.645  # deviations: the end of a 90 % interval
+OFF = 0.1  # share by which the network's probabilities may be off together
 STEADY = 0.9  # share of the checkpoints that agree on a validation sample, below which a network is unsure of itself
 
 
@@ -39,13 +41,15 @@ class Strength:
     """What holds of the findings of wrong labels of a run.
 
     accuracy: of all validation samples, with a 90 % interval; None where it is not known. guess: the accuracy of always
-    naming the most frequent class. little: the network learnt little or nothing. few, unlearnt, mostly (C,) bool: the
+    naming the most frequent class. little: the network learnt little or nothing. kappa: how far it agrees with the
+    validation labels, 0 as by chance, 1 perfectly; NaN where it is not known. few, unlearnt, mostly (C,) bool: the
     class has under `FEW` training samples; its validation samples are mostly wrong, surely; `MOSTLY` of it is flagged.
     """
 
     accuracy: Interval | None
     guess: float
     little: bool
+    kappa: float
     few: np.ndarray
     unlearnt: np.ndarray
     mostly: np.ndarray
@@ -89,19 +93,72 @@ def strength(seen: Learnt, sizes: np.ndarray, flagged: np.ndarray) -> Strength:
     there, number = sizes > 0, int(seen.of.sum())
     mostly, few, unlearnt = there & (flagged >= MOSTLY * sizes), there & (sizes < FEW), np.zeros(len(sizes), bool)
     if not number:
-        return Strength(None, float("nan"), False, few, unlearnt, mostly)
+        return Strength(None, float("nan"), False, float("nan"), few, unlearnt, mostly)
     for at in np.flatnonzero(there & (seen.of > 0)):
         unlearnt[at] = rate(round(float(seen.right[at])), int(seen.of[at])).high < LITTLE
     accuracy, guess = rate(round(float(seen.right.sum())), number), float(seen.of.max() / number)
-    return Strength(accuracy, guess, _little(seen), few, unlearnt, mostly)
+    return Strength(accuracy, guess, *_little(seen), few, unlearnt, mostly)
 
 
-def _little(seen: Learnt) -> bool:
-    """Whether little was learnt, see `strength`; of one class there is nothing to learn."""
+def _little(seen: Learnt) -> tuple[bool, float]:
+    """Whether little was learnt, see `strength`, and kappa; of one class there is nothing to learn."""
     number = seen.of.sum()
     share, chance = seen.right.sum() / number, (seen.of / number) @ (seen.named / number)
-    if (seen.of > 0).sum() < 2 or chance >= 1:
-        return bool((seen.of > 0).sum() > 1)
+    if (seen.of > 0).sum() < 2:
+        return False, float("nan")
+    if chance >= 1:
+        return True, 0.0
     smoothed = (share * number + 1) / (number + 2)
     kappa, deviation = (share - chance) / (1 - chance), np.sqrt(smoothed * (1 - smoothed) / number) / (1 - chance)
-    return bool(kappa <= SURELY * deviation or (kappa < LITTLE and seen.steady < STEADY))
+    return bool(kappa <= SURELY * deviation or (kappa < LITTLE and seen.steady < STEADY)), float(max(kappa, 0.0))
+
+
+# ------------------------------------------------------------------------------------------------- how many are wrong
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """How many of the flagged labels are wrong, a range: in all from low to high, and by given label (C, 2)."""
+
+    low: int
+    high: int
+    by_class: np.ndarray
+
+
+def chances(found: LabelErrors, usual: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The least and the greatest chance (N,) that a flagged label is wrong, by the network's own probabilities.
+
+    At least what it gives the other label more than the given one, at most what it gives the other label relative to
+    what is `usual` (C,) for that class (`labels.Confusions.usual`); 0 and 1 without a suggestion.
+    """
+    named = found.suggested >= 0
+    other = np.where(named, np.nan_to_num(found.probability), 0.0)
+    low = np.where(named, np.clip(other - np.nan_to_num(found.given_probability), 0, 1), 0.0)
+    high = np.where(named, np.minimum(other / usual[np.maximum(found.suggested, 0)], 1.0), 1.0)
+    return low, np.maximum(low, high)
+
+
+def wrong_among(labels: np.ndarray, low: np.ndarray, high: np.ndarray, newness: float, verdict: Strength) -> Wrong:
+    """How many of the flagged samples are wrong, from their given labels and their chances, (F,) each.
+
+    newness in [0, 1]: how much of what the network knows of its training samples is not learnt by heart; the rest says
+    nothing of the upper end. Of a class that is doubtful nothing is known: from none to all. The lower end is taken
+    times kappa, as the network's word counts no more than validation labels bear out, and both are widened by a tenth,
+    as much as the probabilities may be off together, and by 1.645 deviations of a sum of independent events.
+    """
+    classes, trust = len(verdict.doubtful), (1 - OFF) * (1.0 if np.isnan(verdict.kappa) else verdict.kappa)
+    doubtful = verdict.doubtful[labels]
+    low = np.where(doubtful, 0.0, low)
+    high = np.where(doubtful, 1.0, high + (1 - high) * (1 - newness))
+
+    def ends(counts: np.ndarray, sums: np.ndarray, spreads: np.ndarray) -> np.ndarray:
+        widths = SURELY * np.sqrt(spreads)
+        low, high = np.floor(sums[0] * trust - widths[0]), np.ceil(sums[1] * (1 + OFF) + widths[1])
+        return np.stack([low, high], axis=-1).clip(0, counts[..., None])
+
+    each = np.stack([low, high])
+    counts = np.bincount(labels, minlength=classes)
+    sums = np.stack([np.bincount(labels, one, minlength=classes) for one in each])
+    spreads = np.stack([np.bincount(labels, one * (1 - one), minlength=classes) for one in each])
+    whole = ends(np.array(len(labels)), each.sum(axis=1), (each * (1 - each)).sum(axis=1))
+    return Wrong(int(whole[0]), int(whole[1]), ends(counts, sums, spreads).astype(int))

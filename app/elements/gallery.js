@@ -226,8 +226,8 @@ export default function (component) {
       if (action !== "accept" || data.labels.length) button(text, () => act(action), action === "accept" ? "first" : "")
     const choice = element("select")
     choice.setAttribute("aria-label", "Relabel the selected samples")
-    choice.append(new Option("Relabel as …", ""))
-    for (const label of data.labels) choice.append(new Option(label, label))
+    // Unseen, it holds no options: what reads the page for options would come upon them first.
+    if (picked.size) for (const label of ["", ...data.labels]) choice.append(new Option(label || "Relabel as …", label))
     choice.onchange = () => choice.value && act("relabel", choice.value)
     if (data.labels.length) acts.append(choice)
     button("All on this page", () => {

@@ -7,7 +7,9 @@ export default function ({ data, parentElement }) {
   if (root.lossprintStamp === stamp) return
   root.lossprintStamp = stamp
   root.querySelector(".sides").replaceChildren(...data.sides.map(sideOf))
-  const prints = data.print ? [printOf(data.print), element("p", "said", data.print.said)] : []
+  const title = element("div", "heading")
+  title.append(element("strong", "", "Loss print"))
+  const prints = data.print ? [title, printOf(data.print), element("p", "said", data.print.said)] : []
   root.querySelector(".prints").replaceChildren(...prints)
   root.querySelector(".partners").replaceChildren(
     ...data.partners.map((group) => {

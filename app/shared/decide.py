@@ -141,19 +141,23 @@ def _tell(message: str, icon: str) -> None:
 
 def tell() -> None:
     """Show what the last callback had to say or asks first. Called once a run, by main.py and by the drawer."""
-    error = st.session_state.pop("_error", None)
-    if error:
-        st.error(error, icon=":material/error:")
-    toast = st.session_state.pop("_toast", None)
-    if toast:
-        st.toast(toast[0], icon=toast[1])
-    asking = st.session_state.pop(ASKING, None)
-    if asking:
-        words, yes = asking
-        with st.container(border=True, horizontal=True, vertical_alignment="center", gap="small", key="asked-first"):
-            st.markdown(f":orange[:material/undo:] **{parts.md(words)}**", width="content")
-            st.button("Take them back", key="asked-yes", type="primary", on_click=yes)
-            st.button("Leave them", key="asked-no")
+    # Always there, empty or not: what comes and goes above a gallery would make the browser draw that anew.
+    with st.container():
+        error = st.session_state.pop("_error", None)
+        if error:
+            st.error(error, icon=":material/error:")
+        toast = st.session_state.pop("_toast", None)
+        if toast:
+            st.toast(toast[0], icon=toast[1])
+        asking = st.session_state.pop(ASKING, None)
+        if asking:
+            words, yes = asking
+            with st.container(
+                border=True, horizontal=True, vertical_alignment="center", gap="small", key="asked-first"
+            ):
+                st.markdown(f":orange[:material/undo:] **{parts.md(words)}**", width="content")
+                st.button("Take them back", key="asked-yes", type="primary", on_click=yes)
+                st.button("Leave them", key="asked-no")
 
 
 def store(

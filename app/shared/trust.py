@@ -1,10 +1,12 @@
-"""How far label findings can be trusted: one warning, the same on every page that shows them."""
+"""How far label findings can be trusted, and how many are wrong: the same words on every page that shows them."""
 
 import streamlit as st
 
 from lossprint.app import data
 from lossprint.app.shared import parts
 from lossprint.audit.findings import doubts
+from lossprint.audit.review import stopping, strata, wrong_labels
+from lossprint.audit.review.wrong_labels import WrongLabels
 
 
 def warn(loaded: data.Loaded) -> None:
@@ -13,3 +15,23 @@ def warn(loaded: data.Loaded) -> None:
         return
     for sentence in doubts.sentences(loaded.run):
         st.warning(f"{parts.md(sentence)}.", icon=":material/school:")
+
+
+def wrong(loaded: data.Loaded) -> WrongLabels | None:
+    """How many of the flagged labels are wrong, by the answers so far or by the network; None where nothing tells."""
+    if loaded.of_kind("label_error").empty:
+        return None
+    found = stopping.so_far(data.derived(loaded, _asked), data.reviews(loaded).history())
+    return wrong_labels.wrong_labels(loaded.run, found)
+
+
+def _asked(loaded: data.Loaded) -> strata.Asked:
+    train = loaded.samples.index[(loaded.samples["split"] == "train").to_numpy(bool)].to_numpy()
+    return strata.asked(loaded.findings, train, int(loaded.run.manifest.get("seed") or 0))
+
+
+def count(loaded: data.Loaded) -> None:
+    """One line: how many of the flagged labels are expected to be wrong."""
+    about = wrong(loaded)
+    if about is not None:
+        st.caption(f"{parts.md(wrong_labels.sentence(about))}.")

@@ -19,6 +19,7 @@ def render(loaded: data.Loaded) -> None:
         _empty(loaded)
         return
     trust.warn(loaded)
+    trust.count(loaded)
     browse.findings_gallery(loaded, "label_error", suggestions=loaded.labelled)
 
 

@@ -12,6 +12,7 @@ from lossprint.audit.cli.command import Command, status_of
 from lossprint.audit.datasets.tasks import TASKS
 from lossprint.audit.findings import doubts, unjudged, views
 from lossprint.audit.recording.moved import opened
+from lossprint.audit.review import wrong_labels
 from lossprint.audit.runs.run import Run
 from lossprint.audit.system import processes
 from lossprint.audit.types import LossprintError
@@ -223,5 +224,7 @@ def summary(run: Run) -> str:
     kinds = ", ".join(f"{count:,} {kind.replace('_', ' ')}" for kind, count in counts.items()) or nothing
     notes = run.manifest["dataset"].get("notes", [])
     doubted = doubts.sentences(run) if counts.get("label_error") else []
-    lines = [*notes, *views.sentences(run), f"found: {kinds}", *doubted, *lacking]
+    about = wrong_labels.wrong_labels(run) if counts.get("label_error") else None
+    expected = [] if about is None else [wrong_labels.sentence(about)]
+    lines = [*notes, *views.sentences(run), f"found: {kinds}", *expected, *doubted, *lacking]
     return "\n".join([*lines, f"see it: lossprint app {run.path}"])

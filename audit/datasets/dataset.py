@@ -117,12 +117,13 @@ class Loaded:
 
     pixels (N, size, size, 3) uint8, or None where no size was asked for; digests (N,) str, equal for images of equal
     values at full size, see `images.pixel_digest`. Of texts there are no pixels, and equal digests mean equal but for
-    blanks and line breaks.
+    blanks and line breaks. sizes (N, 2) int64: width and height of each image, 0 of texts.
     """
 
     dataset: Dataset
     pixels: np.ndarray | None
     digests: np.ndarray
+    sizes: np.ndarray
 
 
 def open_dataset(
@@ -296,7 +297,7 @@ def load(
     samples = dataset.samples
     paths, ids = samples["path"].tolist(), samples["sample"].tolist()
     pixels = None if size is None or dataset.media is TEXTS else np.empty((len(paths), size, size, 3), np.uint8)
-    digests = [""] * len(paths)
+    digests, sizes = [""] * len(paths), np.zeros((len(paths), 2), np.int64)
     faults, sketches, cut = dict(dataset.faults), {}, []
     admit = partial(admitting, **dataset.choices.admitted, room=Room(free_memory() // 2))
 
@@ -306,7 +307,7 @@ def load(
     def image(row: int) -> None:
         with admit():
             content = dataset.origin.read(paths[row])
-            digests[row] = pixel_digest(content)
+            digests[row], sizes[row] = pixel_digest(content), content.size
             if CUT in content.info:
                 cut.append(row)
             about = sketch(content)
@@ -343,7 +344,7 @@ def load(
         for to, row in enumerate(kept):  # in place: a second array might not fit
             pixels[to] = pixels[row]
         pixels = pixels[: len(kept)]
-    return Loaded(whole, pixels, np.array(digests, dtype=object)[kept])
+    return Loaded(whole, pixels, np.array(digests, dtype=object)[kept], sizes[kept])
 
 
 def _text_digest(text: str) -> str:

@@ -40,8 +40,8 @@ IMAGES = Media(
     alike="The share of one picture's detail that the other explains; leftmost: every pair that the audit took for "
     "one picture",
     gone="no picture",
-    missed="Copies that were turned, turned upside down or cropped are mostly missed, and different pictures of one "
-    "patient, object or scene are no copies to it.",
+    missed="Copies that were cropped by more than a fifth, turned by other than quarter turns, or hidden in part are "
+    "mostly missed, and different pictures of one patient, object or scene are no copies to it.",
     trained=True,
     filed=True,
 )

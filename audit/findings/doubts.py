@@ -4,16 +4,18 @@ import numpy as np
 
 from lossprint.audit.runs.run import Run
 from lossprint.audit.words import hundredths, listed, plural, verb
-from lossprint.scoring.strength import FEW, Learnt, Strength
+from lossprint.scoring.strength import FEW, Learnt, Strength, Wrong
 
 KEPT = 100  # doubtful classes that run.json names
+RANGES = 1000  # classes of which it says how many of the flagged are wrong
 REASONS = ("few", "unlearnt", "mostly")
 
 
-def facts(run: Run, seen: Learnt, verdict: Strength, sizes: np.ndarray, flagged: np.ndarray) -> dict:
+def facts(run: Run, seen: Learnt, verdict: Strength, sizes: np.ndarray, flagged: np.ndarray, wrong: Wrong) -> dict:
     """What run.json is to say of a run whose losses are of one class a sample; of others nothing.
 
-    classes: the classes with a reason of their own, at most `KEPT`, those with the most flagged samples first.
+    classes: the classes with a reason of their own, at most `KEPT`, those with the most flagged samples first. wrong:
+    how many of the flagged are, by class of at most `RANGES` of them.
     """
     if run.task != "classes" or len(run.classes) < 2:
         return {}
@@ -37,6 +39,15 @@ def facts(run: Run, seen: Learnt, verdict: Strength, sizes: np.ndarray, flagged:
             "guess": None if accuracy is None else round(verdict.guess, 4),
             "little": verdict.little,
             "doubtful": int(own.sum()),
+            "wrong": {
+                "flagged": int(flagged.sum()),
+                "low": wrong.low,
+                "high": wrong.high,
+                "classes": {
+                    run.classes[at]: [int(flagged[at]), *wrong.by_class[at].tolist()]
+                    for at in first[flagged[first] > 0][:RANGES].tolist()
+                },
+            },
             "classes": classes,
         }
     }

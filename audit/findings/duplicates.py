@@ -7,18 +7,36 @@ out and counted.
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 
 from lossprint.audit.datasets import dataset as datasets
+from lossprint.audit.datasets.images import SAME_ASPECT
 from lossprint.audit.datasets.media import TEXTS
 from lossprint.audit.findings.aside import write_aside
 from lossprint.audit.runs.run import Run
 from lossprint.audit.training.loading import grey, thumbs
 from lossprint.scoring import duplicates
+from lossprint.scoring.near import copies
 from lossprint.scoring.near_texts import near_texts
+
+TINY = 16  # px a side of the colour pictures by which the others that an image resembles are found
+CROWDED = 0.5  # of `copies.standing_out`, among pairs that lie on each other
 
 
 def write_duplicates(run: Run, loaded: datasets.Loaded, vectors: np.ndarray | None) -> None:
-    """Exact pairs from the digests, near pairs from embedding (if any), spectrum and pixels; of texts from words."""
+    """Look for the duplicates of a run's dataset and keep those of its samples."""
+    table, doubted = duplicate_pairs(loaded, vectors)
+    known = run.samples()["sample"]
+    table = table[table["sample"].isin(known) & table["partner"].isin(known)]
+    write_aside(run, loaded)
+    run.write_duplicates(table.reset_index(drop=True), doubted)
+
+
+def duplicate_pairs(loaded: datasets.Loaded, vectors: np.ndarray | None) -> tuple[pd.DataFrame, int]:
+    """Exact pairs from the digests, near pairs from embedding (if any), spectrum and pixels; of texts from words.
+
+    sample < partner, kind, similarity; and how many samples resemble too many others to be taken for copies.
+    """
     samples = loaded.dataset.samples
     ids, sequence = samples["sample"].to_numpy(np.int64), _sequences(samples)
     first, second = _equal(loaded.digests, sequence)
@@ -28,15 +46,12 @@ def write_duplicates(run: Run, loaded: datasets.Loaded, vectors: np.ndarray | No
     pairs, doubted = _near(loaded, ones, vectors)
     near = _pair_frame(ids[ones[pairs.first]], ids[ones[pairs.second]], "near", pairs.similarity)
     table = pd.concat([exact, near], ignore_index=True).sort_values(["sample", "partner", "kind"])
-    known = run.samples().set_index("sample")
-    table = table[table["sample"].isin(known.index) & table["partner"].isin(known.index)]
     if (sequence != "").any():  # neighbouring frames of a video are alike, and that is no fault
         one, other = (sequence[np.searchsorted(ids, table[name])] for name in ("sample", "partner"))
         table = table[(one != other) | (one == "")]
     # What is identical is near as well: keep the stronger word, which sorts first.
     table = table.drop_duplicates(["sample", "partner"]).reset_index(drop=True)
-    write_aside(run, loaded)
-    run.write_duplicates(table, int(np.isin(loaded.digests, loaded.digests[ones[doubted]]).sum()))
+    return table, int(np.isin(loaded.digests, loaded.digests[ones[doubted]]).sum())
 
 
 def _near(loaded: datasets.Loaded, ones: np.ndarray, vectors: np.ndarray | None) -> tuple[duplicates.Pairs, np.ndarray]:
@@ -45,15 +60,64 @@ def _near(loaded: datasets.Loaded, ones: np.ndarray, vectors: np.ndarray | None)
         read, paths = loaded.dataset.origin.read, loaded.dataset.samples["path"].iloc[ones].tolist()
         pairs = near_texts(map(read, paths), lambda at: read(paths[at]))
     else:
-        vectors = None if vectors is None else np.asarray(vectors)[ones]
-        pairs = duplicates.near_pairs(vectors, grey(thumbs(loaded))[ones])
+        pairs, alike = _near_images(loaded, ones, None if vectors is None else np.asarray(vectors)[ones])
     group = duplicates.linked(pairs, len(ones))
     if loaded.dataset.media is TEXTS:  # whose words are compared as they are
-        doubted = np.zeros(len(ones), bool)
+        alike = doubted = np.zeros(len(ones), bool)
     else:
         doubted = duplicates.doubted(group)
     kept = (group[pairs.first] >= 0) & (group[pairs.first] == group[pairs.second]) & ~doubted[pairs.first]
-    return pairs.only(kept), np.flatnonzero(doubted)
+    pairs = pairs.only(kept)
+    alike[np.concatenate([pairs.first, pairs.second])] = False
+    return pairs, np.flatnonzero(doubted | alike)
+
+
+def _near_images(
+    loaded: datasets.Loaded, ones: np.ndarray, vectors: np.ndarray | None
+) -> tuple[duplicates.Pairs, np.ndarray]:
+    """Near pairs of images, and which images (N,) resemble too many others, by position in `ones`."""
+    small = thumbs(loaded)[ones]
+    width, height = loaded.sizes[ones].T
+    stretched = np.flatnonzero(np.maximum(width, height) >= SAME_ASPECT * np.minimum(width, height))
+    near = duplicates.near_pairs(vectors, grey(small))
+    listed = copies.standing_out(near, len(ones), CROWDED, copies.RIVAL - 1)
+    alike = np.zeros(len(ones), bool)
+    alike[np.concatenate([near.first[~listed], near.second[~listed]])] = True
+    near = near.only(listed)
+    small = small.copy()
+    for row in stretched.tolist():
+        small[row] = _stretched(small[row], width[row], height[row])
+    changed = copies.changed_pairs(grey(small))
+    keys = np.concatenate([pairs.first * len(ones) + pairs.second for pairs in (near, changed)])
+    keys, at = np.unique(keys, return_index=True)
+    similarity = np.concatenate([near.similarity, changed.similarity])[at]
+    pairs = duplicates.Pairs(*np.divmod(keys, max(1, len(ones))), similarity)
+
+    def pictures(rows: np.ndarray) -> np.ndarray:
+        if loaded.pixels is None:
+            return small[rows]
+        seen = loaded.pixels[ones[rows]]
+        side = min(copies.SIDE, seen.shape[1])
+        if side == seen.shape[1] and not np.isin(rows, stretched).any():
+            return seen
+        return np.stack([_stretched(one, width[row], height[row], side) for one, row in zip(seen, rows.tolist())])
+
+    tiny = np.stack([np.asarray(Image.fromarray(one).resize((TINY, TINY), Image.Resampling.BOX)) for one in small])
+    found, more = copies.confirmed(
+        pairs, tiny.reshape(len(tiny), -1).astype(np.float32), pictures, at < len(near.first)
+    )
+    return found, alike | more
+
+
+def _stretched(image: np.ndarray, width: int, height: int, side: int | None = None) -> np.ndarray:
+    """What `images.square` made of a picture (S, S, 3), without what it filled in, stretched to a square."""
+    size, longer = len(image), max(width, height)
+    inner = (size, size)
+    if longer >= SAME_ASPECT * min(width, height):
+        inner = (max(1, round(width * size / longer)), max(1, round(height * size / longer)))
+    left, top = (size - inner[0]) // 2, (size - inner[1]) // 2
+    box = (left, top, left + inner[0], top + inner[1])
+    return np.asarray(Image.fromarray(image).resize((side or size,) * 2, Image.Resampling.BILINEAR, box=box))
 
 
 def _equal(digests: np.ndarray, sequence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -31,8 +31,12 @@ def severity(head: pd.DataFrame) -> np.ndarray:
 
 
 def foreign(head: pd.DataFrame) -> np.ndarray:
-    """Severity (N,) in [0, 1] of foreign images by NNGuide, above one half beyond the fence of its own values."""
-    return outliers.outlier_severity(head["foreign"].to_numpy(float))
+    """Severity (N,) in [0, 1] of foreign images by NNGuide, above one half beyond the fence of its own values.
+
+    NaN where a table says something else than a positive number.
+    """
+    far = head["foreign"].to_numpy(float)
+    return outliers.outlier_severity(np.where(np.isfinite(far) & (far > 0), far, np.nan))
 
 
 def errors(found: LabelErrors, head: pd.DataFrame) -> LabelErrors:

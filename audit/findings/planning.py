@@ -28,7 +28,7 @@ class Basis:
     """What is known before any training sample is looked at.
 
     ids (N,) of the training samples, val the run's own validation trajectories, seen the confusions on them, learnt
-    what the network has learnt by them.
+    what the network has learnt by them, newness in [0, 1] how far training samples are like new ones to it.
     """
 
     job: Job
@@ -36,6 +36,7 @@ class Basis:
     val: Trajectory
     seen: Confusions
     learnt: Learnt
+    newness: float
 
 
 def prepare(run: Run, scratch: Path) -> Basis:
@@ -70,10 +71,11 @@ def prepare(run: Run, scratch: Path) -> Basis:
         limited=limited,
         scratch=scratch.absolute(),
     )
+    like_new = float(np.mean([1.0 if one is None else shares @ one for one, shares in zip(new, weights)]))
     seen = label_scores.confusions(errors_of(sources, weights), val.labels, classes)
     predicted = [one.predicted for one in sources if one.predicted is not None]
     shares = [weight for one, weight in zip(sources, weights) if one.predicted is not None]
-    return Basis(job, ids, val, seen, strength.learnt(predicted, sources[0].labels, shares, classes))
+    return Basis(job, ids, val, seen, strength.learnt(predicted, sources[0].labels, shares, classes), like_new)
 
 
 def _newness(training: Run, ids: np.ndarray, val: Trajectory) -> np.ndarray | None:

@@ -24,7 +24,7 @@ from lossprint.scoring import labels as label_scores
 from lossprint.scoring import outliers, ranks
 from lossprint.scoring import strength as strengths
 from lossprint.scoring.labels import SUSPECT
-from lossprint.scoring.strength import Strength
+from lossprint.scoring.strength import Strength, Wrong
 
 SCORED = (  # columns of scores.parquet that are numbers, or triage; the suggested label comes after `outlier`
     *("cld", "ltc", "csl", "aum", "curvature", "trace", "gradient_norm", "label_error", "outlier"),
@@ -79,6 +79,7 @@ def score_run(run: Run, engine=None, memory: float | None = None, quiet: bool = 
                 list(_each(engine.map(sharding.pair_suspicious, shards, job), bar))
         run = run.reopen("score")  # all that may be damaged is read: what cannot be scored anew stays as it is
         verdict = strengths.strength(basis.learnt, confusions.sizes, flagged)
+        wrong = _wrong(job, shards, usual, basis.newness, verdict, head)
         seen = _write_scores(run, job, shards, Beside(outlier, confidence, verdict, head))
         _write_pairs(run, job, shards)
     if run.task != "classes":
@@ -92,7 +93,7 @@ def score_run(run: Run, engine=None, memory: float | None = None, quiet: bool = 
         few_validation={
             run.classes[c]: int(counts[c]) for c in np.flatnonzero(counts < FEW) if run.task != "multi-label"
         },
-        **doubts.facts(run, basis.learnt, verdict, confusions.sizes, flagged),
+        **doubts.facts(run, basis.learnt, verdict, confusions.sizes, flagged, wrong),
         **more,
         **seen,
     )
@@ -146,6 +147,23 @@ def _leave(job: Job, shards: list[Shard], severities: list[np.ndarray]) -> np.nd
         sharding.save(job.place(shard, "severity"), severity=severity)
         flagged += np.bincount(labels[severity > SUSPECT], minlength=job.classes)
     return flagged
+
+
+def _wrong(
+    job: Job, shards: list[Shard], usual: np.ndarray, newness: float, verdict: Strength, head: pd.DataFrame | None
+) -> Wrong:
+    """How many of the flagged are wrong. On frozen features by the heads' probabilities, which are out of fold."""
+    parts = []
+    for shard in shards:
+        names = ("labels", *sharding.ERRORS)
+        arrays = sharding.load(job.place(shard, "scores"), names) | sharding.load(job.place(shard, "severity"))
+        errors = sharding.errors_from(arrays)
+        if head is not None:
+            errors = frozen.errors(errors, head[shard.start :][: shard.count])
+        rows = errors.severity > SUSPECT
+        parts.append([arrays["labels"][rows], *(one[rows] for one in strengths.chances(errors, usual))])
+    labels, low, high = (np.concatenate(some) for some in zip(*parts))
+    return strengths.wrong_among(labels, low, high, 1.0 if head is not None else newness, verdict)
 
 
 def _own_errors(job: Job, shards: list[Shard]) -> label_scores.LabelErrors:

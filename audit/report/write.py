@@ -17,7 +17,7 @@ from lossprint.audit.findings import doubts, unjudged, views
 from lossprint.audit.report import svg, tables, words
 from lossprint.audit.report.facts import MEMBERS, ROWS, Facts, gather
 from lossprint.audit.report.pictures import Pictures
-from lossprint.audit.review import span_counts
+from lossprint.audit.review import span_counts, wrong_labels
 from lossprint.audit.review.queues import SPANS
 from lossprint.audit.review.reviews import Reviews, open_reviews
 from lossprint.audit.review.strata import ENOUGH
@@ -117,7 +117,7 @@ def _environment() -> Environment:
 def _context(facts: Facts) -> dict:
     """What the templates are given."""
     run, manifest, noun, data = facts.run, facts.run.manifest, facts.noun, facts.comparison
-    agreement = facts.agreement
+    agreement, about = facts.agreement, wrong_labels.wrong_labels(run, facts.stop)
     summaries = summary.summaries(data) if data is not None else []
     programs = {"lossprint": manifest.get("lossprint") or "?", **(manifest.get("versions") or {})}
     kinds = {"folder": "folders, one a class", "manifest": f"a list of {noun}s with labels", "coco": "a COCO file"}
@@ -139,6 +139,7 @@ def _context(facts: Facts) -> dict:
         "unjudged": unjudged.sentences(run),
         "doubts": doubts.sentences(run) if "label_error" in facts.kinds else [],
         "views": views.sentences(run),
+        "expected": [wrong_labels.sentence(about)] if about is not None else [],
         "summaries": summaries,
         "comparison_sentences": summary.sentences(data) if summaries else [],
     }

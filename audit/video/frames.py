@@ -9,7 +9,6 @@ from lossprint.audit.runs.run import Run
 from lossprint.audit.types import SPLITS
 from lossprint.audit.video.judged import KINDS, Judged, judged
 from lossprint.scoring import sequences
-from lossprint.scoring.labels import SUSPECT
 from lossprint.scoring.videos import evidence, order
 
 # Evidence in nats from which a span is a finding. Set for odds of about 20 and 50 to 1; there are many more ways to
@@ -18,7 +17,7 @@ LABEL, SWAP, MOVE = 3.0, 0.5, 4.0
 # Of what a label's being stated is worth, frame by frame, so much counts against a stretch, which is wrong or right as
 # a whole, and so much against an exchange, which explains two phases at once.
 WHOLE, BOTH = 0.4, 0.27
-FAINT = 0.25  # of a severity of moved blocks below that of a finding: most videos have some order that others lack
+FAINT = 0.05  # of the severity of moved blocks that are no finding: most videos have some order that others lack
 NONE = 20.0  # nats against an exchange of a label that no other phase of the video has
 WIDTH = 9  # frames of the moving mean of what single frames say of a label
 
@@ -117,7 +116,10 @@ def find(labels: np.ndarray, bounds: np.ndarray, line: Timeline) -> Found:
     if line.stated is not None:
         each = evidence.with_phase(_against(line.log, labels, line.stated * BOTH), labels, bounds)
         partners = np.maximum(evidence.partnered(each, labels, bounds), -NONE)
-        turned = np.where(turned < SUSPECT, turned * FAINT, turned)
+        moved = np.zeros(len(labels), bool)
+        for how, start, _, stop, *_ in found:
+            moved[start:stop] |= how == "move"
+        turned = np.where(moved, turned, turned * FAINT)
         turned = np.fmax(turned, sequences.severity(SWAP + (partners + evidence.doubt(each, labels)) / 2, SWAP))
     columns = [np.array(column) for column in zip(*found)] if found else [np.array([]) for _ in range(6)]
     kinds = (object, np.int64, np.int64, np.int64, np.int64, float)

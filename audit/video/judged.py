@@ -11,6 +11,9 @@ import numpy as np
 from lossprint.scoring import sequences
 from lossprint.scoring.videos import evidence
 
+# The network of single frames is not trained on the trial, which would take as long as all the rest: whatever it is
+# worth, its trajectories count so much of what the others say together.
+UNTRIED = 0.4
 KINDS = ("window", "phase", "exchange")
 
 
@@ -49,10 +52,6 @@ def judged(seen: dict[str, np.ndarray], labels: np.ndarray, bounds: np.ndarray) 
     if "within.single.trial" in seen:
         within.append(evidence.averaged(seen["within.single"], inner, width))
         of_trial.append(evidence.averaged(seen["within.single.trial"], inner, width))
-    elif "within.single" in seen:
-        # The network of single frames is not trained on the trial: it counts as much as the model over time.
-        single = evidence.averaged(seen["within.single"], inner, width)
-        within = [(within[0] + evidence.scaled(single, within[0], labels[trained])) / 2]
     trial, given = evidence.Trial(seen["trial.labels"], seen["trial.kind"]), labels[trained]
     judges = [*outside, *of_trial]
     weights = evidence.fitted(judges, trial, given)
@@ -60,6 +59,9 @@ def judged(seen: dict[str, np.ndarray], labels: np.ndarray, bounds: np.ndarray) 
     log = np.empty_like(held[0])
     log[~trained] = _together([one[~trained] for one in held], alone)
     log[trained] = _together([*outside, *within], weights)
+    if "within.single" in seen and "within.single.trial" not in seen:
+        single = evidence.averaged(seen["within.single"], inner, width)
+        log[trained] += UNTRIED * evidence.scaled(single, log[trained], given)
     tried = _together(judges, weights)
     shown = [_together(outside, alone), _together(of_trial, known), tried]
     worth = np.array([evidence.auroc(evidence.doubt(one, trial.labels), trial.kind) for one in shown])

@@ -127,6 +127,7 @@ def test_a_policy_moves_the_mark_and_many_groups_are_decided_and_taken_back(page
     idle(page)
     assert page.get_by_role("button", name="Apply to").count() == 0
     page.keyboard.press("u")
+    page.get_by_role("button", name="Take them back").click()
     page.get_by_text("Taken back: 9 decisions").wait_for()
     assert current(runs) == {}
     eventually(lambda: stays(page, CHAIN) == ["10"])

@@ -104,6 +104,10 @@ def test_ends_are_moved_by_keys_and_by_dragging_and_a_finding_is_rejected(page, 
     eventually(lambda: last.input_value() == str(span["end"] - 2))
     page.get_by_role("button", name="Show the whole video").click()
     idle(page)
+    row = page.locator(f".st-key-seq-all .row[data-name='{span['sequence']}']")
+    assert [name for name in ("Given", "Suggested", "Loss print", "Severity") if name in row.inner_text()] == [
+        *("Given", "Suggested", "Loss print", "Severity")
+    ]
     box, count = band.bounding_box(), int((run.frames()["sequence"] == span["sequence"]).sum())
 
     def place(position: float) -> float:

@@ -63,7 +63,7 @@ def test_mislabeled_shows_cards_and_a_click_opens_the_whole_text(page, base, run
     assert box.inner_text() == text
     caption(page, hostile).wait_for()
     dialog.get_by_text("Loss print", exact=True).wait_for()
-    dialog.locator(".js-plotly-plot").first.wait_for()
+    dialog.locator(".print path.own").wait_for(state="attached")
     idle(page)
     unharmed(page)
     page.keyboard.press("Escape")

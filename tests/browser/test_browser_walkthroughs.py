@@ -84,6 +84,6 @@ def test_a_colleagues_link_opens_the_same_sample(page, chromium, base):
         drawer = other.get_by_role("dialog")
         caption(drawer, 17).wait_for()
         drawer.get_by_text("While it learned").wait_for()
-        drawer.locator(".js-plotly-plot").first.wait_for()
+        drawer.locator(".print path.own").wait_for(state="attached")
         drawer.get_by_role("link", name="Open as a page").click()
         other.get_by_role("heading", name="Sample 17").wait_for()

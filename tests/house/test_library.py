@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -67,3 +68,16 @@ import lossprint
 print(len(lossprint.__path__), lossprint.audit.__file__, lossprint.open_run.__module__)
 """
     assert python(code, tmp_path) == f"1 {site / 'lossprint' / 'audit' / '__init__.py'} lossprint._run"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "names"),
+    [
+        ("lightning_callback", "recording.lightning", ("LossprintCallback",)),
+        ("transformers_callback", "recording.transformers", ("LossprintCallback",)),
+        ("per_sample", "recording.per_sample", ("token_losses", "label_losses", "squared_errors")),
+    ],
+)
+def test_what_the_first_releases_readme_imported_is_still_there(old, new, names):
+    before, now = (import_module(f"lossprint.audit.{name}") for name in (old, new))
+    assert all(getattr(before, name) is getattr(now, name) for name in names)

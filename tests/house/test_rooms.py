@@ -31,6 +31,7 @@ FLOORS = {
         "coresets comparison workflow",
         "report",
         "cli",
+        "lightning_callback transformers_callback per_sample",  # names of before 0.2
     ),
     "app": ("access", "data", "elements charts", "shared", "questions", "views", "signin", "main", "serve"),
 }

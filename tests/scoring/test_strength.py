@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from lossprint.scoring.strength import learnt, strength
+from lossprint.scoring.labels import LabelErrors
+from lossprint.scoring.strength import chances, learnt, strength, wrong_among
 
 
 def predictions(rng, labels, classes, share, steady=1.0, checkpoints=8):
@@ -87,3 +88,40 @@ def test_without_predictions_only_sizes_speak():
     assert not absent.doubtful.any()  # no training sample, no finding
     one = learnt([np.zeros((2, 8), int)], np.zeros(8, int), [np.full(2, 0.5)], 1)
     assert not strength(one, np.array([40]), np.array([0])).little
+
+
+def test_chances_by_hand():
+    found = LabelErrors(
+        np.full(4, 0.9), np.full(4, -2.0), np.array([1, 1, 0, -1]), np.array([0.6, 0.9, 0.2, np.nan]),
+        np.array([0.3, 0.05, 0.4, 0.1]), np.ones(4),
+    )  # fmt: skip
+    low, high = chances(found, np.array([0.5, 0.8]))
+    np.testing.assert_allclose(low, [0.3, 0.85, 0, 0])
+    np.testing.assert_allclose(high, [0.75, 1, 0.4, 1])
+
+
+def test_the_range_of_wrong_labels():
+    verdict = strength(learnt([], np.array([0, 1]), [], 2), np.array([100, 100]), np.array([50, 10]))
+    labels = np.repeat([0, 1], [50, 10])
+    low, high = np.full(60, 0.5), np.full(60, 0.5)
+    known = wrong_among(labels, low, high, 1.0, verdict)
+    width = 1.645 * np.sqrt(15)
+    assert (known.low, known.high) == (np.floor(27 - width), np.ceil(33 + width))
+    assert known.by_class[0].tolist() == [np.floor(22.5 - 1.645 * 12.5**0.5), np.ceil(27.5 + 1.645 * 12.5**0.5)]
+    by_heart = wrong_among(labels, low, high, 0.0, verdict)  # what was learnt by heart may all be wrong
+    assert by_heart.low == known.low and by_heart.high == 60
+    doubtful = strength(learnt([], np.array([0, 1]), [], 2), np.array([100, 9]), np.array([50, 9]))
+    found = wrong_among(labels, np.ones(60), np.ones(60), 1.0, doubtful)
+    assert found.by_class.tolist() == [[45, 50], [0, 10]]
+    none = wrong_among(labels[:0], low[:0], high[:0], 1.0, verdict)
+    assert (none.low, none.high) == (0, 0) and none.by_class.tolist() == [[0, 0], [0, 0]]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_range_holds_the_truth_where_probabilities_do(seed):
+    rng = np.random.default_rng(seed)
+    p = rng.random(400)
+    wrong = rng.random(400) < p
+    verdict = strength(learnt([], np.array([0, 1]), [], 2), np.array([1000, 1000]), np.array([200, 200]))
+    found = wrong_among(rng.integers(0, 2, 400), p, p, 1.0, verdict)
+    assert found.low <= wrong.sum() <= found.high and found.high - found.low < 100

@@ -139,6 +139,17 @@ def class_health(
     return Health(table, basis, (np.nan, np.nan) if none else (float(counted.mean()), float(flag.mean())))
 
 
+def with_ranges(found: Health, ranges: dict[str, tuple[int, int, int]], whole: tuple[int, int]) -> Health:
+    """The same with the estimates of `wrong_labels`: by class how many are flagged, at least and at most how many of
+    them are wrong, and the latter two in all. A class without an entry has nothing flagged."""
+    table, sizes = found.table.copy(), found.table["train"].to_numpy(float)
+    ends = np.array([ranges.get(name, (0, 0, 0))[1:] for name in table.index], float).reshape(-1, 2)
+    for column, counts in zip(("noise", "noise_most"), ends.T):
+        table[column] = _ratio(counts, sizes)
+    low, high = (count / max(float(sizes.sum()), 1.0) for count in whole)
+    return Health(table, found.basis, (low, high))
+
+
 def picks(scores: pd.DataFrame, classes: list[str], label: str, top: int = 12) -> dict[str, list[int]]:
     """Training samples of a class worth a look, at most `top` of each kind, the clearest first.
 

@@ -16,7 +16,7 @@ from lossprint.app.shared.tour import tour
 from lossprint.app.shared.viewport import when_seen
 from lossprint.app.views.overview import suggest
 from lossprint.audit.findings import unjudged, views
-from lossprint.audit.review import queues, span_counts
+from lossprint.audit.review import queues, span_counts, wrong_labels
 from lossprint.audit.scores import SCORES
 from lossprint.audit.types import KIND_WORDS
 
@@ -107,6 +107,8 @@ def _cards(loaded: data.Loaded) -> None:
         row = progress.loc[kind]
         with grid.cell():
             st.metric(title, f"{row['of']:,}", help=meaning)
+            if kind == "label_error" and (about := trust.wrong(loaded)) is not None:
+                st.caption(f"{wrong_labels.span(about)} expected to be wrong", help=wrong_labels.sentence(about))
             if kind in extents:
                 st.caption(parts.md(extents[kind]))
             st.progress(row["reviewed"] / max(1, row["of"]), text=f"{row['reviewed']:,} of {row['of']:,} decided")

@@ -11,7 +11,7 @@ from lossprint.app import data
 from lossprint.app.questions import questions
 from lossprint.app.shared import parts, trust
 from lossprint.app.views.stop import charts
-from lossprint.audit.review import queues, span_counts, stopping
+from lossprint.audit.review import queues, span_counts, stopping, wrong_labels
 from lossprint.audit.review.strata import ENOUGH
 from lossprint.audit.types import KIND_WORDS
 
@@ -53,6 +53,8 @@ def render(loaded: data.Loaded) -> None:
         parts.empty("Nothing to review", "This run has no training samples with findings or without.", "info")
         return
     _sentences(found, _of_videos(loaded, history, rule))
+    if (about := wrong_labels.wrong_labels(loaded.run, found)) is not None:
+        st.caption(f"{parts.md(wrong_labels.sentence(about))}.")
     if found.answered:
         left, right = st.columns(2, gap="large")
         with left:

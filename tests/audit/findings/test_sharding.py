@@ -155,7 +155,7 @@ def test_shards_hold_all_samples_and_fit_into_the_memory(tmp_path):
     run = nasty_run(tmp_path)
     basis = planning.prepare(run, tmp_path / "scratch")
     for samples in (0, 1, 20_000, 3_000_001):
-        many = planning.Basis(basis.job, np.arange(samples) * 2, basis.val, basis.seen, basis.learnt)
+        many = planning.Basis(basis.job, np.arange(samples) * 2, basis.val, basis.seen, basis.learnt, 1.0)
         for memory in (0, 1e9, 3e9):
             for workers in (1, 4):
                 shards, needed = planning.cut(many, memory, workers)

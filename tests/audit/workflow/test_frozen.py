@@ -155,6 +155,8 @@ def test_scoring_again_keeps_the_ranking_and_a_damaged_one_is_seen(frozen, tmp_p
     open_run(copy).write_head(head.assign(suggested=7))
     with pytest.raises(LossprintError, match=r"expected class indices below 3 in head\.parquet"):
         score(copy, quiet=True)
+    open_run(copy).write_head(head.assign(foreign=np.where(head["sample"] % 2, -1.0, np.inf)))
+    assert score(copy, quiet=True).scores()["outlier"].isna().all()
     (copy / "head.parquet").unlink()
     assert not verify(copy).whole or open_run(copy).head() is None
 

@@ -1,0 +1,1 @@
+"""Copies of images that were changed, told from look-alikes."""
