@@ -2,9 +2,10 @@
 
 import os
 import shutil
+import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
@@ -123,11 +124,14 @@ class Database:
             if self.file is not None and not self.file.exists():
                 yield None
                 return
-            with tempfile.TemporaryDirectory(prefix="lossprint-") if self._locked_away() else _nothing() as folder:
-                engine = self.engine if folder is None else _copied(self.file, Path(folder))
-                with engine.connect() as connection:
+            with ExitStack() as stack:
+                try:
+                    connection = stack.enter_context(self.engine.connect())
                     version = self._version(connection)
-                    yield None if version is None else (connection, version)
+                except OperationalError as error:
+                    connection = stack.enter_context(self._elsewhere(error, stack).connect())
+                    version = self._version(connection)
+                yield None if version is None else (connection, version)
 
     @contextmanager
     def told(self, done: str) -> Iterator[None]:
@@ -146,16 +150,21 @@ class Database:
         if self.file is not None and not os.environ.get("LOSSPRINT_DATABASE_URL"):
             sqlite.refuse_links(self.file)
 
+    def _elsewhere(self, error: OperationalError, stack: ExitStack) -> Engine:
+        """Where SQLite may not, or has no room to, keep its index file beside a WAL database, a copy of it is read.
+
+        On a full disk, where a copy may find no room either, it is read as it is if it has no log: nobody writes there.
+        """
+        full = any(words in str(error.orig) for words in ("disk I/O error", "disk is full"))
+        if self.file is None or not (full or self._locked_away()):
+            raise error
+        log = Path(f"{self.file}-wal")
+        if full and not (log.exists() and log.stat().st_size):
+            return _as_it_is(self.file)
+        return _copied(self.file, Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lossprint-"))))
+
     def _locked_away(self) -> bool:
-        """SQLite reads a WAL database only where it may keep its index file beside it; elsewhere a copy is read."""
-        if self.file is None or (os.access(self.file, os.W_OK) and os.access(self.file.parent, os.W_OK)):
-            return False
-        try:
-            with self.engine.connect() as connection:
-                connection.execute(text("SELECT count(*) FROM sqlite_master")).all()
-        except OperationalError:
-            return True
-        return False
+        return not (os.access(self.file, os.W_OK) and os.access(self.file.parent, os.W_OK))
 
     # The schema -----------------------------------------------------------------------------------------------
 
@@ -228,11 +237,6 @@ def _known() -> tuple[str, ...]:
     return tuple(f"{number:04d}" for number in range(1, int(HEAD) + 1))
 
 
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield None
-
-
 def _use_wal(connection: Connection) -> None:
     """Readers then do not wait for writers; kept in the file from now on."""
     for attempt in range(50):
@@ -271,6 +275,14 @@ def _copied(file: Path, folder: Path) -> Engine:
         if Path(f"{file}{suffix}").exists():
             shutil.copyfile(f"{file}{suffix}", f"{copy}{suffix}")
     return _make_engine(f"sqlite:///{copy}")
+
+
+def _as_it_is(file: Path) -> Engine:
+    """An SQLite database that is read without a file beside it: right as long as nobody writes."""
+    address = f"{file.absolute().as_uri()}?immutable=1"
+    engine = create_engine("sqlite://", creator=lambda: sqlite3.connect(address, uri=True), poolclass=NullPool)
+    event.listen(engine, "connect", _set_up_sqlite)
+    return engine
 
 
 @lru_cache(maxsize=16)

@@ -136,7 +136,7 @@ def _unreadable(file: Path, quick: bool) -> str | None:
 
 
 def _database_fault(file: Path, quick: bool) -> str | None:
-    """What SQLite itself says of its file; a folder that cannot be written is read without its log's index."""
+    """What SQLite itself says of its file; where none can be written, it is read without its log's index."""
     check = "PRAGMA quick_check(1)" if quick else "PRAGMA integrity_check(1)"
     for mode in ("mode=ro", "immutable=1"):
         try:
@@ -151,7 +151,7 @@ def _database_fault(file: Path, quick: bool) -> str | None:
             return str(error)
         except sqlite3.Error as error:
             wrong = f"expected a readable database, found: {error}"
-            if "unable to open" not in str(error) and "readonly" not in str(error):
+            if not any(words in str(error) for words in ("unable to open", "readonly", "disk I/O error")):
                 break
     return wrong
 

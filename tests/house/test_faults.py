@@ -4,9 +4,11 @@ import ctypes
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -100,7 +102,7 @@ def test_a_full_disk_stops_with_one_line_and_loses_nothing(small_disk, capsys):
     ballast = fill(small_disk)
     assert "No space left" in refused(capsys, "score", run, "--quiet")
     assert "No space left" in refused(capsys, "export", "findings", run, "--out", out)
-    refused(capsys, "report", run, "--out", small_disk / "report.html")  # SQLite says: disk I/O error
+    assert "No space left" in refused(capsys, "report", run, "--out", small_disk / "report.html")
     assert not out.exists() and not (small_disk / "report.html").exists()
     with open_reviews(open_run(run)) as reviews:
         try:
@@ -118,6 +120,31 @@ def test_a_full_disk_stops_with_one_line_and_loses_nothing(small_disk, capsys):
     assert not list(run.rglob("*.part"))
     assert main(["export", "findings", str(run), "--out", str(out)]) == 0 and out.stat().st_size
     assert main(["score", str(run), "--quiet"]) == 0 and verify(run).whole
+
+
+@pytest.mark.parametrize("log", [False, True], ids=["closed", "with a log"])
+def test_decisions_are_read_on_a_full_disk_and_new_ones_refused(small_disk, log, capsys):
+    run = make_run(small_disk)
+    with open_reviews(run) as reviews:
+        reviews.add(finding="outlier:5", sample=5, decision="exclude", reviewer="ann")
+    with closing(sqlite3.connect(run.path / "reviews.db")) as other:
+        if log:  # another program holds the database open, so that its log is not taken in
+            other.execute("SELECT count(*) FROM reviews").fetchone()
+            with open_reviews(run) as reviews:
+                reviews.add(finding="outlier:5", sample=5, decision="keep", reviewer="ann")
+        ballast = fill(small_disk)
+        for _ in range(2):
+            with open_reviews(run) as reviews:
+                assert reviews.history()["decision"].tolist() == ["exclude", "keep"][: 1 + log]
+                with pytest.raises(LossprintError, match="can be written") as caught:
+                    reviews.add(finding="outlier:5", sample=5, decision="unsure", reviewer="ann")
+            assert "\n" not in str(caught.value)
+        assert main(["reviews", "status", str(run.path)]) == 0 and "ann" in capsys.readouterr().out
+        assert verify(run.path).whole
+    ballast.unlink()
+    with open_reviews(run) as reviews:
+        reviews.add(finding="outlier:5", sample=5, decision="keep", reviewer="ann")
+        assert len(reviews.history()) == 2 + log
 
 
 def test_recording_stops_on_a_full_disk_and_goes_on(small_disk):

@@ -2,6 +2,8 @@
 
 import os
 import sqlite3
+import subprocess
+import sys
 import time
 
 import pytest
@@ -127,3 +129,30 @@ def test_a_full_database_is_read_on_and_refuses_in_one_line(run, monkeypatch):
         kept.history()
     with open_reviews(run) as kept:
         assert kept.history()["reviewer"].tolist()[0] == "ann"
+
+
+def test_decisions_are_read_where_no_byte_can_be_written(run):
+    """As on a full disk, where SQLite has no room even for the index that it keeps beside a log."""
+    resource = pytest.importorskip("resource")
+    code = """
+import sys
+from lossprint.audit.review.reviews import open_reviews
+from lossprint.audit.runs.open import open_run
+with open_reviews(open_run(sys.argv[1])) as kept:
+    print(*kept.history()["decision"])
+    try:
+        kept.add(finding="outlier:5", sample=5, decision="exclude", reviewer="ann")
+    except Exception as error:
+        print(type(error).__name__, error)
+    print(len(kept.history()))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(run.path)],
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)),
+    )
+    assert done.returncode == 0, done.stderr
+    decisions, refusal, count = done.stdout.splitlines()
+    assert (decisions, count) == ("keep", "1")
+    assert refusal.startswith("LossprintError expected a review database that can be written")
