@@ -33,6 +33,9 @@ RATIOS, RATIOS_SMALL, SMALL = (0.07, 0.12), (0.045, 0.18), 48
 # The same of a changed copy, where each of `MAPPED` others may be mapped as freely; the second best of them counts.
 FAIR, MAPPED = 0.25, 5
 NEAREST, RIVAL = 12, 4
+# A map lays any square on any other: least share of a picture whose grey changes by more than `EDGE` levels a pixel,
+# below which only pairs of `duplicates.near_pairs` are copies. Icons: 0.1 and less; Fashion-MNIST and photos: over 0.2.
+DETAILED, EDGE = 0.12, 2.0
 LIKE = 0.1  # share of a picture's variance below which what is left is so little that it looks like a copy
 COLOURLESS = 2.0  # mean levels between channels
 FLOOR = 1.0  # grey levels squared that compression and rounding leave of anything
@@ -133,8 +136,10 @@ def confirmed(
         )
         of_near = bool(near is not None and near[at])
         kept[at] = ratio <= (RATIOS if len(left) >= SMALL else RATIOS_SMALL)[of_near]
-        if kept[at] and not of_near:  # a map fits many a picture on another, such as any square on any other
-            kept[at] = rest[inside].mean() + FLOOR <= FAIR * (rivals.mapped(i, j, grey) + FLOOR)
+        if kept[at] and not of_near:  # a map fits many a picture on another
+            kept[at] = min(_detail(left), _detail(right)) >= DETAILED and (
+                rest[inside].mean() + FLOOR <= FAIR * (rivals.mapped(i, j, grey) + FLOOR)
+            )
         explained = 1 - rest[inside].mean() / max(contrast, FLOOR)
         similarity[at] = pairs.similarity[at] if of_near else np.clip(explained, 0, 1)
         if not kept[at] and rest[inside].mean() < LIKE * contrast:
@@ -149,6 +154,11 @@ def _colourless(image: np.ndarray) -> bool:
 
 def _greyed(image: np.ndarray) -> np.ndarray:
     return np.repeat((image @ np.array([0.299, 0.587, 0.114], np.float32))[..., None], 3, axis=2)
+
+
+def _detail(image: np.ndarray) -> float:
+    """The share of a picture (S, S, 3) that is no plain area."""
+    return float((np.hypot(*np.gradient(image.mean(axis=2))) > EDGE).mean())
 
 
 class _Rivals:

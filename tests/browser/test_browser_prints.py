@@ -115,7 +115,7 @@ def test_a_row_of_the_heat_map_shows_its_samples_and_a_tile_opens_the_drawer(pag
     idle(page)
     page.locator(f".tile[data-id='{late[2]}']").click()
     caption(page.get_by_role("dialog"), late[2]).wait_for()
-    page.get_by_role("dialog").get_by_text("2 of 3").wait_for()
+    page.get_by_role("dialog").get_by_text("2 of 3", exact=True).wait_for()
     eventually(lambda: asked(page).get("open") == [str(late[2])])
 
 

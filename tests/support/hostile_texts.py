@@ -133,7 +133,7 @@ NUMBER_COLUMNS = {"severity", "score", "cld", "label_quality", "start", "end"}
 def exports(run: Run, folder: Path) -> list[tuple[list[str], Path]]:
     """(arguments, file) of each `lossprint export` that there is, by the program itself: a new one is tried as well."""
     folder.mkdir(exist_ok=True)
-    known = {"labelstudio": ".json"}
+    known = {"labelstudio": ".json", "coco": ".json", "huggingface": ""}
     more = {
         "coreset": ["--method", "random", "--fraction", "0.9", "--manifest", str(run.path.parent / "data" / "core.csv")]
     }
@@ -164,7 +164,7 @@ def formula(text: str) -> Case:
                 kept.add(finding=f"label_error:{sample}", sample=sample, **said)
         seen = []
         for what, place in exports(run, folder / "out"):
-            safe = ["--for-excel"] * (what[0] not in ("labelstudio", "manifest"))
+            safe = ["--for-excel"] * (what[0] not in ("labelstudio", "manifest", "coco", "huggingface"))
             status, told = command(["export", *what, *safe, str(run.path), "--out", str(place)])
             assert status == 0, (what, told)
         for place in folder.glob("out/*.csv"):

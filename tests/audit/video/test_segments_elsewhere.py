@@ -269,6 +269,7 @@ def test_the_demo_takes_its_place_and_kind(tmp_path, monkeypatch, capsys):
     for name in ("audit_demo", "audit_video_demo"):
         monkeypatch.setattr(demo, name, lambda out, name=name: asked.append((name, str(out))))
     monkeypatch.setattr(cli_app, "summary", lambda run: "")
+    monkeypatch.setattr(cli_app.output, "finish", lambda *_: 0)
     for arguments in ([], ["--video"], ["--video", "--out", "x"], ["--out", "y"]):
         assert cli.main(["demo", "--no-app", *arguments]) == 0
     assert asked == [
