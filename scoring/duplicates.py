@@ -64,7 +64,8 @@ def components(first: np.ndarray, second: np.ndarray, size: int) -> np.ndarray:
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    edges = coo_array((np.ones(len(first), bool), (first, second)), (size, size))
+    ends = first.astype(np.int32), second.astype(np.int32)  # SciPy 1.11 takes no others, and joins nothing
+    edges = coo_array((np.ones(len(first), bool), ends), (size, size))
     return connected_components(edges, directed=False)[1]
 
 

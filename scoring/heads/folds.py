@@ -20,7 +20,8 @@ def joined(*columns: np.ndarray) -> np.ndarray:
         rows.append(np.flatnonzero(joins))
         values.append(code[joins] + offset)
         offset += len(names)
-    ends = np.concatenate(rows), np.concatenate(values)
+    # SciPy 1.11 takes no other integers, and joins nothing.
+    ends = np.concatenate(rows).astype(np.int32), np.concatenate(values).astype(np.int32)
     graph = coo_array((np.ones(len(ends[0]), np.int8), ends), shape=(offset, offset))
     return connected_components(graph, directed=False)[1][:size].astype(np.int64)
 
