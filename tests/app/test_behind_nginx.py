@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 import pytest
-from helpers import answering, free_port, make_run
+from helpers import answering, free_port, in_a_thread, make_run
 
 DEPLOY = Path(__file__).parent.parent.parent / "docs" / "deploy"
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
@@ -53,7 +53,7 @@ def test_nginx_passes_pages_and_websockets_below_a_path(tmp_path):
         served = subprocess.Popen(proxy, stderr=subprocess.PIPE)
         try:
             home = f"https://localhost:{outer}/lossprint"
-            assert asyncio.run(talk(home, context)) == "streamlit"
+            assert in_a_thread(lambda: asyncio.run(talk(home, context))) == "streamlit"
             for path, text in (("/", "<title>"), ("/_stcore/health", "ok")):
                 with urllib.request.urlopen(home + path, context=context, timeout=60) as page:
                     assert text in page.read().decode()

@@ -82,6 +82,9 @@ def test_the_run_is_always_in_the_url_and_the_box_changes_it(page, base):
     visit(page, base, "Overview")
     eventually(lambda: "run=" in address(page))
     for name in ("plain", "hostile", "plain"):
+        run_box(page).scroll_into_view_if_needed()  # a list that is open closes when the sidebar is scrolled
+        idle(page)
+        page.wait_for_function("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
         run_box(page).click()
         page.get_by_role("option", name=name, exact=True).click()
         eventually(lambda name=name: address(page).endswith(f"run={name}"))
