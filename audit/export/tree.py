@@ -140,7 +140,9 @@ def _fetcher(run: Run, link: str) -> tuple[Callable[[str, Path], object], Callab
     def fetch(path: str, place: Path) -> None:
         file = Path(os.path.realpath(root / path))
         if not (follow or file.is_relative_to(root)) or ".." in Path(path).parts or not file.is_file():
-            raise LossprintError(f"expected the image {path!r} in {root}, found none: was the dataset moved?")
+            raise LossprintError(
+                f"expected the image {path!r} in {root}, found none: was the dataset moved? --dataset names its place"
+            )
         refuse_other(file, path, str(root))
         if link == "hardlink":
             try:

@@ -38,7 +38,8 @@ def writing(folder: Path, make: bool = False) -> Iterator[None]:
     coresets are let in all the same. Where there are no such locks (Windows, some network file systems), none is taken.
     """
     folder = folder.absolute()
-    held = WRITERS.setdefault(folder, [0, -1])
+    writers, close = WRITERS, os.close  # names of the module are gone when Python ends while a run is written
+    held = writers.setdefault(folder, [0, -1])
     held[0] += 1
     try:
         if held[1] < 0:
@@ -51,8 +52,8 @@ def writing(folder: Path, make: bool = False) -> Iterator[None]:
         held[0] -= 1
         if not held[0]:
             if held[1] >= 0:
-                os.close(held[1])
-            WRITERS.pop(folder, None)
+                close(held[1])
+            writers.pop(folder, None)
 
 
 def _locked(folder: Path) -> int:
