@@ -12,6 +12,7 @@ import pandas as pd
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs.run import Run
 from lossprint.audit.types import LossprintError
+from lossprint.audit.words import some
 from lossprint.scoring.heads import blocks, lda, more_like
 
 COLUMNS = ["rank", "sample", "path", "label", "value"]
@@ -26,11 +27,11 @@ def of_confusion(run: Run, given: str, corrected: str, number: int = 20) -> pd.D
     classes = run.classes
     for label in (given, corrected):
         if label not in classes:
-            raise LossprintError(f"expected a class of {run.path}, found {label!r}: it has {_some(classes)}")
+            raise LossprintError(f"expected a class of {run.path}, found {label!r}: it has {some(classes, 10)}")
     if given == corrected:
         raise LossprintError(f"expected two classes that are confused, found {given!r} twice")
     table, vectors = _seen(run, "train")
-    latest = open_reviews(run).current().drop_duplicates("sample", keep="last").set_index("sample")
+    latest = _decided(run).drop_duplicates("sample", keep="last").set_index("sample")
     labels = table["sample"].map(latest["new_label"]).astype(object).fillna(table["label"])
     known = labels.isin(classes).to_numpy()  # a reviewer may have named a class that no sample had
     table, labels = table[known], labels[known]
@@ -53,12 +54,17 @@ def like(run: Run, samples: Sequence[int], kept: Sequence[int] = (), number: int
     place = pd.Series(np.arange(len(table)), table["sample"].to_numpy())
     absent = [int(one) for one in (*samples, *kept) if one not in place.index]
     if absent or not len(samples):
-        raise LossprintError(f"expected samples with an embedding in {run.path}, found {_some(absent) or 'none'}")
-    decided = place.reindex(open_reviews(run).current()["sample"].unique()).dropna().to_numpy(np.int64)
+        raise LossprintError(f"expected samples with an embedding in {run.path}, found {some(absent, 10) or 'none'}")
+    decided = place.reindex(_decided(run)["sample"].unique()).dropna().to_numpy(np.int64)
     rows, values = more_like.look_alikes(
         vectors, place[list(samples)].to_numpy(), place[list(kept)].to_numpy(np.int64), number=number, leave=decided
     )
     return _ranked(table, rows, values)
+
+
+def _decided(run: Run) -> pd.DataFrame:
+    with open_reviews(run) as reviews:
+        return reviews.current()
 
 
 def _seen(run: Run, split: str | None = None) -> tuple[pd.DataFrame, np.ndarray]:
@@ -75,7 +81,3 @@ def _seen(run: Run, split: str | None = None) -> tuple[pd.DataFrame, np.ndarray]
 def _ranked(table: pd.DataFrame, rows: np.ndarray, values: np.ndarray) -> pd.DataFrame:
     ranked = table.iloc[rows][["sample", "path", "label"]].assign(value=values, rank=np.arange(1, len(rows) + 1))
     return ranked[COLUMNS].reset_index(drop=True)
-
-
-def _some(names: Sequence) -> str:
-    return ", ".join(map(str, list(names)[:10])) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
