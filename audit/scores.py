@@ -97,6 +97,15 @@ SCORES: dict[str, ScoreInfo] = {
             "Depends on the input's normalisation; compare within a run only. High for rare but correct images too.",
         ),
         ScoreInfo(
+            "head_curvature",
+            "Head curvature",
+            "per squared feature unit",
+            "high",
+            "Frozen features only: trace of the second derivative of the loss of the linear head, in its own features. "
+            "In closed form from its probabilities and weights. High: the head wavers between classes.",
+            "Knows no given label, and nothing of the image beyond its features. Not the curvature of an image.",
+        ),
+        ScoreInfo(
             "trace",
             "Hessian trace",
             "per squared input unit",

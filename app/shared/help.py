@@ -20,6 +20,7 @@ FORMULAS = {
     "p_mean": r"\mu=\frac{1}{E}\sum_{t} p_y(t),\quad p_y=e^{-l_i}",
     "p_std": r"\sqrt{\frac{1}{E}\sum_{t} \big(p_y(t)-\mu\big)^2}",
     "curvature": r"\operatorname{mean}_{t,\,r}\ \frac{\lVert\nabla_x l(x+hr)-\nabla_x l(x)\rVert_2}{h}",
+    "head_curvature": r"\operatorname{tr}\,W^{\top}\big(\operatorname{diag}p-p\,p^{\top}\big)W",
     "trace": r"\operatorname{mean}_{t,\,r}\ \frac{r\cdot\big(\nabla_x l(x+hr)-\nabla_x l(x)\big)}{h}",
     "gradient_norm": r"\operatorname{mean}_{t}\ \lVert\nabla_x l(x)\rVert_2",
     "label_error": r"\begin{gathered}\tfrac12\Big(1-\frac{m}{1+|m|}\Big)\\ "
@@ -30,6 +31,7 @@ FORMULAS = {
 }
 SYMBOLS = {
     "curvature": "*r*: random signs, ±1 for each input value; *h*: a step of 0.001 in normalised units.",
+    "head_curvature": "*W*: the weights of the linear head (classes, features), last epoch; *p*: what it says.",
     "trace": "*r*: random signs, ±1 for each input value; *h*: a step of 0.001 in normalised units.",
     "forgetting": "Never right counts as most forgotten: *E* events.",
     "label_error": "*w*: the weight of a checkpoint, by its validation loss; *c*: how much more often this pair of "
@@ -53,6 +55,7 @@ PAPERS = {
     "p_mean": ("Swayamdipta et al., Dataset Cartography", f"{ARXIV}2009.10795"),
     "p_std": ("Swayamdipta et al., Dataset Cartography", f"{ARXIV}2009.10795"),
     "curvature": ("Memorization Through the Lens of Curvature of Loss Function Around Samples", f"{ARXIV}2307.05831"),
+    "head_curvature": ("The second derivative of the cross-entropy of a linear model, in closed form", None),
     "trace": ("Hutchinson's estimator, as in the curvature paper", f"{ARXIV}2307.05831"),
     "gradient_norm": ("EasyCore", f"{ARXIV}2510.11018"),
     "label_error": ("Lossprint's own, built on the margin of AUM; measured in docs/measured", f"{ARXIV}2001.10528"),

@@ -29,7 +29,7 @@ ELSEWHERE = (
     *("model", "weights", "download", "features", "seed", "curvature_checkpoints", "val_fraction", "folds", "rate"),
     *("precision", "compiled", "sync", "min_per_class", "allow_lost_classes", "follow_links", "normalise_labels"),
     *("allow_truncated", "max_pixels"),
-    *("root", "path_column", "label_column", "exclude"),
+    *("root", "path_column", "label_column", "exclude", "group_by"),
 )
 
 

@@ -147,6 +147,7 @@ choices = together(
     option("--root", place, "DIR", "what the paths of a manifest are relative to; default: its folder"),
     option("--path-column", str, "NAME", "of a manifest; default: path"),
     option("--label-column", str, "NAME", "of a manifest; default: label"),
+    option("--group-by", str, "COLUMN", "of a manifest, such as patient: no fold has a part of a group"),
 )
 constraints = together(
     flag("--equal", "as many of each class, not in proportion to its size", default=None),

@@ -18,7 +18,8 @@ class Choices:
     max_pixels: how many pixels an image may have; None for Pillow's limit of 89 million. root: the folder that a
     manifest's paths are relative to, else its own. path_column, label_column: the columns of a manifest that hold them,
     where they are named otherwise. no_images: whether a manifest lists rows that have none, see `readers.rows`.
-    exclude: names of folders, separated by commas, whose files are no samples.
+    exclude: names of folders, separated by commas, whose files are no samples. group_by: a column of a manifest, such
+    as patient, of whose values no fold and no drawn validation split has a part only.
     """
 
     min_per_class: int = 2
@@ -32,6 +33,7 @@ class Choices:
     label_column: str | None = None
     no_images: bool = False
     exclude: str | None = None
+    group_by: str | None = None
 
     @property
     def admitted(self) -> dict:

@@ -29,6 +29,7 @@ from PIL import Image
 
 from lossprint.audit.datasets.choices import USUAL, Choices
 from lossprint.audit.datasets.fit import labelled, large_enough, lost_note, named, refuse_unfit, unreadable_note
+from lossprint.audit.datasets.further import straddling, together
 from lossprint.audit.datasets.images import CUT, Room, admitting, pixel_digest, reason, square
 from lossprint.audit.datasets.kinds import OF_FILES, open_reader, read_source
 from lossprint.audit.datasets.labels import doubtful_note, spelling
@@ -247,10 +248,13 @@ def _assemble(
         samples, more = large_enough(samples, choices.min_per_class)
         notes += [*more, *doubtful_note(samples["label"])]
     refuse_unfit(samples, origin.name, task, choices.min_per_class)
+    groups = together(origin.name, samples, choices)
     if not (samples["split"] == "val").any():
-        drawn, note = draw(samples, val_fraction, seed, origin.name, task)
+        drawn, note = draw(samples, val_fraction, seed, origin.name, task, groups)
         samples.loc[drawn, "split"] = "val"
         notes.append(note)
+    elif groups is not None:
+        notes += straddling(groups, samples["split"], choices.group_by)
     classes = sorted(set(samples["label"]))
     for split, lack in (("train", "cannot be learnt"), ("val", "get no CLD")):
         has = set(samples.loc[samples["split"] == split, "label"])

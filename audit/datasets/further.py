@@ -10,6 +10,7 @@ from lossprint.audit.datasets.choices import Choices
 from lossprint.audit.datasets.readers.manifests import CSV, TABLES
 from lossprint.audit.datasets.source import COLUMNS
 from lossprint.audit.system.csvrows import noted_rows
+from lossprint.audit.types import LossprintError
 
 MOST = 40  # columns
 LONGEST = 60  # characters of a name
@@ -35,23 +36,60 @@ def further_columns(dataset: dict, samples: np.ndarray) -> pd.DataFrame | None:
     return pd.DataFrame({"sample": samples, **kept})
 
 
-def _wanted(header: list[str], own: set[str]) -> list[str]:
+def together(source: str, samples: pd.DataFrame, choices: Choices) -> pd.Series | None:
+    """The value of the column `group_by` for each row of `samples` as a text, missing where the cell is empty.
+
+    None where nobody asked. samples: sample (row of the manifest `source`). Raises LossprintError where there is no
+    such column, or no value in it.
+    """
+    name, path = choices.group_by, Path(source)
+    if name is None:
+        return None
+    own = {*TAKEN, choices.path_column or "path", choices.label_column or "label"}
+    if path.suffix.lower() not in TABLES or not path.is_file():
+        raise LossprintError(f"expected a CSV or Parquet manifest on this machine with --group-by, found {source}")
+    if name in own:
+        raise LossprintError(f"expected a further column of {path} as --group-by, found {name!r}, which is none")
+    reader = _csv if path.suffix.lower() in CSV else _parquet
+    table = reader(path, own, name)
+    if name not in table:
+        raise LossprintError(f"expected the column {name!r} of --group-by once in {path}, found none such")
+    values = pd.Series(_values(table[name].iloc[samples["sample"].to_numpy()]).tolist(), samples.index)
+    if values.isna().all():
+        raise LossprintError(f"expected values in the column {name!r} of {path}, found only empty cells")
+    return values.astype("string")
+
+
+def straddling(groups: pd.Series, split: pd.Series, name: str) -> list[str]:
+    """A note on groups (N,) that are in train and in val at once, by the split (N,)."""
+    both = sorted(set(groups[split == "train"].dropna()) & set(groups[split == "val"].dropna()))
+    if not both:
+        return []
+    return [
+        f"{len(both):,} of {groups.nunique():,} groups by {name} are in train and in val, such as {both[0]!r}: "
+        "accuracy on val is no measure of new groups"
+    ]
+
+
+def _wanted(header: list[str], own: set[str], only: str | None = None) -> list[str]:
+    if only is not None:
+        return [only] if header.count(only) == 1 else []
     able = [name for name in header if name.strip() and name not in own and header.count(name) == 1]
     return [name for name in able if len(name) <= LONGEST][:MOST]
 
 
-def _csv(path: Path, own: set[str]) -> pd.DataFrame:
+def _csv(path: Path, own: set[str], only: str | None = None) -> pd.DataFrame:
     header, rows, _, _ = noted_rows(path)
-    places = {name: header.index(name) for name in _wanted(header, own)}
+    places = {name: header.index(name) for name in _wanted(header, own, only)}
     return pd.DataFrame({name: [row[at] for row in rows] for name, at in places.items()}, dtype=object)
 
 
-def _parquet(path: Path, own: set[str]) -> pd.DataFrame:
+def _parquet(path: Path, own: set[str], only: str | None = None) -> pd.DataFrame:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     file = pq.ParquetFile(path)
-    names = _wanted(file.schema_arrow.names, own)
+    names = _wanted(file.schema_arrow.names, own, only)
     flat = [name for name in names if not pa.types.is_nested(file.schema_arrow.field(name).type)]
     columns = {name: file.read(columns=[name])[name] for name in flat}
     return pd.DataFrame({name: _texts(column) for name, column in columns.items()}, dtype=object)

@@ -146,6 +146,7 @@ def _refuse_choices(name: str | Path, kind: Kind, choices: Choices) -> None:
     """Raise LossprintError where something is said about a manifest that the dataset has not."""
     named = ("manifest", "rows", "embedded")
     fits = {"exclude": ("folder",), "root": ("manifest", "coco"), "path_column": named, "label_column": named}
+    fits["group_by"] = ("manifest",)
     for option, kinds in fits.items():
         if getattr(choices, option) is not None and kind.name not in kinds:
             raise LossprintError(

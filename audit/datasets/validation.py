@@ -8,12 +8,23 @@ from lossprint.audit.datasets.tasks import ALL
 from lossprint.audit.types import LossprintError
 
 
-def draw(samples: pd.DataFrame, fraction: float, seed: int, name: str, task: str = "classes") -> tuple[list[int], str]:
+def draw(
+    samples: pd.DataFrame,
+    fraction: float,
+    seed: int,
+    name: str,
+    task: str = "classes",
+    groups: pd.Series | None = None,
+) -> tuple[list[int], str]:
     """Rows of the training samples to validate on, ascending, and how many of what they are, in words.
 
-    Video frames are drawn by whole sequences, other images a class at a time. Each path (or sequence) gets a
+    Video frames are drawn by whole sequences, images with a value in `groups` (N,) by whole groups, others a class at a
+    time. Each path (or sequence) gets a
     pseudo-random rank of its own, so that images which come, go or cannot be read do not reshuffle the others.
     """
+    what, members = ("sequences", "frames") if groups is None else ("groups", "images")
+    if groups is not None:  # a sequence is in one of them
+        samples = samples.assign(sequence=groups.fillna(samples["sequence"]))
     train = samples[samples["split"] == "train"]
     frames, plain = train[train["sequence"].notna()], train[train["sequence"].isna()]
     ranks = pd.Series([_chance(path, seed) for path in plain["path"]], index=plain.index)
@@ -29,13 +40,12 @@ def draw(samples: pd.DataFrame, fraction: float, seed: int, name: str, task: str
         names = sorted(frames["sequence"].unique(), key=lambda sequence: _chance(sequence, seed))
         if len(names) < 2 and not drawn:
             raise LossprintError(
-                f"expected at least two sequences in train of {name}, to draw one for validation, found only "
-                f"{names[0]!r}"
+                f"expected at least two {what} in train of {name}, to draw one for validation, found only {names[0]!r}"
             )
         chosen = _draw_sequences(frames, names, fraction)
         rows = frames.index[frames["sequence"].isin(chosen)].tolist()
         drawn += rows
-        words.append(f"{len(chosen):,} of {len(names):,} training sequences ({len(rows):,} frames)")
+        words.append(f"{len(chosen):,} of {len(names):,} training {what} ({len(rows):,} {members})")
     manner = "stratified, " if len(plain) else ""
     return sorted(drawn), f"drew {' and '.join(words)} for validation ({manner}seed {seed})"
 

@@ -30,6 +30,7 @@ SCORED = (  # columns of scores.parquet that are numbers, or triage; the suggest
     *("cld", "ltc", "csl", "aum", "curvature", "trace", "gradient_norm", "label_error", "outlier"),
     *("suggested_probability", "triage", "rank_confidence", "forgetting", "el2n", "p_mean", "p_std"),
 )
+CURVATURE = "head_curvature"  # a column of runs on frozen features alone
 FEW = 10  # validation samples a class under which CLD is called noisy
 
 
@@ -205,6 +206,8 @@ def _write_scores(run: Run, job: Job, shards: list[Shard], beside: Beside) -> di
                     frame[name] = arrays[name]
                     if name == "outlier":
                         frame["suggested_label"] = pd.array(names[errors.suggested], dtype="string")
+                if beside.head is not None and CURVATURE in beside.head:
+                    frame[CURVATURE] = beside.head[CURVATURE].to_numpy()[shard.start :][: shard.count][part]
                 if over_time is not None:
                     frame = frame.join(over_time, on="sample")
                 append(pa.Table.from_pandas(frame, preserve_index=False))

@@ -150,6 +150,7 @@ TABLES = {
     "head.parquet": {field.name: _truth if kinds.is_boolean(field.type) else _number for field in HEAD},
 }
 FREE = {"scores.parquet": {"suggested_label"}, "samples.parquet": {"sequence", "frame"}, "frames.parquet": set()}
+FREE |= {"head.parquet": {"head_curvature"}}  # of runs made before there was one
 ONCE = ("samples.parquet", "further.parquet", "scores.parquet", "frames.parquet", "head.parquet")  # a row a sample
 MISSING = (_maybe_text, _number)  # kinds whose values may be missing
 

@@ -32,6 +32,7 @@ HEAD = pa.schema(  # one row a training sample of a run on frozen features, see 
         ("flagged", pa.bool_()),  # head and neighbours name another class than the given one
         ("certain", pa.bool_()),  # and both the same
         ("foreign", pa.float64()),  # how far from the others by NNGuide, above 0, high is foreign
+        ("head_curvature", pa.float32()),  # trace of the loss's Hessian in the features, by the head's last epoch
     ]
 )
 FINDINGS = ("kind", "sample", "path", "label", "suggested_label", "severity", "rank", "group")

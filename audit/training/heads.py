@@ -11,7 +11,9 @@ from torch.nn import functional
 
 from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.training.inputs import Inputs
-from lossprint.scoring.heads import blocks, combine, folds, foreign, lda, linear, vote
+from lossprint.audit.types import LossprintError
+from lossprint.scoring.heads import blocks, combine, foreign, lda, linear, vote
+from lossprint.scoring.heads.folds import deal
 
 FOLDS = 5
 
@@ -26,25 +28,46 @@ def train(
     seed: int,
     device: str,
     bar,
+    seeds: int = 1,
+    folds: int = 0,
+    members: bool = True,
 ) -> tuple[pd.DataFrame, dict]:
     """Train and record the head on features (N, d), rows as `inputs` has them; the ranking and facts for run.json.
 
-    groups (N,): samples that stay together in folds, see `folds.joined`. `bar` counts epochs. The ranking has one row a
-    training sample, columns `runs.tables.HEAD`.
+    groups (N,): samples that stay together in folds, see `folds.joined`. Further seeds deal and train anew, and the
+    ranking is by their mean; with folds the trained heads' part of it is out of fold, too. With `members` they are
+    recorded as further trainings of the run. `bar` counts epochs. The ranking has one row a training sample, columns
+    `runs.tables.HEAD`. Raises LossprintError where nothing can be left out, or not in so many folds.
     """
     rows, others = inputs.rows("train"), inputs.rows("val")
-    values, labels, group, classes = features[rows], inputs.labels[rows], groups[rows], inputs.classes
-    fold = folds.deal(labels, FOLDS, groups=group, seed=seed)
+    values, labels, group, classes = _taken(features, rows), inputs.labels[rows], groups[rows], inputs.classes
+    _refuse_few(group, folds)
+    fold = deal(labels, folds or FOLDS, groups=group, seed=seed)
     decay = linear.chosen_decay(values, labels, classes, fold, epochs=epochs, seed=seed, device=device)
-    margins = np.zeros(len(rows))
-    for head in linear.train(values, labels, classes, decay=decay, epochs=epochs, seed=seed, device=device):
-        _record(recorder, head, features[others], inputs, others)
-        margins += _record(recorder, head, values, inputs, rows) / epochs
-        recorder.end_checkpoint(head.epoch)
-        bar.update()
-    energy = torch.cat([logits.logsumexp(1).cpu() for _, logits in head.logits(values)]).numpy()
-    prepared = blocks.prepare(values)
-    closed, shrinkage = lda.shuffled(prepared, labels, classes, groups=group, folds=FOLDS, seed=seed)
+    prepared, preparation = blocks.prepare(values), linear.prepare(values)
+    shared = {"epochs": epochs, "device": device, "preparation": preparation}
+    margins, energy, bend = np.zeros(len(rows)), None, None
+    for number in range(seeds):
+        own = recorder if number == 0 else recorder.member(f"seed={seed + number:05d}") if members else None
+        if own is not None:
+            own.rewind(0)
+        for head in linear.train(values, labels, classes, decay=decay, seed=seed + number, **shared):
+            if own is not None:
+                _record(own, head, features, inputs, others)
+            margins += _record(own, head, features, inputs, rows) / (epochs * seeds)
+            if own is not None:
+                own.end_checkpoint(head.epoch)
+            bar.update()
+        if number == 0:
+            energy = torch.cat([logits.logsumexp(1).cpu() for _, logits in head.logits(values)]).numpy()
+            bend = linear.curvature(head, values).cpu().numpy()
+    if folds:
+        margins = _fold_heads(
+            recorder if members else None, features, inputs, values, fold, decay, seed=seed, bar=bar, **shared
+        )
+    closed, shrinkage = lda.shuffled(
+        prepared, labels, classes, groups=group, folds=folds or FOLDS, seeds=seeds, seed=seed
+    )
     shares = vote.vote(prepared, labels, classes, groups=group, seed=seed)
     ranking = combine.rank(labels, closed.discriminant, closed.ridge, margins, shares)
     names = recorder.run.classes
@@ -63,20 +86,77 @@ def train(
         "flagged": ranking.flagged,
         "certain": ranking.certain,
         "foreign": foreign.remoteness(values, energy, seed=seed),
+        "head_curvature": bend,
     }
     return pd.DataFrame(table), facts
 
 
+def _taken(features: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """The rows (R,) of features (N, d): a view where they follow one another, as of a million samples it should be."""
+    if len(rows) and rows[-1] - rows[0] + 1 == len(rows):
+        return features[rows[0] : rows[-1] + 1]
+    return features[rows]
+
+
+def _refuse_few(group: np.ndarray, folds: int) -> None:
+    count = len(np.unique(group))
+    if count < max(folds, 2):
+        asked = f" for --folds {folds}" if folds else ""
+        raise LossprintError(
+            f"expected at least {max(folds, 2)} groups of training samples{asked}, found {count}: copies, a sequence "
+            "and what --group-by joins are left out together"
+        )
+
+
+def _fold_heads(
+    recorder: Recorder | None,
+    features: np.ndarray,
+    inputs: Inputs,
+    values: np.ndarray,
+    fold: np.ndarray,
+    decay: float,
+    *,
+    epochs: int,
+    seed: int,
+    device: str,
+    preparation: linear.Preparation,
+    bar,
+) -> np.ndarray:
+    """Record heads that saw all folds but one, each on its own, fold (R,); margins (R,) of the training samples.
+
+    Each has its share of the validation samples, so that all are recorded once.
+    """
+    rows, others, count = inputs.rows("train"), inputs.rows("val"), int(fold.max()) + 1
+    shares = deal(inputs.labels[others], count, seed=seed)
+    members = [None if recorder is None else recorder.member(f"fold={k:03d}") for k in range(count)]
+    for member in members:
+        if member is not None:
+            member.rewind(0)
+    margins, labels = np.zeros(len(rows)), inputs.labels[rows]
+    options = {"fold": fold, "epochs": epochs, "seed": seed, "device": device, "preparation": preparation}
+    for heads in linear.train_stack(values, labels, inputs.classes, [decay] * count, **options):
+        for k, (member, head) in enumerate(zip(members, heads)):
+            left = np.flatnonzero(fold == k)
+            if member is not None:
+                _record(member, head, features, inputs, others[shares == k])
+            margins[left] += _record(member, head, features, inputs, rows[left]) / epochs
+            if member is not None:
+                member.end_checkpoint(head.epoch)
+        bar.update()
+    return margins
+
+
 @torch.inference_mode()
 def _record(
-    recorder: Recorder, head: linear.Linear, features: np.ndarray, inputs: Inputs, rows: np.ndarray
+    recorder: Recorder | None, head: linear.Linear, features: np.ndarray, inputs: Inputs, rows: np.ndarray
 ) -> np.ndarray:
-    """Hand an epoch's losses of the rows (R,), whose features are given, to the recorder; their margins (R,)."""
+    """Hand an epoch's losses of the rows (R,) of features (N, d) to the recorder, if there is one; margins (R,)."""
     margins = np.zeros(len(rows))
-    for part, logits in head.logits(features):
+    for part, logits in head.logits(features, rows):
         labels = torch.from_numpy(inputs.labels[rows[part]]).to(logits.device)
         own = logits.gather(1, labels[:, None])
         margins[part] = (own[:, 0] - logits.scatter(1, labels[:, None], -torch.inf).amax(1)).cpu().numpy()
-        losses = functional.cross_entropy(logits, labels, reduction="none")
-        recorder.update(inputs.samples[rows[part]], losses, logits, labels)
+        if recorder is not None:
+            losses = functional.cross_entropy(logits, labels, reduction="none")
+            recorder.update(inputs.samples[rows[part]], losses, logits, labels)
     return margins

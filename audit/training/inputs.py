@@ -37,6 +37,7 @@ class Inputs:
     std: np.ndarray
     classes: int
     sequence: np.ndarray | None = None  # (N,) names of video sequences, empty for a plain image; None: no frames
+    group: np.ndarray | None = None  # (N,) by the column of --group-by, -1 for an empty cell; None: nobody asked
     held: torch.Tensor | None = None  # `pixels` on a device, see `on`
 
     def rows(self, split: str) -> np.ndarray:

@@ -8,6 +8,7 @@ from tqdm import tqdm
 
 from lossprint.audit.datasets import dataset as datasets
 from lossprint.audit.datasets.choices import Choices
+from lossprint.audit.datasets.further import together
 from lossprint.audit.datasets.media import Media
 from lossprint.audit.runs.places import dataset_of
 from lossprint.audit.runs.run import Run
@@ -84,7 +85,9 @@ def inputs_of(loaded: datasets.Loaded, size: int):
     samples, classes = loaded.dataset.samples, loaded.dataset.classes
     labels = samples["label"].map({label: i for i, label in enumerate(classes)}).to_numpy(np.int64)
     sequence = samples["sequence"].fillna("").to_numpy(str) if samples["sequence"].notna().any() else None
-    return _inputs(loaded, size, labels, samples["split"].to_numpy(str), classes, sequence)
+    group = together(loaded.dataset.source, samples, loaded.dataset.choices)
+    inputs = _inputs(loaded, size, labels, samples["split"].to_numpy(str), classes, sequence)
+    return inputs if group is None else replace(inputs, group=pd.factorize(group)[0])
 
 
 def _inputs(loaded: datasets.Loaded, size: int, labels: np.ndarray, split: np.ndarray, classes: list[str], sequence):

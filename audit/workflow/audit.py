@@ -34,7 +34,7 @@ class Options:
     `seeds` trainings with the seeds that follow make the ranking of label errors steadier, `folds` of two and more rank
     it by out-of-fold losses. `rate` is of videos: frames a second, see `video`. `precision` is that of training and
     recording: float32, bfloat16 or auto, which is bfloat16 on a GPU that has it. Curvature is always measured in
-    float32. `min_per_class` to `label_column` are the `choices` of the dataset. `compiled` uses torch.compile for
+    float32. `min_per_class` to `group_by` are the `choices` of the dataset. `compiled` uses torch.compile for
     both; `device` is auto, cpu or cuda.
 
     A model `frozen:NAME` is a pretrained backbone, see `training.backbones`; `weights` is a file of its weights,
@@ -65,6 +65,7 @@ class Options:
     label_column: str | None = None
     no_images: bool | None = None
     exclude: str | None = None
+    group_by: str | None = None
     compiled: bool = False
     download: bool = False
     device: str = "auto"

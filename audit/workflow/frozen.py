@@ -44,11 +44,10 @@ def refuse_more(asked: dict, compiled: bool) -> None:
     """Raise LossprintError for what does not go with a frozen backbone, and for a backbone that there is not."""
     model = asked["model"]
     trained, backbone = parts(model)
-    for name, usual in (("seeds", 1), ("folds", 0), ("curvature_checkpoints", 0)):
-        if not trained and asked[name] not in (None, usual):
-            reason = "the ranking is out of fold anyway" if name != "curvature_checkpoints" else LEFT_OUT
-            option = f"--{name.replace('_', '-')}"
-            raise LossprintError(f"expected no {option} with {model}, found {option} {asked[name]}: {reason}")
+    if not trained and (count := asked["curvature_checkpoints"]) not in (None, 0):
+        raise LossprintError(
+            f"expected no --curvature-checkpoints with {model}, found --curvature-checkpoints {count}: {LEFT_OUT}"
+        )
     if compiled and not trained:
         raise LossprintError(f"expected no --compile with {model}, found one: nothing is trained but a linear head")
     if (world := processes.world()).size > 1:
@@ -83,15 +82,16 @@ def open_source(asked: dict, dataset: datasets.Dataset, download: bool, quiet: b
 
 def record(recorder: Recorder, work: Work, source: Source) -> Run:
     """Features, duplicates, the recorded head and the ranking, from the start: a run without a network."""
-    return recorder.finish(device=work.device, **_recorded(recorder, recorder.run, work, source, work.asked["epochs"]))
+    facts = _recorded(recorder, recorder.run, work, source, work.asked["epochs"])
+    return recorder.finish(device=work.device, **facts)
 
 
 def record_view(recorder: Recorder, work: Work, source: Source) -> dict:
     """The same beside a training that is recorded, its head as the member `VIEW` of the run; facts for run.json."""
-    return _recorded(recorder.member(VIEW), recorder.run, work, source, FROZEN_DEFAULTS["epochs"])
+    return _recorded(recorder.member(VIEW), recorder.run, work, source, FROZEN_DEFAULTS["epochs"], members=False)
 
 
-def _recorded(recorder: Recorder, run: Run, work: Work, source: Source, epochs: int) -> dict:
+def _recorded(recorder: Recorder, run: Run, work: Work, source: Source, epochs: int, members: bool = True) -> dict:
     """Record the head by `recorder` and leave features, duplicates and the ranking in the run; facts for run.json."""
     began, inputs = time.perf_counter(), work.inputs
     recorder.rewind(0)
@@ -99,8 +99,10 @@ def _recorded(recorder: Recorder, run: Run, work: Work, source: Source, epochs: 
     run.write_embeddings(inputs.samples, vectors)
     write_duplicates(run, work.loaded, vectors)
     seconds = round(time.perf_counter() - began, 2)
-    options = {"epochs": epochs, "seed": work.asked["seed"], "device": work.device}
-    with tqdm(total=epochs, unit="epoch", desc="head", disable=work.quiet) as bar:
+    options = {"epochs": epochs, "device": work.device, "members": members}
+    options |= {name: work.asked[name] or usual for name, usual in (("seed", 0), ("seeds", 1), ("folds", 0))}
+    total = epochs * (options["seeds"] + bool(options["folds"]))
+    with tqdm(total=total, unit="epoch", desc="head", disable=work.quiet) as bar:
         ranking, facts = heads.train(recorder, vectors, inputs, _groups(run, work), bar=bar, **options)
     run.write_head(ranking)
     videos.look(run, work, vectors)
@@ -114,12 +116,14 @@ def _recorded(recorder: Recorder, run: Run, work: Work, source: Source, epochs: 
 
 
 def _groups(run: Run, work: Work) -> np.ndarray:
-    """The group (N,) of each sample, whose members are never in two folds: copies, and frames of a sequence."""
+    """The group (N,) of each sample, whose members are never in two folds: copies, frames, and by a column."""
     ids, pairs = work.inputs.samples, run.duplicates()
     first, second = (np.searchsorted(ids, pairs[name].to_numpy(np.int64)) for name in ("sample", "partner"))
     columns = [components(first, second, len(ids))]
     if work.inputs.sequence is not None:
         columns.append(work.inputs.sequence)
+    if work.inputs.group is not None:
+        columns.append(work.inputs.group)
     return folds.joined(*columns)
 
 

@@ -41,12 +41,16 @@ class Linear:
     weight: torch.Tensor
     bias: torch.Tensor
 
-    def logits(self, features) -> Iterator[tuple[slice, torch.Tensor]]:
-        """Logits (B, C) of features (N, d) block by block, with the rows as a slice: what a Recorder takes."""
-        features = tensor(features)
-        for start in range(0, len(features), ROWS):
-            part = slice(start, min(start + ROWS, len(features)))
-            yield part, torch.addmm(self.bias, self.preparation(features[part].to(self.bias.device)), self.weight.T)
+    def logits(self, features, rows: np.ndarray | None = None) -> Iterator[tuple[slice, torch.Tensor]]:
+        """Logits (B, C) of features (N, d) block by block, with the place as a slice: what a Recorder takes.
+
+        rows (R,): of these alone, the slices being of `rows`; so no copy of all their features is made.
+        """
+        features, total = tensor(features), len(features) if rows is None else len(rows)
+        for start in range(0, total, ROWS):
+            part = slice(start, min(start + ROWS, total))
+            block = features[part] if rows is None else features[torch.from_numpy(rows[part])]
+            yield part, torch.addmm(self.bias, self.preparation(block.to(self.bias.device)), self.weight.T)
 
 
 @dataclass(frozen=True)

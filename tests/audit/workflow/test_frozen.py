@@ -182,8 +182,6 @@ def test_a_file_of_features_gives_the_ranking_of_the_network_that_made_it(frozen
 
 
 BAD = {
-    "--folds": ({"model": MODEL, "folds": 4}, "expected no --folds with frozen:.*out of fold anyway"),
-    "--seeds": ({"model": MODEL, "seeds": 3}, "expected no --seeds"),
     "--curvature": ({"model": MODEL, "curvature_checkpoints": 3}, "expected no --curvature-checkpoints"),
     "--compile": ({"model": MODEL, "compiled": True}, "expected no --compile"),
     "weights of a function": ({"model": MODEL, "weights": "a.pth"}, "expected no --weights with frozen:"),
