@@ -315,11 +315,12 @@ class Run:
         return tensors.read_arrays(self.path / "timeline.safetensors", "what was seen over time")
 
     def write_embeddings(self, samples: np.ndarray, vectors: np.ndarray) -> None:
-        """Save samples (N,) int64 and their embedding (N, D) float32, as float16 where that says the same."""
-        vectors = vectors.astype(np.float32, copy=False)
-        with np.errstate(over="ignore"):
-            half = vectors.astype(np.float16)
-        vectors = half if np.array_equal(half, vectors, equal_nan=True) else vectors
+        """Save samples (N,) int64 and their embedding (N, D) of floats, as float16 where that says the same."""
+        if vectors.dtype != np.float16:
+            vectors = vectors.astype(np.float32, copy=False)
+            with np.errstate(over="ignore"):
+                half = vectors.astype(np.float16)
+            vectors = half if np.array_equal(half, vectors, equal_nan=True) else vectors
         arrays = {"samples": samples.astype(np.int64), "vectors": vectors}
         tensors.write_arrays(self.path / "embeddings.safetensors", arrays)
 

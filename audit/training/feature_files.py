@@ -21,11 +21,14 @@ from lossprint.audit.types import LossprintError, one_line
 
 BESIDE = ("sample", "path", "label", "split")  # columns that are no features
 INDEX = "__index_level_"  # what pandas calls the index of a table without a name
+MAPPED, ROWS = 256 << 20, 1 << 14  # bytes of a file from which it is mapped; rows looked at at once
 DAMAGED = (OSError, ValueError, KeyError, EOFError, BadZipFile, pa.ArrowException)
 
 
 def read_features(file: str | Path, dataset: Dataset) -> np.ndarray:
-    """The rows (N, d) float32 of the dataset's samples, in their order.
+    """The rows (N, d) of the dataset's samples, in their order, float16 where the file has that, else float32.
+
+    A large .npy of float16 or float32 that has these rows alone, in this order, is mapped, not read into memory.
 
     Raises LossprintError, in one line, where the file cannot be read, where a sample has no row or several, or one that
     is not finite, and where the rows are those of another dataset.
@@ -52,8 +55,13 @@ def read_features(file: str | Path, dataset: Dataset) -> np.ndarray:
         chosen = ids
     else:
         chosen = _places(file, rows, keys, name, dataset)
-    vectors = np.asarray(rows[chosen], np.float32)
-    finite = np.isfinite(vectors).all(axis=1)
+    kind = np.float16 if rows.dtype == np.float16 else np.float32
+    whole = len(chosen) == len(rows) and (chosen == np.arange(len(rows))).all()
+    if not (whole and rows.dtype == kind and rows.nbytes > MAPPED):
+        rows = np.asarray(rows[chosen], kind)
+    vectors, finite = rows, np.ones(len(rows), bool)
+    for start in range(0, len(vectors), ROWS):
+        finite[start : start + ROWS] = np.isfinite(vectors[start : start + ROWS]).all(axis=1)
     if not finite.all():
         first = samples["path"].iloc[int(np.argmin(finite))]
         raise LossprintError(

@@ -34,7 +34,7 @@ LEFT_OUT = "not measured on frozen features: it is of the image, and would cost 
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """Where features come from: `vectors` gives them (N, d) float32, `facts` are for run.json."""
+    """Where features come from: `vectors` gives them (N, d), float32 or float16, `facts` are for run.json."""
 
     vectors: Callable[[Work], np.ndarray]
     facts: dict
@@ -97,7 +97,7 @@ def _recorded(recorder: Recorder, run: Run, work: Work, source: Source, epochs: 
     recorder.rewind(0)
     vectors = source.vectors(work)
     run.write_embeddings(inputs.samples, vectors)
-    write_duplicates(run, work.loaded, vectors)
+    write_duplicates(run, work.loaded, vectors.astype(np.float32, copy=False))
     seconds = round(time.perf_counter() - began, 2)
     options = {"epochs": epochs, "device": work.device, "members": members}
     options |= {name: work.asked[name] or usual for name, usual in (("seed", 0), ("seeds", 1), ("folds", 0))}
@@ -105,7 +105,7 @@ def _recorded(recorder: Recorder, run: Run, work: Work, source: Source, epochs: 
     with tqdm(total=total, unit="epoch", desc="head", disable=work.quiet) as bar:
         ranking, facts = heads.train(recorder, vectors, inputs, _groups(run, work), bar=bar, **options)
     run.write_head(ranking)
-    videos.look(run, work, vectors)
+    videos.look(run, work, vectors.astype(np.float32, copy=False) if inputs.sequence is not None else vectors)
     return {
         "seconds": round(time.perf_counter() - began, 2),
         "features_seconds": seconds,

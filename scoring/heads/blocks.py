@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 ROWS = 4096
+BANK, LEAST, PRODUCTS = 50_000, 10_000, 10**10
 CONSTANT = 1e-6  # a deviation below this share of the dimension's root mean square is rounding
 
 
@@ -78,3 +79,9 @@ def directions(vectors: np.ndarray) -> np.ndarray:
     vectors = np.divide(vectors, scale, out=np.zeros_like(vectors), where=scale > 0)
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.divide(vectors, length, out=vectors, where=length > 0)
+
+
+def bank_size(samples: int, classes: int = 1) -> int:
+    """Among how many of N samples neighbours are sought: 50,000 at most, and fewer beyond 200,000 samples, so that a
+    million take minutes; never fewer than 10,000, or than 30 a class."""
+    return min(samples, BANK, max(PRODUCTS // max(samples, 1), LEAST, 30 * classes))

@@ -16,6 +16,7 @@ from lossprint.scoring.heads.lda import margins
 
 VOTE = DISCRIMINANT = 0.5  # of their ranks against ridge's and the trained head's
 POWER = 3.0  # of a view's odds
+ROWS, FITTED = 1 << 14, 50_000  # samples looked at at once, and that a temperature is fitted to
 FEW = 20  # samples: below it a class has no mean worth the name
 
 
@@ -53,26 +54,39 @@ def rank(
     n = len(labels)
     if np.shape(aum) != (n,) or any(shape != shapes[0] or shape[:1] != (n,) for shape in shapes):
         raise ValueError(f"expected labels and aum (N,), three arrays (N, C), got {n}, {np.shape(aum)} and {shapes}")
-    parts = [margins(ridge, labels), np.asarray(aum, np.float64), margins(log_probabilities, labels)]
-    parts.append(margins(shares, labels))
+    outside, sharpness = [np.empty(n) for _ in range(3)], 1 / temperature(log_probabilities, labels)
+    suggested, voted = np.full(n, -1), labels.copy()
+    given, probability = np.full((2, n), np.nan)
+    for start in range(0, n, ROWS):  # so that of a million samples no (N, C) in float64 is held
+        rows = slice(start, start + ROWS)
+        own = labels[rows]
+        for part, scores in zip(outside, (ridge, log_probabilities, shares)):
+            part[rows] = margins(scores[rows], own)
+        at, p = np.arange(len(own)), _probabilities(log_probabilities[rows], sharpness)
+        known = ~np.isnan(p).any(axis=1)
+        given[rows] = p[at, own]
+        others = np.where(known[:, None], p, 0)
+        others[at, own] = -1
+        suggested[rows] = np.where(known & (others.max(axis=1, initial=-1) > 0), others.argmax(axis=1), -1)
+        probability[rows] = np.where(suggested[rows] >= 0, others[at, suggested[rows]], np.nan)
+        voters = ~np.isnan(shares[rows]).any(axis=1)
+        voted[rows] = np.where(voters, np.argmax(shares[rows], axis=1), own)
     odds = [_odds(share_named(one, labels)) for one in (ridge, shares)]
     ease = VOTE * min(1.0, (odds[1] / odds[0]) ** 2)
+    parts = [outside[0], np.asarray(aum, np.float64), outside[1], outside[2]]
     suspicion = mean_rank([-one for one in parts], [1.0, 1.0, DISCRIMINANT, ease])
-    scaled = np.asarray(log_probabilities, np.float64) / temperature(log_probabilities, labels)
-    known = ~np.isnan(scaled).any(axis=1)
-    with np.errstate(over="ignore"):
-        p = np.exp(scaled - np.max(scaled, axis=1, keepdims=True, initial=-np.inf))
-    p = np.where(known[:, None], p / np.where(known, p.sum(axis=1), 1)[:, None], np.nan)
-    rows = np.arange(n)
-    given = p[rows, labels]
-    others = np.where(known[:, None], p, 0)
-    others[rows, labels] = -1
-    suggested = np.where(known & (others.max(axis=1, initial=-1) > 0), others.argmax(axis=1), -1)
-    probability = np.where(suggested >= 0, others[rows, suggested], np.nan)
-    voted = np.where(np.isnan(shares).any(axis=1), labels, shares.argmax(axis=1))
     flagged = (suggested >= 0) & (probability > given) & (voted != labels)
     few = np.bincount(labels, minlength=shapes[0][1])[labels] < FEW
     return Ranking(suspicion, suggested, probability, given, flagged, flagged & (voted == suggested), few)
+
+
+def _probabilities(log_probabilities: np.ndarray, sharpness: float) -> np.ndarray:
+    """(B, C) float64 of rows that sum to 1; a row that is not known is NaN."""
+    scaled = np.asarray(log_probabilities, np.float64) * sharpness
+    known = ~np.isnan(scaled).any(axis=1)
+    with np.errstate(over="ignore"):
+        p = np.exp(scaled - np.max(scaled, axis=1, keepdims=True, initial=-np.inf))
+    return np.where(known[:, None], p / np.where(known, p.sum(axis=1), 1)[:, None], np.nan)
 
 
 def share_named(scores: np.ndarray, labels: np.ndarray) -> float:
@@ -84,8 +98,12 @@ def share_named(scores: np.ndarray, labels: np.ndarray) -> float:
 def temperature(log_probabilities: np.ndarray, labels: np.ndarray) -> float:
     """The temperature in [.05, 50] by which log-probabilities (N, C) out of fold give the given labels the least loss.
 
-    One number for all samples, so that no label tells anything about itself; no order within a row changes.
+    One number for all samples, so that no label tells anything about itself; no order within a row changes. It is
+    fitted to 50,000 rows, spread evenly, where there are more.
     """
+    if len(labels) > FITTED:
+        some = np.linspace(0, len(labels) - 1, FITTED).astype(np.int64)
+        log_probabilities, labels = log_probabilities[some], labels[some]
     values = np.asarray(log_probabilities, np.float64)
     values, labels = values[~np.isnan(values).any(axis=1)], labels[~np.isnan(values).any(axis=1)]
     own = values[np.arange(len(labels)), labels]

@@ -2,10 +2,9 @@
 
 import numpy as np
 
-from lossprint.scoring.heads.blocks import blocks, directions
+from lossprint.scoring.heads.blocks import bank_size, blocks, directions
 
 ELEMENTS = 1 << 22  # similarities held at once: 16 MB of float32
-BANK = 50_000
 
 
 def neighbour_count(samples: int) -> int:
@@ -17,12 +16,13 @@ def neighbour_count(samples: int) -> int:
 
 
 def nnguide(
-    features, energy: np.ndarray, *, neighbours: int | None = None, bank: int = BANK, seed: int = 0
+    features, energy: np.ndarray, *, neighbours: int | None = None, bank: int | None = None, seed: int = 0
 ) -> np.ndarray:
     """NNGuide (arXiv 2309.14888) within a set: features (N, d), energy (N,) -> (N,) float64; high is foreign.
 
     -(mean of the k largest f_i . e_j f_j) e_i, of features of length 1 and energies e = logsumexp of the logits of a
-    head trained with all of them, j over the others; above `bank` samples over a random part, k in proportion. A head
+    head trained with all of them, j over the others; above `bank` samples, by default
+    `blocks.bank_size`, over a random part, k in proportion. A head
     that is kept from learning by heart never becomes sure of a foreign image, and neighbours that are sure vouch more.
     With one sample alone NaN.
     """
@@ -43,7 +43,7 @@ def remoteness(features, energy: np.ndarray, **options) -> np.ndarray:
     return 1 / np.maximum(guidance, max(np.nanmedian(guidance) / 1000, np.finfo(np.float64).tiny))
 
 
-def distance(features, *, neighbours: int | None = None, bank: int = BANK, seed: int = 0) -> np.ndarray:
+def distance(features, *, neighbours: int | None = None, bank: int | None = None, seed: int = 0) -> np.ndarray:
     """Cosine distance (N,) in [0, 2] of features (N, d) to the k-th nearest other; high is foreign. As `nnguide`.
 
     Not the mean of k, in which a group of foreign images that is most of k vouches for itself.
@@ -52,7 +52,7 @@ def distance(features, *, neighbours: int | None = None, bank: int = BANK, seed:
 
 
 def _nearest(
-    features, weight: np.ndarray, neighbours: int | None, bank: int, seed: int
+    features, weight: np.ndarray, neighbours: int | None, bank: int | None, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean and least (N,) of the k largest products of a row's direction with those of others times weight (N,)."""
     n = features.shape[0]
@@ -60,6 +60,7 @@ def _nearest(
         raise ValueError(f"neighbours must be at least 1, got {neighbours}")
     if n < 2:
         return np.full(n, np.nan), np.full(n, np.nan)
+    bank = bank or bank_size(n)
     members = np.arange(n) if n <= bank else np.sort(np.random.default_rng(seed).permutation(n)[:bank])
     around = np.empty((len(members), features.shape[1]), np.float32)
     for rows, block in blocks(features, np.float32):

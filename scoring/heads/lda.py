@@ -13,7 +13,7 @@ its one covariance fits worst, so that a hard sample of a wide class outranks a 
 ridge aims at 0 and 1 (.79). Where classes are alike in width the discriminant is ahead by less than .01.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,27 +85,41 @@ def shuffled(
     groups (N,) of samples that stay together, see `folds.joined`. For each of `seeds` three rounds up to 20,000
     samples, one beyond, where the deal matters less.
     """
-    rounds = seeds * (3 if len(labels) <= MANY else 1)
-    sums, shrinkage = None, None
+    rounds, shrinkage = seeds * (3 if len(labels) <= MANY else 1), None
     for number in range(rounds):
         fold = deal(labels, folds, groups=groups, seed=seed * rounds + number)
         total = moments(features, labels, classes, fold)
         if shrinkage is None:
             shrinkage = chosen_shrinkage(total, features, labels, fold)
         both = _answers(total, features, fold, shrinkage)
-        sums = both if sums is None else [one + other for one, other in zip(sums, both)]
-    return OutOfFold(sums[0] / rounds, sums[1] / rounds), shrinkage
+        if number == 0:
+            sums = both
+            continue
+        for one, other in zip(sums, both):
+            one += other
+    if rounds > 1:
+        for one in sums:
+            one /= rounds
+    return OutOfFold(*sums), shrinkage
 
 
 def applied(heads: Sequence[Head], features, fold: np.ndarray | None = None) -> np.ndarray:
     """z (N, C) float32 of features (N, d), each row by the head of its fold (N,), or all by the first."""
     result = np.empty((features.shape[0], len(heads[0].bias)), np.float32)
+    for rows, block in _applied(heads, features, fold):
+        result[rows] = block
+    return result
+
+
+def _applied(heads: Sequence[Head], features, fold: np.ndarray | None) -> Iterator[tuple[slice, np.ndarray]]:
+    """The same block by block, (rows, z (B, C))."""
     for rows, block in blocks(features):
         which = np.zeros(len(block), np.int64) if fold is None else fold[rows]
+        result = np.empty((len(block), len(heads[0].bias)), np.float32)
         for k in np.unique(which):
             mine = np.flatnonzero(which == k)
-            result[rows.start + mine] = block[mine] @ heads[k].weights + heads[k].bias
-    return result
+            result[mine] = block[mine] @ heads[k].weights + heads[k].bias
+        yield rows, result
 
 
 def chosen_shrinkage(
@@ -151,8 +165,11 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
 def _answers(total: Moments, features, fold: np.ndarray, shrinkage: float) -> tuple[np.ndarray, np.ndarray]:
     """Log-probabilities of the discriminant and scores of ridge, (N, C) each."""
     classes = total.counts.shape[1]
-    both = applied([_joined(total, k, shrinkage) for k in range(len(total.counts))], features, fold)
-    return log_softmax(both[:, :classes]), both[:, classes:]
+    heads = [_joined(total, k, shrinkage) for k in range(len(total.counts))]
+    answers = np.empty((2, features.shape[0], classes), np.float32)
+    for rows, block in _applied(heads, features, fold):
+        answers[0, rows], answers[1, rows] = log_softmax(block[:, :classes]), block[:, classes:]
+    return answers[0], answers[1]
 
 
 def _joined(total: Moments, without: int, shrinkage: float) -> Head:

@@ -2,10 +2,9 @@
 
 import numpy as np
 
-from lossprint.scoring.heads.blocks import blocks, check, directions
+from lossprint.scoring.heads.blocks import bank_size, blocks, check, directions
 
 ELEMENTS = 1 << 22  # similarities held at once: 16 MB of float32
-BANK = 50_000  # neighbours are sought among so many samples at most
 
 
 def neighbour_count(counts: np.ndarray) -> int:
@@ -21,14 +20,15 @@ def vote(
     *,
     groups: np.ndarray | None = None,
     neighbours: int | None = None,
-    bank: int = BANK,
+    bank: int | None = None,
     seed: int = 0,
 ) -> np.ndarray:
     """Shares (N, C) float32 of the neighbours' vote for each class, weighted by cosine similarity (negative ones: 0).
 
-    Neither the sample itself nor another of its group (N,), its copies, votes. Above `bank` samples a random part of
-    that size votes, the same for all. A row without voters, or whose voters are all at right angles and beyond, is NaN.
-    Time N bank d; memory: the directions in float32 and one block. A share of the given label near 0 is suspect.
+    Neither the sample itself nor another of its group (N,), its copies, votes. Above `bank` samples, by default
+    `blocks.bank_size`, a random part of that size votes, the same for all. A row without voters, or whose voters are
+    all at right angles and beyond, is NaN. Time N bank d; memory: the directions in float32 and one block. A share of
+    the given label near 0 is suspect.
     """
     labels = check(features, labels, classes)
     if neighbours is not None and neighbours < 1:
@@ -36,6 +36,7 @@ def vote(
     if groups is not None and np.shape(groups) != labels.shape:
         raise ValueError(f"groups {np.shape(groups)} must be of the labels' shape {labels.shape}")
     n = len(labels)
+    bank = bank or bank_size(n, classes)
     shares = np.full((n, classes), np.nan, np.float32)
     if not n:
         return shares
@@ -46,7 +47,7 @@ def vote(
         first, last = np.searchsorted(voters, (rows.start, rows.stop))
         around[first:last] = directions(block[voters[first:last] - rows.start])
     order = np.argsort(group[voters], kind="stable")
-    k = min(neighbours or neighbour_count(np.bincount(labels, minlength=classes)), len(voters))
+    k = min(neighbours or neighbour_count(np.bincount(labels[voters], minlength=classes)), len(voters))
     width = max(ELEMENTS // len(voters), 1)
     for start in range(0, n, width):
         rows = np.arange(start, min(start + width, n))
