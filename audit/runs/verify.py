@@ -142,8 +142,9 @@ def _database_fault(file: Path, quick: bool) -> str | None:
         try:
             connection = sqlite3.connect(f"file:{quote(str(file.absolute()))}?{mode}", uri=True, timeout=20)
             try:
+                sqlite.guard(connection)
+                sqlite.refuse_odd(lambda query, ask=connection.execute: ask(query).fetchall(), file)
                 found = connection.execute(check).fetchone()[0]
-                sqlite.refuse_odd(connection.execute(sqlite.ODD).fetchone(), file)
             finally:
                 connection.close()
             return None if found == "ok" else f"expected a whole database, found: {' '.join(found.split())[:300]}"
