@@ -76,7 +76,7 @@ def main(start: str = "overview") -> None:
             pages = doors.pages(_page, start, team)
             parts.remember_pages(pages)
             page = st.navigation(list(pages.values()), expanded=True)
-        _reviewer(loaded)
+        _reviewer()
         place.ask(loaded)
         drawer.check(loaded)
         doors.tabs(loaded, name, team)
@@ -158,13 +158,13 @@ def _list_broken(broken: list[data.Listed]) -> None:
             st.markdown(f"**{parts.md(run.name)}** {parts.md(run.problem)}")
 
 
-def _reviewer(loaded: data.Loaded) -> None:
+def _reviewer() -> None:
     """Who decides: the signed-in user where there is a login, else a name that is typed once and remembered."""
     if roles.asked():
         st.session_state["reviewer"] = identity.signed_in()
         return
     if not (st.session_state.get("reviewer") or "").strip():
-        st.session_state["reviewer"] = identity.remembered() or decide.default_reviewer(loaded)
+        st.session_state["reviewer"] = identity.remembered() or ""
     with st.sidebar:
         name = st.text_input(
             "Reviewer",
@@ -173,6 +173,7 @@ def _reviewer(loaded: data.Loaded) -> None:
             max_chars=60,
             on_change=_named,
             icon=":material/person:",
+            placeholder="asked before you decide",
             help="Your decisions are stored under this name. This browser remembers it.",
         )
         if identity.known():

@@ -16,6 +16,7 @@ from helpers import free_port, make_run
 from processes import warm_server
 
 from lossprint.app import doors
+from lossprint.app.shared import identity
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs.open import open_run
 from lossprint.audit.runs.run import Run
@@ -128,13 +129,15 @@ VIEWPORT = {"width": 1440, "height": 900}
 
 
 @contextmanager
-def watched(chromium, context=None, **options):
+def watched(chromium, context=None, *, named=True, **options):
     """A page whose console errors, page errors, Streamlit exception boxes and requests elsewhere fail the test.
 
     In a new context with these options, or in one that is there, in which nothing of the page is left but what it
-    has downloaded.
+    has downloaded. `named`: the browser knows who decides.
     """
     place = context or chromium.new_context(**{"viewport": VIEWPORT, **options})
+    if named:
+        place.add_cookies([{"name": identity.COOKIE, "value": "tester", "url": "http://127.0.0.1"}])
     page = place.new_page()
     page.add_init_script(STILL)
     page.set_default_timeout(WAIT)
@@ -207,7 +210,7 @@ def follow(page, title: str) -> None:
     team = page.get_by_test_id("stSidebarNavLink").filter(has_text=re.compile("Team$")).count() > 0
     door, tab = doors.door_of(name, team), doors.TABS[name]
     _open(page, page.get_by_test_id("stSidebarNavLink").filter(has_text=re.compile(f"{door.title}$")), door.tabs[0])
-    for step in [doors.TABS[tab.within]] * bool(tab.within) + [tab] * (tab is not door.tabs[0]):
+    for step in [doors.TABS[one] for one in (tab.within, name) if one and one != door.tabs[0].name]:
         word = next(one.word or one.title for one in door.tabs if one.name == step.name)
         _open(page, page.locator("[class*=st-key-tabs]").get_by_role("link", name=word, exact=True).last, step)
 
