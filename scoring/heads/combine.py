@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize_scalar
-from scipy.stats import rankdata
 
 from lossprint.scoring.heads.lda import margins
 
@@ -101,6 +99,8 @@ def temperature(log_probabilities: np.ndarray, labels: np.ndarray) -> float:
     One number for all samples, so that no label tells anything about itself; no order within a row changes. It is
     fitted to 50,000 rows, spread evenly, where there are more.
     """
+    from scipy.optimize import minimize_scalar
+
     if len(labels) > FITTED:
         some = np.linspace(0, len(labels) - 1, FITTED).astype(np.int64)
         log_probabilities, labels = log_probabilities[some], labels[some]
@@ -124,6 +124,8 @@ def mean_rank(scores: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndar
 
     A score that is NaN leaves its sample to the others; NaN where all are.
     """
+    from scipy.stats import rankdata
+
     total, weight = np.zeros((2, len(scores[0])))
     for score, share in zip(scores, weights):
         known = ~np.isnan(score)
