@@ -16,7 +16,7 @@ from lossprint.audit.training.folds import fold_of
 from lossprint.audit.training.inputs import Inputs
 from lossprint.audit.workflow.audit import audit
 
-PATIENTS, EACH = 36, 4
+PATIENTS, EACH, EPOCHS = 36, 4, 12
 WRONG = (3, 16, 29)  # patients all of whose labels are those of the next class
 
 
@@ -45,7 +45,8 @@ def data(tmp_path_factory):
 
 
 def audited(data: Path, out: Path, **options):
-    return audit(str(data), out, features=data.parent / "f.npy", model="frozen:features", quiet=True, **options)
+    options = {"features": data.parent / "f.npy", "model": "frozen:features", "epochs": EPOCHS} | options
+    return audit(str(data), out, quiet=True, **options)
 
 
 def first(run, data: Path) -> float:
@@ -71,16 +72,16 @@ def test_no_fold_has_a_part_of_a_patient_and_every_sample_is_recorded_once(data,
     assert [one.path.name for one in folds] == [f"fold=00{k}" for k in range(4)]
     assert [one.path.name for one in seeds] == ["seed=00001"]
     column = grouped.further().set_index("sample")["patient"]
-    assert all(one.recorded("train") == list(range(1, 31)) for one in (*folds, *seeds))
-    parts = [one.part("train", 30)["sample"].to_numpy() for one in folds]
+    assert all(one.recorded("train") == list(range(1, EPOCHS + 1)) for one in (*folds, *seeds))
+    parts = [one.part("train", EPOCHS)["sample"].to_numpy() for one in folds]
     patients = [set(column.loc[part]) for part in parts]
     assert sum(map(len, patients)) == PATIENTS == len(set.union(*patients))
     assert sorted(np.concatenate(parts)) == sorted(grouped.sample_ids("train"))
-    val = np.concatenate([one.part("val", 30)["sample"].to_numpy() for one in folds])
+    val = np.concatenate([one.part("val", EPOCHS)["sample"].to_numpy() for one in folds])
     assert sorted(val) == sorted(grouped.samples().query("split == 'val'")["sample"])
-    own, other = grouped.part("train", 30), seeds[0].part("train", 30)
+    own, other = grouped.part("train", EPOCHS), seeds[0].part("train", EPOCHS)
     assert not np.array_equal(own["loss"], other["loss"])
-    left_out = np.concatenate([one.part("train", 30)["loss"].to_numpy() for one in folds])
+    left_out = np.concatenate([one.part("train", EPOCHS)["loss"].to_numpy() for one in folds])
     assert left_out.mean() > 2 * own["loss"].to_numpy().mean()  # a head that saw the patient knows the labels by heart
     assert grouped.manifest["asked"]["group_by"] == grouped.manifest["dataset"]["choices"]["group_by"] == "patient"
     assert {"seeds": 2, "folds": 4}.items() <= grouped.manifest["asked"].items() and verify(grouped.path).whole
@@ -123,7 +124,7 @@ def test_empty_cells_join_nobody(data, tmp_path):
     """Half of the patients have no ward: their images are dealt one by one."""
     run = audited(data, tmp_path / "run", group_by="ward", folds=3)
     column = run.further().set_index("sample")
-    parts = [column.loc[one.part("train", 30)["sample"]] for one in run.members("fold")]
+    parts = [column.loc[one.part("train", EPOCHS)["sample"]] for one in run.members("fold")]
     wards = [set(part["ward"].dropna()) for part in parts]
     assert sum(map(len, wards)) == len(set.union(*wards)) == PATIENTS // 2
     bare = [set(part.loc[part["ward"].isna(), "patient"]) for part in parts]
