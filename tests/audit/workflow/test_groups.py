@@ -16,7 +16,7 @@ from lossprint.audit.training.folds import fold_of
 from lossprint.audit.training.inputs import Inputs
 from lossprint.audit.workflow.audit import audit
 
-PATIENTS, EACH, EPOCHS = 36, 4, 12
+PATIENTS, EACH, EPOCHS = 36, 4, 30
 WRONG = (3, 16, 29)  # patients all of whose labels are those of the next class
 
 
