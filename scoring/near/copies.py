@@ -32,7 +32,7 @@ NEAREST, RIVAL = 12, 4
 # below which only pairs of `duplicates.near_pairs` are copies. Icons: 0.1 and less; Fashion-MNIST and photos: over 0.2.
 DETAILED, EDGE = 0.12, 2.0
 # Share of an image's contrast that its rival must leave: where it leaves less, all show one scene, and two photos of
-# the same state of it are no copies. A fixed camera, a meter: 0.013 and less; Fashion-MNIST: 0.045, CIFAR-10: 0.2 and more.
+# the same state of it are no copies. Fixed camera, meter: 0.01; copies on Fashion-MNIST: 0.045, CIFAR-10: 0.2 and more.
 SCENE = 0.025
 LIKE = 0.1  # share of a picture's variance below which what is left is so little that it looks like a copy
 COLOURLESS = 2.0  # mean levels between channels
