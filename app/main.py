@@ -36,6 +36,7 @@ PAGES = (
     ("labels", KIND_WORDS["label_error"][0], "label_off", "Findings", "Given labels that the model kept doubting."),
     ("duplicates", "Duplicates", "content_copy", "Findings", "The same or almost the same sample more than once."),
     ("outliers", KIND_WORDS["outlier"][0], "scatter_plot", "Findings", "Samples unlike anything else in the dataset."),
+    ("quality", KIND_WORDS["quality"][0], "tonality", "Findings", "Images that are dark, blurred, or of another size."),
     ("sequences", "Sequences", "movie", "Findings", "Videos over time: spans with a wrong label or out of order."),
     ("classes", "Classes", "category", "Findings", "How each class is doing, and what it is confused with."),
     ("map", "Triage map", "bubble_chart", "Evidence", "Two scores at once: wrong, hard, redundant, aligned."),

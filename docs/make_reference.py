@@ -81,6 +81,7 @@ RUN/
   scores.parquet       one row a training sample, one column a score
   duplicates.parquet   sample, partner, kind (exact / near), similarity
   aside.parquet        images without a label: path, split, and the sample that each is a copy of, -1 for none
+  quality.parquet      sample, width, height, brightness and so on of each image, and whether it stands out
   findings.parquet     kind, sample, path, label, suggested_label, severity, rank, group
   pairs.parquet        sample, partner, partner_split, correlation, side, rank, scope (own class / all)
   frames.parquet       of videos: sample, sequence, frame, split, label, suggested_label, suggested_frame, p_given, ...
@@ -202,6 +203,7 @@ def run_folder() -> str:
         "trajectories/split=SPLIT/checkpoint=NNNNN/rank-R.parquet": tables.PART.append(tables.OPTIONAL),
         "curvature/checkpoint=NNNNN/rank-R.parquet": tables.CURVATURE,
         "head.parquet": tables.HEAD,
+        "quality.parquet": tables.QUALITY,
         "frames.parquet": tables.FRAMES,
         "spans.parquet": tables.SPANS,
     }
