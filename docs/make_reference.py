@@ -64,7 +64,16 @@ it as a verdict: it is a reading order.
 Do not trust it as the probability of a wrong label.
 
 `suggested_label` is the label to put instead of the given one, `suggested_probability` its mean probability over the
-checkpoints."""
+checkpoints.
+
+*Image quality* (findings of the kind `quality`, measures in `quality.parquet`) asks which images look unlike the rest,
+whatever they show: *dark* (99th percentile of the grey levels), *bright* (their 5th), *blurry* (deviation of the
+Laplacian to that of the grey levels), *low information* (their entropy), *odd size*, *odd aspect*, and *grey* among
+colour. The fence is the dataset's own: three quartile ranges beyond the quartiles (Tukey 1977), and no less than a
+difference that can be seen; fewer than 20 images are not judged, frames of videos are measured and not listed. The page
+also says which classes a measure alone tells from the others (AUROC with the interval of Hanley and McNeil 1982, .8 or
+more by its lower end): a network may learn that in place of the class. Do not trust it as a doubt of the label: a night
+scene is dark and right."""
 # Every file of a run.
 FOLDER = """\
 RUN/

@@ -28,8 +28,8 @@ def render(loaded: data.Loaded) -> None:
     issues = data.derived(loaded, _issues)
     counts = issues.value_counts()
     names = {ALL: None} | {f"{quality.WORDS[name][0]} ({count:,})": name for name, count in counts.items()}
-    wanted = parts.one_of(
-        "Issue", list(names), default=ALL, key="q_issue", label_visibility="collapsed", bind="query-params"
+    wanted = st.selectbox(
+        "Issue", list(names), key="q_issue", label_visibility="collapsed", width=260, bind="query-params"
     )
     name = names.get(wanted)
     only = None if name is None else frozenset(issues.index[issues == name].tolist())
