@@ -28,7 +28,7 @@ BUDGETS = ("fraction", "per_class", "number", "like")
 @opt.option("--like", opt.file, "FILE.csv", "the same again, by the record FILE.csv.json")
 @opt.constraints
 @opt.option("--seed", opt.seed, None, "default: 0")
-@opt.out("FILE.csv", "its record is FILE.csv.json")
+@opt.out("FILE.csv|FILE.parquet", "its record is FILE.csv.json")
 @opt.option(
     "--manifest",
     opt.file,
@@ -142,11 +142,11 @@ def evaluate(
 
 
 @coreset.command("apply")
-@click.argument("csv", type=opt.file, metavar="CSV")
+@click.argument("csv", type=opt.file, metavar="FILE", help="FILE.csv or FILE.parquet")
 @opt.option("--dataset", str, "DATASET", required=True)
 @output.as_json
 def apply(csv: Path, dataset: str, as_json: bool) -> None:
-    """Check that a coreset CSV fits a dataset."""
+    """Check that a coreset fits a dataset."""
     from lossprint.audit.coresets import coreset as coresets
 
     fit = coresets.apply(csv, dataset)
