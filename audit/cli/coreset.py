@@ -1,6 +1,5 @@
 """`lossprint export coreset`, `lossprint coreset evaluate` and `lossprint coreset apply`."""
 
-import sys
 from pathlib import Path
 
 import click
@@ -59,7 +58,7 @@ def export_coreset(run: Path, out: Path, manifest: Path | None, for_excel: bool,
     table = coresets.write(opened, source, ask, out, record, for_excel)
     record = coresets.record_of(opened, source, ask, table)
     for sentence in short_words(source.table, ask, table):
-        print(f"lossprint: {sentence}", file=sys.stderr)
+        output.tell(sentence)
     said = [why] if why else []
     said.append(f"{len(table):,} samples chosen by {ask.method} written to {out}")
     said.append(f"how to make them again: {outfile.record_path(out)}")

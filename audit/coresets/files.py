@@ -1,4 +1,4 @@
-"""Coresets as files, CSV or Parquet: read with their records, and checked against the dataset that they are to serve."""
+"""Coresets as files, CSV or Parquet: read with their records, and checked against the dataset they are to serve."""
 
 import hashlib
 import re
