@@ -10,7 +10,10 @@ DEADLINE = 60.0  # seconds in which a connection has to be done computing
 STEPS = 100_000  # of SQLite's machine between two looks at the clock
 SUFFIXES = ("", "-wal", "-shm", "-journal")
 # Of a run's database, which `verify` looks at as well.
-INDICES = ("reviews_by_run", "reviews_by_token", "reviews_by_finding", "assignments_by_run", "claims_by_session")
+INDICES = (
+    *("reviews_by_run", "reviews_by_token", "reviews_by_finding"),
+    *("assignments_by_run", "claims_by_session", "marks_by_run"),
+)
 # What computes by itself, or stands in for a table.
 ODD = (
     "SELECT type, name FROM sqlite_master WHERE type IN ('trigger', 'view') OR (type = 'table' AND rootpage = 0) "
