@@ -167,7 +167,16 @@ def test_the_bar_on_explore_tags_all_that_match_and_history_takes_it_back(loaded
 
 def test_a_view_is_saved_opened_by_its_link_in_another_session_renamed_and_deleted(loaded, monkeypatch):
     limits = {"e_score": "Difficulty", "e_least-csl": 0.1, "e_sort": "Difficulty", "e_down": True}
-    app = open_page("explore", loaded.run.path, monkeypatch, e_label="coat", e_view="Groups", **limits, e_name="Coats")
+    app = open_page(
+        "explore",
+        loaded.run.path,
+        monkeypatch,
+        e_label="coat",
+        e_view="Groups",
+        **limits,
+        e_name="Coats",
+        reviewer="ann",
+    )
     app.button(key="e_save").click().run()
     assert_whole(app)
     (view,) = open_marks(loaded.run).state().views.values()
@@ -175,7 +184,7 @@ def test_a_view_is_saved_opened_by_its_link_in_another_session_renamed_and_delet
     assert app.query_params["view"] == str(view.number)
     before = next(line for line in said(app).splitlines() if line.endswith("** samples"))
     monkeypatch.setenv("LOSSPRINT_RUNS", str(loaded.run.path))
-    other = open_page("explore", loaded.run.path, monkeypatch, open_view=None)
+    other = open_page("explore", loaded.run.path, monkeypatch, reviewer="bob")
     other.query_params["view"] = str(view.number)
     other.run()
     assert_whole(other)

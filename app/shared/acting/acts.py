@@ -9,7 +9,7 @@ import streamlit as st
 
 from lossprint.app import data
 from lossprint.app.access import roles
-from lossprint.app.shared import decide, parts
+from lossprint.app.shared import decide, identity, parts
 from lossprint.app.shared.acting import picked, steps
 from lossprint.audit.export import export
 from lossprint.audit.export.applied import applied
@@ -70,7 +70,7 @@ def tag(loaded: data.Loaded, ids: np.ndarray, name: str | None, remove: bool = F
         else:
             steps.note(loaded, [stored])
 
-    _try(act, "Nothing was tagged")
+    attempt(act, "Nothing was tagged")
 
 
 def send(loaded: data.Loaded, ids: np.ndarray, name: str | None) -> None:
@@ -81,7 +81,7 @@ def send(loaded: data.Loaded, ids: np.ndarray, name: str | None) -> None:
         st.session_state[SENT] = (loaded.run.path, stored.name, len(stored.samples))
         steps.note(loaded, [stored])
 
-    _try(act, "Nothing was sent")
+    attempt(act, "Nothing was sent")
 
 
 def more_like(loaded: data.Loaded, ids: np.ndarray) -> None:
@@ -98,7 +98,7 @@ def more_like(loaded: data.Loaded, ids: np.ndarray) -> None:
         few = ", ".join(f"#{one}" for one in ids[:3].tolist())
         _send_ranked(loaded, table, f"Like {few}{' …' if len(ids) > 3 else ''}")
 
-    _try(act, "No more were looked for")
+    attempt(act, "No more were looked for")
 
 
 def more_of(loaded: data.Loaded, given: str, corrected: str) -> None:
@@ -109,7 +109,7 @@ def more_of(loaded: data.Loaded, given: str, corrected: str) -> None:
         table = more.of_confusion(loaded.run, given, corrected, number=50)
         _send_ranked(loaded, table, f"{given} or {corrected}")
 
-    _try(act, "No more were looked for")
+    attempt(act, "No more were looked for")
 
 
 def _send_ranked(loaded: data.Loaded, table: pd.DataFrame, name: str) -> None:
@@ -160,7 +160,11 @@ def tags_of(loaded: data.Loaded, ids: np.ndarray) -> list[str]:
     return texts.tolist()
 
 
-def _try(act: Callable[[], None], failed: str) -> None:
+def attempt(act: Callable[[], None], failed: str) -> None:
+    """Call what stores something, once there is a name to store it under; a known fault is one line after `failed`."""
+    if not decide.named():
+        identity.ask(lambda: attempt(act, failed))
+        return
     try:
         roles.require("reviewer", "to work on samples")
         act()

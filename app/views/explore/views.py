@@ -5,11 +5,11 @@ import streamlit as st
 from lossprint.app import data
 from lossprint.app.access import roles
 from lossprint.app.shared import decide, parts
-from lossprint.app.shared.acting import steps
+from lossprint.app.shared.acting import acts, steps
 from lossprint.app.views.explore import filters
 from lossprint.audit.review.marks import LONGEST
-from lossprint.audit.types import LossprintError
 
+FAILED = "The view was not saved"
 OPENED = "_view"  # the view that was opened last: run, number
 
 
@@ -81,13 +81,15 @@ def _save(loaded: data.Loaded) -> None:
 
     def store() -> None:
         name = st.session_state.get("e_name") or ""
-        stored = _try(
-            lambda: data.marks(loaded).keep_view(name, filters.asked(), reviewer=decide.reviewer(), replace=there)
-        )
-        if stored is not None:
+        asked = filters.asked()
+
+        def act() -> None:
+            stored = data.marks(loaded).keep_view(name, asked, reviewer=decide.reviewer(), replace=there)
             st.session_state[OPENED] = (loaded.key[0], stored.subject or stored.id)
             st.session_state["e_name"] = ""
             steps.note(loaded, [stored])
+
+        acts.attempt(act, FAILED)
 
     st.button("Replace" if there else "Save", key="e_save", type="primary", icon=":material/save:", on_click=store)
 
@@ -98,25 +100,20 @@ def _change(loaded: data.Loaded, number: int, name: str) -> None:
 
     def rename() -> None:
         other = st.session_state.get(key) or ""
-        _noted(loaded, lambda: data.marks(loaded).rename("view", number, other, reviewer=decide.reviewer()))
+
+        def act() -> None:
+            stored = data.marks(loaded).rename("view", number, other, reviewer=decide.reviewer())
+            if stored is not None:
+                steps.note(loaded, [stored])
+
+        acts.attempt(act, FAILED)
 
     def delete() -> None:
-        _noted(loaded, lambda: data.marks(loaded).delete("view", number, reviewer=decide.reviewer()))
+        def act() -> None:
+            steps.note(loaded, [data.marks(loaded).delete("view", number, reviewer=decide.reviewer())])
+
+        acts.attempt(act, FAILED)
 
     with st.container(horizontal=True, gap="small"):
         st.button("Rename", key="e_rename", on_click=rename)
         st.button("Delete", key="e_delete", icon=":material/delete:", on_click=delete)
-
-
-def _noted(loaded: data.Loaded, act) -> None:
-    stored = _try(act)
-    if stored is not None:
-        steps.note(loaded, [stored])
-
-
-def _try(act):
-    try:
-        return act()
-    except LossprintError as error:
-        st.session_state["_error"] = f"The view was not saved: {parts.md(error)}"
-        return None
