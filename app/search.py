@@ -54,8 +54,7 @@ def box(loaded: data.Loaded, name: str) -> bool:
             shortcuts()
     listed = st.session_state.pop(LISTED, None)
     if listed is not None:
-        query = {"run": st.session_state["run"]} if "run" in st.session_state else {}
-        st.switch_page(st.session_state["_pages"]["explore"], query_params={**query, "e_search": listed})
+        parts.go("explore", {"e_search": listed})
     page, words = st.session_state.get(NOTHING) or (name, "")
     if page != name:
         st.session_state.pop(NOTHING)

@@ -45,10 +45,11 @@ PAGE = "_page"
 def reviewer() -> str:
     """The name that decisions are stored under; before anybody has said one, a word that stands for it in what is
     read. Nothing is stored under that."""
-    return _name() or "reviewer"
+    return name() or "reviewer"
 
 
-def _name() -> str:
+def name() -> str:
+    """The signed-in user's address, else the name typed in this session or kept by this browser, else empty."""
     return roles.visitor().email or (st.session_state.get("reviewer") or "").strip() or identity.remembered() or ""
 
 
@@ -166,7 +167,7 @@ def store(
     Raises Nameless where nobody said who decides, Conflict where another session has decided since, LossprintError
     where nothing could be stored.
     """
-    if not _name():
+    if not name():
         raise identity.Nameless("expected a name to store it under, found none: type it under Reviewer in the sidebar")
     who, stack = reviewer(), st.session_state.setdefault(STACK, [])
     taken = st.session_state.setdefault(TAKEN, [])
