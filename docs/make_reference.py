@@ -86,7 +86,7 @@ RUN/
   frames.parquet       of videos: sample, sequence, frame, split, label, suggested_label, suggested_frame, p_given, ...
   spans.parquet        findings in them: span, kind, how (relabel / swap / move), sequence, start, middle, end, ...
   timeline.safetensors temporal/fold=000.safetensors                      what was seen over time, and by which networks
-  reviews.db           the reviewers' decisions, append-only; assignments
+  reviews.db           the reviewers' decisions, append-only; assignments; tags, queues and saved views
   .sync.json           what was the same here and at the URL when the run was copied last; without a copy not there
   evaluation.parquet   held-out accuracy after training on coresets, overlap.parquet what they share
   selections/          coresets kept under a name, CSV and record

@@ -9,8 +9,9 @@ import pandas as pd
 from lossprint.app import data
 from lossprint.app.elements.keys import KEYS
 from lossprint.app.elements.question import Choice, Shown
-from lossprint.app.questions import copies, picked
+from lossprint.app.questions import copies
 from lossprint.app.shared import parts
+from lossprint.app.shared.acting import picked
 from lossprint.app.shared.spans import claim, own_ends
 from lossprint.audit.review import assigning, queues, strata
 from lossprint.audit.types import KIND_WORDS
@@ -91,10 +92,10 @@ def strata_of(loaded: data.Loaded) -> strata.Asked:
     return strata.asked(loaded.findings, train, int(loaded.run.manifest.get("seed") or 0))
 
 
-def queue_of(loaded: data.Loaded, which: str, tier: str, mix: bool, ids: Sequence[int] = ()) -> pd.DataFrame:
-    """A `queue`, worked out once a run; of picked samples, `ids`, each time."""
-    if which == picked.QUEUE:
-        return picked.items(loaded, list(ids))
+def queue_of(loaded: data.Loaded, which: str, tier: str, mix: bool) -> pd.DataFrame:
+    """A `queue`, worked out once a run; of picked samples, and of those that somebody sent, each time."""
+    if which not in QUEUES:
+        return picked.items(loaded, picked.asked(loaded, which))
     return data.derived(loaded, queue, which, tier, mix)
 
 

@@ -9,9 +9,11 @@ from lossprint.app.access import roles
 from lossprint.app.charts import base as charts
 from lossprint.app.elements import gallery
 from lossprint.app.shared import decide, drawer, guard, parts
+from lossprint.app.shared.acting import acts, bar, steps
 from lossprint.audit.datasets.tasks import ALL as ALL_SAMPLES
 from lossprint.audit.export import export
 from lossprint.audit.runs.tables import FINDINGS
+from lossprint.audit.types import KIND_WORDS
 
 PER_PAGE = (24, 60, 120)
 ALL = "All"
@@ -132,13 +134,17 @@ def _findings_gallery(loaded: data.Loaded, kind: str, prefix: str, suggestions: 
         shown = ordered(shown, by)
         _download(shown, kind, prefix)
     pages = max(1, -(-len(shown) // per_page))
-    top, slot = st.container(), st.container()
+    acted, top, slot = st.container(), st.container(), st.container()
     number = parts.pages(pages, f"{prefix}page")
     with top:
         parts.begins(f"{prefix}top-{kind}", number)
     rows = page_of(shown, number, per_page)
     drawer.draw(loaded, shown["sample"].tolist(), (kind,))  # before the tiles: it is what a click waits for
     seen = decide.last_seen(data.reviews(loaded).history(), rows["group"])  # first: never newer than what is shown
+    ids = shown["sample"].to_numpy()
+    with acted:
+        bar.draw(loaded, acts.Selection(ids, "of them, as filtered", f"{prefix}{kind}", KIND_WORDS[kind][0].lower()))
+        bar.draw_ticked(loaded, f"{prefix}gallery-{kind}")
     decided = decide.decided(loaded)
     tiles = [
         parts.tile(
@@ -161,7 +167,8 @@ def _findings_gallery(loaded: data.Loaded, kind: str, prefix: str, suggestions: 
             size=size,
             selected=drawer.opened(),
             on_open=drawer.show,
-            on_act=decide.bulk(loaded, rows, seen),
+            on_act=steps.bulk(loaded, rows, seen, f"{prefix}gallery-{kind}"),
+            more=True,
             labels=loaded.classes if loaded.labelled else (),
             digits=digits(loaded) if loaded.labelled else (),
         )

@@ -5,6 +5,7 @@ import streamlit as st
 from lossprint.app import data
 from lossprint.app.elements.keys import KEYS
 from lossprint.app.shared import buttons, decide, guard, parts, proof
+from lossprint.app.shared.acting import steps
 from lossprint.app.shared.sample import (
     ASKED_ALONE,
     PICKED,
@@ -107,7 +108,7 @@ def _panel(loaded: data.Loaded, order: list[int], kinds: tuple[str, ...]) -> Non
                 icon=":material/undo:",
                 shortcut=KEYS["undo"],
                 type="tertiary",
-                on_click=decide.undo,
+                on_click=steps.undo,
                 args=(loaded, _back),
             )
     proof.draw(loaded, sample, suggested, "drawer", examples=True)

@@ -8,8 +8,9 @@ import streamlit as st
 
 from lossprint.app import data
 from lossprint.app.elements.question import Question, question
-from lossprint.app.questions import copies, picked, questions
+from lossprint.app.questions import copies, questions
 from lossprint.app.shared import buttons, decide, guard, identity, parts, proof, trust
+from lossprint.app.shared.acting import picked, steps
 from lossprint.app.shared.sample import folded
 from lossprint.audit.review import queues
 from lossprint.audit.review.reviews import Conflict
@@ -36,9 +37,9 @@ def _settings(loaded: data.Loaded) -> tuple[str, str, str, bool]:
     """Which queue, which tier, what is hidden, and whether the random audit is mixed in. All of it is in the URL."""
     kinds = set(data.derived(loaded, questions.items)["kind"])
     have = [name for name, of in questions.QUEUES.items() if of is None or queues.AUDIT in of or kinds & set(of)]
-    ids = picked.of_link(loaded)
-    have += [picked.QUEUE] if ids else []
-    chance = ("Random audit", "Spot check", picked.QUEUE)
+    own = [*([picked.QUEUE] if picked.of_link(loaded) else []), *picked.queues(loaded)]
+    have += own
+    chance = ("Random audit", "Spot check", *own)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         which = parts.one_of(
             "Queue",
@@ -50,7 +51,7 @@ def _settings(loaded: data.Loaded) -> tuple[str, str, str, bool]:
             on_change=_forget,
         )
         tier = "All tiers"
-        counts = questions.queue_of(loaded, which, "", False, ids)["tier"].value_counts()
+        counts = questions.queue_of(loaded, which, "", False)["tier"].value_counts()
         if which not in chance:
             tier = st.selectbox(
                 "Tier",
@@ -110,7 +111,7 @@ def _round(loaded: data.Loaded, which: str, tier: str, blind: str, mix: bool) ->
     """The question and all that depends on it: an answer draws this anew, and nothing else."""
     with guard.one_line():
         decide.tell()
-        items = questions.queue_of(loaded, which, tier, mix, picked.of_link(loaded))
+        items = questions.queue_of(loaded, which, tier, mix)
         kept = data.reviews(loaded)
         history, assignments, who = kept.history(), kept.assignments(), decide.reviewer()
         open_now = queues.unanswered_by(who, items["group"], history, assignments)
@@ -220,7 +221,7 @@ def _show(
         key="question",
         on_answer=lambda answer: _answer(loaded, answer),
         on_skip=_skip,
-        on_undo=lambda: decide.undo(loaded, _back),
+        on_undo=lambda: steps.undo(loaded, _back),
         on_redo=lambda: _again(loaded),
     )
 
@@ -392,7 +393,7 @@ def _skip(token: str) -> None:
 
 
 def _again(loaded: data.Loaded) -> None:
-    decide.redo(loaded)
+    steps.redo(loaded)
     _forget()
 
 

@@ -11,6 +11,7 @@ from lossprint.app.questions import copies, groups
 from lossprint.app.questions.copies import POLICIES, Plan
 from lossprint.app.questions.groups import Table
 from lossprint.app.shared import browse, decide, drawer, guard, parts
+from lossprint.app.shared.acting import steps
 from lossprint.app.views.duplicates import strips
 from lossprint.app.views.duplicates.strips import BEST
 
@@ -234,7 +235,7 @@ def _bulk(loaded, table: Table, found, shown, open_now: np.ndarray, policy: str,
         icon=":material/undo:",
         type="tertiary",
         shortcut=KEYS["undo"] if drawer.opened() is None else None,  # the drawer has its own
-        on_click=decide.undo,
+        on_click=steps.undo,
         args=(loaded,),
     )
     if asked is None:
