@@ -32,10 +32,15 @@ class LossprintError(Exception):
     """
 
     def __init__(self, line: object = ""):
-        text = "".join(one if one.isprintable() else repr(one)[1:-1] for one in str(line))
+        text = printable(str(line))
         if len(text) > LONGEST:
             text = f"{text[: LONGEST * 2 // 3]} ... {text[-LONGEST // 3 :]}"
         super().__init__(text)
+
+
+def printable(text: str, kept: str = "") -> str:
+    """A text for a terminal: what it would obey or turn around is spelled out; signs in `kept` stay."""
+    return "".join(one if one.isprintable() or one in kept else repr(one)[1:-1] for one in text)
 
 
 def one_line(error: BaseException, most: int = 300) -> str:

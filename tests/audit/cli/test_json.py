@@ -174,7 +174,7 @@ def test_runs_are_listed_renamed_put_away_and_deleted(home, capsys, monkeypatch)
     assert [row["state"] for row in result(capsys, "runs", "list", ".")["rows"]] == ["whole"]
     assert result(capsys, "runs", "rename", "run", "other")["run"] == str(home / "other")
     assert open_run("other").manifest["dataset"]["root"] == str(home / "data")
-    for name in ("a/b", ".x", "", "data"):
+    for name in ("a/b", ".x", "", "data", "a\x1b[2Jb"):
         assert cli.main(["runs", "rename", "other", name]) == 2
     assert result(capsys, "runs", "archive", "other")["run"] == str(home / "archive" / "other")
     assert result(capsys, "runs", "list", ".")["rows"] == []
