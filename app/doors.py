@@ -68,7 +68,7 @@ DOORS = (
                 "Every sample of every split: find, sort, group and decide.",
                 word="All samples",
             ),
-            Tab("map", "Triage map", "bubble_chart", "Two scores at once: wrong, hard, redundant, aligned."),
+            Tab("map", "Triage map", "bubble_chart", "Two scores at once: late, doubted, redundant, aligned."),
             Tab("prints", "Loss prints", "show_chart", "The loss trajectories of many samples at a glance."),
             Tab("classes", "Classes", "category", "How each class is doing, and what it is confused with."),
             Tab("sample", "Sample", "image_search", "One sample, whole story: why it is flagged.", word="One sample"),

@@ -6,7 +6,9 @@ import streamlit as st
 
 from lossprint.app import data
 from lossprint.app.charts import base as charts
+from lossprint.app.deep import deep
 from lossprint.app.elements import gallery, reader, viewer
+from lossprint.app.elements.viewer import Image
 from lossprint.app.shared import decide, parts, spans, story
 from lossprint.audit.findings import quality
 from lossprint.audit.review import queues
@@ -276,12 +278,16 @@ def picture(loaded: data.Loaded, sample: int, key: str, limit: int) -> None:
     elif image.turns:
         reader(image.turns, alt=parts.named(loaded, sample), left=image.left, tall=limit, key=key)
     else:
-        alt = parts.named(loaded, sample)
-        size = {"width": image.width, "height": image.height, "pixelated": image.tiny}
-        viewer(image.uri, alt=alt, limit=limit, key=key, **size)
+        viewer(large(loaded, sample, image), limit=limit, key=key)
     st.caption(
         f"Sample {sample} · {parts.md(row['path'])} · {parts.SPLITS.get(row['split']) or parts.md(row['split'])}"
     )
+
+
+def large(loaded: data.Loaded, sample: int, image: data.Picture, caption: str = "") -> Image:
+    """A sample's image as the viewer takes it, with its file's values where they have more than 8 bits."""
+    size = {"width": image.width, "height": image.height, "pixelated": image.tiny}
+    return Image(image.uri, parts.named(loaded, sample), **size, caption=caption, deep=deep(loaded, sample))
 
 
 def suggestion_of(loaded: data.Loaded, sample: int) -> str | None:

@@ -255,7 +255,7 @@ def _share_out(loaded: data.Loaded, history: pd.DataFrame, assignments: pd.DataF
     kinds = set(loaded.findings["kind"])
     have = [title for title, name in QUEUES.items() if not (of := assigning.QUEUES[name]) or kinds & set(of)]
     asked = table["assigned"] + table["decided"] + table["besides"] > 0  # not who only settled
-    known = list(table.loc[asked, "reviewer"]) or [decide.reviewer()]
+    known = list(table.loc[asked, "reviewer"]) or ([decide.named()] if decide.named() else [])
     left, right = st.columns([5, 6], gap="large")
     with left:
         names = st.multiselect(
