@@ -61,8 +61,10 @@ def together(source: str, samples: pd.DataFrame, choices: Choices) -> pd.Series 
     return values.astype("string")
 
 
-def straddling(groups: pd.Series, split: pd.Series, name: str) -> list[str]:
-    """A note on groups (N,) that are in train and in val at once, by the split (N,)."""
+def straddling(groups: pd.Series | None, split: pd.Series, name: str | None) -> list[str]:
+    """A note on groups (N,), if there are any, that are in train and in val at once, by the split (N,)."""
+    if groups is None:
+        return []
     both = sorted(set(groups[split == "train"].dropna()) & set(groups[split == "val"].dropna()))
     if not both:
         return []

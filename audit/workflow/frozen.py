@@ -14,6 +14,7 @@ from tqdm import tqdm
 from lossprint.audit.datasets import dataset as datasets
 from lossprint.audit.findings.duplicates import write_duplicates
 from lossprint.audit.findings.find import find_run
+from lossprint.audit.findings.quality import write_quality
 from lossprint.audit.findings.score import score_run
 from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.runs.run import Run
@@ -98,6 +99,7 @@ def _recorded(recorder: Recorder, run: Run, work: Work, source: Source, epochs: 
     vectors = source.vectors(work)
     run.write_embeddings(inputs.samples, vectors)
     write_duplicates(run, work.loaded, vectors.astype(np.float32, copy=False))
+    write_quality(run, work.loaded)
     seconds = round(time.perf_counter() - began, 2)
     options = {"epochs": epochs, "device": work.device, "members": members}
     options |= {name: work.asked[name] or usual for name, usual in (("seed", 0), ("seeds", 1), ("folds", 0))}
