@@ -40,6 +40,7 @@ FINDINGS = (  # a further kind of finding is one line here and a module of views
     Tab("labels", KIND_WORDS["label_error"][0], "label_off", "Given labels that the model kept doubting."),
     Tab("duplicates", "Duplicates", "content_copy", "The same or almost the same sample more than once."),
     Tab("outliers", KIND_WORDS["outlier"][0], "scatter_plot", "Samples unlike anything else in the dataset."),
+    Tab("quality", KIND_WORDS["quality"][0], "tonality", "Images that are dark, blurred, or of another size."),
     Tab("sequences", "Sequences", "movie", "Videos: spans with a wrong label or out of order.", where="videos"),
 )
 TEAM = "Who reviews what, how far each is, and how well they agree."

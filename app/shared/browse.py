@@ -103,16 +103,23 @@ def page_of(frame: pd.DataFrame, number: int, per_page: int) -> pd.DataFrame:
 
 
 @guard.fragment
-def findings_gallery(loaded: data.Loaded, kind: str, *, prefix: str = "", suggestions: bool = True) -> None:
-    """Filters, thumbnails and the drawer. `prefix` keeps two pages' filters apart in the URL."""
+def findings_gallery(
+    loaded: data.Loaded, kind: str, *, prefix: str = "", suggestions: bool = True, only: frozenset[int] | None = None
+) -> None:
+    """Filters, thumbnails and the drawer, of these samples alone if given. `prefix` keeps two pages' filters apart in
+    the URL."""
     with guard.one_line():
         decide.tell()
         st.session_state[drawer.DRAWN] = False
-        _findings_gallery(loaded, kind, prefix, suggestions)
+        _findings_gallery(loaded, kind, prefix, suggestions, only)
 
 
-def _findings_gallery(loaded: data.Loaded, kind: str, prefix: str, suggestions: bool) -> None:
+def _findings_gallery(
+    loaded: data.Loaded, kind: str, prefix: str, suggestions: bool, only: frozenset[int] | None
+) -> None:
     found = data.derived(loaded, with_scores, kind)
+    if only is not None:
+        found = found[found["sample"].isin(only)]
     reviewed = decide.reviewed_groups(loaded)
     chosen = _filters(found, reviewed, prefix, suggestions)
     if suggestions:

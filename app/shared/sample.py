@@ -10,11 +10,11 @@ from lossprint.app.deep import deep
 from lossprint.app.elements import gallery, reader, viewer
 from lossprint.app.elements.viewer import Image
 from lossprint.app.shared import decide, parts, spans, story
+from lossprint.audit.findings import quality
 from lossprint.audit.review import queues
 from lossprint.audit.scores import SCORES
 
 LARGE = 1600  # pixels
-ASKED_ALONE = ("label_error", "outlier")  # findings that are on one sample
 PICKED = "pick"  # what is decided on a sample that no finding asks about is stored under `pick:SAMPLE`
 DOUBTING = ("label_error", "sequence_label")  # findings that doubt a label
 
@@ -47,6 +47,11 @@ def claims_of(loaded: data.Loaded) -> dict[str, str] | None:
     }
 
 
+def looks_of(loaded: data.Loaded) -> dict[int, str]:
+    """What stands out in how each flagged sample looks, by its id."""
+    return quality.claims(loaded.run.quality(), loaded.of_kind("quality")["sample"].to_numpy())
+
+
 def why(loaded: data.Loaded, sample: int) -> None:
     """The reasons why a sample is flagged, in plain words."""
     claims = data.derived(loaded, claims_of)
@@ -59,6 +64,7 @@ def why(loaded: data.Loaded, sample: int) -> None:
         claims,
         media=loaded.media,
         labelled=loaded.labelled,
+        looks=data.derived(loaded, looks_of),
     ):
         st.markdown(sentence)
 

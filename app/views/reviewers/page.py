@@ -17,6 +17,7 @@ QUEUES = {  # as the page says them: name in assigning.QUEUES
     KIND_WORDS["label_error"][0]: "labels",
     "Duplicates": "duplicates",
     KIND_WORDS["outlier"][0]: "outliers",
+    KIND_WORDS["quality"][0]: "quality",
     "Video": "video",
 }
 CARD = {"delta_color": "off", "delta_arrow": "off", "border": True, "height": "stretch"}
