@@ -196,7 +196,7 @@ def test_cleanlab_rows_count_where_somebody_looked(run):
             "1 with an unknown label .the first: 'Bag' in line 2.; 1 with an unknown path .* 'x.png' in line 3",
         ),
         (
-            [{"path": image(0), "label": "bag"}, {"path": f"a/{image(0)}", "label": "bag"}],
+            [{"path": image(0), "label": "bag"}, {"path": f"a/{image(0)}", "label": "coat"}],
             "1 with a second decision of one reviewer .the first: 'sample 0' in line 3",
         ),
         ([{"path": image(0), "label": "coat", "decision": "keep"}], "1 with keep and yet another label"),
@@ -270,6 +270,28 @@ def test_label_studios_json_names_who_and_when(run):
     history = open_reviews(run).history()
     assert history["comment"].tolist()[0] == "[decided 2024-05-06T07:08:10.1Z]"
     assert history["role"].tolist() == ["import", "import", "adjudication"]
+
+
+def test_the_latest_of_one_annotator_counts(run):
+    """Where their times tell it, in whichever order they stand; the same answer twice is one, with times or without."""
+    early, late = "2024-05-06T07:08:10.1Z", "2024-05-07T01:00:00Z"
+    first, second = {"label": "shirt", "at": early}, {"label": "bag", "at": late}
+    plan = load(
+        run,
+        [
+            task(1, second, first),
+            task(2, first, second, {"label": "shirt", "at": early, "who": 4}),
+            task(5, {"label": "coat", "at": ""}, {"label": "coat", "at": ""}),
+            task(7, {"label": "coat", "at": early}, {"label": "coat", "at": early}),
+        ],
+    )
+    answers = {(sample, who): label or "as given" for sample, _, label, who in told(run)}
+    given = run.samples().set_index("sample")["label"]
+    expected = {(1, "3"): "bag", (2, "3"): "bag", (2, "4"): "shirt", (5, "3"): "coat", (7, "3"): "coat"}
+    names = {(sample, who.rpartition(" ")[2].rpartition("-")[2]): label for (sample, who), label in answers.items()}
+    as_stored = {key: "as given" if given[key[0]] == label else label for key, label in expected.items()}
+    assert names == as_stored and len(plan.decisions) == 5
+    assert load(run, [task(1, second, first)]).decisions == []
 
 
 def test_label_studios_json_min(run):
