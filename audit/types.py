@@ -17,8 +17,10 @@ KIND_WORDS = {
     "sequence_label": ("Spans with a wrong label", "span with a wrong label", "spans with a wrong label"),
     "sequence_order": ("Spans out of order", "span out of order", "spans out of order"),
     "outlier": ("Outliers", "outlier", "outliers"),
+    "quality": ("Image quality", "image of odd quality", "images of odd quality"),
 }
 KINDS = tuple(KIND_WORDS)
+ALONE = ("label_error", "outlier", "quality")  # kinds whose findings are one sample each
 DECISIONS = ("accept", "keep", "relabel", "reorder", "exclude", "unsure", "undo")
 
 
