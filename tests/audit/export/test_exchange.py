@@ -272,28 +272,6 @@ def test_label_studios_json_names_who_and_when(run):
     assert history["role"].tolist() == ["import", "import", "adjudication"]
 
 
-def test_the_latest_of_one_annotator_counts(run):
-    """Where their times tell it, in whichever order they stand; the same answer twice is one, with times or without."""
-    early, late = "2024-05-06T07:08:10.1Z", "2024-05-07T01:00:00Z"
-    first, second = {"label": "shirt", "at": early}, {"label": "bag", "at": late}
-    plan = load(
-        run,
-        [
-            task(1, second, first),
-            task(2, first, second, {"label": "shirt", "at": early, "who": 4}),
-            task(5, {"label": "coat", "at": ""}, {"label": "coat", "at": ""}),
-            task(7, {"label": "coat", "at": early}, {"label": "coat", "at": early}),
-        ],
-    )
-    answers = {(sample, who): label or "as given" for sample, _, label, who in told(run)}
-    given = run.samples().set_index("sample")["label"]
-    expected = {(1, "3"): "bag", (2, "3"): "bag", (2, "4"): "shirt", (5, "3"): "coat", (7, "3"): "coat"}
-    names = {(sample, who.rpartition(" ")[2].rpartition("-")[2]): label for (sample, who), label in answers.items()}
-    as_stored = {key: "as given" if given[key[0]] == label else label for key, label in expected.items()}
-    assert names == as_stored and len(plan.decisions) == 5
-    assert load(run, [task(1, second, first)]).decisions == []
-
-
 def test_label_studios_json_min(run):
     shared = {"annotation_id": 1, "created_at": "2024-01-01T00:00:00Z", "updated_at": "2024-01-02T00:00:00Z", "id": 3}
     content = [
