@@ -81,6 +81,7 @@ RUN/
   scores.parquet       one row a training sample, one column a score
   duplicates.parquet   sample, partner, kind (exact / near), similarity
   aside.parquet        images without a label: path, split, and the sample that each is a copy of, -1 for none
+  layout.parquet       sample, x, y: where it lies on the map of what is alike (run.json says of what, and how)
   findings.parquet     kind, sample, path, label, suggested_label, severity, rank, group
   pairs.parquet        sample, partner, partner_split, correlation, side, rank, scope (own class / all)
   frames.parquet       of videos: sample, sequence, frame, split, label, suggested_label, suggested_frame, p_given, ...

@@ -141,6 +141,7 @@ TABLES = {
     "scores.parquet": _named(("sample", "path", "label", "suggested_label"), suggested_label=_maybe_text),
     "findings.parquet": _named(FINDINGS, suggested_label=_maybe_text),
     "further.parquet": _named(("sample",)),
+    "layout.parquet": _named(("sample", "x", "y"), x=_number, y=_number),
     "pairs.parquet": _named(PAIRS),
     "duplicates.parquet": _named(("sample", "partner", "kind", "similarity"), similarity=_number),
     "aside.parquet": _named(("path", "split", "sample", "kind", "similarity"), similarity=_number),
@@ -150,7 +151,14 @@ TABLES = {
     "head.parquet": {field.name: _truth if kinds.is_boolean(field.type) else _number for field in HEAD},
 }
 FREE = {"scores.parquet": {"suggested_label"}, "samples.parquet": {"sequence", "frame"}, "frames.parquet": set()}
-ONCE = ("samples.parquet", "further.parquet", "scores.parquet", "frames.parquet", "head.parquet")  # a row a sample
+ONCE = (
+    "samples.parquet",
+    "further.parquet",
+    "layout.parquet",
+    "scores.parquet",
+    "frames.parquet",
+    "head.parquet",
+)  # a row a sample
 MISSING = (_maybe_text, _number)  # kinds whose values may be missing
 
 
