@@ -47,6 +47,7 @@ def reviewer() -> str:
 
 
 def named() -> str:
+    """The signed-in user's address, else the name typed in this session or kept by this browser, else empty."""
     return roles.visitor().email or (st.session_state.get("reviewer") or "").strip() or identity.remembered() or ""
 
 

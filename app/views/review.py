@@ -87,30 +87,12 @@ def _settings(loaded: data.Loaded) -> tuple[str, str, str, bool]:
 
 
 def _who(loaded: data.Loaded) -> None:
-    """Where several people review and this browser has not said who it is, ask: a guess would mix up their answers."""
-    if identity.known():
-        return
+    """Where several people review and this browser has not said who it is, ask at once: each has questions of their
+    own."""
     kept = data.reviews(loaded)
     names = {*kept.assignments()["reviewer"].astype(str), *kept.history()["reviewer"].astype(str)}
-    if len(names) < 2:
-        return
-
-    def picked() -> None:
-        st.session_state["reviewer"] = st.session_state["your_name"]
-        identity.name_given()
-        decide.forget_stored()
-        _forget()
-
-    with st.container(border=True):
-        st.markdown("**Who are you?** Several people review this run. Pick your name, or type it in the sidebar.")
-        st.pills(
-            "Your name",
-            sorted(names)[:12],
-            format_func=parts.md,
-            key="your_name",
-            on_change=picked,
-            label_visibility="collapsed",
-        )
+    if len(names) > 1 and not identity.known():
+        identity.pick(sorted(names), lambda: (decide.forget_stored(), _forget()))
 
 
 def _forget() -> None:
@@ -143,7 +125,10 @@ def _round(loaded: data.Loaded, which: str, tier: str, blind: str, mix: bool) ->
         _show(loaded, item, items, open_now, history, assignments, blind)
         if item["kind"] in queues.SPANS:
             parts.link("sequences", "Open in Sequences, to move its ends", "movie", {"span": name})
-        elif not blind and item["kind"] not in queues.DUPLICATES:
+        elif item["kind"] in queues.DUPLICATES:
+            first, *others = item["samples"][: questions.MEMBERS]
+            proof.beside(loaded, int(first), {f"its copy #{one}": int(one) for one in others}, "review-copies")
+        elif not blind:
             _evidence(loaded, item)
 
 
@@ -447,4 +432,5 @@ def _done(loaded: data.Loaded, which: str, items: pd.DataFrame, open_now: np.nda
 def _evidence(loaded: data.Loaded, item: pd.Series) -> None:
     sample = int(item["samples"][0])
     proof.below(loaded, sample, item["suggested_label"], "review")
+    proof.beside(loaded, sample, proof.companions(loaded, sample, item["suggested_label"]), "review")
     folded(loaded, sample, "review", "Details: why it is asked, its duplicates and all scores", box="review-details")

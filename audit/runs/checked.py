@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.types as kinds
 
-from lossprint.audit.runs.tables import FINDINGS, FRAMES, HEAD, PAIRS, SPANS
+from lossprint.audit.runs.tables import FINDINGS, FRAMES, HEAD, PAIRS, QUALITY, SPANS
 from lossprint.audit.scores import SCORES
 
 DAMAGED = (pa.ArrowException, OSError, ValueError, LookupError, TypeError, OverflowError)  # what damaged Parquet raises
@@ -19,7 +19,7 @@ NUMBER, WHOLE, LIST = (int, float), int, list
 MANIFEST = {
     "asked": {"dataset": str, "model": str, "epochs": WHOLE, "seed": WHOLE, "seeds": WHOLE, "folds": WHOLE}
     | {"files": LIST, "checkpoints": str, "losses": str, "curvature_checkpoints": WHOLE}
-    | {"weights": str, "features": str},
+    | {"weights": str, "features": str, "near_similarity": NUMBER},
     "dataset": {"source": str, "root": str, "kind": str, "fingerprint": str, "task": str, "media": str}
     | {"classes": LIST, "labels": LIST, "notes": LIST, "counts": dict}
     | {"shown": {"ground": str, "whole": LIST, "real": LIST}, "choices": {"max_pixels": WHOLE}},
@@ -146,6 +146,7 @@ TABLES = {
     "duplicates.parquet": _named(("sample", "partner", "kind", "similarity"), similarity=_number),
     "aside.parquet": _named(("path", "split", "sample", "kind", "similarity"), similarity=_number),
     "unreadable.parquet": _named(("path", "reason")),
+    "quality.parquet": {field.name: _whole if kinds.is_integer(field.type) else _number for field in QUALITY},
     "frames.parquet": _of(FRAMES),
     "spans.parquet": _of(SPANS),
     "head.parquet": {field.name: _truth if kinds.is_boolean(field.type) else _number for field in HEAD},
@@ -158,6 +159,7 @@ ONCE = (
     "scores.parquet",
     "frames.parquet",
     "head.parquet",
+    "quality.parquet",
 )  # a row a sample
 MISSING = (_maybe_text, _number)  # kinds whose values may be missing
 

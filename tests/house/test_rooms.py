@@ -37,6 +37,7 @@ FLOORS = {
         "access",
         "data",
         "elements charts",
+        "deep",
         "shared",
         "questions",
         "views",

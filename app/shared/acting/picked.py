@@ -5,8 +5,9 @@ import pandas as pd
 import streamlit as st
 
 from lossprint.app import data
-from lossprint.app.shared.sample import ASKED_ALONE, PICKED
+from lossprint.app.shared.sample import PICKED
 from lossprint.audit.review import ids as texts
+from lossprint.audit.types import ALONE
 
 QUEUE = "Picked"
 SENT = "Sent: "  # before the name of a queue that somebody sent
@@ -20,7 +21,7 @@ def names(loaded: data.Loaded, ids) -> pd.DataFrame:
     That is the most severe finding on the sample alone; of any other sample it is `pick:SAMPLE`, as somebody picked it.
     """
     ids = np.asarray(ids, np.int64)
-    rows = loaded.findings[loaded.findings["kind"].isin(ASKED_ALONE)]
+    rows = loaded.findings[loaded.findings["kind"].isin(ALONE)]
     rows = rows[np.isin(rows["sample"].to_numpy(), ids)]
     rows = rows.sort_values("severity", ascending=False, kind="stable").drop_duplicates("sample").set_index("sample")
     rows = rows[["group", "suggested_label"]].astype(object).reindex(ids)

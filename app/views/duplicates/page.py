@@ -52,7 +52,7 @@ def render(loaded: data.Loaded) -> None:
         )
         drawer.draw(loaded, [])
         return
-    with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
+    with st.container(horizontal=True, gap="small", vertical_alignment="bottom", key="d-policy-strip"):
         policy = _policy(loaded)
         buttons = st.container(horizontal=True, gap="xsmall", vertical_alignment="bottom", width="content")
     pages = -(-len(found) // per_page)
@@ -156,7 +156,7 @@ def _filters(loaded: data.Loaded) -> dict:
     def control(label: str, options: tuple, key: str) -> str:
         return parts.one_of(label, options, default=ALL, key=key, bind="query-params", on_change=_first_page)
 
-    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
+    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom", key="d-filters-strip"):
         show = control("Show", SHOW, "groups")
         kind = control("Kind", (ALL, "Exact", "Near"), "kind")
         state = control("Decision", (ALL, "Open", "Decided"), "dstate")

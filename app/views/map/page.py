@@ -1,4 +1,4 @@
-"""Triage map: which samples are wrong, which only hard, and which could go?"""
+"""Triage map: which samples were learned late and doubted, which only late, and which could go?"""
 
 import html
 from dataclasses import replace
@@ -30,7 +30,7 @@ TITLES = {name: info.title for name, info in SCORES.items()}
 
 
 def render(loaded: data.Loaded) -> None:
-    parts.header("Triage map", "Which samples are wrong, which are only hard, and which could go?")
+    parts.header("Triage map", "Which samples were learned late and doubted, which only late, and which could go?")
     if data.derived(loaded, alike.table) is not None:
         which = parts.one_of("Map of", MAPS, default=MAPS[0], key="map_of", bind="query-params")
         if which == MAPS[1]:
@@ -278,8 +278,8 @@ def _explain(loaded: data.Loaded, zone: str | None) -> None:
         )
     st.html("".join(cards))
     st.caption(
-        "The limits are quantiles of this dataset, so every dataset has hard and redundant samples. A sample belongs "
-        "to the first of wrong, hard, aligned and redundant that fits. It is a reading order, not a verdict."
+        "The limits are quantiles of this dataset, so every dataset has late and redundant samples. A sample belongs "
+        "to the first of these that fits. It is a reading order, not a verdict."
     )
 
 
