@@ -1,6 +1,5 @@
 """Decisions: how they are read, stored and taken back. Every decision is on the disk before the page goes on."""
 
-import getpass
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ import streamlit as st
 
 from lossprint.app import data
 from lossprint.app.access import roles
-from lossprint.app.shared import parts
+from lossprint.app.shared import identity, parts
 from lossprint.audit.export import exchange
 from lossprint.audit.review.resolve import LABELLED, resolve
 from lossprint.audit.review.reviews import Conflict
@@ -43,20 +42,14 @@ ASKING = "_asking_first"  # what is asked before it is done: the words, and what
 PAGE = "_page"
 
 
-def default_reviewer(loaded: data.Loaded | None = None) -> str:
-    """The only reviewer of this run so far: it is most likely the same person; else the system's user."""
-    history = data.reviews(loaded).history() if loaded is not None else ()
-    if len(history) and history["reviewer"].nunique() == 1:
-        return str(history["reviewer"].iloc[-1])
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError, ImportError):
-        return "reviewer"
-
-
 def reviewer() -> str:
-    """The name that decisions are stored under: the signed-in user's address, else what the sidebar says."""
-    return roles.visitor().email or (st.session_state.get("reviewer") or "").strip() or default_reviewer()
+    """The name that decisions are stored under; before anybody has said one, a word that stands for it in what is
+    read. Nothing is stored under that."""
+    return _name() or "reviewer"
+
+
+def _name() -> str:
+    return roles.visitor().email or (st.session_state.get("reviewer") or "").strip() or identity.remembered() or ""
 
 
 # ---------------------------------------------------------------------------------------------- reading
@@ -149,6 +142,7 @@ def tell() -> None:
         toast = st.session_state.pop("_toast", None)
         if toast:
             st.toast(toast[0], icon=toast[1])
+        identity.draw()
         asking = st.session_state.pop(ASKING, None)
         if asking:
             words, yes = asking
@@ -169,8 +163,11 @@ def store(
     that the page showed, see `last_seen`; what this session itself has stored since counts as seen. `current()` says
     whether the page still asks about this: a quick second key reaches the button of the question before, meant another
     image, and is dropped. `news`: without what the reviewer's standing decisions say already.
-    Raises Conflict where another session has decided since, LossprintError where nothing could be stored.
+    Raises Nameless where nobody said who decides, Conflict where another session has decided since, LossprintError
+    where nothing could be stored.
     """
+    if not _name():
+        raise identity.Nameless("expected a name to store it under, found none: type it under Reviewer in the sidebar")
     who, stack = reviewer(), st.session_state.setdefault(STACK, [])
     taken = st.session_state.setdefault(TAKEN, [])
     own = st.session_state.setdefault(OWN, {})
@@ -216,6 +213,9 @@ def press(loaded: data.Loaded, decisions: Sequence[tuple], *, seen, comment_key=
 
     try:
         stored = store(loaded, rows, seen=seen, current=still, news=True)
+    except identity.Nameless:
+        identity.ask(lambda: press(loaded, decisions, seen=seen, comment_key=comment_key, then=then, current=current))
+        return
     except Conflict as conflict:
         st.session_state["_error"] = meanwhile(conflict)
         return

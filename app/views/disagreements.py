@@ -9,7 +9,7 @@ import streamlit as st
 from lossprint.app import data
 from lossprint.app.elements.question import Question, question
 from lossprint.app.questions import disagreements, questions
-from lossprint.app.shared import buttons, decide, guard, parts, proof
+from lossprint.app.shared import buttons, decide, guard, identity, parts, proof
 from lossprint.app.shared.sample import decision_list, folded, suggestion_of
 from lossprint.audit.review import queues, resolve
 from lossprint.audit.review.reviews import Conflict
@@ -229,6 +229,9 @@ def _answer(loaded: data.Loaded, answer: dict) -> None:
             comment=str(answer.get("comment") or ""),
             role="adjudication",
         )
+    except identity.Nameless:
+        identity.ask(lambda: _answer(loaded, answer))
+        return
     except Conflict as conflict:
         did = "settled" if conflict.row.role == "adjudication" else "answered"
         notice = f"{decide.answered(conflict.row, did)} Answer again to add yours, or skip (S)."

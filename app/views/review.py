@@ -26,6 +26,7 @@ HELD = "_review_mine"  # the question that the queue handed out, and under which
 def render(loaded: data.Loaded) -> None:
     parts.header("Review", "One question at a time. Each answer is stored at once and can be taken back.")
     trust.warn(loaded)
+    trust.count(loaded)
     _who(loaded)
     which, tier, blind, mix = _settings(loaded)
     _round(loaded, which, tier, blind, mix)
@@ -217,6 +218,7 @@ def _show(
             images=_images(loaded, item, blind),
             choices=tuple(offer.choice for offer in draft.offers),
             labels=draft.labels,
+            codes=draft.codes,
             given=draft.given if len(samples) == 1 else "",
             suggested=draft.suggested,
             about=_about(loaded, samples, item["kind"], blind),
@@ -375,6 +377,9 @@ def _answer(loaded: data.Loaded, answer: dict) -> None:
             blind=state["blind"],
             comment=str(answer.get("comment") or ""),
         )
+    except identity.Nameless:
+        identity.ask(lambda: _answer(loaded, answer))
+        return
     except Conflict as conflict:
         notice = f"{decide.answered(conflict.row)} Answer again to add yours, or skip (S)."
         st.session_state[ASKED] = {**state, "token": uuid4().hex, "notice": notice, "seen": conflict.row.id}

@@ -6,6 +6,7 @@ range of the image's own values is drawn. Files are equal whose stored values ar
 """
 
 import hashlib
+from importlib.metadata import version
 
 import numpy as np
 from PIL import Image, ImageFile
@@ -24,11 +25,11 @@ class DicomImageFile(ImageFile.ImageFile):
     held = ""  # the name in `info` under which a digest of the stored values is kept
 
     def _open(self) -> None:
-        import pydicom
-
         self.fp.seek(128)
         if self.fp.read(4) != MAGIC:
             raise SyntaxError("not a DICOM file")
+        import pydicom
+
         self.fp.seek(0)
         header = pydicom.dcmread(self.fp, stop_before_pixels=True)
         if "Rows" not in header or "Columns" not in header:
@@ -87,9 +88,9 @@ def _stretched(values: np.ndarray, limits: tuple[float, float] | None = None) ->
 
 
 def register(held: str) -> None:
-    """Let Pillow read DICOM. Raises ImportError without pydicom."""
-    import pydicom.pixels  # noqa: F401 (an older pydicom has no such module)
-
+    """Let Pillow read DICOM, by a pydicom that is imported at the first such file. Raises ImportError without one."""
+    if int(version("pydicom").partition(".")[0]) < 3:  # without pydicom.pixels
+        raise ImportError("expected pydicom 3 or later")
     DicomImageFile.held = held
     Image.register_open(FORMAT, DicomImageFile)
     Image.register_extensions(FORMAT, EXTENSIONS)

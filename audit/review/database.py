@@ -171,7 +171,7 @@ class Database:
     def _version(self, connection: Connection) -> str | None:
         """The schema's version, None where there is none yet; a newer one than ours is refused."""
         if self.file is not None:
-            sqlite.refuse_odd(connection.exec_driver_sql(sqlite.ODD).first(), self.file)
+            sqlite.refuse_odd(lambda query: connection.exec_driver_sql(query).fetchall(), self.file)
         tables = inspect(connection)
         if tables.has_table(VERSION_TABLE):
             found = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from pyarrow.types import is_floating as floating
 
 from lossprint.audit.system.atomic import atomic, refuse_pipe
-from lossprint.audit.system.parquet import refuse_bomb
+from lossprint.audit.system.parquet import read_table
 from lossprint.audit.types import KINDS, Finding
 
 PART = pa.schema([("sample", pa.int64()), ("loss", pa.float32()), ("margin", pa.float32()), ("predicted", pa.int32())])
@@ -134,7 +134,6 @@ PAIRS = ("sample", "partner", "partner_split", "correlation", "side", "rank", "s
 def read_part(file: Path, filters: list[tuple] | None = None, columns: list[str] | None = None) -> pa.Table:
     """One part file as `PART`, with the column `el2n` where it has it; or some rows and columns of it."""
     refuse_pipe(file)
-    refuse_bomb(file, columns)
     names = pq.read_schema(file).names
     lacking = next((name for name in PART.names if names.count(name) != 1), None)
     if lacking:
@@ -142,7 +141,7 @@ def read_part(file: Path, filters: list[tuple] | None = None, columns: list[str]
     has = OPTIONAL.name in names
     schema = PART.append(OPTIONAL) if has else PART
     columns = columns and [name for name in columns if name in schema.names]
-    found = pq.read_table(file, schema=schema, filters=filters or None, columns=columns, partitioning=None, **SURE)
+    found = read_table(file, columns or schema.names, schema=schema, filters=filters or None, **SURE)
     gaps = next(
         (name for name in ("sample", "predicted") if name in found.column_names and found[name].null_count), None
     )

@@ -227,6 +227,23 @@ def test_reviewer_is_never_empty(monkeypatch):
     assert decide.reviewer()
 
 
+def test_nothing_is_stored_before_somebody_said_who_decides_and_then_it_is(run, monkeypatch):
+    app = open_page("sample", run.path, monkeypatch, reviewer="", open="4")
+    loaded = data.load(run.path)
+    next(one for one in app.button if one.label.startswith("Keep")).click().run()
+    assert_whole(app)
+    assert data.reviews(loaded).history().empty and "Who decides?" in said(app)
+    store = next(one for one in app.button if one.label == "Store it")
+    store.click().run()
+    assert data.reviews(loaded).history().empty and "Who decides?" in said(app)  # no name, no decision
+    app.text_input(key="who_decides").set_value(" dora ")
+    next(one for one in app.button if one.label == "Store it").click().run()
+    assert_whole(app)
+    rows = data.reviews(loaded).history()
+    assert rows[["sample", "decision", "reviewer"]].to_numpy().tolist() == [[4, "keep", "dora"]]
+    assert app.session_state["reviewer"] == "dora"
+
+
 def test_a_duplicate_group_carries_on_what_other_findings_decided(tmp_path):
     loaded = data.load(make_run(tmp_path / "two", classes=("coat", "shirt")).path)
     group, reviews = "duplicate:0", data.reviews(loaded)

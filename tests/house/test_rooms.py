@@ -34,7 +34,18 @@ FLOORS = {
         "cli",
         "lightning_callback transformers_callback per_sample",  # names of before 0.2
     ),
-    "app": ("access", "data", "elements charts", "shared", "questions", "views", "signin", "main", "serve"),
+    "app": (
+        "access",
+        "data",
+        "elements charts",
+        "shared",
+        "questions",
+        "views",
+        "doors search",
+        "signin",
+        "main",
+        "serve",
+    ),
 }
 
 

@@ -5,7 +5,7 @@ import streamlit as st
 
 from lossprint.app import data
 from lossprint.app.elements.keys import KEYS
-from lossprint.app.shared import decide, drawer, parts
+from lossprint.app.shared import decide, drawer, identity, parts
 from lossprint.app.shared import spans as view
 from lossprint.app.views.sequences.rows import ENDS, go
 from lossprint.audit.review.reviews import Conflict
@@ -94,6 +94,9 @@ def _decide(
         rows = pd.concat([left.astype(object), rows.astype(object)], ignore_index=True) if len(left) else rows
         rows = rows.assign(finding=name).astype(object)
         decide.store(loaded, rows.where(rows.notna(), None).to_dict("records"), seen=decide.last_seen(history, [name]))
+    except identity.Nameless:
+        identity.ask(lambda: _decide(choice, loaded, videos, shown, name, label, edges, history))
+        return
     except Conflict as conflict:
         st.session_state["_error"] = decide.meanwhile(conflict)
         return
