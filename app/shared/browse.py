@@ -7,7 +7,7 @@ from lossprint.app import data
 from lossprint.app.access import roles
 from lossprint.app.charts import base as charts
 from lossprint.app.elements import gallery
-from lossprint.app.shared import decide, drawer, guard, parts
+from lossprint.app.shared import decide, drawer, guard, parts, trust
 from lossprint.audit.datasets.tasks import ALL as ALL_SAMPLES
 from lossprint.audit.export import export
 from lossprint.audit.runs.tables import FINDINGS
@@ -140,6 +140,7 @@ def _findings_gallery(loaded: data.Loaded, kind: str, prefix: str, suggestions: 
             given=row.label,
             suggested=row.suggested_label or "" if suggestions else "",
             bar=float(row.severity),
+            note=trust.said(loaded, int(row.sample)) if kind == "label_error" else "",
             **decide.badge(decided.get(int(row.sample))),
         )
         for row in rows.itertuples()

@@ -7,7 +7,7 @@ import streamlit as st
 from lossprint.app import data
 from lossprint.app.charts import base as charts
 from lossprint.app.elements import gallery, reader, viewer
-from lossprint.app.shared import decide, parts, spans, story
+from lossprint.app.shared import decide, parts, spans, story, trust
 from lossprint.audit.review import queues
 from lossprint.audit.scores import SCORES
 
@@ -59,6 +59,8 @@ def why(loaded: data.Loaded, sample: int) -> None:
         labelled=loaded.labelled,
     ):
         st.markdown(sentence)
+    if said := trust.said(loaded, sample):
+        st.markdown(f"{parts.md(said)}.")
 
 
 def loss_chart(

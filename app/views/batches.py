@@ -21,7 +21,9 @@ NEXT = 12  # of the images that are not named foreign the farthest
 
 
 def render(loaded: data.Loaded) -> None:
-    parts.header("Batches", "Do new images belong to this data? Nothing is trained on them, and nothing is a verdict.")
+    parts.header(
+        "New batches", "Do new images belong to this data? Nothing is trained on them, and nothing is a verdict."
+    )
     names = beside.checks(loaded.run)
     if not names:
         parts.empty(

@@ -11,7 +11,6 @@ import click
 from lossprint.audit.cli import (
     app,
     audit,
-    check,
     coreset,
     export,
     findings,
@@ -21,7 +20,6 @@ from lossprint.audit.cli import (
     runs,
     sync,
     verify,
-    votes,
 )
 from lossprint.audit.cli.command import Group, status_of, usage_line
 from lossprint.audit.system import processes
@@ -60,7 +58,7 @@ def program() -> None:
 _MAKING = (app.demo, audit.audit, audit.import_losses, record.record, audit.score)
 _READING = (
     *(app.app, findings.findings, export.export, coreset.coreset, report.report, verify.verify, sync.sync),
-    *(findings.more, check.check, votes.votes, reviews.reviews, runs.runs),
+    *(findings.more, findings.check, reviews.votes, reviews.reviews, runs.runs),
 )
 for _command in (*_MAKING, *_READING):
     program.add_command(_command)
