@@ -41,6 +41,7 @@ FINDINGS = (  # a further kind of finding is one line here and a module of views
     Tab("labels", KIND_WORDS["label_error"][0], "label_off", "Given labels that the model kept doubting."),
     Tab("duplicates", "Duplicates", "content_copy", "The same or almost the same sample more than once."),
     Tab("outliers", KIND_WORDS["outlier"][0], "scatter_plot", "Samples unlike anything else in the dataset."),
+    Tab("quality", KIND_WORDS["quality"][0], "tonality", "Images that are dark, blurred, or of another size."),
     Tab("sequences", "Sequences", "movie", "Videos: spans with a wrong label or out of order.", where="videos"),
     Tab("batches", "New batches", "playlist_add_check", "Whether new images belong to this data."),
 )
@@ -69,7 +70,7 @@ DOORS = (
                 "Every sample of every split: find, sort, group and decide.",
                 word="All samples",
             ),
-            Tab("map", "Triage map", "bubble_chart", "Two scores at once: wrong, hard, redundant, aligned."),
+            Tab("map", "Triage map", "bubble_chart", "Two scores at once: late, doubted, redundant, aligned."),
             Tab("prints", "Loss prints", "show_chart", "The loss trajectories of many samples at a glance."),
             Tab("classes", "Classes", "category", "How each class is doing, and what it is confused with."),
             Tab("sample", "Sample", "image_search", "One sample, whole story: why it is flagged.", word="One sample"),

@@ -13,12 +13,13 @@ from lossprint.audit.types import LossprintError
 
 TEAM = "_team"  # whether the navigation shows the door of the team
 NO_RUN = "_no_run"  # a run that a link asked for and that is not there
-# Streamlit writes white on the primary colour. One that can be read on a dark page is too light for that.
 TABS = (
     '[class*="st-key-tabs"] { flex-wrap: nowrap; overflow-x: auto; border-bottom: 1px solid #8884; gap: .25rem }'
     '[class*="st-key-tabs"] a { white-space: nowrap; border-radius: 6px 6px 0 0; padding-block: .3rem }'
     '[data-testid="stMain"] h1 { padding-block: .25rem }'
+    '[class*="st-key-begins-"] { position: absolute }'
 )
+# Streamlit writes white on the primary colour. One that can be read on a dark page is too light for that.
 DARK_BUTTONS = (
     '[data-testid^="stBaseButton-primary"], [data-testid="stMultiSelect"] span[title] { color: #0f151b !important }'
 )
@@ -26,8 +27,10 @@ DARK_BUTTONS = (
 NARROW = (
     '@media (max-width: 640px) { [class*="filters-row"] [data-testid="stHorizontalBlock"] '
     "{ flex-wrap: nowrap; overflow-x: auto } "
-    '[class*="filters-row"] [data-testid="stColumn"] { min-width: 150px; flex: 0 0 150px } }'
-    '[class*="st-key-begins-"] { position: absolute }'
+    '[class*="filters-row"] [data-testid="stColumn"] { min-width: 150px; flex: 0 0 150px } '
+    ".st-key-d-filters-strip, .st-key-d-policy-strip { flex-wrap: nowrap; overflow-x: auto } "
+    ".st-key-d-filters-strip > *, .st-key-d-policy-strip > * { flex: 0 0 auto; width: max-content } "
+    ".st-key-alike-pairs { display: none } }"
 )
 LOADED = (
     pd,

@@ -6,6 +6,7 @@ import numpy as np
 import streamlit as st
 
 from lossprint.app import data
+from lossprint.app.elements.shortcuts import shortcuts
 from lossprint.app.shared import drawer, parts
 from lossprint.app.views.explore import columns
 
@@ -14,8 +15,9 @@ LISTED = "_search_listed"  # words of which several samples have, to be shown in
 NOTHING = "_search_nothing"  # words that no sample has, and the page on which they were asked for
 # In the head of the page, which is empty otherwise: it takes no room from what the page is about.
 STYLE = (
-    ".st-key-search { position: fixed; top: .55rem; right: 3.5rem; width: 250px; z-index: 999991 }"
-    '@media (min-width: 641px) { [class*="st-key-tabs"] { margin-right: 250px } }'
+    ".st-key-search { position: fixed; top: .55rem; right: 3.5rem; width: 290px; z-index: 999991 }"
+    '@media (min-width: 641px) { [class*="st-key-tabs"] { margin-right: 290px } }'
+    ".st-key-search { flex-wrap: nowrap } "
     "@media (max-width: 640px) { .st-key-search { right: 1rem; left: 7rem; width: auto } }"
 )
 
@@ -37,7 +39,7 @@ def hits(loaded: data.Loaded, words: str) -> np.ndarray:
 
 def box(loaded: data.Loaded, name: str) -> bool:
     """Draw the box on page `name`. False where nothing was found: that is said, and the page is not to be drawn."""
-    with st.container(key="search"):
+    with st.container(key="search", horizontal=True, gap="xsmall"):
         st.text_input(
             "Search",
             key=BOX,
@@ -48,10 +50,11 @@ def box(loaded: data.Loaded, name: str) -> bool:
             on_change=_search,
             args=(loaded, name),
         )
+        with st.container(width="content"):
+            shortcuts()
     listed = st.session_state.pop(LISTED, None)
     if listed is not None:
-        query = {"run": st.session_state["run"]} if "run" in st.session_state else {}
-        st.switch_page(st.session_state["_pages"]["explore"], query_params={**query, "e_search": listed})
+        parts.go("explore", {"e_search": listed})
     page, words = st.session_state.get(NOTHING) or (name, "")
     if page != name:
         st.session_state.pop(NOTHING)

@@ -21,7 +21,15 @@ POLICY = "; ".join(
         "frame-ancestors 'self'",
     )
 )
-HEADERS = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "same-origin"}
+NEVER = ("camera", "microphone", "geolocation", "display-capture", "payment", "usb", "serial", "hid", "midi")
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",  # no page of another site keeps a hold of this window
+    "Cross-Origin-Resource-Policy": "same-origin",  # nor shows a picture or runs a script of this server
+    "Permissions-Policy": ", ".join(f"{name}=()" for name in NEVER),
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+}
 OPEN = ("/_stcore/health", "/_stcore/host-config", "/_stcore/stream")  # of what is not for everybody
 CLOSED = ("/_stcore/", "/media/", "/component/", "/app/static/")
 SAFE = ("GET", "HEAD", "OPTIONS")

@@ -9,8 +9,9 @@ import pandas as pd
 from lossprint.app import data
 from lossprint.app.elements.keys import KEYS
 from lossprint.app.elements.question import Choice, Shown
-from lossprint.app.questions import copies, picked
+from lossprint.app.questions import copies
 from lossprint.app.shared import parts
+from lossprint.app.shared.acting import picked
 from lossprint.app.shared.spans import claim, own_ends
 from lossprint.audit.review import assigning, queues, strata
 from lossprint.audit.types import KIND_WORDS
@@ -22,11 +23,13 @@ QUEUES = {
     KIND_WORDS["label_error"][0]: assigning.QUEUES["labels"],
     "Duplicates": assigning.QUEUES["duplicates"],
     KIND_WORDS["outlier"][0]: assigning.QUEUES["outliers"],
+    KIND_WORDS["quality"][0]: assigning.QUEUES["quality"],
     "Video": assigning.QUEUES["video"],
     "Random audit": (queues.AUDIT,),
     "Spot check": assigning.QUEUES["labels"],  # the label errors in a random order
 }
 TIERS = {"All tiers": "", "Verify": "verify", "Correct": "correct", "Look closer": "look"}  # as the URL has them
+BELONGING = ("outlier", "quality")  # kinds that do not doubt the label
 AUDITED = 2000  # questions of the random audit that are there to be asked
 SIDE = 900  # pixels of the longer side of an image
 FRAME = 480  # of one of several frames of a video
@@ -91,10 +94,10 @@ def strata_of(loaded: data.Loaded) -> strata.Asked:
     return strata.asked(loaded.findings, train, int(loaded.run.manifest.get("seed") or 0))
 
 
-def queue_of(loaded: data.Loaded, which: str, tier: str, mix: bool, ids: Sequence[int] = ()) -> pd.DataFrame:
-    """A `queue`, worked out once a run; of picked samples, `ids`, each time."""
-    if which == picked.QUEUE:
-        return picked.items(loaded, list(ids))
+def queue_of(loaded: data.Loaded, which: str, tier: str, mix: bool) -> pd.DataFrame:
+    """A `queue`, worked out once a run; of picked samples, and of those that somebody sent, each time."""
+    if which not in QUEUES:
+        return picked.items(loaded, picked.asked(loaded, which))
     return data.derived(loaded, queue, which, tier, mix)
 
 
@@ -225,7 +228,7 @@ def _plain(decision: str, text: str, decisions: Decisions, kind: str = "plain") 
 def _about_sample(sample: int, kind: str) -> Draft:
     """One sample of a run without labels: does it stay?"""
     return Draft(
-        "Does this belong?" if kind == "outlier" else "Is this right?",
+        "Does this belong?" if kind in BELONGING else "Is this right?",
         (
             _plain("keep", "Keep it", [(sample, "keep", None)], "main"),
             *(_plain(name, text, [(sample, name, None)]) for name, text in AWAY),
@@ -236,7 +239,7 @@ def _about_sample(sample: int, kind: str) -> Draft:
 def _title(kind: str, given: str, suggested: str | None, tier: str, blind: str) -> str:
     if blind == "given":
         return "What does this show?"
-    if kind == "outlier":
+    if kind in BELONGING:
         return f"Does this belong, as {given}?"
     if not suggested:
         return f"Is this {given}?"

@@ -78,3 +78,23 @@ def draw() -> None:
         st.markdown("**Who decides?** What you decide is stored under your name. This browser remembers it.")
         st.text_input("Your name", key="who_decides", max_chars=LONGEST, icon=":material/person:")
         st.form_submit_button("Store it", type="primary", icon=":material/check:", on_click=named)
+
+
+def pick(names: list[str], then: Callable[[], None]) -> None:
+    """Offer the names of those who review a run; `then()` is called when one is picked."""
+
+    def picked() -> None:
+        st.session_state["reviewer"] = st.session_state["your_name"]
+        name_given()
+        then()
+
+    with st.container(border=True):
+        st.markdown("**Who are you?** Several people review this run. Pick your name, or type it in the sidebar.")
+        st.pills(
+            "Your name",
+            names[:12],
+            format_func=parts.md,
+            key="your_name",
+            on_change=picked,
+            label_visibility="collapsed",
+        )

@@ -28,7 +28,7 @@ COMPARE = (
 ELSEWHERE = (
     *("model", "weights", "download", "features", "seed", "curvature_checkpoints", "val_fraction", "folds", "rate"),
     *("precision", "compiled", "sync", "min_per_class", "allow_lost_classes", "follow_links", "normalise_labels"),
-    *("allow_truncated", "max_pixels"),
+    *("allow_truncated", "max_pixels", "near_similarity"),
     *("root", "path_column", "label_column", "exclude"),
 )
 
@@ -52,6 +52,7 @@ ELSEWHERE = (
 @opt.option("--seeds", opt.positive, "S", "trainings for a steadier label ranking; default: 1")
 @opt.option("--folds", opt.folds, "K", "rank labels by K-fold out-of-sample losses")
 @opt.option("--rate", opt.rate, "FPS", "of videos: frames to look at a second; default: 1")
+@opt.option("--near-similarity", opt.fraction, "S", opt.NEAR_SIMILARITY)
 @opt.resume
 @opt.overwrite
 @opt.sync
@@ -117,9 +118,9 @@ def say_links(dataset: str, choices: dict) -> None:
 
     links = kinds.read_source(dataset, Choices.of(choices)).links
     for path, target in list(links.items())[:LINKS]:
-        print(f"lossprint: follows the link {path} -> {target}", file=sys.stderr)
+        output.tell(f"follows the link {path} -> {target}")
     if len(links) > LINKS:
-        print(f"lossprint: follows {len(links) - LINKS:,} more links out of {dataset}", file=sys.stderr)
+        output.tell(f"follows {len(links) - LINKS:,} more links out of {dataset}")
 
 
 def _compare(

@@ -6,6 +6,9 @@ range of the image's own values is drawn. Files are equal whose stored values ar
 """
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from importlib.metadata import version
 
 import numpy as np
@@ -15,6 +18,18 @@ EXTENSIONS = (".dcm", ".dicom", ".ima")
 FORMAT = "DICOM"
 MAGIC = b"DICM"
 GREY = ("MONOCHROME1", "MONOCHROME2")
+VALUES = "lossprint: values"  # in the `info` of an image that was decoded within `keeping`
+_keeps: ContextVar[bool] = ContextVar("keeps", default=False)
+
+
+@contextmanager
+def keeping() -> Iterator[None]:
+    """Within it, a grey image keeps its values and its window: array (H, W) float64, low, high, inverted."""
+    token = _keeps.set(True)
+    try:
+        yield
+    finally:
+        _keeps.reset(token)
 
 
 class DicomImageFile(ImageFile.ImageFile):
@@ -44,7 +59,10 @@ class DicomImageFile(ImageFile.ImageFile):
             import pydicom
 
             self.fp.seek(0)
-            values, drawn = _drawn(pydicom.dcmread(self.fp))
+            file = pydicom.dcmread(self.fp)
+            values, drawn = _drawn(file)
+            if _keeps.get() and self._mode == "L":
+                self.info[VALUES] = _values(file)
             if self.held:
                 self.info[self.held] = hashlib.blake2b(values, digest_size=16).hexdigest()
             self._im = Image.fromarray(drawn, self._mode).im
@@ -66,6 +84,20 @@ def _drawn(file) -> tuple[bytes, np.ndarray]:
     drawn = apply_voi_lut(values, file, index=0) if windowed else values
     drawn = _stretched(np.asarray(drawn, np.float64), _limits(file, values) if windowed else None)
     return about + stored.tobytes(), 255 - drawn if photometric == GREY[0] else drawn
+
+
+def _values(file) -> tuple[np.ndarray, float, float, bool]:
+    """The first frame's values as the modality rescales them, the first window of the file (else their range), and
+    whether low values are bright."""
+    from pydicom.pixels import apply_modality_lut, pixel_array
+
+    array = np.asarray(apply_modality_lut(pixel_array(file, index=0), file), np.float64)
+    low, high = float(array.min()), float(array.max())
+    if "WindowCenter" in file and "WindowWidth" in file:
+        centre, width = (float(np.atleast_1d(file[name].value)[0]) for name in ("WindowCenter", "WindowWidth"))
+        if np.isfinite([centre, width]).all() and width > 0:
+            low, high = centre - width / 2, centre + width / 2
+    return array, low, high, str(file.get("PhotometricInterpretation", GREY[1])) == GREY[0]
 
 
 def _limits(file, values: np.ndarray) -> tuple[float, float] | None:

@@ -20,6 +20,7 @@ from lossprint.audit.runs.tables import (
     FRAMES,
     HEAD,
     PAIRS,
+    QUALITY,
     SPANS,
     VOTES,
 )
@@ -30,7 +31,7 @@ NUMBER, WHOLE, LIST = (int, float), int, list
 MANIFEST = {
     "asked": {"dataset": str, "model": str, "epochs": WHOLE, "seed": WHOLE, "seeds": WHOLE, "folds": WHOLE}
     | {"files": LIST, "checkpoints": str, "losses": str, "curvature_checkpoints": WHOLE}
-    | {"weights": str, "features": str},
+    | {"weights": str, "features": str, "near_similarity": NUMBER},
     "dataset": {"source": str, "root": str, "kind": str, "fingerprint": str, "task": str, "media": str}
     | {"classes": LIST, "labels": LIST, "notes": LIST, "counts": dict}
     | {"shown": {"ground": str, "whole": LIST, "real": LIST}, "choices": {"max_pixels": WHOLE}},
@@ -182,6 +183,7 @@ TABLES = {
     "duplicates.parquet": _named(("sample", "partner", "kind", "similarity"), similarity=_number),
     "aside.parquet": _named(("path", "split", "sample", "kind", "similarity"), similarity=_number),
     "unreadable.parquet": _named(("path", "reason")),
+    "quality.parquet": {field.name: _whole if kinds.is_integer(field.type) else _number for field in QUALITY},
     "frames.parquet": _of(FRAMES),
     "spans.parquet": _of(SPANS),
     "check.parquet": _typed(CHECKED),
@@ -192,7 +194,14 @@ TABLES = {
     "head.parquet": {field.name: _truth if kinds.is_boolean(field.type) else _number for field in HEAD},
 }
 FREE = {"scores.parquet": {"suggested_label"}, "samples.parquet": {"sequence", "frame"}, "frames.parquet": set()}
-ONCE = ("samples.parquet", "further.parquet", "scores.parquet", "frames.parquet", "head.parquet")  # a row a sample
+ONCE = (
+    "samples.parquet",
+    "further.parquet",
+    "scores.parquet",
+    "frames.parquet",
+    "head.parquet",
+    "quality.parquet",
+)  # a row a sample
 MISSING = (_maybe_text, _number, _bytes)  # kinds whose values may be missing
 
 

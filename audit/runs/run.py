@@ -29,6 +29,7 @@ from lossprint.audit.runs.tables import (
     OPTIONAL,
     PAIRS,
     PART,
+    QUALITY,
     SPANS,
     SURE,
     Between,
@@ -377,6 +378,14 @@ class Run:
         except checked.DAMAGED as error:
             raise LossprintError(f"expected readable duplicates in run {self.path}, found: {error}") from None
         return int(said) if said.isdigit() and len(said) < 18 else 0
+
+    def write_quality(self, frame: pd.DataFrame) -> None:
+        """Save what images look like, a row a sample: `tables.QUALITY`."""
+        write_table(self.path / "quality.parquet", pa.Table.from_pandas(frame, QUALITY, preserve_index=False))
+
+    def quality(self) -> pd.DataFrame | None:
+        """What `write_quality` saved; None where the images were not looked at."""
+        return self._optional("quality.parquet")
 
     def write_aside(self, frame: pd.DataFrame) -> None:
         """Save which samples images without a label are copies of: path, split, sample, kind, similarity."""

@@ -16,6 +16,7 @@ from pyarrow.types import is_floating as floating
 from lossprint.audit.system.atomic import atomic, refuse_pipe
 from lossprint.audit.system.parquet import read_table
 from lossprint.audit.types import KINDS, Finding
+from lossprint.scoring.quality import MEASURES, QUALITIES
 
 PART = pa.schema([("sample", pa.int64()), ("loss", pa.float32()), ("margin", pa.float32()), ("predicted", pa.int32())])
 OPTIONAL = pa.field("el2n", pa.float32())  # |p - onehot(label)|, where the logits were recorded
@@ -32,6 +33,14 @@ HEAD = pa.schema(  # one row a training sample of a run on frozen features, see 
         ("flagged", pa.bool_()),  # head and neighbours name another class than the given one
         ("certain", pa.bool_()),  # and both the same
         ("foreign", pa.float64()),  # how far from the others by NNGuide, above 0, high is foreign
+    ]
+)
+QUALITY = pa.schema(  # one row a sample of all splits, see `scoring.quality`
+    [
+        ("sample", pa.int64()),
+        *((name, pa.int64()) for name in ("width", "height")),  # px
+        *((name, pa.float32()) for name in MEASURES[:5]),
+        *((f"is_{name}", pa.float32()) for name in QUALITIES),  # severity, 0 to 1, above 0.5 it stands out
     ]
 )
 FINDINGS = ("kind", "sample", "path", "label", "suggested_label", "severity", "rank", "group")

@@ -12,7 +12,10 @@ DEADLINE = 60.0  # seconds in which a connection has to be done computing
 STEPS = 100_000  # of SQLite's machine between two looks at the clock
 SUFFIXES = ("", "-wal", "-shm", "-journal")
 # Of a run's database, which `verify` looks at as well.
-INDICES = ("reviews_by_run", "reviews_by_token", "reviews_by_finding", "assignments_by_run", "claims_by_session")
+INDICES = (
+    *("reviews_by_run", "reviews_by_token", "reviews_by_finding"),
+    *("assignments_by_run", "claims_by_session", "marks_by_run"),
+)
 # What computes by itself, or stands in for a table.
 ODD = (
     "SELECT type, name FROM sqlite_master WHERE type IN ('trigger', 'view') OR (type = 'table' AND rootpage = 0) "
@@ -24,13 +27,17 @@ ODD = (
 # compute, and `ON CONFLICT REPLACE` would remove decisions that were stored.
 SCHEMA = (
     "SELECT name, sql FROM sqlite_master WHERE type = 'table' AND "
-    "name IN ('reviews', 'assignments', 'claims', 'lossprint_version', 'schema_version')"
+    "name IN ('reviews', 'assignments', 'claims', 'marks', 'lossprint_version', 'schema_version')"
 )
-COUNTED = ("reviews", "assignments")  # whose rows are in the order of their ids, which therefore never come twice
+COUNTED = (
+    "reviews",
+    "assignments",
+    "marks",
+)  # whose rows are in the order of their ids, which therefore never come twice
 PLAIN = re.compile(
     r"\w+ (INTEGER|BIGINT|FLOAT|TEXT|VARCHAR\(\d+\))( DEFAULT '')?( NOT NULL)?( PRIMARY KEY( AUTOINCREMENT)?)?"
     r"|undoes INTEGER UNIQUE REFERENCES reviews \(id\)"  # as the first release wrote it
-    r"|UNIQUE \(undoes\)|FOREIGN KEY\(undoes\) REFERENCES reviews \(id\)|PRIMARY KEY \(run, finding\)"
+    r"|UNIQUE \(undoes\)|FOREIGN KEY\((undoes|subject)\) REFERENCES (reviews|marks) \(id\)|PRIMARY KEY \(run, finding\)"
     r"|CONSTRAINT lossprint_version_pkc PRIMARY KEY \(version_num\)"
 )
 

@@ -38,6 +38,7 @@ FLOORS = {
         "access",
         "data",
         "elements charts",
+        "deep",
         "shared",
         "questions",
         "views",

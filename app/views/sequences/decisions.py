@@ -7,6 +7,7 @@ from lossprint.app import data
 from lossprint.app.elements.keys import KEYS
 from lossprint.app.shared import decide, drawer, identity, parts
 from lossprint.app.shared import spans as view
+from lossprint.app.shared.acting import steps
 from lossprint.app.views.sequences.rows import ENDS, go
 from lossprint.audit.review.reviews import Conflict
 from lossprint.audit.types import LossprintError
@@ -50,7 +51,7 @@ def actions(loaded, videos, shown, span, frames, edges, said, history) -> None:
             icon=":material/undo:",
             shortcut=shortcut(KEYS["undo"]),
             key="seq-undo",
-            on_click=decide.undo,
+            on_click=steps.undo,
             args=(loaded, _back),
         )
     st.caption(
