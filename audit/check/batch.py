@@ -108,7 +108,8 @@ def read_batch(name: str, run: Run, choices: Choices, side: int, quiet: bool = T
         choices=choices,
         view=view,
     )
-    loaded = datasets.Loaded(dataset, pixels[kept], np.array(digests, dtype=object)[kept], sizes[kept])
+    names, unmeasured = np.array(digests, dtype=object)[kept], np.full((len(kept), 5), np.nan, np.float32)
+    loaded = datasets.Loaded(dataset, pixels[kept], names, sizes[kept], unmeasured)
     unknown = ~known & (samples["label"] != "").to_numpy()
     return Batch(loaded, unknown, measures[kept], dataset.unreadable, notes)
 

@@ -234,7 +234,7 @@ def _images(run: Run, quiet: bool) -> datasets.Loaded | str:
         return f"{int((~same).sum()):,} of {len(own):,} images of the run are not where they were, such as {first!r}"
     dataset = replace(loaded.dataset, samples=there.iloc[at].reset_index(drop=True))
     pixels = None if loaded.pixels is None else loaded.pixels[at]
-    return datasets.Loaded(dataset, pixels, loaded.digests[at], loaded.sizes[at])
+    return datasets.Loaded(dataset, pixels, loaded.digests[at], loaded.sizes[at], loaded.measures[at])
 
 
 def _side(run: Run) -> int:

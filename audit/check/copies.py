@@ -48,6 +48,7 @@ def found(
         np.concatenate([_pixels(known, some, batch.pixels.shape[1]), batch.pixels]),
         np.concatenate([known.digests[some], batch.digests]),
         np.concatenate([known.sizes[some], batch.sizes]),
+        np.concatenate([known.measures[some], batch.measures]),
     )
     both = None if vectors is None else np.concatenate([vectors[0][some], vectors[1]])
     table, doubted = duplicate_pairs(joint, both)
