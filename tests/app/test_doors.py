@@ -10,7 +10,7 @@ from lossprint.app import doors
 from lossprint.app.access import address, gate
 from lossprint.audit.review.reviews import open_reviews
 
-NEW = {"annotators", "batches"}  # pages that came later
+NEW = {"annotators", "batches", "quality"}  # pages that came later
 WERE = sorted(set(NAMES) - NEW)  # the addresses before there were doors: each is still one, but for the first page
 
 
