@@ -197,7 +197,7 @@ def _against_images(
         (ids, known), new = seen
         place = pd.Index(ids).get_indexer(images.dataset.samples["sample"])
         vectors = (known[place], new) if (place >= 0).all() else None
-    found = copies.found(images, batch.loaded, vectors, run.doubted())
+    found = copies.found(images, batch.loaded, vectors)
     split = images.dataset.samples.set_index("sample")["split"]
     table["copy_of"], table["copy_kind"], table["repeat"] = found.sample, found.kind, found.repeat
     hit = found.sample >= 0

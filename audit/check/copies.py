@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from lossprint.audit.datasets import dataset as datasets
-from lossprint.audit.findings.duplicates import duplicate_pairs
+from lossprint.audit.findings.duplicates import pairs_and_doubted
 from lossprint.audit.training.loading import grey, thumbs
 from lossprint.scoring.heads.blocks import directions
 
@@ -18,8 +18,8 @@ TINY = 8  # px
 @dataclass(frozen=True)
 class Copies:
     """sample (M,) int64: the run's sample that each new image is a copy of, -1 for none; kind (M,): exact, near or "";
-    similarity (M,); repeat (M,) int64: an earlier row of the batch that it is a copy of, -1. doubted: how many images
-    resemble too many others for that. shortlisted: whether the run's images were too many to compare all nearly.
+    similarity (M,); repeat (M,) int64: an earlier row of the batch that it is a copy of, -1. doubted: how many new
+    images resemble too many others for that. shortlisted: whether the run's images were too many to compare all nearly.
     """
 
     sample: np.ndarray
@@ -30,13 +30,11 @@ class Copies:
     shortlisted: bool
 
 
-def found(
-    known: datasets.Loaded, batch: datasets.Loaded, vectors: tuple[np.ndarray, np.ndarray] | None, before: int
-) -> Copies:
+def found(known: datasets.Loaded, batch: datasets.Loaded, vectors: tuple[np.ndarray, np.ndarray] | None) -> Copies:
     """Copies among known and new images, pixels of one side. vectors: embeddings of both, in their order, if any.
 
-    before: how many of the run's own images are doubted. Every new image is compared with all for equal pixels. For
-    changed copies it is compared with all of up to ALL images, else with those of the run that resemble it.
+    Every new image is compared with all for equal pixels. For changed copies it is compared with all of up to ALL
+    images, else with those of the run that resemble it.
     """
     n, m = len(known.digests), len(batch.digests)
     some = np.arange(n) if n <= ALL else _shortlist(known, batch, vectors)
@@ -51,9 +49,14 @@ def found(
         np.concatenate([known.measures[some], batch.measures]),
     )
     both = None if vectors is None else np.concatenate([vectors[0][some], vectors[1]])
-    table, doubted = duplicate_pairs(joint, both)
+    table, doubted = pairs_and_doubted(joint, both)
     result = Copies(
-        np.full(m, -1), np.full(m, "", object), np.zeros(m), np.full(m, -1), max(0, doubted - before), len(some) < n
+        np.full(m, -1),
+        np.full(m, "", object),
+        np.zeros(m),
+        np.full(m, -1),
+        int(doubted[len(some) :].sum()),
+        len(some) < n,
     )
     _exact(result, known, batch)
     first, second = table["sample"].to_numpy(np.int64), table["partner"].to_numpy(np.int64)
