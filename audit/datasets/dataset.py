@@ -242,9 +242,8 @@ def _assemble(
         raise NoImages(
             f"expected images that can be read in {origin.name}, found none among {len(unreadable):,}{first}"
         )
-    notes = [*origin.notes, *notes]
-    if len(unreadable):
-        notes.append(unreadable_note(rows[bad], unreadable["reason"], len(rows)))
+    more = [unreadable_note(rows[bad], unreadable["reason"], len(rows))] if len(unreadable) else []
+    notes = [*origin.notes, *notes, *more]
     if task == "classes" and origin.media is TEXTS and samples["label"].nunique() == 1:
         task = "text"  # texts without labels, such as instructions and their answers
     if task == "classes":
