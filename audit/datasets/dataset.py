@@ -29,9 +29,9 @@ from PIL import Image
 
 from lossprint.audit.datasets.choices import USUAL, Choices
 from lossprint.audit.datasets.fit import labelled, large_enough, lost_note, named, refuse_unfit, unreadable_note
-from lossprint.audit.datasets.images import CUT, Room, admitting, pixel_digest, reason, square
+from lossprint.audit.datasets.images import CUT, MORE, Room, admitting, pixel_digest, reason, square
 from lossprint.audit.datasets.kinds import OF_FILES, open_reader, read_source
-from lossprint.audit.datasets.labels import doubtful_note, spelling
+from lossprint.audit.datasets.labels import doubtful_note, several_note, spelling
 from lossprint.audit.datasets.media import TEXTS, Media, media_of
 from lossprint.audit.datasets.shown import PLAIN, View, rendered, sketch, view_of
 from lossprint.audit.datasets.source import Source, read_file_inside
@@ -234,6 +234,8 @@ def _assemble(
     unreadable["reason"] = pd.Series([faults[sample] for sample in rows.loc[bad, "sample"]], dtype=object).astype(str)
     if samples.empty:
         first = f" ({unreadable['path'][0]!r}: {unreadable['reason'][0]})" if len(unreadable) else ""
+        if origin.kind == "manifest" and (unreadable["reason"] == "no such file").all():
+            first += f": its paths are looked for in {origin.root}; --root DIR names another folder"
         raise NoImages(
             f"expected images that can be read in {origin.name}, found none among {len(unreadable):,}{first}"
         )
@@ -245,7 +247,7 @@ def _assemble(
     if task == "classes":
         notes += lost_note(origin, rows, faults, choices.allow_lost_classes)
         samples, more = large_enough(samples, choices.min_per_class)
-        notes += [*more, *doubtful_note(samples["label"])]
+        notes += [*more, *doubtful_note(samples["label"]), *several_note(samples["label"])]
     refuse_unfit(samples, origin.name, task, choices.min_per_class)
     if not (samples["split"] == "val").any():
         drawn, note = draw(samples, val_fraction, seed, origin.name, task)
@@ -298,7 +300,7 @@ def load(
     paths, ids = samples["path"].tolist(), samples["sample"].tolist()
     pixels = None if size is None or dataset.media is TEXTS else np.empty((len(paths), size, size, 3), np.uint8)
     digests, sizes = [""] * len(paths), np.zeros((len(paths), 2), np.int64)
-    faults, sketches, cut = dict(dataset.faults), {}, []
+    faults, sketches, cut, several = dict(dataset.faults), {}, [], []
     admit = partial(admitting, **dataset.choices.admitted, room=Room(free_memory() // 2))
 
     def text(row: int) -> None:
@@ -310,6 +312,8 @@ def load(
             digests[row], sizes[row] = pixel_digest(content), content.size
             if CUT in content.info:
                 cut.append(row)
+            if MORE in content.info:
+                several.append(row)
             about = sketch(content)
             if about is not None:  # drawn once all of these are known
                 sketches[row] = about
@@ -337,6 +341,11 @@ def load(
     whole = _assemble(dataset.origin, faults, dataset.val_fraction, dataset.seed, dataset.task, dataset.choices, True)
     if cut:
         notes.append(f"{len(cut):,} images are truncated and read as far as they go, such as {paths[min(cut)]}")
+    if several:
+        notes.append(
+            f"{len(several):,} files hold several images (animations or pages), such as {paths[min(several)]}: "
+            "only the first of each is looked at"
+        )
     whole = replace(whole, view=view, notes=[*whole.notes, *notes])
     there = set(whole.samples["sample"])
     kept = [row for row, sample in enumerate(ids) if sample in there]
