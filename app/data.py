@@ -100,7 +100,7 @@ class Picture:
     """An image as a data URI, or a text as its turns: (role, what was said), role empty where there is none.
 
     `tiny` images are enlarged by the browser with hard pixel edges. The `width` of a text is its number of characters,
-    of which `left` are not shown. What is shown of a text holds no control characters; it is not to be read as markup.
+    of which `left` are not shown. A text holds no control characters; it is not to be read as markup.
     """
 
     uri: str | None
@@ -163,15 +163,8 @@ def _load(path: str, stamp: int) -> Loaded:
     scores = run.scores()
     scores = _by_sample(_lean(scores.drop(columns="path", errors="ignore"), REPEATED))
     pa.default_memory_pool().release_unused()
-    return Loaded(
-        run,
-        stamp,
-        samples,
-        scores,
-        _lean(run.findings()),
-        _lean(run.duplicates()),
-        _lean(run.unreadable()),
-    )
+    more = (_lean(table) for table in (run.findings(), run.duplicates(), run.unreadable()))
+    return Loaded(run, stamp, samples, scores, *more)
 
 
 @dataclass(frozen=True)
@@ -436,13 +429,18 @@ def _decided(loaded: Loaded) -> tuple:
     return (len(history), int(history["id"].iloc[-1]), str(history["at"].iloc[-1])) if len(history) else (0,)
 
 
-@st.cache_resource(max_entries=8, show_spinner=False)
-def _reviews(path: str, url: str):
-    from lossprint.audit.review.reviews import open_reviews
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _shared(path: str, url: str, what: str):
+    from lossprint.audit.review import marks, reviews
 
-    return open_reviews(open_run(path))
+    return (reviews.open_reviews if what == "reviews" else marks.open_marks)(open_run(path))
 
 
 def reviews(loaded: Loaded):
     """The store of the run's decisions, guarded. Reads are never cached: another session may have decided."""
-    return roles.Guarded(_reviews(str(loaded.run.path), loaded.run.reviews_url))
+    return roles.Guarded(_shared(str(loaded.run.path), loaded.run.reviews_url, "reviews"))
+
+
+def marks(loaded: Loaded):
+    """The run's tags, queues and views, guarded, as they are now."""
+    return roles.GuardedMarks(_shared(str(loaded.run.path), loaded.run.reviews_url, "marks"))

@@ -1,18 +1,24 @@
 """The entrypoint of the app: page config, run picker, navigation, and the line seen when something goes wrong."""
 
-from functools import partial
 from importlib import import_module, resources
 
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from lossprint.app import data, signin
+from lossprint.app import data, doors, search, signin
 from lossprint.app.access import roles
 from lossprint.app.shared import decide, drawer, guard, identity, parts, place
-from lossprint.audit.types import KIND_WORDS, LossprintError
+from lossprint.audit.types import LossprintError
 
+TEAM = "_team"  # whether the navigation shows the door of the team
 NO_RUN = "_no_run"  # a run that a link asked for and that is not there
+TABS = (
+    '[class*="st-key-tabs"] { flex-wrap: nowrap; overflow-x: auto; border-bottom: 1px solid #8884; gap: .25rem }'
+    '[class*="st-key-tabs"] a { white-space: nowrap; border-radius: 6px 6px 0 0; padding-block: .3rem }'
+    '[data-testid="stMain"] h1 { padding-block: .25rem }'
+    '[class*="st-key-begins-"] { position: absolute }'
+)
 # Streamlit writes white on the primary colour. One that can be read on a dark page is too light for that.
 DARK_BUTTONS = (
     '[data-testid^="stBaseButton-primary"], [data-testid="stMultiSelect"] span[title] { color: #0f151b !important }'
@@ -21,64 +27,36 @@ DARK_BUTTONS = (
 NARROW = (
     '@media (max-width: 640px) { [class*="filters-row"] [data-testid="stHorizontalBlock"] '
     "{ flex-wrap: nowrap; overflow-x: auto } "
-    '[class*="filters-row"] [data-testid="stColumn"] { min-width: 150px; flex: 0 0 150px } }'
-    '[class*="st-key-begins-"] { position: absolute }'
+    '[class*="filters-row"] [data-testid="stColumn"] { min-width: 150px; flex: 0 0 150px } '
+    ".st-key-d-filters-strip, .st-key-d-policy-strip { flex-wrap: nowrap; overflow-x: auto } "
+    ".st-key-d-filters-strip > *, .st-key-d-policy-strip > * { flex: 0 0 auto; width: max-content } "
+    ".st-key-alike-pairs { display: none } }"
 )
 LOADED = (
     pd,
     go,
 )  # imported here and not lazily by a page: fast clicks ran into half-imported modules in a real browser
 
-# name (its URL), title, icon, section, what the tooltip says
-PAGES = (
-    ("overview", "Overview", "space_dashboard", "", "What is in the dataset and what to look at first."),
-    ("explore", "Explore", "grid_view", "", "Every sample of every split: find, sort, group and decide."),
-    ("labels", KIND_WORDS["label_error"][0], "label_off", "Findings", "Given labels that the model kept doubting."),
-    ("duplicates", "Duplicates", "content_copy", "Findings", "The same or almost the same sample more than once."),
-    ("outliers", KIND_WORDS["outlier"][0], "scatter_plot", "Findings", "Samples unlike anything else in the dataset."),
-    ("sequences", "Sequences", "movie", "Findings", "Videos over time: spans with a wrong label or out of order."),
-    ("classes", "Classes", "category", "Findings", "How each class is doing, and what it is confused with."),
-    ("map", "Triage map", "bubble_chart", "Evidence", "Two scores at once: wrong, hard, redundant, aligned."),
-    ("prints", "Loss prints", "show_chart", "Evidence", "The loss trajectories of many samples at a glance."),
-    ("pairs", "Aligned & conflicting", "compare_arrows", "Evidence", "Samples that pull with or against one."),
-    ("sample", "Sample", "image_search", "Evidence", "One sample, whole story: why it is flagged."),
-    ("review", "Review", "rule", "Decide", "One question at a time, by keyboard if you like."),
-    ("stop", "When to stop", "flag", "Decide", "What the review found, and what is left to be found."),
-    ("history", "History", "history", "Decide", "Every decision: who, when and what; any step is taken back here."),
-    ("reviewers", "Reviewers", "group", "Team", "Who reviews what, how far each is, and how well they agree."),
-    ("disagreements", "Disagreements", "forum", "Team", "Where reviewers differ, to be settled one by one."),
-    ("coreset", "Coreset", "filter_alt", "Results", "A smaller training set, chosen by a method and a fraction."),
-    ("export", "Export", "download", "Results", "Findings, coreset and cleaned dataset as files."),
-    ("loop", "Before & after", "published_with_changes", "Results", "Whether the cleaned data trains a better model."),
-    ("compare", "Compare runs", "difference", "Results", "Two seeds or two models: where they agree."),
-    ("help", "Help", "help", "Results", "What each score means, and when not to trust it."),
+# name (its URL), title, icon, door, what the tooltip says
+PAGES = tuple(
+    (tab.name, tab.title, door.icon, door.title, tab.text)
+    for door in doors.DOORS
+    for tab in door.tabs
+    if doors.TABS[tab.name] is tab
 )
 
 
 def main(start: str = "overview") -> None:
     """Draw the app; `start` is the page at the root URL."""
     st.set_page_config(page_title="Lossprint", page_icon=_asset("logo.svg"), layout="wide")
-    st.html(f"<style>{NARROW}</style>")
+    st.html(f"<style>{TABS}{NARROW}{search.STYLE}</style>")
     if parts.dark():
         st.html(f"<style>{DARK_BUTTONS}</style>")
     st.logo(_asset("wordmark.svg"), size="large", icon_image=_asset("logo.svg"))
-    pages = {
-        name: st.Page(
-            partial(_page, name),
-            title=title,
-            icon=f":material/{icon}:",
-            url_path=name,
-            default=name == start,
-            help=text,
-        )
-        for name, title, icon, _, text in PAGES
-    }
+    pages = doors.pages(_page, start, team=bool(st.session_state.get(TEAM)))
     parts.remember_pages(pages)
-    sections: dict[str, list] = {}
-    for name, _, _, section, _ in PAGES:
-        sections.setdefault(section, []).append(pages[name])
     shut = signin.shut()
-    page = st.navigation(sections, position="hidden" if shut else "sidebar", expanded=True)
+    page = st.navigation(list(pages.values()), position="hidden" if shut else "sidebar", expanded=True)
     if shut:
         with guard.one_line():
             signin.draw()
@@ -90,14 +68,23 @@ def main(start: str = "overview") -> None:
     st.session_state["_told_missing"] = False
     st.session_state[drawer.DRAWN] = False
     with guard.one_line():
-        st.session_state[decide.PAGE] = page.title
+        name = next(name for name, one in pages.items() if one is page)
+        st.session_state[decide.PAGE] = doors.TABS[name].title
         decide.tell()
         loaded = _pick_run()
         st.session_state["_loaded"] = loaded
-        _reviewer(loaded)
+        team = doors.has_team(loaded)
+        if team != st.session_state.get(TEAM, False):  # the door appears with the second reviewer
+            st.session_state[TEAM] = team
+            pages = doors.pages(_page, start, team)
+            parts.remember_pages(pages)
+            page = st.navigation(list(pages.values()), expanded=True)
+        _reviewer()
         place.ask(loaded)
         drawer.check(loaded)
-        page.run()
+        doors.tabs(loaded, name, team)
+        if search.box(loaded, name):
+            page.run()
         drawer.draw(loaded, [])
 
 
@@ -174,13 +161,13 @@ def _list_broken(broken: list[data.Listed]) -> None:
             st.markdown(f"**{parts.md(run.name)}** {parts.md(run.problem)}")
 
 
-def _reviewer(loaded: data.Loaded) -> None:
+def _reviewer() -> None:
     """Who decides: the signed-in user where there is a login, else a name that is typed once and remembered."""
     if roles.asked():
         st.session_state["reviewer"] = identity.signed_in()
         return
     if not (st.session_state.get("reviewer") or "").strip():
-        st.session_state["reviewer"] = identity.remembered() or decide.default_reviewer(loaded)
+        st.session_state["reviewer"] = identity.remembered() or ""
     with st.sidebar:
         name = st.text_input(
             "Reviewer",
@@ -189,6 +176,7 @@ def _reviewer(loaded: data.Loaded) -> None:
             max_chars=60,
             on_change=_named,
             icon=":material/person:",
+            placeholder="asked before you decide",
             help="Your decisions are stored under this name. This browser remembers it.",
         )
         if identity.known():

@@ -17,8 +17,10 @@ KIND_WORDS = {
     "sequence_label": ("Spans with a wrong label", "span with a wrong label", "spans with a wrong label"),
     "sequence_order": ("Spans out of order", "span out of order", "spans out of order"),
     "outlier": ("Outliers", "outlier", "outliers"),
+    "quality": ("Image quality", "image of odd quality", "images of odd quality"),
 }
 KINDS = tuple(KIND_WORDS)
+ALONE = ("label_error", "outlier", "quality")  # kinds whose findings are one sample each
 DECISIONS = ("accept", "keep", "relabel", "reorder", "exclude", "unsure", "undo")
 
 
@@ -32,10 +34,15 @@ class LossprintError(Exception):
     """
 
     def __init__(self, line: object = ""):
-        text = "".join(one if one.isprintable() else repr(one)[1:-1] for one in str(line))
+        text = printable(str(line))
         if len(text) > LONGEST:
             text = f"{text[: LONGEST * 2 // 3]} ... {text[-LONGEST // 3 :]}"
         super().__init__(text)
+
+
+def printable(text: str, kept: str = "") -> str:
+    """A text for a terminal: what it would obey or turn around is spelled out; signs in `kept` stay."""
+    return "".join(one if one.isprintable() or one in kept else repr(one)[1:-1] for one in text)
 
 
 def one_line(error: BaseException, most: int = 300) -> str:

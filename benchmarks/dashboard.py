@@ -25,6 +25,7 @@ import argparse
 import multiprocessing
 import os
 import platform
+import re
 import shutil
 import socket
 import subprocess
@@ -285,11 +286,9 @@ def memory(run: Path, samples: int, options) -> None:
         page = new_page()
         cold = went(page, base, "whole")[0]
         print(f"{'overview, cold':<24} {cold / 1000:6.2f} s | RSS {used(server.pid)[0]:.2f} GB", flush=True)
-        links = page.get_by_test_id("stSidebarNavLink")
         for turn in ("first visit", "second visit"):
-            for at in range(links.count()):
-                name = links.nth(at).inner_text().strip().splitlines()[-1]
-                took = followed(page, links.nth(at), name)
+            for link, name in links_of(page):
+                took = followed(page, link, name)
                 print(f"{name:<24} {took / 1000:6.2f} s | RSS {used(server.pid)[0]:.2f} GB | {turn}", flush=True)
         rss, pss = used(server.pid)
         told = "met" if peak(server.pid) <= GIGABYTES else "missed"
@@ -298,8 +297,23 @@ def memory(run: Path, samples: int, options) -> None:
         grown(page, base, server.pid, options.turns)
 
 
+def links_of(page) -> Iterator[tuple]:
+    """The link and the title of every page that the navigation leads to: each door, then the tabs behind it."""
+    from lossprint.app import doors
+
+    shown = page.get_by_test_id("stSidebarNavLink")
+    for door in doors.DOORS:
+        link = shown.filter(has_text=re.compile(f"{door.title}$"))
+        if link.count():
+            yield link, door.tabs[0].title
+            for tab in door.tabs[1:]:
+                link = page.locator(f'[class*=st-key-tabs] a[href^="{tab.name}?"]').first
+                if not tab.within and link.count():
+                    yield link, tab.title
+
+
 def followed(page, link, title: str) -> float:
-    """Milliseconds from the press on a link of the sidebar until its page is whole."""
+    """Milliseconds from the press on a link until its page is whole."""
     page.evaluate("window.bench.left = performance.now()")
     link.click()
     page.wait_for_timeout(150)  # the page that is left may still look at rest

@@ -64,7 +64,16 @@ it as a verdict: it is a reading order.
 Do not trust it as the probability of a wrong label.
 
 `suggested_label` is the label to put instead of the given one, `suggested_probability` its mean probability over the
-checkpoints."""
+checkpoints.
+
+*Image quality* (findings of the kind `quality`, measures in `quality.parquet`) asks which images look unlike the rest,
+whatever they show: *dark* (99th percentile of the grey levels), *bright* (their 5th), *blurry* (deviation of the
+Laplacian to that of the grey levels), *low information* (their entropy), *odd size*, *odd aspect*, and *grey* among
+colour. The fence is the dataset's own: three quartile ranges beyond the quartiles (Tukey 1977), and no less than a
+difference that can be seen; fewer than 20 images are not judged, frames of videos are measured and not listed. The page
+also says which classes a measure alone tells from the others (AUROC with the interval of Hanley and McNeil 1982, .8 or
+more by its lower end): a network may learn that in place of the class. Do not trust it as a doubt of the label: a night
+scene is dark and right."""
 # Every file of a run.
 FOLDER = """\
 RUN/
@@ -81,12 +90,13 @@ RUN/
   scores.parquet       one row a training sample, one column a score
   duplicates.parquet   sample, partner, kind (exact / near), similarity
   aside.parquet        images without a label: path, split, and the sample that each is a copy of, -1 for none
+  quality.parquet      sample, width, height, brightness and so on of each image, and whether it stands out
   findings.parquet     kind, sample, path, label, suggested_label, severity, rank, group
   pairs.parquet        sample, partner, partner_split, correlation, side, rank, scope (own class / all)
   frames.parquet       of videos: sample, sequence, frame, split, label, suggested_label, suggested_frame, p_given, ...
   spans.parquet        findings in them: span, kind, how (relabel / swap / move), sequence, start, middle, end, ...
   timeline.safetensors temporal/fold=000.safetensors                      what was seen over time, and by which networks
-  reviews.db           the reviewers' decisions, append-only; assignments
+  reviews.db           the reviewers' decisions, append-only; assignments; tags, queues and saved views
   .sync.json           what was the same here and at the URL when the run was copied last; without a copy not there
   evaluation.parquet   held-out accuracy after training on coresets, overlap.parquet what they share
   selections/          coresets kept under a name, CSV and record
@@ -202,6 +212,7 @@ def run_folder() -> str:
         "trajectories/split=SPLIT/checkpoint=NNNNN/rank-R.parquet": tables.PART.append(tables.OPTIONAL),
         "curvature/checkpoint=NNNNN/rank-R.parquet": tables.CURVATURE,
         "head.parquet": tables.HEAD,
+        "quality.parquet": tables.QUALITY,
         "frames.parquet": tables.FRAMES,
         "spans.parquet": tables.SPANS,
     }

@@ -61,3 +61,15 @@ def _said(option: str) -> str:
             except (OSError, ValueError, AttributeError):  # Streamlit says what is wrong with it
                 text = ""
     return text
+
+
+# Addresses that once were pages, or that somebody would type, and where they lead: "" is the first page.
+MOVED = {"overview": "", "home": "", "findings": "labels", "team": "reviewers", "results": "export"}
+
+
+def moved(path: str, query: str) -> str | None:
+    """Where the address `path`, such as /overview, leads: a URL relative to it that keeps the query; None: nowhere."""
+    name = path.strip("/")
+    if name not in MOVED:
+        return None
+    return f"./{MOVED[name]}{'?' * bool(query)}{query}"

@@ -7,7 +7,7 @@ import json
 import re
 from urllib.parse import parse_qs, urlsplit
 
-from lossprint.app.access import roles
+from lossprint.app.access import address, roles
 
 # Nothing is fetched from, sent to or shown in another site, whatever a page were made to contain.
 POLICY = "; ".join(
@@ -21,7 +21,15 @@ POLICY = "; ".join(
         "frame-ancestors 'self'",
     )
 )
-HEADERS = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "same-origin"}
+NEVER = ("camera", "microphone", "geolocation", "display-capture", "payment", "usb", "serial", "hid", "midi")
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",  # no page of another site keeps a hold of this window
+    "Cross-Origin-Resource-Policy": "same-origin",  # nor shows a picture or runs a script of this server
+    "Permissions-Policy": ", ".join(f"{name}=()" for name in NEVER),
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+}
 OPEN = ("/_stcore/health", "/_stcore/host-config", "/_stcore/stream")  # of what is not for everybody
 CLOSED = ("/_stcore/", "/media/", "/component/", "/app/static/")
 SAFE = ("GET", "HEAD", "OPTIONS")
@@ -54,6 +62,8 @@ class Gate:
             roles.forget(_visitor(headers))  # Streamlit only asks the browser to drop the cookie
         if why is not None:
             await _refuse(scope, send, why)
+        elif scope["type"] == "http" and (place := address.moved(path, scope["query_string"].decode("latin-1"))):
+            await _sent_on(send, place)
         elif scope["type"] == "websocket":
             await self.app(scope, _heard(receive, headers) if roles.asked() else receive, send)
         elif path.startswith("/media/") and roles.asked():
@@ -196,6 +206,13 @@ def _failed(scope, path: str, message: dict) -> str | None:
         return None
     kept = [value for name, value in message["headers"] if name == b"set-cookie"]
     return None if any(re.match(rb'_streamlit_user="?[^";\s]', value) for value in kept) else "failed"
+
+
+async def _sent_on(send, place: str) -> None:
+    headers = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
+    headers += [(b"location", place.encode("latin-1")), (b"content-length", b"0")]
+    await send({"type": "http.response.start", "status": 307, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
 
 
 async def _refuse(scope, send, why: str) -> None:

@@ -17,7 +17,7 @@ import unicodedata
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from threading import Lock
 
@@ -30,6 +30,8 @@ FILE = "LOSSPRINT_ROLES"
 ROLES = ("viewer", "reviewer", "owner")
 SIGNED_OUT, EXPIRED, UNVERIFIED, UNKNOWN = "signed out", "expired", "unverified", "unknown"
 # What anybody who may see the run may call on its decisions; whatever is not here or checked below is refused.
+READ_MARKS = {"run", "key", "history", "standing", "state", "tags", "table"}
+WRITE_MARKS = {"tag", "keep_queue", "keep_view", "rename", "delete", "again"}
 READ = {"run", "key", "history", "current", "progress", "assignments", "claims", "release"}
 LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 HELD = 2000  # files handed out that are remembered
@@ -291,6 +293,29 @@ class Guarded:
     def claim(self, finding: str, reviewer: str, session: str, seconds: float = 600) -> str | None:
         _own(require("reviewer", "to be asked"), {reviewer})
         return self._kept.claim(finding, reviewer, session, seconds)
+
+
+class GuardedMarks:
+    """The tags, queues and views of a run (`audit.review.Marks`) as pages may use them, as `Guarded` the decisions."""
+
+    def __init__(self, kept):
+        self._kept = kept
+
+    def __getattr__(self, name: str):
+        if name in READ_MARKS:
+            return getattr(self._kept, name)
+        if name in WRITE_MARKS:
+            return partial(self._write, getattr(self._kept, name))
+        raise AttributeError(f"{name} of the marks is not for pages: see access.READ_MARKS")
+
+    def _write(self, act: Callable, *what, reviewer: str, **more):
+        _own(require("reviewer", "to tag, queue and save views"), {reviewer})
+        return act(*what, reviewer=reviewer, **more)
+
+    def take_back(self, ids: list[int], reviewer: str) -> list:
+        one = require("reviewer", "to take back")
+        _own(one, {reviewer})
+        return self._kept.take_back(ids, reviewer, anybodys=asked() and one.may("owner"))
 
 
 def _own(one: Visitor, names: set[str]) -> None:

@@ -230,6 +230,7 @@ export default function (component) {
     if (picked.size) for (const label of ["", ...data.labels]) choice.append(new Option(label || "Relabel as …", label))
     choice.onchange = () => choice.value && act("relabel", choice.value)
     if (data.labels.length) acts.append(choice)
+    if (data.more) button("More …", () => act("more"))
     button("All on this page", () => {
       for (const id of ids) picked.add(id)
       repaint()

@@ -63,6 +63,7 @@ def gallery(
     on_act: Callable[[str, list[int], str | None], None] | None = None,
     labels: Sequence[str] = (),
     digits: Sequence[str] = (),
+    more: bool = False,
 ) -> None:
     """Draw the tiles. `on_open(id)` is called once, before the page is drawn again, by a click or by Enter.
 
@@ -73,7 +74,7 @@ def gallery(
     With `on_act` several tiles can be selected (box on the tile, space, shift for a range, Ctrl+A) and decided on by
     key or button: `on_act(action, ids, label)` with an action of accept, keep, exclude, unsure, relabel (to `label`)
     or undo, on the selected tiles or, without any, the focused one. `labels` can be relabeled to; the keys 1 to 9 and 0
-    stand for `digits`.
+    stand for `digits`. With `more` there is a button besides that hands the selected tiles over: the action more.
     """
 
     def opened() -> None:
@@ -102,6 +103,7 @@ def gallery(
             "labels": list(labels),
             "digits": list(digits)[:10],
             "keys": KEYS,
+            "more": more,
         },
         on_open_change=opened,
         on_act_change=acted,

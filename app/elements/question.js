@@ -95,7 +95,8 @@ export default function ({ data, parentElement, setTriggerValue }) {
     Object.assign(state, { token: data.token, spent: 0, since: 0 })
     find("comment").value = ""
     find("find").value = ""
-    root.classList.remove("zoomed")
+    root.classList.remove("zoomed", "first")
+    state.first = ""
     const pictures = find("pictures")
     pictures.replaceChildren(...data.images.map((image, at) => figure(image, sources[at])))
     pictures.classList.toggle("many", data.images.length > 1)
@@ -145,12 +146,14 @@ export default function ({ data, parentElement, setTriggerValue }) {
         button.append(key)
       }
       button.append(element("span", "text", choice.text))
+      button.disabled = choice.kind === "taken"
       button.onclick = () => answer(choice.id)
       return button
     }),
   )
 
   // Another label -----------------------------------------------------------------------------------------
+  const codes = new Map(data.codes)
   const search = find("search")
   const input = find("find")
   const list = find("found")
@@ -171,6 +174,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
     list.replaceChildren(
       ...labels.map((label, at) => {
         const row = element("li", "", label)
+        if (codes.has(label)) row.append(" ", element("kbd", "", codes.get(label)))
         row.id = "found-" + at
         row.setAttribute("role", "option")
         row.setAttribute("aria-selected", String(at === picked))
@@ -235,7 +239,9 @@ export default function ({ data, parentElement, setTriggerValue }) {
   }
 
   const keys = new Map()
-  for (const choice of data.choices) for (const key of choice.keys) keys.set(key.toLowerCase(), () => answer(choice.id))
+  for (const [label, code] of codes) keys.set(code, () => answer("label:" + label))
+  for (const choice of data.choices.filter((one) => one.kind !== "taken"))
+    for (const key of choice.keys) keys.set(key.toLowerCase(), () => answer(choice.id))
   keys.set("s", () => send("skip", {}))
   keys.set(data.undo.toLowerCase(), () => send("undo", {}))
   keys.set(data.redo.toLowerCase(), () => send("redo", {}))
@@ -245,8 +251,17 @@ export default function ({ data, parentElement, setTriggerValue }) {
   const pressed = (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.defaultPrevented || typing(event)) return
     if (document.querySelector("[role=dialog], [data-testid=stDialog]")) return // a drawer or dialog has its own keys
-    const act = keys.get(event.key.toLowerCase())
-    if (!act) return
+    const typed = (state.first ?? "") + event.key.toLowerCase()
+    const act = keys.get(typed)
+    const begins = !act && typed.length === 1 && [...keys.keys()].some((key) => key.length > 1 && key[0] === typed)
+    state.first = begins ? typed : ""
+    root.classList.toggle("first", begins)
+    if (!act && !begins) return
+    if (begins) {
+      event.preventDefault()
+      event.stopPropagation()
+      return
+    }
     event.preventDefault()
     event.stopPropagation()
     if (root.classList.contains("busy")) state.dropped = (state.dropped ?? 0) + 1

@@ -31,7 +31,10 @@ class Shown:
 
 @dataclass(frozen=True)
 class Choice:
-    """An answer. `keys` take it by keyboard, the first is shown; `id` comes back. `kind`: main, wide or plain."""
+    """An answer. `keys` take it by keyboard, the first is shown; `id` comes back.
+
+    `kind`: main, wide, plain, or taken: greyed, as its label has a button of its own.
+    """
 
     id: str
     text: str
@@ -43,11 +46,11 @@ class Choice:
 class Question:
     """What is asked; all texts are shown as text. `token` names this asking: an answer carries it back.
 
-    `labels` can be searched for, and come back as the choice `label:NAME`. `images` are shown large, `coming` are
-    fetched for the next question. `done` of `of` are answered; `left` says how long the rest takes; `said` what was
-    stored last; `notice` what to know before answering, such as that somebody else has just answered. `strip`: the
-    images are frames of a video, small and in order. `sides`: examples of the given and of the suggested class, left
-    and right of a single image; `print`: its loss print, below.
+    `labels` can be searched for, and come back as the choice `label:NAME`; `codes` are their keys. `images` are shown
+    large, `coming` are fetched for the next question. `done` of `of` are answered; `left` says how long the rest takes;
+    `said` what was stored last; `notice` what to know before answering, such as that somebody else has just answered.
+    `strip`: the images are frames of a video, small and in order. `sides`: examples of the given and of the suggested
+    class, left and right of a single image; `print`: its loss print, below.
     """
 
     token: str
@@ -55,6 +58,7 @@ class Question:
     images: tuple[Shown, ...]
     choices: tuple[Choice, ...]
     labels: tuple[str, ...] = ()
+    codes: tuple[tuple[str, str], ...] = ()
     given: str = ""
     suggested: str = ""
     about: str = ""

@@ -1,87 +1,138 @@
-// One image, large: fitted to its frame, in its own size, or zoomed. The alternative text is set as text.
+// One image, large, or two side by side that move together, with their difference. Alternative texts are set as text.
 
-const MOST = 40
-
-export default function (component) {
-  const { data, parentElement } = component
-  const stage = parentElement.querySelector(".stage")
-  if (!stage || !data) return
-  const image = stage.querySelector("img")
+export default function ({ data, parentElement }) {
+  const row = parentElement.querySelector(".row")
+  if (!row || !data) return
   const tools = parentElement.querySelector(".tools")
-  const percent = tools.querySelector(".percent")
-  stage.style.setProperty("--limit", data.limit + "px")
-  stage.style.setProperty("--ratio", data.width + " / " + data.height)
-  image.alt = data.alt
-  image.classList.toggle("pixelated", data.pixelated)
+  const find = (name) => parentElement.querySelector("." + name)
+  row.style.setProperty("--limit", data.limit + "px")
+  row.classList.toggle("pair", data.images.length > 1)
 
-  const state = (stage.lossprint ??= { src: null })
-  if (state.src !== data.src) {
-    Object.assign(state, { src: data.src, zoom: 1, x: 0, y: 0 })
-    image.src = data.src
+  const state = (row.lossprint ??= { src: null })
+  const src = data.images.map((one) => one.src).join(" ")
+  if (state.src !== src) {
+    Object.assign(state, { src, zoom: 1, x: 0, y: 0, ...PLAIN, centre: null, span: null, apart: false })
+    row.replaceChildren(
+      ...data.images.map((one) => {
+        const stage = element("div", "stage")
+        stage.tabIndex = 0
+        stage.setAttribute("role", "group")
+        stage.setAttribute("aria-label", "Image: plus and minus zoom, arrows move, 0 fits, B and C brighten and contrast")
+        stage.style.setProperty("--ratio", one.width + " / " + one.height)
+        const image = element("img", one.pixelated ? "pixelated" : "")
+        image.alt = one.alt
+        image.src = one.src
+        stage.append(image)
+        if (one.deep) {
+          const canvas = element("canvas")
+          canvas.setAttribute("aria-hidden", "true")
+          stage.append(canvas)
+          stage.classList.add("deep")
+        }
+        const figure = element("figure")
+        figure.append(stage)
+        if (one.caption) figure.append(element("figcaption", "", one.caption))
+        return figure
+      }),
+    )
   }
-  // Zoom 1 is fitted; the image's own pixels are at `own`.
-  const own = () => data.width / Math.min(stage.clientWidth, (stage.clientHeight * data.width) / data.height)
-  const paint = () => {
-    const far = (state.zoom - 1) / 2
-    state.x = Math.min(far * stage.clientWidth, Math.max(-far * stage.clientWidth, state.x))
-    state.y = Math.min(far * stage.clientHeight, Math.max(-far * stage.clientHeight, state.y))
-    image.style.transform = `translate(${state.x}px, ${state.y}px) scale(${state.zoom})`
-    stage.classList.toggle("zoomed", state.zoom > 1)
-    if (stage.clientWidth) percent.textContent = Math.round((100 * state.zoom) / own()) + " %"
-  }
-  const zoom = (to) => {
-    const next = Math.min(MOST, Math.max(1, to))
-    state.x *= next / state.zoom
-    state.y *= next / state.zoom
-    state.zoom = next
-    paint()
-  }
-  const pan = (x, y) => {
-    state.x += x
-    state.y += y
-    paint()
-  }
-  tools.querySelector(".in").onclick = () => zoom(state.zoom * 1.5)
-  tools.querySelector(".out").onclick = () => zoom(state.zoom / 1.5)
-  tools.querySelector(".fit").onclick = () => zoom(1)
-  tools.querySelector(".own").onclick = () => zoom(own())
-  tools.querySelector(".own").disabled = own() <= 1
-  const crisp = tools.querySelector(".crisp")
-  const pressed = () => crisp.setAttribute("aria-pressed", String(image.classList.contains("pixelated")))
+  const stages = [...row.querySelectorAll(".stage")]
+  const look = looking(stages, state, data.images[0], (own) => {
+    if (stages[0].clientWidth) find("percent").textContent = Math.round((100 * state.zoom) / own) + " %"
+    find("brightness").value = state.brightness
+    find("contrast").value = state.contrast
+    find("own").disabled = own <= 1
+  })
+  find("in").onclick = () => look.zoom(state.zoom * 1.5)
+  find("out").onclick = () => look.zoom(state.zoom / 1.5)
+  find("fit").onclick = () => look.zoom(1)
+  find("own").onclick = () => look.zoom(look.own())
+  const crisp = find("crisp")
+  const pictures = () => [...row.querySelectorAll("img, canvas")]
+  const pressed = () => crisp.setAttribute("aria-pressed", String(pictures()[0].classList.contains("pixelated")))
   crisp.onclick = () => {
-    image.classList.toggle("pixelated")
+    for (const picture of pictures()) picture.classList.toggle("pixelated")
     pressed()
   }
   pressed()
-  stage.ondblclick = () => zoom(state.zoom > 1 ? 1 : 3)
-  stage.onwheel = (event) => {
-    if (state.zoom === 1 && !event.ctrlKey) return // the page scrolls on, unless somebody has begun to zoom
-    event.preventDefault()
-    zoom(state.zoom * (event.deltaY < 0 ? 1.2 : 1 / 1.2))
+  for (const name of ["brightness", "contrast"])
+    find(name).oninput = () => {
+      state[name] = Number(find(name).value)
+      look.paint()
+    }
+
+  // The window, in the values of the file
+  const deep = data.images.map((one) => one.deep)
+  const base = deep.find(Boolean)
+  find("window").hidden = !base
+  const draw = () => {
+    if (!base) return
+    stages.forEach((stage, at) => deep[at] && windowed(stage.querySelector("canvas"), deep[at], state.centre, state.span))
+    find("centre").value = Number(state.centre.toPrecision(6))
+    find("span").value = Number(state.span.toPrecision(6))
   }
-  stage.onpointerdown = (event) => {
-    if (state.zoom === 1) return
-    stage.setPointerCapture(event.pointerId)
-    stage.onpointermove = (move) => pan(move.movementX, move.movementY)
+  const reset = () => {
+    Object.assign(state, PLAIN)
+    if (base) Object.assign(state, { centre: (base.low + base.high) / 2, span: base.high - base.low || 1 })
+    draw()
+    look.paint()
   }
-  stage.onpointerup = stage.onpointercancel = () => {
-    stage.onpointermove = null
+  if (base) {
+    if (state.centre === null) Object.assign(state, { centre: (base.low + base.high) / 2, span: base.high - base.low || 1 })
+    find("values").textContent = `of this file's values, ${base.least.toLocaleString("en")} to ${base.greatest.toLocaleString("en")}`
+    const pixel = (base.greatest - base.least) / 500
+    state.level = (x, y) => {
+      state.span = Math.max(pixel / 100, state.span + x * pixel)
+      state.centre += y * pixel
+      draw()
+    }
+    for (const name of ["centre", "span"])
+      find(name).onchange = () => {
+        const value = Number(find(name).value)
+        if (Number.isFinite(value) && (name === "centre" || value > 0)) state[name] = value
+        draw()
+      }
+  } else state.level = null
+  find("plain").onclick = reset
+
+  // How two images differ: where they are equal it is black
+  const differ = find("differ")
+  differ.hidden = data.images.length < 2
+  const compare = () => {
+    differ.setAttribute("aria-pressed", String(state.apart))
+    row.querySelector(".difference")?.remove()
+    if (!state.apart) return
+    const [one, two] = row.querySelectorAll("img")
+    const canvas = element("canvas", "difference pixelated")
+    canvas.width = one.naturalWidth
+    canvas.height = one.naturalHeight
+    const pen = canvas.getContext("2d")
+    pen.drawImage(one, 0, 0)
+    pen.globalCompositeOperation = "difference"
+    pen.drawImage(two, 0, 0, canvas.width, canvas.height)
+    const pixels = pen.getImageData(0, 0, canvas.width, canvas.height).data
+    let most = 0
+    let unequal = 0
+    for (let at = 0; at < pixels.length; at += 4) {
+      const by = Math.max(pixels[at], pixels[at + 1], pixels[at + 2])
+      most = Math.max(most, by)
+      if (by) unequal += 1
+    }
+    canvas.setAttribute("role", "img")
+    canvas.setAttribute("aria-label", "Difference of the two images")
+    stages[1].append(canvas)
+    canvas.style.filter = most ? `brightness(${Math.min(20, 255 / most)})` : ""
+    const share = ((400 * unequal) / pixels.length).toFixed(1)
+    find("said").textContent = most ? `${share} % of the pixels differ, by up to ${most} of 255.` : "No pixel differs as drawn."
   }
-  stage.onkeydown = (event) => {
-    const step = 40
-    const moves = { ArrowLeft: [step, 0], ArrowRight: [-step, 0], ArrowUp: [0, step], ArrowDown: [0, -step] }
-    if (event.key === "+" || event.key === "=") zoom(state.zoom * 1.5)
-    else if (event.key === "-") zoom(state.zoom / 1.5)
-    else if (event.key === "0") zoom(1)
-    else if (event.key in moves && state.zoom > 1) pan(...moves[event.key])
-    else return
-    event.preventDefault()
-    event.stopPropagation()
+  differ.onclick = () => {
+    state.apart = !state.apart
+    find("said").textContent = ""
+    compare()
+    look.paint()
   }
-  paint()
-  if (!stage.lossprintSize) {
-    stage.lossprintSize = new ResizeObserver(() => stage.lossprintPaint())
-    stage.lossprintSize.observe(stage)
-  }
-  stage.lossprintPaint = paint
+  Promise.all([...row.querySelectorAll("img")].map((one) => one.decode().catch(() => null))).then(compare)
+  draw()
+  look.paint()
+  tools.hidden = false
 }

@@ -9,8 +9,9 @@ import pandas as pd
 from lossprint.app import data
 from lossprint.app.elements.keys import KEYS
 from lossprint.app.elements.question import Choice, Shown
-from lossprint.app.questions import copies, picked
+from lossprint.app.questions import copies
 from lossprint.app.shared import parts
+from lossprint.app.shared.acting import picked
 from lossprint.app.shared.spans import claim, own_ends
 from lossprint.audit.review import assigning, queues, strata
 from lossprint.audit.types import KIND_WORDS
@@ -22,15 +23,19 @@ QUEUES = {
     KIND_WORDS["label_error"][0]: assigning.QUEUES["labels"],
     "Duplicates": assigning.QUEUES["duplicates"],
     KIND_WORDS["outlier"][0]: assigning.QUEUES["outliers"],
+    KIND_WORDS["quality"][0]: assigning.QUEUES["quality"],
     "Video": assigning.QUEUES["video"],
     "Random audit": (queues.AUDIT,),
     "Spot check": assigning.QUEUES["labels"],  # the label errors in a random order
 }
 TIERS = {"All tiers": "", "Verify": "verify", "Correct": "correct", "Look closer": "look"}  # as the URL has them
+BELONGING = ("outlier", "quality")  # kinds that do not doubt the label
 AUDITED = 2000  # questions of the random audit that are there to be asked
 SIDE = 900  # pixels of the longer side of an image
 FRAME = 480  # of one of several frames of a video
-DIGITS = "1234567890"  # the keys of labels; with more classes than that, labels are searched for
+DIGITS = "1234567890"
+SECOND = "123456789abcdefghijklmnopqrstuvwxyz"  # after a 0: of the tenth class and the following
+COPIES = "BDEFGHIJL"  # the keys of the copies of a group: a digit is a class, wherever it is pressed
 MEMBERS = 8  # images of a group that are shown
 AWAY = (("exclude", "Exclude"), ("unsure", "Unsure"))  # the answers to a question on one sample that name no label
 
@@ -55,7 +60,7 @@ class Offer:
 
 @dataclass(frozen=True)
 class Draft:
-    """A question without its progress. `labels`: those that can be searched for."""
+    """A question without its progress. `labels`: those that can be searched for; `codes`: the keys of the classes."""
 
     title: str
     offers: tuple[Offer, ...]
@@ -63,13 +68,14 @@ class Draft:
     given: str = ""
     suggested: str = ""
     hint: str = ""
+    codes: tuple[tuple[str, str], ...] = ()
 
     def decisions(self, choice: str, name: Callable[[str], Decisions] | None = None) -> Decisions | None:
         """What a choice stores; `name(label)` says it for a label that was searched for. None for an unknown choice."""
         label = choice.removeprefix("label:")
         if label != choice:
             return name(label) if name is not None and label in self.labels else None
-        return next((offer.decisions for offer in self.offers if offer.id == choice), None)
+        return next((offer.decisions or None for offer in self.offers if offer.id == choice), None)
 
 
 def items(loaded: data.Loaded) -> pd.DataFrame:
@@ -88,10 +94,10 @@ def strata_of(loaded: data.Loaded) -> strata.Asked:
     return strata.asked(loaded.findings, train, int(loaded.run.manifest.get("seed") or 0))
 
 
-def queue_of(loaded: data.Loaded, which: str, tier: str, mix: bool, ids: Sequence[int] = ()) -> pd.DataFrame:
-    """A `queue`, worked out once a run; of picked samples, `ids`, each time."""
-    if which == picked.QUEUE:
-        return picked.items(loaded, list(ids))
+def queue_of(loaded: data.Loaded, which: str, tier: str, mix: bool) -> pd.DataFrame:
+    """A `queue`, worked out once a run; of picked samples, and of those that somebody sent, each time."""
+    if which not in QUEUES:
+        return picked.items(loaded, picked.asked(loaded, which))
     return data.derived(loaded, queue, which, tier, mix)
 
 
@@ -156,40 +162,61 @@ def about_label(
     suggestion = None if blind == "suggestion" or suggested == given else suggested
     ranked = [] if blind == "suggestion" else [*([suggestion] if suggestion else []), *likely]
     way = "blind" if blind == "given" else "choose" if tier == "correct" else "confirm"
+    few, codes = len(classes) <= len(DIGITS), {label: (key,) for label, key in class_keys(classes).items()}
 
     def offer(name: str, text: str, label: str, *keys: str, kind: str = "plain") -> Offer:
         return Offer(name, text, decide_label(sample, label, given, suggested), keys, kind)
 
     offers = []
     if way == "confirm" and suggestion:
-        offers.append(offer("accept", f"It is {suggestion}", suggestion, KEYS["accept"], kind="main"))
+        # Big and blue only where one label was ahead with confidence: else it would pull the answer towards it.
+        kind_of = "main" if tier == "verify" else "wide"
+        offers.append(
+            offer("accept", f"It is {suggestion}", suggestion, KEYS["accept"], *codes.get(suggestion, ()), kind=kind_of)
+        )
     if way == "confirm":
         text = f"Keep {given}" if suggestion else f"It is {given}"
-        offers.append(offer("keep", text, given, KEYS["keep"], kind="wide"))
+        offers.append(offer("keep", text, given, KEYS["keep"], *codes.get(given, ()), kind="wide"))
     more = {suggestion: (KEYS["accept"],), given: (KEYS["keep"],)} if way == "choose" else {}
-    for at, (digit, label) in enumerate(zip(DIGITS, _numbered(way, ranked, given, suggestion, classes))):
+    for at, label in enumerate(_named(way, ranked, given, suggestion, classes)):
         text = f"{label} (given)" if way == "choose" and label == given else label
-        offers.append(offer(f"name-{at}", text, label, digit, *more.get(label, ())))
+        if way == "confirm" and label in (given, suggestion):
+            offers.append(Offer(f"name-{at}", text, [], codes[label], "taken"))
+        else:
+            offers.append(offer(f"name-{at}", text, label, *codes.get(label, ()), *more.get(label, ())))
     return Draft(
         _title(kind, given, suggestion, tier, blind),
         (*offers, *(_plain(name, text, [(sample, name, None)]) for name, text in AWAY)),
-        labels=() if len(classes) <= len(DIGITS) else tuple(classes),
+        labels=() if few else tuple(classes),
         given="" if blind == "given" else given,
         suggested="" if blind else suggestion or "",
         hint="Most likely first, as the model saw it." if way == "choose" and not blind and ranked else "",
+        codes=() if few else tuple(class_keys(classes).items()),
     )
 
 
-def _numbered(way: str, ranked: Sequence[str], given: str, suggestion: str | None, classes: Sequence[str]) -> list[str]:
-    """The labels that have a digit; with few classes all of them.
+def class_keys(classes: Sequence[str]) -> dict[str, str]:
+    """The key of each class, the same in every question of a run: 1 to 9, then 0 and one more.
 
-    way: `choose`, most likely first; `confirm`, without the given and the suggested one, which have buttons of their
-    own; `blind`, in the order of their names: neither place nor company tells which one is given.
+    Ten classes have the ten digits. Classes beyond the two-key ones are searched for.
+    """
+    if len(classes) <= len(DIGITS):
+        return dict(zip(classes, DIGITS))
+    return dict(zip(classes, [*DIGITS[:9], *(f"0{key}" for key in SECOND)]))
+
+
+def _named(way: str, ranked: Sequence[str], given: str, suggestion: str | None, classes: Sequence[str]) -> list[str]:
+    """The labels that have a button, all of them where they are few, whichever the key of each.
+
+    way: `choose`, most likely first; `confirm`, in the order of the classes, of many without the two that have buttons
+    of their own; `blind`, by name: neither place nor company tells which one is given.
     """
     few = len(classes) <= len(DIGITS)
-    labels = list(dict.fromkeys([*ranked, given, *(classes if few else ())]))
+    if few and way != "choose":
+        return list(classes)
+    labels = list(dict.fromkeys([*ranked, given, *(classes if few else ())]))[: len(DIGITS)]
     if way == "blind":
-        return list(classes) if few else sorted(labels)
+        return sorted(labels)
     return labels if way == "choose" else [label for label in labels if label not in (given, suggestion)]
 
 
@@ -201,7 +228,7 @@ def _plain(decision: str, text: str, decisions: Decisions, kind: str = "plain") 
 def _about_sample(sample: int, kind: str) -> Draft:
     """One sample of a run without labels: does it stay?"""
     return Draft(
-        "Does this belong?" if kind == "outlier" else "Is this right?",
+        "Does this belong?" if kind in BELONGING else "Is this right?",
         (
             _plain("keep", "Keep it", [(sample, "keep", None)], "main"),
             *(_plain(name, text, [(sample, name, None)]) for name, text in AWAY),
@@ -212,7 +239,7 @@ def _about_sample(sample: int, kind: str) -> Draft:
 def _title(kind: str, given: str, suggested: str | None, tier: str, blind: str) -> str:
     if blind == "given":
         return "What does this show?"
-    if kind == "outlier":
+    if kind in BELONGING:
         return f"Does this belong, as {given}?"
     if not suggested:
         return f"Is this {given}?"
@@ -235,16 +262,16 @@ def about_group(
 
     if len(labels) == 1:
         offers = [Offer("one", f"Keep only #{stays}", keep(stays), (KEYS["accept"],), "main")]
-        for at, sample in enumerate(samples[:9] if len(samples) > 1 else []):
+        for at, sample in enumerate(samples[: len(COPIES)] if len(samples) > 1 else []):
             if sample != stays:
-                offers.append(Offer(f"stay-{at}", f"Keep only #{sample}", keep(sample), (DIGITS[at],)))
+                offers.append(Offer(f"stay-{at}", f"Keep only #{sample}", keep(sample), (COPIES[at],)))
         title = "Keep one copy only?"
         hint = f"#{stays} would stay: an evaluation copy if there is one, else the one with the lowest loss."
     else:
-        offers = []
+        offers, codes = [], class_keys(loaded.classes)
         for at, label in enumerate(labels[:9]):
             best = copies.stays(samples, before, train, value, [other == label for other in of_each])
-            offers.append(Offer(f"one-{at}", f"It is {label}", keep(best), (DIGITS[at],)))
+            offers.append(Offer(f"one-{at}", f"It is {label}", keep(best), (codes[label],) * (label in codes)))
         title = "Which label is right?"
         hint = "Choosing a label keeps one copy that carries it and excludes the others."
     all_kept = copies.keep_all(samples, before)

@@ -1,5 +1,6 @@
 """The gallery of findings on single samples, wrong labels and outliers: filters, order, pages, thumbnails, drawer."""
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -8,9 +9,11 @@ from lossprint.app.access import roles
 from lossprint.app.charts import base as charts
 from lossprint.app.elements import gallery
 from lossprint.app.shared import decide, drawer, guard, parts
+from lossprint.app.shared.acting import acts, bar, steps
 from lossprint.audit.datasets.tasks import ALL as ALL_SAMPLES
 from lossprint.audit.export import export
 from lossprint.audit.runs.tables import FINDINGS
+from lossprint.audit.types import KIND_WORDS
 
 PER_PAGE = (24, 60, 120)
 ALL = "All"
@@ -25,6 +28,7 @@ SORTS = {
 }
 CASES = {"wrong": "Clear", "ambiguous": "Ambiguous", "hard": "Hard"}
 IN_MATRIX = 25  # classes
+TOPS = (50, 100, 200, 500, 1000, 5000)
 
 
 def filtered(
@@ -36,9 +40,13 @@ def filtered(
     least: float = 0.0,
     state: str = ALL,
     case: str = ALL,
+    top: int | None = None,
 ) -> pd.DataFrame:
-    """The findings that pass the filters, in their order. `state` is All, Open or Decided; `case` a triage or All."""
+    """The findings that pass the filters, in their order. `state` is All, Open or Decided; `case` a triage or All;
+    `top`: of so many, the most severe ones of all."""
     keep = found["severity"] >= least
+    if top is not None:
+        keep &= np.arange(len(found)) < top
     if given != ALL:
         keep &= found["label"] == given
     if suggested != ALL:
@@ -66,7 +74,7 @@ def with_scores(loaded: data.Loaded, kind: str) -> pd.DataFrame:
         if name in loaded.scores.columns and name not in found.columns:
             column = loaded.scores[name].iloc[at].astype(object if name == "triage" else float)
             more[name] = column.where(at >= 0).to_numpy()
-    return found.assign(**more)
+    return found.assign(**more, place=np.arange(1, len(found) + 1))
 
 
 def confusion(found: pd.DataFrame, top: int = IN_MATRIX) -> pd.DataFrame:
@@ -95,16 +103,23 @@ def page_of(frame: pd.DataFrame, number: int, per_page: int) -> pd.DataFrame:
 
 
 @guard.fragment
-def findings_gallery(loaded: data.Loaded, kind: str, *, prefix: str = "", suggestions: bool = True) -> None:
-    """Filters, thumbnails and the drawer. `prefix` keeps two pages' filters apart in the URL."""
+def findings_gallery(
+    loaded: data.Loaded, kind: str, *, prefix: str = "", suggestions: bool = True, only: frozenset[int] | None = None
+) -> None:
+    """Filters, thumbnails and the drawer, of these samples alone if given. `prefix` keeps two pages' filters apart in
+    the URL."""
     with guard.one_line():
         decide.tell()
         st.session_state[drawer.DRAWN] = False
-        _findings_gallery(loaded, kind, prefix, suggestions)
+        _findings_gallery(loaded, kind, prefix, suggestions, only)
 
 
-def _findings_gallery(loaded: data.Loaded, kind: str, prefix: str, suggestions: bool) -> None:
+def _findings_gallery(
+    loaded: data.Loaded, kind: str, prefix: str, suggestions: bool, only: frozenset[int] | None
+) -> None:
     found = data.derived(loaded, with_scores, kind)
+    if only is not None:
+        found = found[found["sample"].isin(only)]
     reviewed = decide.reviewed_groups(loaded)
     chosen = _filters(found, reviewed, prefix, suggestions)
     if suggestions:
@@ -119,19 +134,24 @@ def _findings_gallery(loaded: data.Loaded, kind: str, prefix: str, suggestions: 
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         done = int(found["group"].isin(reviewed).sum())
         of = f" of {len(found):,}" if len(shown) < len(found) else ""
-        st.markdown(f"**{len(shown):,}{of}** flagged · {done:,} decided")
+        cases = "".join(f" · {word} {count:,}" for word, count in _cases(found).items())
+        st.markdown(f"**{len(shown):,}{of}** flagged · {done:,} decided{cases if suggestions else ''}")
         st.space("stretch")
         size, per_page, by = _layout(found, prefix)
         shown = ordered(shown, by)
         _download(shown, kind, prefix)
     pages = max(1, -(-len(shown) // per_page))
-    top, slot = st.container(), st.container()
+    acted, top, slot = st.container(), st.container(), st.container()
     number = parts.pages(pages, f"{prefix}page")
     with top:
         parts.begins(f"{prefix}top-{kind}", number)
     rows = page_of(shown, number, per_page)
     drawer.draw(loaded, shown["sample"].tolist(), (kind,))  # before the tiles: it is what a click waits for
     seen = decide.last_seen(data.reviews(loaded).history(), rows["group"])  # first: never newer than what is shown
+    ids = shown["sample"].to_numpy()
+    with acted:
+        bar.draw(loaded, acts.Selection(ids, "of them, as filtered", f"{prefix}{kind}", KIND_WORDS[kind][0].lower()))
+        bar.draw_ticked(loaded, f"{prefix}gallery-{kind}")
     decided = decide.decided(loaded)
     tiles = [
         parts.tile(
@@ -140,6 +160,7 @@ def _findings_gallery(loaded: data.Loaded, kind: str, prefix: str, suggestions: 
             given=row.label,
             suggested=row.suggested_label or "" if suggestions else "",
             bar=float(row.severity),
+            note=f"{row.place:,}. · {row.severity:.2f}",
             **decide.badge(decided.get(int(row.sample))),
         )
         for row in rows.itertuples()
@@ -153,7 +174,8 @@ def _findings_gallery(loaded: data.Loaded, kind: str, prefix: str, suggestions: 
             size=size,
             selected=drawer.opened(),
             on_open=drawer.show,
-            on_act=decide.bulk(loaded, rows, seen),
+            on_act=steps.bulk(loaded, rows, seen, f"{prefix}gallery-{kind}"),
+            more=True,
             labels=loaded.classes if loaded.labelled else (),
             digits=digits(loaded) if loaded.labelled else (),
         )
@@ -201,6 +223,12 @@ def _download(shown: pd.DataFrame, kind: str, prefix: str) -> None:
             key=f"{prefix}download",
             on_click="ignore",
         )
+
+
+def _cases(found: pd.DataFrame) -> dict[str, int]:
+    """How many findings are of each case, by its word; of runs without the triage none."""
+    counts = found["triage"].value_counts() if "triage" in found else {}
+    return {word: int(counts[case]) for case, word in CASES.items() if counts.get(case, 0)}
 
 
 def _known(found: pd.DataFrame, name: str) -> bool:
@@ -261,14 +289,28 @@ def _filters(found: pd.DataFrame, reviewed: set[str], prefix: str, suggestions: 
     def reset() -> None:
         _first_page(prefix)
 
-    def choice(label: str, column: str, key: str) -> str:
-        options = [ALL, *data.counts(found[column].dropna()).index]
+    def choice_of(label: str, options: list[str], key: str) -> str:
         return st.selectbox(label, options, key=key, bind="query-params", on_change=reset)
 
+    def choice(label: str, column: str, key: str) -> str:
+        return choice_of(label, [ALL, *data.counts(found[column].dropna()).index], key)
+
     chosen = {}
-    cases = [case for case in CASES if "triage" in found and (found["triage"] == case).any()] if suggestions else []
+    cases = [case for case in CASES if CASES[case] in _cases(found)] if suggestions else []
+    if len(cases) > 1:
+        chosen["case"] = parts.one_of(
+            "Case",
+            [ALL, *cases],
+            default=ALL,
+            key=f"{prefix}case",
+            format_func=lambda name: CASES.get(name, name),
+            bind="query-params",
+            label_visibility="collapsed",
+            on_change=reset,
+            help="Clear: one other label was ahead steadily. Ambiguous: none was ahead steadily.",
+        )
     labelled = suggestions or not (found["label"] == ALL_SAMPLES).all()
-    widths = [3] * (labelled + suggestions) + [3] + ([2] if cases else []) + [3]
+    widths = [3] * (labelled + suggestions) + [3] + [2] * any(number < len(found) for number in TOPS) + [3]
     for column, key in (("label", "given"), ("suggested_label", "suggested")) if labelled else ():
         parts.dead_link(f"{prefix}{key}", {ALL, *found[column].dropna()}, "flagged sample with this label:")
     columns = iter(st.container(key=f"{prefix}filters-row").columns(widths, gap="medium"))
@@ -282,17 +324,11 @@ def _filters(found: pd.DataFrame, reviewed: set[str], prefix: str, suggestions: 
         chosen["least"] = st.slider(
             "Severity at least", 0.0, 1.0, 0.0, 0.05, key=f"{prefix}severity", bind="query-params", on_change=reset
         )
-    if cases:
+    tops = [number for number in TOPS if number < len(found)]
+    if tops:
         with next(columns):
-            chosen["case"] = st.selectbox(
-                "Case",
-                [ALL, *cases],
-                key=f"{prefix}case",
-                format_func=lambda name: CASES.get(name, name),
-                bind="query-params",
-                on_change=reset,
-                help="Clear: one other label was ahead steadily. Ambiguous: none was ahead steadily.",
-            )
+            most = choice_of("Top", [ALL, *map(str, tops)], f"{prefix}top")
+            chosen["top"] = None if most == ALL else int(most)
     with next(columns):
         chosen["state"] = parts.one_of(
             "Decision",

@@ -7,16 +7,17 @@ import streamlit as st
 from lossprint.app import data
 from lossprint.app.elements.keys import KEYS
 from lossprint.app.shared import decide, parts
+from lossprint.app.shared.acting import steps
 
 
 def undo(loaded: data.Loaded, then, *, key: str) -> None:
-    """Where all is answered: the way back. `then(row)` as in `decide.undo`."""
+    """Where all is answered: the way back. `then(row)` as in `steps.undo`."""
     st.button(
         "Undo my last decision",
         icon=":material/undo:",
         shortcut=KEYS["undo"],
         key=key,
-        on_click=decide.undo,
+        on_click=steps.undo,
         args=(loaded, then),
     )
 

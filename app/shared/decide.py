@@ -1,9 +1,7 @@
-"""Decisions: how they are read, stored and taken back. Every decision is on the disk before the page goes on."""
+"""Decisions: how they are read and stored. Every decision is on the disk before the page goes on."""
 
-import getpass
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from threading import Lock
 
 import pandas as pd
@@ -11,8 +9,7 @@ import streamlit as st
 
 from lossprint.app import data
 from lossprint.app.access import roles
-from lossprint.app.shared import parts
-from lossprint.audit.export import exchange
+from lossprint.app.shared import identity, parts
 from lossprint.audit.review.resolve import LABELLED, resolve
 from lossprint.audit.review.reviews import Conflict
 from lossprint.audit.types import LossprintError, Review
@@ -36,27 +33,22 @@ BADGE = {
 LONGEST = 500  # characters of a comment
 STORING = Lock()
 OWN = "_stored_last"  # the last decision of this session on each finding, by (run, finding)
-STACK = "_stored"  # what this session stored and may take back: run, reviewer, ids of the rows, page
-TAKEN = "_taken_back"  # what this session took back and may store again: run, rows
-AGAIN = ("decision", "new_label", "comment", "blind", "seconds", "role", "new_frame")
+STACK = "_stored"  # what this session stored and may take back: run, reviewer, ids of the rows, page, of what
+DECISIONS, MARKS = "decisions", "marks"  # of what: the rows of two tables
+TAKEN = "_taken_back"  # what this session took back and may store again: run, a table of decisions or marks
 ASKING = "_asking_first"  # what is asked before it is done: the words, and what a yes calls
 PAGE = "_page"
 
 
-def default_reviewer(loaded: data.Loaded | None = None) -> str:
-    """The only reviewer of this run so far: it is most likely the same person; else the system's user."""
-    history = data.reviews(loaded).history() if loaded is not None else ()
-    if len(history) and history["reviewer"].nunique() == 1:
-        return str(history["reviewer"].iloc[-1])
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError, ImportError):
-        return "reviewer"
-
-
 def reviewer() -> str:
-    """The name that decisions are stored under: the signed-in user's address, else what the sidebar says."""
-    return roles.visitor().email or (st.session_state.get("reviewer") or "").strip() or default_reviewer()
+    """The name that decisions are stored under; before anybody has said one, a word that stands for it in what is
+    read. Nothing is stored under that."""
+    return named() or "reviewer"
+
+
+def named() -> str:
+    """The signed-in user's address, else the name typed in this session or kept by this browser, else empty."""
+    return roles.visitor().email or (st.session_state.get("reviewer") or "").strip() or identity.remembered() or ""
 
 
 # ---------------------------------------------------------------------------------------------- reading
@@ -66,34 +58,6 @@ def decided(loaded: data.Loaded) -> dict[int, dict]:
     """The standing decision on each decided sample."""
     rows = data.reviews(loaded).current().to_dict("records")
     return {int(row["sample"]): row for row in rows}
-
-
-def bulk(loaded: data.Loaded, rows: pd.DataFrame, seen: Mapping[str, int]):
-    """What a gallery calls for its selected tiles: stores one action on their findings.
-
-    rows: findings by sample. seen: as in `store`, of what the tiles show.
-    """
-
-    def act(action: str, samples: list[int], label: str | None) -> None:
-        if action in ("undo", "redo"):
-            (undo if action == "undo" else redo)(loaded)
-            return
-        selected = rows[rows["sample"].isin(samples)].drop_duplicates("sample")
-        decisions, without = [], 0
-        for row in selected.itertuples():
-            new = {"accept": row.suggested_label, "relabel": label}.get(action)
-            if action == "accept" and not isinstance(new, str):
-                without += 1
-            elif action == "relabel" and new == row.label:
-                decisions.append((row.group, int(row.sample), "keep", None))
-            elif action in DONE and (new is None or new in loaded.classes):
-                decisions.append((row.group, int(row.sample), action, new))
-        if decisions:
-            press(loaded, decisions, seen=seen)
-        if without:
-            _tell(f"{parts.plural(without, 'sample')} without a suggestion left as before", ":material/info:")
-
-    return act
 
 
 def reviewed_groups(loaded: data.Loaded) -> set[str]:
@@ -135,7 +99,7 @@ def sentence(row: Mapping) -> str:
 # ---------------------------------------------------------------------------------------------- writing (callbacks)
 
 
-def _tell(message: str, icon: str) -> None:
+def say(message: str, icon: str) -> None:
     st.session_state["_toast"] = (message, icon)
 
 
@@ -149,6 +113,7 @@ def tell() -> None:
         toast = st.session_state.pop("_toast", None)
         if toast:
             st.toast(toast[0], icon=toast[1])
+        identity.draw()
         asking = st.session_state.pop(ASKING, None)
         if asking:
             words, yes = asking
@@ -169,12 +134,15 @@ def store(
     that the page showed, see `last_seen`; what this session itself has stored since counts as seen. `current()` says
     whether the page still asks about this: a quick second key reaches the button of the question before, meant another
     image, and is dropped. `news`: without what the reviewer's standing decisions say already.
-    Raises Conflict where another session has decided since, LossprintError where nothing could be stored.
+    Raises Nameless where nobody said who decides, Conflict where another session has decided since, LossprintError
+    where nothing could be stored.
     """
+    if not named():
+        raise identity.Nameless("expected a name to store it under, found none: type it under Reviewer in the sidebar")
     who, stack = reviewer(), st.session_state.setdefault(STACK, [])
     taken = st.session_state.setdefault(TAKEN, [])
     own = st.session_state.setdefault(OWN, {})
-    reviews, page = data.reviews(loaded), _page()
+    reviews, where = data.reviews(loaded), page()
     # Streamlit stops a script run at its next look at session_state and starts the next beside it: a quick second
     # key gets here before the first is done. What is stored is therefore noted without such a look.
     with STORING:
@@ -184,7 +152,7 @@ def store(
         last_ids = {name: max(last, own.get((loaded.run.path, name), 0)) for name, last in seen.items()}
         stored = reviews.add_all([{**row, "reviewer": who} for row in rows], seen=last_ids)
         if stored:
-            stack.append((loaded.run.path, who, [row.id for row in stored], page))
+            stack.append((loaded.run.path, who, [row.id for row in stored], where, DECISIONS))
             taken.clear()
         for row in stored:
             own[loaded.run.path, row.finding] = max(row.id, own.get((loaded.run.path, row.finding), 0))
@@ -216,6 +184,9 @@ def press(loaded: data.Loaded, decisions: Sequence[tuple], *, seen, comment_key=
 
     try:
         stored = store(loaded, rows, seen=seen, current=still, news=True)
+    except identity.Nameless:
+        identity.ask(lambda: press(loaded, decisions, seen=seen, comment_key=comment_key, then=then, current=current))
+        return
     except Conflict as conflict:
         st.session_state["_error"] = meanwhile(conflict)
         return
@@ -225,7 +196,7 @@ def press(loaded: data.Loaded, decisions: Sequence[tuple], *, seen, comment_key=
     if gone:
         return
     if stored:
-        _tell_stored(stored)
+        say_stored(stored)
     if then is not None:
         then()
 
@@ -317,12 +288,12 @@ def _news(history: pd.DataFrame, rows: Sequence[dict], who: str) -> list[dict]:
     return [row for row in rows if new(row)]
 
 
-def _tell_stored(rows: Sequence[Review]) -> None:
+def say_stored(rows: Sequence[Review]) -> None:
     if len(rows) > 1:
-        _tell(f"{len(rows)} decisions stored", ":material/check:")
+        say(f"{len(rows)} decisions stored", ":material/check:")
     else:
         label = rows[0].new_label
-        _tell(DONE[rows[0].decision] + (f": {parts.md(label)}" if label else ""), ":material/check:")
+        say(DONE[rows[0].decision] + (f": {parts.md(label)}" if label else ""), ":material/check:")
 
 
 def forget_stored() -> None:
@@ -331,96 +302,6 @@ def forget_stored() -> None:
     st.session_state.pop(TAKEN, None)
 
 
-@dataclass(frozen=True)
-class Step:
-    """What one action stored and what of it still stands; `page` is where, None where this session does not know."""
-
-    ids: list[int]
-    findings: int
-    page: str | None
-
-    @property
-    def asks(self) -> bool:
-        """Whether it is asked before it is taken back: many questions at once, or the work of another page."""
-        return self.findings > 1 or self.page not in (None, _page())
-
-
-def undo(loaded: data.Loaded, then=None) -> None:
-    """Take back the reviewer's last action (all its rows), or ask first; `then(row)` gets the first row taken back."""
-    step = _last_step(data.reviews(loaded).history(), loaded.run.path)
-    if step is None:
-        _tell(f"Nothing to take back for {parts.md(reviewer())}", ":material/info:")
-    elif step.asks:
-        where = f" stored on {step.page}" if step.page not in (None, _page()) else ""
-        words = f"Take back {parts.plural(len(step.ids), 'decision')}{where}?"
-        st.session_state[ASKING] = (words, lambda: take_back(loaded, step.ids, then))
-    else:
-        take_back(loaded, step.ids, then)
-
-
-def take_back(loaded: data.Loaded, ids: list[int], then=None) -> None:
-    """Take these decisions back, as far as they still stand; `redo` stores them again."""
-    reviews = data.reviews(loaded)
-    history = reviews.history()
-    try:
-        # An import stores decisions of several reviewers in one go; it is taken back in one go as well.
-        rows = exchange.take_back(reviews, ids)
-    except LossprintError as error:
-        st.session_state["_error"] = f"Nothing was taken back: {parts.md(error)}"
-        return
-    if not rows:
-        _tell("Nothing was taken back: it does not stand any more", ":material/info:")
-        return
-    gone = history[history["id"].isin([row.undoes for row in rows])]
-    if (gone["reviewer"] == reviewer()).all():
-        kept = gone[["finding", "sample", *AGAIN]].astype(object)
-        st.session_state.setdefault(TAKEN, []).append((loaded.run.path, kept.where(kept.notna(), None)))
-    what = f"sample {rows[0].sample}" if len(rows) == 1 else f"{len(rows)} decisions"
-    _tell(f"Taken back: {what}", ":material/undo:")
-    if then is not None:
-        then(rows[0])
-
-
-def redo(loaded: data.Loaded) -> None:
-    """Store again what was taken back last, unless something else was stored since."""
-    taken = [rows for run, rows in st.session_state.get(TAKEN, []) if run == loaded.run.path]
-    if not taken:
-        _tell("Nothing to do again", ":material/info:")
-        return
-    rows = taken[-1]
-    rest = st.session_state[TAKEN][:-1]
-    seen = last_seen(data.reviews(loaded).history(), rows["finding"])
-    try:
-        stored = store(loaded, rows.to_dict("records"), seen=seen)
-    except LossprintError as error:
-        st.session_state["_error"] = f"The decision was not stored: {parts.md(error)}"
-        return
-    st.session_state[TAKEN] = rest  # `store` has dropped them: what is done again is no new work
-    _tell_stored(stored)
-
-
-def _last_step(history: pd.DataFrame, run) -> Step | None:
-    """What this session stored last and still stands; in a new session, what the reviewer stored last in one go."""
-    stands = history[history["stands"]].set_index("id")["finding"]
-    stack = st.session_state.setdefault(STACK, [])
-    while stack:
-        at, who, ids, page = stack[-1]
-        left = [one for one in ids if one in stands.index]
-        if (at, who) == (run, reviewer()) and left:
-            return Step(left, stands[left].nunique(), page)
-        stack.pop()
-    ids = last_action(history, reviewer())
-    return Step(ids, stands[ids].nunique(), None) if ids else None
-
-
-def _page() -> str:
+def page() -> str:
     """The title of the page that is open; main.py notes it."""
     return st.session_state.get(PAGE, "")
-
-
-def last_action(history: pd.DataFrame, who: str) -> list[int]:
-    """The ids of the reviewer's latest standing row and of those stored together with it."""
-    own = history[history["stands"] & (history["reviewer"] == who)]
-    if own.empty:
-        return []
-    return [int(number) for number in own.loc[own["at"] == own["at"].iloc[-1], "id"]]

@@ -5,8 +5,8 @@ import streamlit as st
 from lossprint.app import data
 from lossprint.app.elements.keys import KEYS
 from lossprint.app.shared import buttons, decide, guard, parts, proof
+from lossprint.app.shared.acting import steps
 from lossprint.app.shared.sample import (
-    ASKED_ALONE,
     PICKED,
     evidence,
     finding_of,
@@ -17,7 +17,7 @@ from lossprint.app.shared.sample import (
     why,
 )
 from lossprint.app.shared.viewport import when_seen
-from lossprint.audit.types import Review
+from lossprint.audit.types import ALONE, Review
 
 DRAWN = "_drawer_drawn"
 
@@ -71,8 +71,8 @@ def _panel(loaded: data.Loaded, order: list[int], kinds: tuple[str, ...]) -> Non
         return
     at = order.index(sample) if sample in order else None
     finding = finding_of(loaded, sample, kinds)
-    group = finding["group"] if finding is not None and finding["kind"] in ASKED_ALONE else f"{PICKED}:{sample}"
-    alone = finding is None or finding["kind"] in ASKED_ALONE
+    group = finding["group"] if finding is not None and finding["kind"] in ALONE else f"{PICKED}:{sample}"
+    alone = finding is None or finding["kind"] in ALONE
     # Before anything is drawn: never newer than what is shown.
     seen = decide.last_seen(data.reviews(loaded).history(), [group])
     suggested = suggestion_of(loaded, sample)
@@ -107,7 +107,7 @@ def _panel(loaded: data.Loaded, order: list[int], kinds: tuple[str, ...]) -> Non
                 icon=":material/undo:",
                 shortcut=KEYS["undo"],
                 type="tertiary",
-                on_click=decide.undo,
+                on_click=steps.undo,
                 args=(loaded, _back),
             )
     proof.draw(loaded, sample, suggested, "drawer", examples=True)

@@ -116,10 +116,17 @@ def link(page: str, label: str, icon: str = "arrow_forward", params: dict | None
     """A link to a page. The run stays in the URL, so that the link can be sent to a colleague."""
     target = st.session_state.get("_pages", {}).get(page)
     if target is not None:
-        params = {name: str(value) for name, value in (params or {}).items()}
-        if "run" in st.session_state:
-            params = {"run": st.session_state["run"], **params}
-        st.page_link(target, label=label, icon=f":material/{icon}:", query_params=params or None)
+        st.page_link(target, label=label, icon=f":material/{icon}:", query_params=_query(params))
+
+
+def go(page: str, params: dict) -> None:
+    """Open a page now, as `link` does when it is followed."""
+    st.switch_page(st.session_state["_pages"][page], query_params=_query(params))
+
+
+def _query(params: dict | None) -> dict[str, str] | None:
+    run = {"run": st.session_state["run"]} if "run" in st.session_state else {}
+    return run | {name: str(value) for name, value in (params or {}).items()} or None
 
 
 # Where a listing begins: a turned page is shown from here, wherever the button that turned it stands.

@@ -7,9 +7,9 @@ import pandas as pd
 import streamlit as st
 
 from lossprint.app import data
-from lossprint.app.elements import proof
+from lossprint.app.elements import proof, viewer
 from lossprint.app.shared import parts
-from lossprint.app.shared.sample import on_side
+from lossprint.app.shared.sample import LARGE, large, on_side
 from lossprint.audit.words import plural
 
 TYPICAL = 6  # examples of a class that are shown at most
@@ -163,3 +163,37 @@ def draw(loaded: data.Loaded, sample: int, suggested: str | None, key: str, *, e
         print=print_of(loaded, sample, suggested),
     )
     below(loaded, sample, suggested, key)
+    beside(loaded, sample, companions(loaded, sample, suggested), key)
+
+
+def beside(loaded: data.Loaded, sample: int, others: dict[str, int], key: str) -> None:
+    """A sample side by side with one of `others`, by what each is, folded: drawn once it is opened."""
+    if not others or loaded.noun != "image":
+        return
+    fold = st.expander(
+        "Side by side, and the difference", icon=":material/compare:", key=f"{key}-pair", on_change="rerun"
+    )
+    with fold:
+        if not fold.open:
+            return
+        chosen = st.selectbox("Beside it", list(others), key=f"{key}-beside-{sample}", format_func=parts.md)
+        pair = [sample, others[chosen]]
+        pictures = [data.thumb(loaded, one, LARGE) for one in pair]
+        if None in pictures:
+            st.caption("One of the two cannot be read.")
+            return
+        captions = [f"#{one} {loaded.samples.at[one, 'label'] if loaded.labelled else ''}" for one in pair]
+        shown = [large(loaded, *one) for one in zip(pair, pictures, captions)]
+        viewer(*shown, limit=900, key=f"{key}-pair-view")
+
+
+def companions(loaded: data.Loaded, sample: int, suggested: str | None) -> dict[str, int]:
+    """What a sample can be laid beside: its copies, then typical samples of the given and of the suggested class."""
+    pairs = loaded.duplicates
+    pairs = pairs[(pairs["sample"] == sample) | (pairs["partner"] == sample)].head(8)
+    copies = [int(row.partner if row.sample == sample else row.sample) for row in pairs.itertuples()]
+    others = {f"its copy #{one}": one for one in copies}
+    examples = data.derived(loaded, typical) if loaded.labelled else {}
+    for label in dict.fromkeys([str(loaded.samples.at[sample, "label"]), *([suggested] if suggested else [])]):
+        others |= {f"typical {label} #{one}": one for one in examples.get(label, ()) if one != sample}
+    return others

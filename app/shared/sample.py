@@ -6,13 +6,15 @@ import streamlit as st
 
 from lossprint.app import data
 from lossprint.app.charts import base as charts
+from lossprint.app.deep import deep
 from lossprint.app.elements import gallery, reader, viewer
+from lossprint.app.elements.viewer import Image
 from lossprint.app.shared import decide, parts, spans, story
+from lossprint.audit.findings import quality
 from lossprint.audit.review import queues
 from lossprint.audit.scores import SCORES
 
 LARGE = 1600  # pixels
-ASKED_ALONE = ("label_error", "outlier")  # findings that are on one sample
 PICKED = "pick"  # what is decided on a sample that no finding asks about is stored under `pick:SAMPLE`
 DOUBTING = ("label_error", "sequence_label")  # findings that doubt a label
 
@@ -45,6 +47,11 @@ def claims_of(loaded: data.Loaded) -> dict[str, str] | None:
     }
 
 
+def looks_of(loaded: data.Loaded) -> dict[int, str]:
+    """What stands out in how each flagged sample looks, by its id."""
+    return quality.claims(loaded.run.quality(), loaded.of_kind("quality")["sample"].to_numpy())
+
+
 def why(loaded: data.Loaded, sample: int) -> None:
     """The reasons why a sample is flagged, in plain words."""
     claims = data.derived(loaded, claims_of)
@@ -57,6 +64,7 @@ def why(loaded: data.Loaded, sample: int) -> None:
         claims,
         media=loaded.media,
         labelled=loaded.labelled,
+        looks=data.derived(loaded, looks_of),
     ):
         st.markdown(sentence)
 
@@ -270,12 +278,16 @@ def picture(loaded: data.Loaded, sample: int, key: str, limit: int) -> None:
     elif image.turns:
         reader(image.turns, alt=parts.named(loaded, sample), left=image.left, tall=limit, key=key)
     else:
-        alt = parts.named(loaded, sample)
-        size = {"width": image.width, "height": image.height, "pixelated": image.tiny}
-        viewer(image.uri, alt=alt, limit=limit, key=key, **size)
+        viewer(large(loaded, sample, image), limit=limit, key=key)
     st.caption(
         f"Sample {sample} · {parts.md(row['path'])} · {parts.SPLITS.get(row['split']) or parts.md(row['split'])}"
     )
+
+
+def large(loaded: data.Loaded, sample: int, image: data.Picture, caption: str = "") -> Image:
+    """A sample's image as the viewer takes it, with its file's values where they have more than 8 bits."""
+    size = {"width": image.width, "height": image.height, "pixelated": image.tiny}
+    return Image(image.uri, parts.named(loaded, sample), **size, caption=caption, deep=deep(loaded, sample))
 
 
 def suggestion_of(loaded: data.Loaded, sample: int) -> str | None:

@@ -18,6 +18,7 @@ MEANING = {
     "sequence_label": "Consecutive frames of a video whose label does not fit.",
     "sequence_order": "Labels of two phases exchanged, or frames moved in time.",
     "outlier": "Unlike anything else in the dataset.",
+    "quality": "Looks unlike the rest: dark, bright, blurred, empty, of another size, or grey.",
 }
 
 
@@ -96,11 +97,13 @@ def reasons(
     claims: Mapping[str, str] | None = None,
     media: Media = IMAGES,
     labelled: bool = True,
+    looks: Mapping[int, str] | None = None,
 ) -> list[str]:
     """Why a sample is flagged, a sentence a finding; one sentence saying that it is not, otherwise.
 
     `show` makes a label fit to be shown (it escapes markup). `media`: what the samples are; `labelled`: whether they
-    have labels. `claims`: what each finding of a span says, by its name, if its videos were looked at over time.
+    have labels. `claims`: what each finding of a span says, by its name, if its videos were looked at over time;
+    `looks`: what stands out in how a sample looks, by its id.
     """
     rows = findings[findings["sample"] == sample]
     label = show(samples.at[sample, "label"])
@@ -115,6 +118,9 @@ def reasons(
             sentences.append(
                 f"It lies farther from its nearest neighbours than {_outlier_share(scores, sample)} of the samples."
             )
+        elif row.kind == "quality":
+            look = (looks or {}).get(sample)
+            sentences.append(f"It looks unlike the rest. {look[0].upper()}{look[1:]}." if look else MEANING["quality"])
         else:
             (title, one, _), meaning = KIND_WORDS[row.kind], MEANING[row.kind]
             claim = (claims or {}).get(row.group)

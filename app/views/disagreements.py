@@ -9,7 +9,8 @@ import streamlit as st
 from lossprint.app import data
 from lossprint.app.elements.question import Question, question
 from lossprint.app.questions import disagreements, questions
-from lossprint.app.shared import buttons, decide, guard, parts, proof
+from lossprint.app.shared import buttons, decide, guard, identity, parts, proof
+from lossprint.app.shared.acting import steps
 from lossprint.app.shared.sample import decision_list, folded, suggestion_of
 from lossprint.audit.review import queues, resolve
 from lossprint.audit.review.reviews import Conflict
@@ -188,7 +189,7 @@ def _show(loaded: data.Loaded, row: pd.Series, votes: pd.DataFrame, queue: pd.Da
         key="settle",
         on_answer=lambda answer: _answer(loaded, answer),
         on_skip=_skip,
-        on_undo=lambda: decide.undo(loaded, _back),
+        on_undo=lambda: steps.undo(loaded, _back),
         on_redo=lambda: _again(loaded),
     )
 
@@ -229,6 +230,9 @@ def _answer(loaded: data.Loaded, answer: dict) -> None:
             comment=str(answer.get("comment") or ""),
             role="adjudication",
         )
+    except identity.Nameless:
+        identity.ask(lambda: _answer(loaded, answer))
+        return
     except Conflict as conflict:
         did = "settled" if conflict.row.role == "adjudication" else "answered"
         notice = f"{decide.answered(conflict.row, did)} Answer again to add yours, or skip (S)."
@@ -267,7 +271,7 @@ def _skip(token: str) -> None:
 
 
 def _again(loaded: data.Loaded) -> None:
-    decide.redo(loaded)
+    steps.redo(loaded)
     _forget()
 
 

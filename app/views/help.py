@@ -7,7 +7,7 @@ from lossprint.app.elements.keys import KEYS as DECIDING
 from lossprint.app.shared import parts, tour
 from lossprint.app.shared.help import FORMULAS, NOTATION, PAPERS, SUSPECT, SYMBOLS
 from lossprint.audit.scores import SCORES, ScoreInfo
-from lossprint.audit.types import KIND_WORDS
+from lossprint.audit.types import ALONE, KIND_WORDS
 
 GLOSSARY = {
     "Sample": "One image, one text, or one frame of a video. Its number stays the same in every run of a dataset.",
@@ -43,7 +43,7 @@ GLOSSARY = {
     "Rank confidence": "In how many of 100 trials, with the checkpoints drawn anew, a sample stays among the flagged.",
     "Memorised": "Learned by heart: the loss is low although nothing general was learned. Wrong labels often end so.",
 }
-FINDINGS = ", ".join(KIND_WORDS[kind][0] for kind in ("label_error", "outlier"))  # the pages with galleries
+FINDINGS = ", ".join(KIND_WORDS[kind][0] for kind in ALONE)  # the pages with galleries
 # where, keys, what they do
 KEYS = (
     ("Thumbnails", "← → ↑ ↓, Home, End", "move from one to the next"),

@@ -8,8 +8,9 @@ import streamlit as st
 
 from lossprint.app import data
 from lossprint.app.elements.question import Question, question
-from lossprint.app.questions import copies, picked, questions
+from lossprint.app.questions import copies, questions
 from lossprint.app.shared import buttons, decide, guard, identity, parts, proof, trust
+from lossprint.app.shared.acting import picked, steps
 from lossprint.app.shared.sample import folded
 from lossprint.audit.review import queues
 from lossprint.audit.review.reviews import Conflict
@@ -26,6 +27,7 @@ HELD = "_review_mine"  # the question that the queue handed out, and under which
 def render(loaded: data.Loaded) -> None:
     parts.header("Review", "One question at a time. Each answer is stored at once and can be taken back.")
     trust.warn(loaded)
+    trust.count(loaded)
     _who(loaded)
     which, tier, blind, mix = _settings(loaded)
     _round(loaded, which, tier, blind, mix)
@@ -35,9 +37,9 @@ def _settings(loaded: data.Loaded) -> tuple[str, str, str, bool]:
     """Which queue, which tier, what is hidden, and whether the random audit is mixed in. All of it is in the URL."""
     kinds = set(data.derived(loaded, questions.items)["kind"])
     have = [name for name, of in questions.QUEUES.items() if of is None or queues.AUDIT in of or kinds & set(of)]
-    ids = picked.of_link(loaded)
-    have += [picked.QUEUE] if ids else []
-    chance = ("Random audit", "Spot check", picked.QUEUE)
+    own = [*([picked.QUEUE] if picked.of_link(loaded) else []), *picked.queues(loaded)]
+    have += own
+    chance = ("Random audit", "Spot check", *own)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         which = parts.one_of(
             "Queue",
@@ -49,7 +51,7 @@ def _settings(loaded: data.Loaded) -> tuple[str, str, str, bool]:
             on_change=_forget,
         )
         tier = "All tiers"
-        counts = questions.queue_of(loaded, which, "", False, ids)["tier"].value_counts()
+        counts = questions.queue_of(loaded, which, "", False)["tier"].value_counts()
         if which not in chance:
             tier = st.selectbox(
                 "Tier",
@@ -84,30 +86,12 @@ def _settings(loaded: data.Loaded) -> tuple[str, str, str, bool]:
 
 
 def _who(loaded: data.Loaded) -> None:
-    """Where several people review and this browser has not said who it is, ask: a guess would mix up their answers."""
-    if identity.known():
-        return
+    """Where several people review and this browser has not said who it is, ask at once: each has questions of their
+    own."""
     kept = data.reviews(loaded)
     names = {*kept.assignments()["reviewer"].astype(str), *kept.history()["reviewer"].astype(str)}
-    if len(names) < 2:
-        return
-
-    def picked() -> None:
-        st.session_state["reviewer"] = st.session_state["your_name"]
-        identity.name_given()
-        decide.forget_stored()
-        _forget()
-
-    with st.container(border=True):
-        st.markdown("**Who are you?** Several people review this run. Pick your name, or type it in the sidebar.")
-        st.pills(
-            "Your name",
-            sorted(names)[:12],
-            format_func=parts.md,
-            key="your_name",
-            on_change=picked,
-            label_visibility="collapsed",
-        )
+    if len(names) > 1 and not identity.known():
+        identity.pick(sorted(names), lambda: (decide.forget_stored(), _forget()))
 
 
 def _forget() -> None:
@@ -127,7 +111,7 @@ def _round(loaded: data.Loaded, which: str, tier: str, blind: str, mix: bool) ->
     """The question and all that depends on it: an answer draws this anew, and nothing else."""
     with guard.one_line():
         decide.tell()
-        items = questions.queue_of(loaded, which, tier, mix, picked.of_link(loaded))
+        items = questions.queue_of(loaded, which, tier, mix)
         kept = data.reviews(loaded)
         history, assignments, who = kept.history(), kept.assignments(), decide.reviewer()
         open_now = queues.unanswered_by(who, items["group"], history, assignments)
@@ -140,7 +124,10 @@ def _round(loaded: data.Loaded, which: str, tier: str, blind: str, mix: bool) ->
         _show(loaded, item, items, open_now, history, assignments, blind)
         if item["kind"] in queues.SPANS:
             parts.link("sequences", "Open in Sequences, to move its ends", "movie", {"span": name})
-        elif not blind and item["kind"] not in queues.DUPLICATES:
+        elif item["kind"] in queues.DUPLICATES:
+            first, *others = item["samples"][: questions.MEMBERS]
+            proof.beside(loaded, int(first), {f"its copy #{one}": int(one) for one in others}, "review-copies")
+        elif not blind:
             _evidence(loaded, item)
 
 
@@ -217,6 +204,7 @@ def _show(
             images=_images(loaded, item, blind),
             choices=tuple(offer.choice for offer in draft.offers),
             labels=draft.labels,
+            codes=draft.codes,
             given=draft.given if len(samples) == 1 else "",
             suggested=draft.suggested,
             about=_about(loaded, samples, item["kind"], blind),
@@ -233,7 +221,7 @@ def _show(
         key="question",
         on_answer=lambda answer: _answer(loaded, answer),
         on_skip=_skip,
-        on_undo=lambda: decide.undo(loaded, _back),
+        on_undo=lambda: steps.undo(loaded, _back),
         on_redo=lambda: _again(loaded),
     )
 
@@ -375,6 +363,9 @@ def _answer(loaded: data.Loaded, answer: dict) -> None:
             blind=state["blind"],
             comment=str(answer.get("comment") or ""),
         )
+    except identity.Nameless:
+        identity.ask(lambda: _answer(loaded, answer))
+        return
     except Conflict as conflict:
         notice = f"{decide.answered(conflict.row)} Answer again to add yours, or skip (S)."
         st.session_state[ASKED] = {**state, "token": uuid4().hex, "notice": notice, "seen": conflict.row.id}
@@ -402,7 +393,7 @@ def _skip(token: str) -> None:
 
 
 def _again(loaded: data.Loaded) -> None:
-    decide.redo(loaded)
+    steps.redo(loaded)
     _forget()
 
 
@@ -440,4 +431,5 @@ def _done(loaded: data.Loaded, which: str, items: pd.DataFrame, open_now: np.nda
 def _evidence(loaded: data.Loaded, item: pd.Series) -> None:
     sample = int(item["samples"][0])
     proof.below(loaded, sample, item["suggested_label"], "review")
+    proof.beside(loaded, sample, proof.companions(loaded, sample, item["suggested_label"]), "review")
     folded(loaded, sample, "review", "Details: why it is asked, its duplicates and all scores", box="review-details")

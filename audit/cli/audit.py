@@ -117,9 +117,9 @@ def say_links(dataset: str, choices: dict) -> None:
 
     links = kinds.read_source(dataset, Choices.of(choices)).links
     for path, target in list(links.items())[:LINKS]:
-        print(f"lossprint: follows the link {path} -> {target}", file=sys.stderr)
+        output.tell(f"follows the link {path} -> {target}")
     if len(links) > LINKS:
-        print(f"lossprint: follows {len(links) - LINKS:,} more links out of {dataset}", file=sys.stderr)
+        output.tell(f"follows {len(links) - LINKS:,} more links out of {dataset}")
 
 
 def _compare(

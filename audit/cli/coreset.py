@@ -1,6 +1,5 @@
 """`lossprint export coreset`, `lossprint coreset evaluate` and `lossprint coreset apply`."""
 
-import sys
 from pathlib import Path
 
 import click
@@ -28,7 +27,7 @@ BUDGETS = ("fraction", "per_class", "number", "like")
 @opt.option("--like", opt.file, "FILE.csv", "the same again, by the record FILE.csv.json")
 @opt.constraints
 @opt.option("--seed", opt.seed, None, "default: 0")
-@opt.out("FILE.csv", "its record is FILE.csv.json")
+@opt.out("FILE.csv|FILE.parquet", "its record is FILE.csv.json")
 @opt.option(
     "--manifest",
     opt.file,
@@ -59,7 +58,7 @@ def export_coreset(run: Path, out: Path, manifest: Path | None, for_excel: bool,
     table = coresets.write(opened, source, ask, out, record, for_excel)
     record = coresets.record_of(opened, source, ask, table)
     for sentence in short_words(source.table, ask, table):
-        print(f"lossprint: {sentence}", file=sys.stderr)
+        output.tell(sentence)
     said = [why] if why else []
     said.append(f"{len(table):,} samples chosen by {ask.method} written to {out}")
     said.append(f"how to make them again: {outfile.record_path(out)}")
@@ -142,11 +141,11 @@ def evaluate(
 
 
 @coreset.command("apply")
-@click.argument("csv", type=opt.file, metavar="CSV")
+@click.argument("csv", type=opt.file, metavar="FILE", help="FILE.csv or FILE.parquet")
 @opt.option("--dataset", str, "DATASET", required=True)
 @output.as_json
 def apply(csv: Path, dataset: str, as_json: bool) -> None:
-    """Check that a coreset CSV fits a dataset."""
+    """Check that a coreset fits a dataset."""
     from lossprint.audit.coresets import coreset as coresets
 
     fit = coresets.apply(csv, dataset)

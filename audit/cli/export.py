@@ -162,14 +162,15 @@ def labelstudio(run: Path, out: Path, prefix: str | None, dataset: str | None, a
 @export.command("findings")
 @opt.run
 @opt.out("FILE.csv|FILE.parquet")
+@opt.flag("--tags", "with a column of each sample's tags")
 @opt.for_excel
 @output.as_json
-def findings(run: Path, out: Path, for_excel: bool, as_json: bool) -> None:
+def findings(run: Path, out: Path, tags: bool, for_excel: bool, as_json: bool) -> None:
     """Every finding as a table."""
     from lossprint.audit.export import export as exports
 
     found = open_run(run)
-    table = exports.findings(found)
+    table = exports.findings(found, tags)
     exports.save(found, table, out, for_excel)
     count = table["group"].nunique()
     text = f"{count:,} findings ({len(table):,} rows) written to {out}"

@@ -14,6 +14,7 @@ from lossprint.audit.findings import doubts, limits, unjudged, views
 from lossprint.audit.findings.table import counts
 from lossprint.audit.runs.open import version
 from lossprint.audit.runs.run import Run
+from lossprint.audit.types import printable
 
 OVER = 3  # exit status of a run that is over a limit of --fail-on
 LIMITS = "exit status 3 where more is found, such as 'label_error>50,duplicate>0,unmeasured>0'"
@@ -38,11 +39,16 @@ both = opt.together(as_json, fail_on)
 def show(text: str, result: dict[str, Any], as_json: bool) -> None:
     """Print the text, or the result with the command's name and the version; results.schema.json has its fields."""
     if not as_json:
-        print(text)
+        print(printable(text, "\n"))
         return
     name = click.get_current_context().command_path
     whole = {"lossprint": version(), "command": name.removeprefix("lossprint ")} | result
     print(json.dumps(plain(whole), allow_nan=False))
+
+
+def tell(line: str) -> None:
+    """Say something beside the result, on standard error."""
+    print(f"lossprint: {printable(line)}", file=sys.stderr)
 
 
 def finish(run: Run, text: str, as_json: bool, fail_on: tuple[limits.Limit, ...]) -> int:

@@ -1,6 +1,5 @@
 """`lossprint record`: an audit of a training that is over, from the checkpoints that it left."""
 
-import sys
 from pathlib import Path
 
 import click
@@ -61,7 +60,7 @@ def record(
     from lossprint.audit.workflow import from_checkpoints, shelf
 
     def say(line: str) -> None:
-        print(f"lossprint: {line}", file=sys.stderr)
+        output.tell(line)
 
     say_links(dataset, how)
     refuse_overwrite(overwrite, how["resume"])

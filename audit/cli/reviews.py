@@ -1,13 +1,14 @@
-"""`lossprint reviews`: who is asked what, how far everybody is, and decisions made elsewhere brought in."""
+"""`lossprint reviews`: who is asked what, how far everybody is, and decisions made elsewhere brought in; `tags`."""
 
 from pathlib import Path
 
 import click
+import pandas as pd
 from click import Choice
 
 from lossprint.audit.cli import options as opt
 from lossprint.audit.cli import output
-from lossprint.audit.cli.command import Group
+from lossprint.audit.cli.command import Command, Group
 from lossprint.audit.review import assigning, resolve
 from lossprint.audit.runs.open import open_run
 from lossprint.audit.types import LossprintError
@@ -124,3 +125,39 @@ def undo(run: Path, reviewer: str, last: int | None, finding: str | None, as_jso
     rows = rows[rows["id"].isin(taken)][["finding", "sample", "decision", "new_label", "at"]]
     words = [f"taken back: {row.decision} of {row.finding}, sample {row.sample}" for row in rows.itertuples()]
     output.show("\n".join(words), {"run": opened.path.absolute(), "rows": rows}, as_json)
+
+
+@click.command("tags", cls=Command)
+@opt.run
+@opt.option("--add", str, "NAME", "put this tag on the samples")
+@opt.option("--remove", str, "NAME", "take this tag off the samples")
+@opt.option("--samples", opt.samples, "A,B,...", "by their numbers", default=())
+@opt.option("--reviewer", str, "NAME", "who does, with --add and --remove")
+@output.as_json
+def tags(run: Path, add: str | None, remove: str | None, samples: tuple, reviewer: str | None, as_json: bool) -> None:
+    """Which tags there are, on how many samples; or put one on, or take it off."""
+    from lossprint.audit.review.marks import open_marks
+
+    if add is not None and remove is not None:
+        raise click.UsageError("expected one of --add and --remove, found both")
+    name = remove if add is None else add
+    if (name is None) != (not samples) or (name is None) != (reviewer is None):
+        raise click.UsageError("expected --samples and --reviewer beside --add or --remove, and only there")
+    opened = open_run(run)
+    with open_marks(opened) as marks:
+        changed = 0
+        if name is not None:
+            step = marks.tag(name, samples, reviewer, remove=add is None)
+            changed = 0 if step is None else len(step.samples)
+        table = marks.table()
+    counts = table.groupby("tag", sort=False).agg(samples=("sample", "size"), latest=("at", "max")).reset_index()
+    counts = counts.sort_values("tag", key=lambda names: names.str.casefold(), ignore_index=True)
+    lines = [] if name is None else [f"{changed:,} samples changed"]
+    lines.append(output.columns(counts) if len(counts) else "no sample has a tag")
+    rows = table.merge(opened.samples()[["sample", "path"]], on="sample") if len(table) else _no_tags()
+    result = {"run": opened.path.absolute(), "rows": rows, "tags": dict(zip(counts["tag"], counts["samples"].tolist()))}
+    output.show("\n".join(lines), result | {"changed": changed}, as_json)
+
+
+def _no_tags() -> pd.DataFrame:
+    return pd.DataFrame(columns=["sample", "tag", "reviewer", "at", "path"])

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from lossprint.audit.export.outfile import PARQUET, read_record
 from lossprint.audit.runs.run import Run
 from lossprint.audit.system.csvrows import csv_rows
+from lossprint.audit.system.parquet import read_table
 from lossprint.audit.types import LossprintError, one_line
 
 
@@ -101,7 +101,7 @@ def _table(file: Path) -> pd.DataFrame:
     names = ["path", "label", "split"]
     try:
         if file.suffix.lower() in PARQUET:
-            table = pq.read_table(file).to_pandas()
+            table = read_table(file).to_pandas()
         else:
             os.stat(file)
             header, rows, _ = csv_rows(file)

@@ -309,13 +309,13 @@ def ask_of(record: dict) -> Ask:
 def write(
     run: Run, source: Source, ask: Ask, out: str | Path, like: dict | None = None, for_excel: bool = False
 ) -> pd.DataFrame:
-    """Choose, and write FILE.csv and its record FILE.csv.json; the table.
+    """Choose, and write FILE.csv or FILE.parquet, and its record beside it, such as FILE.csv.json; the table.
 
     Raises LossprintError as `choose` does, where the files cannot or must not be written, and where `like`, an earlier
     record, is of another subset.
     """
     frame, out = choose(source, ask), Path(out)
-    outfile.refuse_table(run, frame, out, (".csv",))
+    outfile.refuse_table(run, frame, out, (".csv", *outfile.PARQUET))
     outfile.refuse_record(out)
     record = record_of(run, source, ask, frame)
     if like is not None and like.get("sha256") != record["sha256"]:

@@ -1,4 +1,4 @@
-"""Coreset CSVs as files: read with their records, and checked against the dataset that they are to be used with."""
+"""Coresets as files, CSV or Parquet: read with their records, and checked against the dataset they are to serve."""
 
 import hashlib
 import re
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from lossprint.audit.datasets.choices import Choices
 from lossprint.audit.datasets.labels import spelling
@@ -14,23 +15,24 @@ from lossprint.audit.datasets.paths import Spelled
 from lossprint.audit.export import outfile
 from lossprint.audit.system.csvfile import BOM, csv_text
 from lossprint.audit.system.csvrows import csv_rows
-from lossprint.audit.types import LossprintError
+from lossprint.audit.system.parquet import read_table
+from lossprint.audit.types import LossprintError, one_line
 
 NEEDED = ("sample", "path", "label")
 NUMBER = re.compile(r"[0-9]{1,18}")
 
 
 def read(path: str | Path) -> tuple[pd.DataFrame, dict | None]:
-    """A coreset CSV, sample as int64 and all else as text, and its record, None without one.
+    """A coreset in CSV or Parquet, sample as int64 and all else as text, and its record, None without one.
 
     Raises LossprintError where it is none.
     """
     path = Path(path)
     if not path.is_file():
-        raise LossprintError(f"expected a coreset CSV, found {'no file' if path.exists() else 'nothing'} at {path}")
+        raise LossprintError(f"expected a coreset's file, found {'no file' if path.exists() else 'nothing'} at {path}")
     if path.stat().st_size == 0:
-        raise LossprintError(f"expected a coreset CSV, found an empty file at {path}")
-    header, rows, lines = csv_rows(path)
+        raise LossprintError(f"expected a coreset's file, found an empty file at {path}")
+    header, rows, lines = _table(path) if _is_parquet(path) else csv_rows(path)
     missing = [name for name in NEEDED if header.count(name) != 1]
     if missing:
         raise LossprintError(
@@ -52,16 +54,36 @@ def read(path: str | Path) -> tuple[pd.DataFrame, dict | None]:
     return frame, outfile.read_record(path)
 
 
+def _table(path: Path) -> tuple[list[str], list[list[str]], list[str]]:
+    """Columns, rows of texts and what each row is called, of a Parquet file."""
+    frame = _parquet(path)
+    cells = frame.astype(object).where(frame.notna(), "").astype(str).to_numpy().tolist()
+    return list(frame.columns), cells, [f"row {number}" for number in range(1, len(frame) + 1)]
+
+
+def _parquet(path: Path) -> pd.DataFrame:
+    try:
+        return read_table(path).to_pandas()
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise LossprintError(f"expected a coreset in Parquet, found at {path}: {one_line(error)}") from None
+
+
+def _is_parquet(path: Path) -> bool:
+    return path.suffix.lower() in outfile.PARQUET
+
+
 def digest(text: str) -> str:
     """Of a CSV, to tell another one from it."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def untouched(path: Path, record: dict | None) -> bool | None:
-    """Whether a CSV is the one that its record was written for; None where the record does not say."""
+    """Whether a file is the one that its record was written for; None where the record does not say."""
     told = (record or {}).get("sha256")
     if told is None:
         return None
+    if _is_parquet(path):  # the record is of the texts
+        return told == digest(csv_text(_parquet(path)))
     data = path.read_bytes()
     if data.startswith(BOM.encode()):  # for a spreadsheet: the record is of the texts
         data = csv_text(pd.DataFrame(csv_rows(path)[1], columns=csv_rows(path)[0], dtype=object)).encode()

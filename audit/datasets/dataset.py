@@ -29,7 +29,7 @@ from PIL import Image
 
 from lossprint.audit.datasets.choices import USUAL, Choices
 from lossprint.audit.datasets.fit import labelled, large_enough, lost_note, named, refuse_unfit, unreadable_note
-from lossprint.audit.datasets.images import CUT, MORE, Room, admitting, pixel_digest, reason, square
+from lossprint.audit.datasets.images import CUT, MORE, Room, admitting, pixel_digest, reason, reduced, square
 from lossprint.audit.datasets.kinds import OF_FILES, open_reader, read_source
 from lossprint.audit.datasets.labels import doubtful_note, several_note, spelling
 from lossprint.audit.datasets.media import TEXTS, Media, media_of
@@ -40,6 +40,7 @@ from lossprint.audit.datasets.validation import draw
 from lossprint.audit.system.memory import free_memory
 from lossprint.audit.system.urls import Unreachable
 from lossprint.audit.types import LossprintError
+from lossprint.scoring import quality
 
 __all__ = [
     "Dataset",
@@ -117,13 +118,15 @@ class Loaded:
 
     pixels (N, size, size, 3) uint8, or None where no size was asked for; digests (N,) str, equal for images of equal
     values at full size, see `images.pixel_digest`. Of texts there are no pixels, and equal digests mean equal but for
-    blanks and line breaks. sizes (N, 2) int64: width and height of each image, 0 of texts.
+    blanks and line breaks. sizes (N, 2) int64: width and height of each image, 0 of texts. measures (N, 5) float32:
+    what `scoring.quality.measure` says of each image as it is drawn, NaN of texts.
     """
 
     dataset: Dataset
     pixels: np.ndarray | None
     digests: np.ndarray
     sizes: np.ndarray
+    measures: np.ndarray
 
 
 def open_dataset(
@@ -300,6 +303,7 @@ def load(
     paths, ids = samples["path"].tolist(), samples["sample"].tolist()
     pixels = None if size is None or dataset.media is TEXTS else np.empty((len(paths), size, size, 3), np.uint8)
     digests, sizes = [""] * len(paths), np.zeros((len(paths), 2), np.int64)
+    measures = np.full((len(paths), 5), np.nan, np.float32)
     faults, sketches, cut, several = dict(dataset.faults), {}, [], []
     admit = partial(admitting, **dataset.choices.admitted, room=Room(free_memory() // 2))
 
@@ -317,12 +321,17 @@ def load(
             about = sketch(content)
             if about is not None:  # drawn once all of these are known
                 sketches[row] = about
-            elif pixels is not None:
-                pixels[row] = square(rendered(content), size)
+            else:
+                draw_one(row, rendered(content))
 
-    def drawn(row: int) -> None:
+    def draw_one(row: int, drawn: Image.Image) -> None:
+        measures[row] = quality.measure(np.asarray(reduced(drawn, quality.SIDE)))
+        if pixels is not None:
+            pixels[row] = square(drawn, size)
+
+    def later_one(row: int) -> None:
         with admit():
-            pixels[row] = square(rendered(dataset.origin.read(paths[row]), view), size)
+            draw_one(row, rendered(dataset.origin.read(paths[row]), view))
 
     def one(row: int, act: Callable[[int], None] = text if dataset.media is TEXTS else image) -> None:
         try:
@@ -336,8 +345,8 @@ def load(
         _each(one, len(paths), workers or dataset.origin.workers, progress)
         later = sorted(set(sketches) - {row for row, sample in enumerate(ids) if sample in faults})
         view, notes = view_of([sketches[row] for row in later])
-        if pixels is not None and later:
-            _each(lambda at: one(later[at], drawn), len(later), workers or dataset.origin.workers, None)
+        if later:
+            _each(lambda at: one(later[at], later_one), len(later), workers or dataset.origin.workers, None)
     whole = _assemble(dataset.origin, faults, dataset.val_fraction, dataset.seed, dataset.task, dataset.choices, True)
     if cut:
         notes.append(f"{len(cut):,} images are truncated and read as far as they go, such as {paths[min(cut)]}")
@@ -353,7 +362,7 @@ def load(
         for to, row in enumerate(kept):  # in place: a second array might not fit
             pixels[to] = pixels[row]
         pixels = pixels[: len(kept)]
-    return Loaded(whole, pixels, np.array(digests, dtype=object)[kept], sizes[kept])
+    return Loaded(whole, pixels, np.array(digests, dtype=object)[kept], sizes[kept], measures[kept])
 
 
 def _text_digest(text: str) -> str:

@@ -6,6 +6,10 @@ range of the image's own values is drawn. Files are equal whose stored values ar
 """
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from importlib.metadata import version
 
 import numpy as np
 from PIL import Image, ImageFile
@@ -14,6 +18,18 @@ EXTENSIONS = (".dcm", ".dicom", ".ima")
 FORMAT = "DICOM"
 MAGIC = b"DICM"
 GREY = ("MONOCHROME1", "MONOCHROME2")
+VALUES = "lossprint: values"  # in the `info` of an image that was decoded within `keeping`
+_keeps: ContextVar[bool] = ContextVar("keeps", default=False)
+
+
+@contextmanager
+def keeping() -> Iterator[None]:
+    """Within it, a grey image keeps its values and its window: array (H, W) float64, low, high, inverted."""
+    token = _keeps.set(True)
+    try:
+        yield
+    finally:
+        _keeps.reset(token)
 
 
 class DicomImageFile(ImageFile.ImageFile):
@@ -24,11 +40,11 @@ class DicomImageFile(ImageFile.ImageFile):
     held = ""  # the name in `info` under which a digest of the stored values is kept
 
     def _open(self) -> None:
-        import pydicom
-
         self.fp.seek(128)
         if self.fp.read(4) != MAGIC:
             raise SyntaxError("not a DICOM file")
+        import pydicom
+
         self.fp.seek(0)
         header = pydicom.dcmread(self.fp, stop_before_pixels=True)
         if "Rows" not in header or "Columns" not in header:
@@ -43,7 +59,10 @@ class DicomImageFile(ImageFile.ImageFile):
             import pydicom
 
             self.fp.seek(0)
-            values, drawn = _drawn(pydicom.dcmread(self.fp))
+            file = pydicom.dcmread(self.fp)
+            values, drawn = _drawn(file)
+            if _keeps.get() and self._mode == "L":
+                self.info[VALUES] = _values(file)
             if self.held:
                 self.info[self.held] = hashlib.blake2b(values, digest_size=16).hexdigest()
             self._im = Image.fromarray(drawn, self._mode).im
@@ -67,6 +86,20 @@ def _drawn(file) -> tuple[bytes, np.ndarray]:
     return about + stored.tobytes(), 255 - drawn if photometric == GREY[0] else drawn
 
 
+def _values(file) -> tuple[np.ndarray, float, float, bool]:
+    """The first frame's values as the modality rescales them, the first window of the file (else their range), and
+    whether low values are bright."""
+    from pydicom.pixels import apply_modality_lut, pixel_array
+
+    array = np.asarray(apply_modality_lut(pixel_array(file, index=0), file), np.float64)
+    low, high = float(array.min()), float(array.max())
+    if "WindowCenter" in file and "WindowWidth" in file:
+        centre, width = (float(np.atleast_1d(file[name].value)[0]) for name in ("WindowCenter", "WindowWidth"))
+        if np.isfinite([centre, width]).all() and width > 0:
+            low, high = centre - width / 2, centre + width / 2
+    return array, low, high, str(file.get("PhotometricInterpretation", GREY[1])) == GREY[0]
+
+
 def _limits(file, values: np.ndarray) -> tuple[float, float] | None:
     """The least and the largest value that a window gives: those of the stored bits, after the rescaling of them."""
     if "VOILUTSequence" in file:
@@ -87,9 +120,9 @@ def _stretched(values: np.ndarray, limits: tuple[float, float] | None = None) ->
 
 
 def register(held: str) -> None:
-    """Let Pillow read DICOM. Raises ImportError without pydicom."""
-    import pydicom.pixels  # noqa: F401 (an older pydicom has no such module)
-
+    """Let Pillow read DICOM, by a pydicom that is imported at the first such file. Raises ImportError without one."""
+    if int(version("pydicom").partition(".")[0]) < 3:  # without pydicom.pixels
+        raise ImportError("expected pydicom 3 or later")
     DicomImageFile.held = held
     Image.register_open(FORMAT, DicomImageFile)
     Image.register_extensions(FORMAT, EXTENSIONS)

@@ -10,6 +10,7 @@ from lossprint.audit.datasets.choices import Choices
 from lossprint.audit.datasets.readers.manifests import CSV, TABLES
 from lossprint.audit.datasets.source import COLUMNS
 from lossprint.audit.system.csvrows import noted_rows
+from lossprint.audit.system.parquet import read_table
 
 MOST = 40  # columns
 LONGEST = 60  # characters of a name
@@ -50,10 +51,10 @@ def _parquet(path: Path, own: set[str]) -> pd.DataFrame:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    file = pq.ParquetFile(path)
-    names = _wanted(file.schema_arrow.names, own)
-    flat = [name for name in names if not pa.types.is_nested(file.schema_arrow.field(name).type)]
-    columns = {name: file.read(columns=[name])[name] for name in flat}
+    schema = pq.read_schema(path)
+    names = _wanted(schema.names, own)
+    flat = [name for name in names if not pa.types.is_nested(schema.field(name).type)]
+    columns = {name: read_table(path, [name])[name] for name in flat}
     return pd.DataFrame({name: _texts(column) for name, column in columns.items()}, dtype=object)
 
 

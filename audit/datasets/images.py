@@ -259,6 +259,12 @@ def _deep_digest(image: Image.Image, size: bytes) -> str:
     return digest.hexdigest()
 
 
+def reduced(image: Image.Image, side: int) -> Image.Image:
+    """An image whose longer side is at least `side` px, made smaller by a whole number, fast, down to about that."""
+    factor = max(image.size) // side
+    return image.reduce(factor) if factor > 1 else image
+
+
 def square(image: Image.Image, size: int) -> np.ndarray:
     """An RGB or 8-bit grey image as (size, size, 3) uint8.
 

@@ -16,6 +16,7 @@ from lossprint.audit.export import outfile
 from lossprint.audit.export.applied import Applied, elsewhere, need_whole, row_swaps
 from lossprint.audit.export.outfile import PARQUET, save
 from lossprint.audit.export.tree import write_tree
+from lossprint.audit.review.marks import open_marks
 from lossprint.audit.runs import places
 from lossprint.audit.runs.aside import finding_rows
 from lossprint.audit.runs.run import Run
@@ -69,13 +70,18 @@ class Cleaned:
         )
 
 
-def findings(run: Run) -> pd.DataFrame:
+def findings(run: Run, tags: bool = False) -> pd.DataFrame:
     """All findings, and copies of samples among images without a label: kind, sample, path, label, suggested_label,
-    severity in [0, 1], rank within the kind, group.
+    severity in [0, 1], rank within the kind, group; with `tags` also those of the sample, with `; ` between them.
     """
     need_whole(run)
     table, more = run.findings()[list(FINDINGS)], finding_rows(run)
-    return table if more is None else pd.concat([table.astype({"sample": "Int64"}), more], ignore_index=True)
+    table = table if more is None else pd.concat([table.astype({"sample": "Int64"}), more], ignore_index=True)
+    if tags:
+        with open_marks(run) as marks:
+            texts = marks.table().groupby("sample")["tag"].agg("; ".join)
+        table = table.assign(tags=table["sample"].map(texts).astype(object).fillna(""))
+    return table
 
 
 # ------------------------------------------------------------------------------------------------- decisions, applied

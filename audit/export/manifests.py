@@ -24,6 +24,7 @@ from lossprint.audit.runs.places import dataset_of
 from lossprint.audit.runs.run import Run
 from lossprint.audit.system.csvfile import QUOTED, as_meant, guard
 from lossprint.audit.system.csvrows import Text, fitted, read_text
+from lossprint.audit.system.parquet import read_table
 from lossprint.audit.types import LossprintError, one_line
 
 CLOSED = re.compile(r'"(?:[^"]|"")*"')
@@ -203,9 +204,9 @@ def _parquet(path: Path, table: pd.DataFrame, same: Callable[[str, str, str], bo
     import pyarrow.parquet as pq
 
     try:
-        whole = pq.read_table(path, partitioning=None).unify_dictionaries()
+        whole = read_table(path).unify_dictionaries()
         paths, labels = (_text(whole[name]) for name in columns)
-    except (pa.ArrowException, OSError, KeyError) as error:
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         detail = one_line(error)
         raise LossprintError(f"expected the run's manifest, a Parquet file, at {path}, found: {detail}") from None
     rows = table["sample"].to_numpy()

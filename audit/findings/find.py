@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from lossprint.audit.findings import quality
 from lossprint.audit.findings.unjudged import count_unjudged
 from lossprint.audit.runs.run import Run
 from lossprint.audit.types import SPLITS, Finding
@@ -19,8 +20,9 @@ from lossprint.scoring.labels import SUSPECT
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the finders see: scores (label_error, outlier, suggested_label) and samples (path, label, split), both by
-    sample id, the duplicate pairs, the tables of frames (None without any) and of spans.
+    """What the finders see: scores (label_error, outlier, suggested_label) and samples (path, label, split, sequence),
+    both by sample id, the duplicate pairs, the tables of frames (None without any) and of spans, and what stands out
+    by its quality, see `quality.flagged` (None where no image was looked at).
 
     Samples and scores need only be those that can get into a finding.
     """
@@ -30,6 +32,7 @@ class Evidence:
     duplicates: pd.DataFrame
     frames: pd.DataFrame | None = None
     spans: pd.DataFrame | None = None
+    quality: pd.DataFrame | None = None
 
 
 def find_run(run: Run) -> Run:
@@ -43,9 +46,10 @@ def find_run(run: Run) -> Run:
         suspicious.append([("sample", "in", paired)])
     scores = run.scores(suspicious, ["sample", "label_error", "outlier", "suggested_label"]).set_index("sample")
     framed = [] if frames is None else frames["sample"].tolist()
-    ids = np.unique([*scores.index, *paired, *framed]).tolist()
-    samples = run.samples(ids, ["sample", "path", "label", "split"])
-    evidence = Evidence(scores, samples.set_index("sample"), pairs, frames, run.spans())
+    odd = None if (measured := run.quality()) is None else quality.flagged(measured)
+    ids = np.unique([*scores.index, *paired, *framed, *([] if odd is None else odd["sample"])]).astype(int).tolist()
+    samples = run.samples(ids, ["sample", "path", "label", "split", *(() if odd is None else ("sequence",))])
+    evidence = Evidence(scores, samples.set_index("sample"), pairs, frames, run.spans(), odd)
     findings = [finding for finder in FINDERS for finding in finder(evidence)]
     run.write_findings(findings, samples)
     kinds = pd.Series([finding.kind for finding in findings], dtype=object).value_counts()
@@ -73,6 +77,18 @@ def outlier_samples(evidence: Evidence) -> list[Finding]:
     return [
         Finding("outlier", (int(row.Index),), float(row.outlier))
         for row in scores[scores["outlier"] > SUSPECT].itertuples()
+    ]
+
+
+def odd_quality(evidence: Evidence) -> list[Finding]:
+    """Images that stand out by how they look, whatever they show; no frames of videos."""
+    if evidence.quality is None or evidence.quality.empty:
+        return []
+    videos = set(evidence.samples.index[evidence.samples["sequence"].notna()])
+    return [
+        Finding("quality", (int(row.sample),), float(row.severity))
+        for row in evidence.quality.itertuples()
+        if row.sample not in videos
     ]
 
 
@@ -112,7 +128,7 @@ def spans(evidence: Evidence) -> list[Finding]:
     return findings
 
 
-FINDERS = [label_errors, duplicates, near_duplicates, spans, outlier_samples]
+FINDERS = [label_errors, duplicates, near_duplicates, spans, outlier_samples, odd_quality]
 
 
 def _groups(evidence: Evidence, kind: str, pairs: pd.DataFrame) -> list[Finding]:

@@ -1,10 +1,10 @@
 """What could not be judged, and why: no finding says nothing about samples that nothing is known of."""
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from lossprint.audit.runs import aside
 from lossprint.audit.runs.run import Run
+from lossprint.audit.system.parquet import opened
 from lossprint.audit.types import KIND_WORDS
 
 SCORES = {"label_error": KIND_WORDS["label_error"][2], "outlier": KIND_WORDS["outlier"][2]}  # the words of many
@@ -19,7 +19,7 @@ def count_unjudged(run: Run) -> dict[str, int]:
     Reads block by block, whatever the number of samples.
     """
     counts = dict.fromkeys(("of", "any", *SCORES), 0)
-    with pq.ParquetFile(run.scores_path) as file:
+    with opened(run.scores_path, COLUMNS) as file:
         for batch in file.iter_batches(columns=list(COLUMNS)):
             lacking = {name: ~np.isfinite(batch.column(name).to_numpy(zero_copy_only=False)) for name in COLUMNS}
             counts["of"] += batch.num_rows

@@ -14,7 +14,6 @@ with the columns `sample` or `path` (or both), `checkpoint`, `loss`, and optiona
 CSV, also packed by gzip: the same rows and columns, see `losses_csv`.
 """
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +26,8 @@ import pyarrow.dataset as ds
 from lossprint.audit.datasets.paths import Spelled
 from lossprint.audit.datasets.source import SPLIT_NAMES
 from lossprint.audit.recording import imported_csv, predicted
-from lossprint.audit.system.memory import free_memory
+from lossprint.audit.system.bounds import refuse_unpacked
+from lossprint.audit.system.parquet import refuse_bomb, repeated, spelled
 from lossprint.audit.types import SPLITS, LossprintError, one_line
 from lossprint.audit.words import some
 
@@ -163,7 +163,7 @@ def _load_npz(path: Path) -> dict[str, np.ndarray]:
         if isinstance(file, np.ndarray):
             raise LossprintError(f"expected an .npz archive of named arrays, found a single array in {path}")
         with file:
-            _refuse_bomb(file.zip, path)
+            refuse_unpacked(file.zip, path)
             for name in file.files:
                 arrays[name] = file[name]
                 if not isinstance(arrays[name], np.ndarray):
@@ -176,13 +176,6 @@ def _load_npz(path: Path) -> dict[str, np.ndarray]:
         detail = one_line(error) if name else "no archive of arrays"
         raise LossprintError(f"expected a readable .npz file at {path}, found: {detail}") from None
     return arrays
-
-
-def _refuse_bomb(archive: zipfile.ZipFile, path: Path) -> None:
-    """A few kilobytes may unpack to terabytes. The sizes are those that the archive states: no more is unpacked."""
-    size, free = sum(one.file_size for one in archive.infolist()), free_memory()
-    if size > free // 2:
-        raise _fault("arrays that fit into half of the free memory", path, f"{size / 1e9:,.1f} of {free / 1e9:,.1f} GB")
 
 
 def _npz_split(split: str, arrays: dict, samples: pd.DataFrame, classes: list[str], path: Path) -> _Split:
@@ -291,8 +284,12 @@ def _load_parquet(path: Path) -> pa.Table:
         source = ds.dataset(path, format="parquet", partitioning="hive")
         has = source.schema.names
         _check_columns(has, path)
-        return source.to_table(columns=[name for name in COLUMNS if name in has])
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        names, files = [name for name in COLUMNS if name in has], [Path(file) for file in source.files]
+        most = sum(refuse_bomb(file, names) for file in files)
+        kept = ds.ParquetFileFormat(dictionary_columns={name for file in files for name in repeated(file)} & {*names})
+        table = ds.dataset(path, format=kept, partitioning="hive").to_table(columns=names)
+        return spelled(table, pa.schema([source.schema.field(name) for name in names]), most)
+    except (pa.ArrowException, OSError, ValueError) as error:
         detail = one_line(error)
         raise LossprintError(f"expected readable Parquet at {path}, found: {detail}") from None
 

@@ -15,7 +15,7 @@ from lossprint.audit.review.resolve import RULES
 from lossprint.audit.review.reviews import Reviews
 from lossprint.audit.runs.run import Run
 from lossprint.audit.scores import SCORES
-from lossprint.audit.types import KINDS, SPLITS
+from lossprint.audit.types import ALONE, KINDS, SPLITS
 
 WORST = 12  # findings of a kind that are shown with pictures
 MEMBERS = 4  # images of a group that are shown
@@ -135,6 +135,7 @@ class Facts:
             "duplicate": self.run.has_duplicates(),
             "near_duplicate": self.run.has_duplicates(),
             "outlier": "outlier" in self.scores,
+            "quality": self.run.quality() is not None,
         }
         if self.only_frames:
             del able["label_error"]  # a frame's label is wrong for a stretch
@@ -285,7 +286,7 @@ def gather(run: Run, reviews: Reviews, rule: str = "latest") -> Facts:
     train = samples.index[(samples["split"] == "train").to_numpy(bool)].to_numpy()
     worst = findings[(findings["rank"] <= WORST) & ~findings["kind"].isin(SPANS)]
     worst, scores = _with_scores(run, worst)
-    alone = worst.loc[worst["kind"].isin(("label_error", "outlier")), "sample"].tolist()
+    alone = worst.loc[worst["kind"].isin(ALONE), "sample"].tolist()
     return Facts(
         run=run,
         rule=rule,

@@ -41,6 +41,8 @@ MEANINGS = {
     "place: exchanged, the order of phases is one that other videos have, and the pictures go on where they meet.",
     "outlier": "Images that are unlike all others to the network: broken, foreign to the dataset, or rare and worth "
     "keeping.",
+    "quality": "Images that look unlike the rest: dark, bright, blurred, nearly empty, of another size or proportion, "
+    "or grey among coloured ones. Nothing says that their labels are wrong.",
 }
 TITLES = {kind: texts[0] for kind, texts in KIND_WORDS.items()}
 ASKED = TITLES | {"audit": "Random checks", "other": "Other questions"}  # what a decision is about

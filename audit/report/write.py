@@ -23,12 +23,11 @@ from lossprint.audit.review.reviews import Reviews, open_reviews
 from lossprint.audit.review.strata import ENOUGH
 from lossprint.audit.runs.open import version
 from lossprint.audit.runs.run import Run
-from lossprint.audit.types import KIND_WORDS, LossprintError
+from lossprint.audit.types import ALONE, KIND_WORDS, LossprintError
 from lossprint.scoring import reviewers
 
 MARK = '<!doctype html>\n<html lang="en">\n<!-- lossprint report -->\n'  # how each report starts
 ENDINGS = (".html", ".htm")
-SINGLE = ("label_error", "outlier")  # kinds whose findings are one sample each
 CONTENTS = {
     "audited": "What was audited",
     "how": "How it was audited",
@@ -125,7 +124,7 @@ def _context(facts: Facts) -> dict:
         **{"facts": facts, "run": run, "manifest": manifest, "asked": manifest["asked"], "stop": facts.stop},
         **{"noun": noun, "media": facts.media, "worded": facts.media.worded, "tables": tables, "svg": svg},
         **{"contents": CONTENTS, "kind_words": KIND_WORDS, "meanings": words.MEANINGS, "splits": words.SPLITS},
-        **{"recorded": RECORDED, "triage": TRIAGE, "reasons": REASONS, "single_kinds": SINGLE, "span_kinds": SPANS},
+        **{"recorded": RECORDED, "triage": TRIAGE, "reasons": REASONS, "single_kinds": ALONE, "span_kinds": SPANS},
         **{"members_shown": MEMBERS, "most": ROWS, "enough": ENOUGH, "version": version()},
         "pictures": _pictures(facts),
         "sizes": facts.counts.sum().astype(int).to_dict(),
@@ -146,7 +145,7 @@ def _context(facts: Facts) -> dict:
 
 
 def _pictures(facts: Facts) -> Pictures:
-    single = facts.worst["kind"].isin(SINGLE)
+    single = facts.worst["kind"].isin(ALONE)
     groups = facts.worst[~single].groupby(["kind", "rank"], observed=True).head(MEMBERS)
     spans = [span for kind in SPANS for span in facts.worst_spans(kind).itertuples()]
     cards = facts.worst.loc[single, "sample"].tolist() + groups["sample"].tolist()

@@ -17,6 +17,7 @@ QUEUES: dict[str, tuple[str, ...] | None] = {
     "labels": ("label_error",),
     "duplicates": queues.DUPLICATES,
     "outliers": ("outlier",),
+    "quality": ("quality",),
     "video": ("sequence_label", "sequence_order"),
     "all": None,
 }

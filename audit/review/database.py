@@ -40,7 +40,7 @@ WAIT = 20.0  # seconds that a writer waits for another writer's lock
 CONNECT = 5  # seconds in which a server has to answer
 UPGRADING = Lock()  # Alembic keeps what it works on in module globals: one upgrade a process at a time
 VERSION_TABLE = "lossprint_version"  # of our own: a team's database may hold other programs' Alembic versions
-HEAD = "0003"  # the newest file of migrations/versions
+HEAD = "0004"  # the newest file of migrations/versions
 FIRST = "schema_version"  # the table in which the first release kept its version, always 1
 
 META = MetaData()
@@ -73,6 +73,20 @@ ASSIGNMENTS = Table(
     Column("finding", Text, nullable=False),
     Column("reviewer", Text, nullable=False),
     Column("at", String(40), nullable=False),
+)
+MARKS = Table(
+    "marks",
+    META,
+    Column("id", Integer, primary_key=True),
+    Column("run", Text, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("action", String(16), nullable=False),
+    Column("content", Text, nullable=False),
+    Column("subject", Integer, ForeignKey("marks.id")),
+    Column("reviewer", Text, nullable=False),
+    Column("at", String(40), nullable=False),
+    Column("undoes", Integer, ForeignKey("marks.id"), unique=True),
 )
 CLAIMS = Table(
     "claims",
@@ -171,7 +185,7 @@ class Database:
     def _version(self, connection: Connection) -> str | None:
         """The schema's version, None where there is none yet; a newer one than ours is refused."""
         if self.file is not None:
-            sqlite.refuse_odd(connection.exec_driver_sql(sqlite.ODD).first(), self.file)
+            sqlite.refuse_odd(lambda query: connection.exec_driver_sql(query).fetchall(), self.file)
         tables = inspect(connection)
         if tables.has_table(VERSION_TABLE):
             found = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()
@@ -217,7 +231,7 @@ class Database:
             command.upgrade(config, HEAD)
 
 
-def read_back(connection: Connection, rows: list[dict], keys) -> list[int]:
+def read_back(connection: Connection, rows: list[dict], keys, table: Table = REVIEWS) -> list[int]:
     """The ids of rows that were just inserted, once the database says of each what was written: else nothing is stored.
 
     Raises LossprintError where it says anything else, as where something in it changes what is stored.
@@ -226,7 +240,7 @@ def read_back(connection: Connection, rows: list[dict], keys) -> list[int]:
     names = list(rows[0])
     for at in range(0, len(keys), 500):
         some = dict(zip(keys[at : at + 500], rows[at : at + 500]))
-        stored = connection.execute(select(REVIEWS).where(REVIEWS.c.id.in_(some))).mappings()
+        stored = connection.execute(select(table).where(table.c.id.in_(some))).mappings()
         told = {row["id"]: [row[name] for name in names] for row in stored}
         if told != {key: [row[name] for name in names] for key, row in some.items()}:
             raise LossprintError("expected decisions to be stored as they were made, found others in the database")

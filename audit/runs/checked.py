@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.types as kinds
 
-from lossprint.audit.runs.tables import FINDINGS, FRAMES, HEAD, PAIRS, SPANS
+from lossprint.audit.runs.tables import FINDINGS, FRAMES, HEAD, PAIRS, QUALITY, SPANS
 from lossprint.audit.scores import SCORES
 
 DAMAGED = (pa.ArrowException, OSError, ValueError, LookupError, TypeError, OverflowError)  # what damaged Parquet raises
@@ -145,12 +145,20 @@ TABLES = {
     "duplicates.parquet": _named(("sample", "partner", "kind", "similarity"), similarity=_number),
     "aside.parquet": _named(("path", "split", "sample", "kind", "similarity"), similarity=_number),
     "unreadable.parquet": _named(("path", "reason")),
+    "quality.parquet": {field.name: _whole if kinds.is_integer(field.type) else _number for field in QUALITY},
     "frames.parquet": _of(FRAMES),
     "spans.parquet": _of(SPANS),
     "head.parquet": {field.name: _truth if kinds.is_boolean(field.type) else _number for field in HEAD},
 }
 FREE = {"scores.parquet": {"suggested_label"}, "samples.parquet": {"sequence", "frame"}, "frames.parquet": set()}
-ONCE = ("samples.parquet", "further.parquet", "scores.parquet", "frames.parquet", "head.parquet")  # a row a sample
+ONCE = (
+    "samples.parquet",
+    "further.parquet",
+    "scores.parquet",
+    "frames.parquet",
+    "head.parquet",
+    "quality.parquet",
+)  # a row a sample
 MISSING = (_maybe_text, _number)  # kinds whose values may be missing
 
 

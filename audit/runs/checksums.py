@@ -28,7 +28,7 @@ STAGES = {  # patterns of fnmatch, whose * also stands for folders
     ),
     "curvature": ("curvature/*.parquet",),
     "embed": (
-        *("embeddings.safetensors", "duplicates.parquet", "aside.parquet", "timeline.safetensors"),
+        *("embeddings.safetensors", "duplicates.parquet", "aside.parquet", "quality.parquet", "timeline.safetensors"),
         "temporal/*.safetensors",
     ),
     "score": ("scores.parquet", "pairs.parquet", "label_scores.parquet", "frames.parquet", "spans.parquet"),

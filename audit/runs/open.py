@@ -1,5 +1,6 @@
 """Run folders made, opened and listed, and what to say of one that is half written."""
 
+import os
 import platform
 import shlex
 from dataclasses import replace
@@ -15,6 +16,7 @@ from lossprint.audit.system.urls import local
 from lossprint.audit.types import LossprintError, one_line
 
 FORMAT = 1
+LARGE = {VIDEO_FRAMES, "exports"}  # folders of images: `places` looks at the former, nothing reads the latter
 RECORD_OPTIONS = ("size", "mean", "std", "batch", "val_fraction", "curvature_checkpoints", "weights")
 
 
@@ -93,6 +95,7 @@ def open_run(path: str | Path, need: str | None = "find") -> Run:
     file = path / "run.json"
     if not file.is_file():
         raise LossprintError(f"expected a run folder (one with a run.json), found none in {path}")
+    _refuse_links(path, LARGE)
     try:
         manifest = checked.read_manifest(file.read_bytes())
         number = manifest["format"]
@@ -115,6 +118,24 @@ def open_run(path: str | Path, need: str | None = "find") -> Run:
     if need is not None and need not in run.stages:
         raise LossprintError(f"expected a whole run, found one half written at {path}: {how_far(run)}")
     return run
+
+
+def _refuse_links(folder: str | Path, passed: set[str] | frozenset = frozenset()) -> None:
+    """Raise LossprintError for a link, a pipe or a device in a run folder: what it leads to may be anybody's, and would
+    be read, written or removed in the run's place."""
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    if entry.name not in passed:
+                        _refuse_links(entry.path)
+                elif not entry.is_file(follow_symlinks=False):
+                    what = "link" if entry.is_symlink() else "pipe or device"
+                    raise LossprintError(f"expected a run folder of plain files, found the {what} {entry.path}")
+    except FileNotFoundError:  # removed meanwhile
+        pass
+    except OSError as error:
+        raise LossprintError(f"expected a run folder that can be read, found: {one_line(error)}") from None
 
 
 def how_far(run: Run) -> str:

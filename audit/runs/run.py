@@ -29,6 +29,7 @@ from lossprint.audit.runs.tables import (
     OPTIONAL,
     PAIRS,
     PART,
+    QUALITY,
     SPANS,
     SURE,
     Between,
@@ -39,7 +40,7 @@ from lossprint.audit.runs.tables import (
 )
 from lossprint.audit.system.atomic import refuse_pipe, remove, write_frame, write_table, write_text
 from lossprint.audit.system.locks import alone
-from lossprint.audit.system.parquet import refuse_bomb
+from lossprint.audit.system.parquet import read_table
 from lossprint.audit.types import Finding, LossprintError, Trajectory, one_line
 
 WHOLE = "rank-0.parquet"  # of a checkpoint's parts, one a process, the one that is written when all others are there
@@ -98,8 +99,7 @@ class Run:
         filters = [("split", "==", split), *within(between)]
         columns = ["sample", "path", "label"]
         try:
-            refuse_bomb(path, columns)
-            table = pq.read_table(path, filters=filters, columns=columns, **SURE)
+            table = read_table(path, columns, filters=filters, **SURE)
             checked.check_table(table, "samples.parquet", columns)
         except checked.DAMAGED as error:
             raise LossprintError(f"expected readable samples in run {self.path}, found: {error}") from None
@@ -146,8 +146,7 @@ class Run:
         path = (folder or self.path) / name
         try:
             refuse_pipe(path)
-            refuse_bomb(path, columns)
-            return checked.frame(pq.read_table(path, filters=filters, columns=columns, **SURE), name, columns)
+            return checked.frame(read_table(path, columns, filters=filters, **SURE), name, columns)
         except checked.DAMAGED as error:
             raise LossprintError(f"expected a readable {name} in run {self.path}, found: {one_line(error)}") from None
 
@@ -263,7 +262,7 @@ class Run:
             filters = within(between) or None
             for file in files:
                 refuse_pipe(file)
-            tables = [pq.read_table(f, schema=CURVATURE, filters=filters, partitioning=None, **SURE) for f in files]
+            tables = [read_table(file, CURVATURE.names, schema=CURVATURE, filters=filters, **SURE) for file in files]
         except checked.DAMAGED as error:
             raise LossprintError(
                 f"expected readable Parquet parts in {self.path / 'curvature'}, found: {one_line(error)}"
@@ -379,6 +378,14 @@ class Run:
         except checked.DAMAGED as error:
             raise LossprintError(f"expected readable duplicates in run {self.path}, found: {error}") from None
         return int(said) if said.isdigit() and len(said) < 18 else 0
+
+    def write_quality(self, frame: pd.DataFrame) -> None:
+        """Save what images look like, a row a sample: `tables.QUALITY`."""
+        write_table(self.path / "quality.parquet", pa.Table.from_pandas(frame, QUALITY, preserve_index=False))
+
+    def quality(self) -> pd.DataFrame | None:
+        """What `write_quality` saved; None where the images were not looked at."""
+        return self._optional("quality.parquet")
 
     def write_aside(self, frame: pd.DataFrame) -> None:
         """Save which samples images without a label are copies of: path, split, sample, kind, similarity."""

@@ -22,6 +22,8 @@ from lossprint.audit.runs import checksums
 from lossprint.audit.runs.run import FINISHED, Run
 from lossprint.audit.system.atomic import atomic, remove, write_text
 from lossprint.audit.system.locks import writing
+from lossprint.audit.system.sqlite import SUFFIXES, guard, refuse_odd
+from lossprint.audit.system.sqlite import refuse_links as refuse_database_links
 from lossprint.audit.system.urls import FIRST, STORES, WEB, WORKERS, Place, is_url, protocol_of, relative
 from lossprint.audit.types import LossprintError, one_line
 
@@ -168,6 +170,17 @@ def _is_decisions(name: str) -> bool:
     return name.rpartition("/")[2] == DECISIONS
 
 
+def _is_log(name: str) -> bool:
+    """Whether a file is SQLite's own beside the decisions: another one's there would be played into ours."""
+    return name.startswith(tuple(DECISIONS + suffix for suffix in SUFFIXES if suffix))
+
+
+def _is_none(name: str) -> bool:
+    """Whether a file at a URL is none of a run's, so that it is neither copied nor removed."""
+    *folders, last = name.split("/")
+    return _is_log(last) or (name != LIST and any(one.startswith(".") for one in (*folders, last)))
+
+
 def _is_last(name: str) -> bool:
     """Whether a file says of others that they are there."""
     return name.rpartition("/")[2] in (RUN, checksums.LIST)
@@ -195,7 +208,7 @@ class _Here:
         files: Files = {}
         for folder, folders, names in os.walk(self.folder):
             folders[:] = [name for name in folders if not name.startswith(".")]
-            for file in (Path(folder) / name for name in names if not name.startswith(f"{DECISIONS}-")):
+            for file in (Path(folder) / name for name in names if not _is_log(name)):
                 if file.is_symlink():  # what it names may be anybody's
                     raise LossprintError(f"expected a run folder of plain files to copy, found the link {file}")
                 if file.is_file() and (file == self.folder / LIST or not file.name.startswith(".")):
@@ -244,6 +257,8 @@ class _There:
         files: Files = {}
         for path, about in listing.items():
             name = relative(path.removeprefix(base).lstrip("/"), "", f"{self}/")
+            if _is_none(name):
+                continue
             one = known.get(name, [0, ""])
             files[name] = one if about.get("size") == one[0] else [about.get("size") or 0, ""]
         if RUN in files:
@@ -343,9 +358,12 @@ def _digest(content: bytes) -> str:
 def _about_decisions(file: Path) -> list:
     """The size and the digest of what people have written: decisions and who was assigned what, not the claims of now,
     nor how SQLite keeps them."""
+    refuse_database_links(file)
     digest = hashlib.blake2b(digest_size=16)
     try:
         with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, timeout=20)) as database:
+            guard(database)
+            refuse_odd(lambda query: database.execute(query).fetchall(), file)
             tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
             for name in ("assignments", "reviews"):
                 if name in tables:

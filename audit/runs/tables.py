@@ -14,8 +14,9 @@ import pyarrow.parquet as pq
 from pyarrow.types import is_floating as floating
 
 from lossprint.audit.system.atomic import atomic, refuse_pipe
-from lossprint.audit.system.parquet import refuse_bomb
+from lossprint.audit.system.parquet import read_table
 from lossprint.audit.types import KINDS, Finding
+from lossprint.scoring.quality import MEASURES, QUALITIES
 
 PART = pa.schema([("sample", pa.int64()), ("loss", pa.float32()), ("margin", pa.float32()), ("predicted", pa.int32())])
 OPTIONAL = pa.field("el2n", pa.float32())  # |p - onehot(label)|, where the logits were recorded
@@ -32,6 +33,14 @@ HEAD = pa.schema(  # one row a training sample of a run on frozen features, see 
         ("flagged", pa.bool_()),  # head and neighbours name another class than the given one
         ("certain", pa.bool_()),  # and both the same
         ("foreign", pa.float64()),  # how far from the others by NNGuide, above 0, high is foreign
+    ]
+)
+QUALITY = pa.schema(  # one row a sample of all splits, see `scoring.quality`
+    [
+        ("sample", pa.int64()),
+        *((name, pa.int64()) for name in ("width", "height")),  # px
+        *((name, pa.float32()) for name in MEASURES[:5]),
+        *((f"is_{name}", pa.float32()) for name in QUALITIES),  # severity, 0 to 1, above 0.5 it stands out
     ]
 )
 FINDINGS = ("kind", "sample", "path", "label", "suggested_label", "severity", "rank", "group")
@@ -76,7 +85,6 @@ PAIRS = ("sample", "partner", "partner_split", "correlation", "side", "rank", "s
 def read_part(file: Path, filters: list[tuple] | None = None, columns: list[str] | None = None) -> pa.Table:
     """One part file as `PART`, with the column `el2n` where it has it; or some rows and columns of it."""
     refuse_pipe(file)
-    refuse_bomb(file, columns)
     names = pq.read_schema(file).names
     lacking = next((name for name in PART.names if names.count(name) != 1), None)
     if lacking:
@@ -84,7 +92,7 @@ def read_part(file: Path, filters: list[tuple] | None = None, columns: list[str]
     has = OPTIONAL.name in names
     schema = PART.append(OPTIONAL) if has else PART
     columns = columns and [name for name in columns if name in schema.names]
-    found = pq.read_table(file, schema=schema, filters=filters or None, columns=columns, partitioning=None, **SURE)
+    found = read_table(file, columns or schema.names, schema=schema, filters=filters or None, **SURE)
     gaps = next(
         (name for name in ("sample", "predicted") if name in found.column_names and found[name].null_count), None
     )

@@ -4,8 +4,9 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from lossprint.audit.runs import checked
-from lossprint.audit.runs.tables import OPTIONAL, Between, within
+from lossprint.audit.runs.tables import OPTIONAL, SURE, Between, within
 from lossprint.audit.system.atomic import refuse_pipe
+from lossprint.audit.system.parquet import opened
 from lossprint.audit.types import LossprintError, Trajectory
 
 
@@ -59,8 +60,9 @@ def known(run, split: str) -> frozenset[str]:
         for file in run.part_files(split, checkpoint):
             try:
                 refuse_pipe(file)
-                with pq.ParquetFile(file, page_checksum_verification=True) as part:
-                    for name in {"margin", "predicted", OPTIONAL.name} & set(part.schema_arrow.names) - names:
+                known = {"margin", "predicted", OPTIONAL.name}
+                with opened(file, known, **SURE) as part:
+                    for name in known & set(part.schema_arrow.names) - names:
                         if any(_holds(part, group, name) for group in range(part.num_row_groups)):
                             names.add(name)
             except checked.DAMAGED as error:

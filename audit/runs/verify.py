@@ -22,6 +22,7 @@ from lossprint.audit.runs.tables import SURE
 from lossprint.audit.runs.tensors import check_seal
 from lossprint.audit.system import sqlite
 from lossprint.audit.system.locks import writing
+from lossprint.audit.system.parquet import opened, read_table
 from lossprint.audit.types import LossprintError, one_line
 
 WRONG = ("missing", "damaged", "unfinished")  # the other words, left over and note, are no fault of the run
@@ -115,7 +116,7 @@ def _unreadable(file: Path, quick: bool) -> str | None:
     """Why a file cannot be read, in one line, or None."""
     try:
         if file.suffix == ".parquet":
-            with pq.ParquetFile(file, page_checksum_verification=True) as table:
+            with opened(file, **SURE) as table:
                 for group in range(0 if quick else table.num_row_groups):
                     table.read_row_group(group)
         elif file.suffix == ".safetensors":
@@ -142,8 +143,9 @@ def _database_fault(file: Path, quick: bool) -> str | None:
         try:
             connection = sqlite3.connect(f"file:{quote(str(file.absolute()))}?{mode}", uri=True, timeout=20)
             try:
+                sqlite.guard(connection)
+                sqlite.refuse_odd(lambda query, ask=connection.execute: ask(query).fetchall(), file)
                 found = connection.execute(check).fetchone()[0]
-                sqlite.refuse_odd(connection.execute(sqlite.ODD).fetchone(), file)
             finally:
                 connection.close()
             return None if found == "ok" else f"expected a whole database, found: {' '.join(found.split())[:300]}"
@@ -230,7 +232,7 @@ def _parts(run: Path, folder: Path, ids: dict, bad: set[str], quick: bool, parti
             if quick:
                 count = sum(pq.read_metadata(file).num_rows for file in files)
             else:
-                columns = [pq.read_table(file, columns=["sample"], partitioning=None, **SURE) for file in files]
+                columns = [read_table(file, ["sample"], **SURE) for file in files]
                 found = pa.concat_tables(columns)["sample"].to_numpy()
                 count, twice = len(found), len(found) - len(np.unique(found))
                 if twice:
@@ -260,7 +262,7 @@ def _table(run: Run, name: str, train: int, known: np.ndarray, bad: set[str], qu
         if name in ("scores.parquet", HEAD) and rows != train:
             yield Line("damaged", name, f"expected {train:,} training samples, found {rows:,}")
         if not quick:
-            found = pq.read_table(file, columns=["sample"], partitioning=None, **SURE)["sample"].to_numpy()
+            found = read_table(file, ["sample"], **SURE)["sample"].to_numpy()
             if unknown := int((~np.isin(found, known)).sum()):
                 yield Line("damaged", name, f"expected samples that samples.parquet has, found {unknown:,} others")
     except Exception as error:  # as in `_unreadable`

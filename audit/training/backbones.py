@@ -56,10 +56,12 @@ def names() -> list[str]:
 
 def at_hand(preferred: Sequence[str] = ()) -> str | None:
     """A classifier whose published weights lie in the cache of torch.hub, preferred ones first; None for none."""
-    import torchvision
-
     there = {file.name for file in _cache().glob("*.pth")} if _cache().is_dir() else set()
-    for name in (*preferred, *names()) if there else ():
+    if not there:
+        return None
+    import torchvision  # two seconds, which an audit without weights need not wait
+
+    for name in (*preferred, *names()):
         if Path(urlsplit(torchvision.models.get_model_weights(name).DEFAULT.url).path).name in there:
             return name
     return None

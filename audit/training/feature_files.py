@@ -12,11 +12,12 @@ from zipfile import BadZipFile
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pyarrow.types as kinds
 
 from lossprint.audit.datasets.dataset import Dataset
 from lossprint.audit.system.atomic import refuse_pipe
+from lossprint.audit.system.bounds import refuse_unpacked
+from lossprint.audit.system.parquet import read_table
 from lossprint.audit.types import LossprintError, one_line
 
 BESIDE = ("sample", "path", "label", "split")  # columns that are no features
@@ -70,6 +71,7 @@ def _read(file: Path) -> tuple[np.ndarray, np.ndarray | None, str]:
         return np.load(file, mmap_mode="r", allow_pickle=False), None, ""
     if ending == ".npz":
         with np.load(file, allow_pickle=False) as arrays:
+            refuse_unpacked(arrays.zip, file)
             name = next((one for one in ("samples", "paths") if one in arrays), None)
             if "features" not in arrays:
                 raise ValueError(f"the arrays {', '.join(arrays)[:100]}, no features")
@@ -80,7 +82,7 @@ def _read(file: Path) -> tuple[np.ndarray, np.ndarray | None, str]:
 
 
 def _read_parquet(file: Path) -> tuple[np.ndarray, np.ndarray, str]:
-    table = pq.read_table(file, partitioning=None)
+    table = read_table(file)
     name = next((one for one in ("sample", "path") if one in table.column_names), None)
     if name is None:
         raise ValueError(f"the columns {', '.join(table.column_names)[:100]}, neither sample nor path")

@@ -57,6 +57,8 @@ def check_model(name: str) -> None:
         raise LossprintError(
             f"expected a model to train from scratch, found the frozen {name}: take small or one of torchvision"
         )
+    if name == "small":  # without torchvision, whose import takes seconds
+        return
     names = model_names()
     if name not in names:
         near = difflib.get_close_matches(name, names, 3) or ["small", "resnet18", "mobilenet_v3_small"]

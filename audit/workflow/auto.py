@@ -18,7 +18,9 @@ from lossprint.audit.training.names import FEATURES, FROZEN, SMALL, parts
 from lossprint.audit.types import LossprintError
 
 QUICK = 10_000  # training samples up to which a training at 64 px takes no longer than a look at photos
-FETCHED = "efficientnet_b0"  # what a yes downloads: 20 MB, and the least work an image of those of its accuracy
+FETCHED = "efficientnet_b0"  # what a yes downloads: the least work an image of those of its accuracy
+# As torchvision's own record has it, whose import takes seconds that every audit without weights would wait for.
+PUBLISHED = f"{FETCHED}, 20 MB from https://download.pytorch.org/models/efficientnet_b0_rwightman-7f5810bc.pth"
 PREFERRED = (FETCHED, "resnet50", "convnext_tiny", "efficientnet_v2_s", "resnet18", "mobilenet_v3_large")
 Consent = Callable[[str], bool]
 
@@ -38,7 +40,7 @@ def proposed(asked: dict, download: bool, consent: Consent | None, several: bool
         return SMALL
     if name := backbones.at_hand(PREFERRED):
         return f"{SMALL}+{FROZEN}{name}"
-    if download or (consent and consent(f"No pretrained weights are at hand. Download {_described()}?")):
+    if download or (consent and consent(f"No pretrained weights are at hand. Download {PUBLISHED}?")):
         return f"{SMALL}+{FROZEN}{FETCHED}"
     return SMALL
 
@@ -47,7 +49,7 @@ def hint(backbone: str | None, dataset: datasets.Dataset) -> None:
     """Say on standard error how wrong labels would be ranked better, where no weights were at hand."""
     if backbone is None and dataset.samples["sequence"].isna().all():
         print(
-            f"lossprint: no pretrained weights at hand: trains small alone; with --download ({_described()}) or "
+            f"lossprint: no pretrained weights at hand: trains small alone; with --download ({PUBLISHED}) or "
             f"--model small+{FROZEN}NAME wrong labels of photos are ranked better",
             file=sys.stderr,
         )
@@ -71,13 +73,6 @@ def settled(asked: dict, by_user: dict, dataset: datasets.Dataset) -> dict:
         return asked
     defaults = {name: value for name, value in FROZEN_DEFAULTS.items() if by_user[name] is None}
     return {**asked, "model": backbone, **defaults}
-
-
-def _described() -> str:
-    import torchvision
-
-    published = torchvision.models.get_model_weights(FETCHED).DEFAULT
-    return f"{FETCHED}, {published.meta['_file_size']:.0f} MB from {published.url}"
 
 
 def _named_in(file: Path) -> str:

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from lossprint.audit.datasets import dataset as datasets
 from lossprint.audit.findings.duplicates import write_duplicates
 from lossprint.audit.findings.find import find_run
+from lossprint.audit.findings.quality import write_quality
 from lossprint.audit.findings.score import score_run
 from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.runs.run import Run
@@ -98,6 +99,7 @@ def _recorded(recorder: Recorder, run: Run, work: Work, source: Source, epochs: 
     vectors = source.vectors(work)
     run.write_embeddings(inputs.samples, vectors)
     write_duplicates(run, work.loaded, vectors)
+    write_quality(run, work.loaded)
     seconds = round(time.perf_counter() - began, 2)
     options = {"epochs": epochs, "seed": work.asked["seed"], "device": work.device}
     with tqdm(total=epochs, unit="epoch", desc="head", disable=work.quiet) as bar:

@@ -10,6 +10,7 @@ from lossprint.audit.datasets import kinds
 from lossprint.audit.datasets.dataset import Dataset, NoImages
 from lossprint.audit.findings.duplicates import write_duplicates
 from lossprint.audit.findings.find import find_run
+from lossprint.audit.findings.quality import write_quality
 from lossprint.audit.findings.score import score_run
 from lossprint.audit.recording import agreement
 from lossprint.audit.recording.imported import read_losses
@@ -46,6 +47,7 @@ def import_losses(
         warnings.warn(doubt, stacklevel=2)
     run = recorder.finish(**({"doubt": doubt} if doubt else {}))
     write_duplicates(run, loaded, None)
+    write_quality(run, loaded)
     return find_run(score_run(run))
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from lossprint.audit.findings import engines
 from lossprint.audit.findings.duplicates import write_duplicates
 from lossprint.audit.findings.find import find_run
+from lossprint.audit.findings.quality import write_quality
 from lossprint.audit.findings.score import score_run
 from lossprint.audit.recording.moved import at
 from lossprint.audit.recording.session import end_partial
@@ -60,3 +61,4 @@ def _look_for_duplicates(run: Run, placed: Run) -> None:
         warnings.warn(f"duplicates were not looked for: {error}", stacklevel=3)
         return
     write_duplicates(run, loaded, None)
+    write_quality(run, loaded)

@@ -54,7 +54,7 @@ def _row(path: Path) -> tuple:
 def rename(path: str | Path, name: str) -> Path:
     """Give a run folder another name on the same shelf. Raises LossprintError where that cannot be."""
     run = open_run(path, need=None)
-    if not name or name != Path(name).name or name.startswith("."):
+    if not name.isprintable() or not name or name != Path(name).name or name.startswith("."):
         raise LossprintError(f"expected the name of a folder, without / and no dot first, found {name!r}")
     return _move(run, _home(run).with_name(name))
 

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from lossprint.audit.datasets import dataset as datasets
 from lossprint.audit.findings.duplicates import write_duplicates
 from lossprint.audit.findings.find import find_run
+from lossprint.audit.findings.quality import write_quality
 from lossprint.audit.findings.score import score_run
 from lossprint.audit.runs.run import Run
 from lossprint.audit.system import processes
@@ -121,6 +122,7 @@ def embed(run: Run, networks: Networks, work: Work) -> Run:
         run.write_embeddings(inputs.samples, vectors)
     if seen is None:  # else done with the backbone's, when that was looked at
         write_duplicates(run, work.loaded, vectors)
+        write_quality(run, work.loaded)
         videos.look(run, work)
     dimensions = 0 if vectors is None else vectors.shape[1]
     return run.finish("embed", seconds=round(time.perf_counter() - began, 2), dimensions=dimensions)

@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize_scalar
-from scipy.stats import rankdata
 
 from lossprint.scoring.heads.lda import margins
 
@@ -86,6 +84,8 @@ def temperature(log_probabilities: np.ndarray, labels: np.ndarray) -> float:
 
     One number for all samples, so that no label tells anything about itself; no order within a row changes.
     """
+    from scipy.optimize import minimize_scalar
+
     values = np.asarray(log_probabilities, np.float64)
     values, labels = values[~np.isnan(values).any(axis=1)], labels[~np.isnan(values).any(axis=1)]
     own = values[np.arange(len(labels)), labels]
@@ -106,6 +106,8 @@ def mean_rank(scores: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndar
 
     A score that is NaN leaves its sample to the others; NaN where all are.
     """
+    from scipy.stats import rankdata
+
     total, weight = np.zeros((2, len(scores[0])))
     for score, share in zip(scores, weights):
         known = ~np.isnan(score)

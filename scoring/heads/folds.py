@@ -1,8 +1,6 @@
 """Folds of samples that belong together: copies, frames of a sequence, images of a patient are left out at once."""
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 
 def joined(*columns: np.ndarray) -> np.ndarray:
@@ -10,6 +8,9 @@ def joined(*columns: np.ndarray) -> np.ndarray:
 
     Two samples are together if a chain of equal values leads from one to the other. "", -1, NaN and None join nobody.
     """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     if not columns or any(np.shape(column) != np.shape(columns[0]) for column in columns):
         raise ValueError(f"columns must be of one length (N,), got {[np.shape(column) for column in columns]}")
     size, rows, values, offset = len(columns[0]), [], [], len(columns[0])

@@ -17,7 +17,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
 
 from lossprint.scoring.heads.blocks import blocks, check
 from lossprint.scoring.heads.folds import deal
@@ -167,6 +166,8 @@ def _joined(total: Moments, without: int, shrinkage: float) -> Head:
 
 def _solved(covariance: np.ndarray, scale: np.ndarray, shrinkage: float, right: np.ndarray) -> np.ndarray:
     """X_a^-1 right, of covariance X (d, d)."""
+    from scipy.linalg import cho_factor, cho_solve
+
     if not 0 < shrinkage <= 1:
         raise ValueError(f"shrinkage must be in (0, 1], got {shrinkage}")
     typical = np.trace(covariance) / max(np.count_nonzero(scale), 1)

@@ -227,6 +227,23 @@ def test_reviewer_is_never_empty(monkeypatch):
     assert decide.reviewer()
 
 
+def test_nothing_is_stored_before_somebody_said_who_decides_and_then_it_is(run, monkeypatch):
+    app = open_page("sample", run.path, monkeypatch, reviewer="", open="4")
+    loaded = data.load(run.path)
+    next(one for one in app.button if one.label.startswith("Keep")).click().run()
+    assert_whole(app)
+    assert data.reviews(loaded).history().empty and "Who decides?" in said(app)
+    store = next(one for one in app.button if one.label == "Store it")
+    store.click().run()
+    assert data.reviews(loaded).history().empty and "Who decides?" in said(app)  # no name, no decision
+    app.text_input(key="who_decides").set_value(" dora ")
+    next(one for one in app.button if one.label == "Store it").click().run()
+    assert_whole(app)
+    rows = data.reviews(loaded).history()
+    assert rows[["sample", "decision", "reviewer"]].to_numpy().tolist() == [[4, "keep", "dora"]]
+    assert app.session_state["reviewer"] == "dora"
+
+
 def test_a_duplicate_group_carries_on_what_other_findings_decided(tmp_path):
     loaded = data.load(make_run(tmp_path / "two", classes=("coat", "shirt")).path)
     group, reviews = "duplicate:0", data.reviews(loaded)
@@ -266,11 +283,10 @@ def test_what_was_not_looked_for_is_not_called_absent(name, run, monkeypatch):
     assert "no margins" in told if name == "labels" else "Not looked for" in told
 
 
-def test_an_emptied_reviewer_gets_the_default_back(run, monkeypatch):
+def test_an_emptied_reviewer_is_asked_again(run, monkeypatch):
     app = open_page("overview", run.path, monkeypatch)
-    default = app.text_input(key="reviewer").value
     app.text_input(key="reviewer").set_value(" ").run()
-    assert app.text_input(key="reviewer").value == default
+    assert app.text_input(key="reviewer").value == ""  # nobody is guessed, the system's user least of all
 
 
 def test_partners_stand_on_the_side_of_their_sign():

@@ -1,4 +1,4 @@
-"""What docs/deploy says holds: behind a real nginx with TLS, on a path below the host, with WebSockets."""
+"""What docs/deploy says holds: behind a real nginx or Caddy with TLS, on a path below the host, with WebSockets."""
 
 import asyncio
 import configparser
@@ -20,41 +20,74 @@ DEPLOY = Path(__file__).parent.parent.parent / "docs" / "deploy"
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
 
 
-@pytest.mark.skipif(not (NGINX and shutil.which("openssl")), reason="nginx and openssl are not installed")
-def test_nginx_passes_pages_and_websockets_below_a_path(tmp_path):
+CADDY = shutil.which("caddy")
+needs = {
+    "nginx": pytest.mark.skipif(not (NGINX and shutil.which("openssl")), reason="nginx and openssl are not installed"),
+    "caddy": pytest.mark.skipif(not (CADDY and shutil.which("openssl")), reason="caddy and openssl are not installed"),
+}
+
+
+def changed(file: Path, *pairs: tuple[str, str]) -> str:
+    """The text of a file, with places of this test's own instead of the usual ones."""
+    text = file.read_text()
+    for usual, own in pairs:
+        assert usual in text
+        text = text.replace(usual, own)
+    return text
+
+
+def behind_nginx(folder: Path, port: int, outer: int, key: Path, certificate: Path) -> list[str]:
+    server = changed(
+        DEPLOY / "nginx.conf",
+        ("listen 443 ssl", f"listen 127.0.0.1:{outer} ssl"),
+        ("127.0.0.1:8501", f"127.0.0.1:{port}"),
+        ("/etc/ssl/certs/lossprint.pem", str(certificate)),
+        ("/etc/ssl/private/lossprint.key", str(key)),
+    )
+    places = "\n".join(
+        f"{one}_temp_path {folder / one};" for one in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    (folder / "nginx.conf").write_text(
+        f"daemon off;\nmaster_process off;\npid {folder / 'pid'};\nerror_log stderr;\nevents {{}}\n"
+        f"http {{\naccess_log off;\n{places}\n{server}\n}}\n"
+    )
+    return [NGINX, "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", "stderr"]
+
+
+def behind_caddy(folder: Path, port: int, outer: int, key: Path, certificate: Path) -> list[str]:
+    site = f"https://localhost:{outer} {{\n\tbind 127.0.0.1\n\ttls {certificate} {key}"
+    server = changed(DEPLOY / "Caddyfile", ("lab.example {", site), ("127.0.0.1:8501", f"127.0.0.1:{port}"))
+    (folder / "Caddyfile").write_text("{\n\tadmin off\n\tauto_https off\n}\n" + server)
+    return [CADDY, "run", "--config", str(folder / "Caddyfile"), "--adapter", "caddyfile"]
+
+
+@pytest.mark.parametrize(
+    "proxied",
+    [
+        pytest.param(behind_nginx, marks=needs["nginx"], id="nginx"),
+        pytest.param(behind_caddy, marks=needs["caddy"], id="caddy"),
+    ],
+)
+def test_a_proxy_passes_pages_and_websockets_below_a_path(proxied, tmp_path, monkeypatch):
+    for name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME"):  # where Caddy keeps what it does
+        monkeypatch.setenv(name, str(tmp_path / "caddy"))
     run = make_run(tmp_path).path
     port, outer = free_port(), free_port()
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
     command += ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)]
     subprocess.run(command, check=True, capture_output=True)
-    server = (DEPLOY / "nginx.conf").read_text()
-    for given, own in (
-        ("listen 443 ssl", f"listen 127.0.0.1:{outer} ssl"),
-        ("127.0.0.1:8501", f"127.0.0.1:{port}"),
-        ("/etc/ssl/certs/lossprint.pem", str(certificate)),
-        ("/etc/ssl/private/lossprint.key", str(key)),
-    ):
-        assert given in server
-        server = server.replace(given, own)
-    places = "\n".join(
-        f"{one}_temp_path {tmp_path / one};" for one in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    (tmp_path / "nginx.conf").write_text(
-        f"daemon off;\nmaster_process off;\npid {tmp_path / 'pid'};\nerror_log stderr;\nevents {{}}\n"
-        f"http {{\naccess_log off;\n{places}\n{server}\n}}\n"
-    )
+    proxy = proxied(tmp_path, port, outer, key, certificate)
     context = ssl.create_default_context(cafile=str(certificate))
     app = [sys.executable, "-m", "lossprint.app.serve", str(run), "--port", str(port), "--base-path", "lossprint"]
-    proxy = [NGINX, "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf"), "-e", "stderr"]
     with TemporaryFile("w+") as log, answering([*app, "--no-browser"], f"http://127.0.0.1:{port}/lossprint", log):
         log.seek(0)
         assert f"http://localhost:{port}/lossprint" in log.read()
-        served = subprocess.Popen(proxy, stderr=subprocess.PIPE)
+        served = subprocess.Popen(proxy, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             home = f"https://localhost:{outer}/lossprint"
             assert in_a_thread(lambda: asyncio.run(talk(home, context))) == "streamlit"
-            for path, text in (("/", "<title>"), ("/_stcore/health", "ok")):
+            for path, text in (("", "<title>"), ("/", "<title>"), ("/_stcore/health", "ok")):
                 with urllib.request.urlopen(home + path, context=context, timeout=60) as page:
                     assert text in page.read().decode()
         finally:
@@ -73,7 +106,7 @@ async def talk(home: str, context: ssl.SSLContext) -> str:
             async with websockets.connect(url, ssl=context, origin=origin, subprotocols=["streamlit"]) as socket:
                 await asyncio.wait_for(await socket.ping(), 60)
                 return socket.subprotocol
-        except ConnectionRefusedError:  # nginx is not up yet
+        except ConnectionRefusedError:  # the proxy is not up yet
             if attempt == 49:
                 raise
             await asyncio.sleep(0.1)

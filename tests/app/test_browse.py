@@ -9,6 +9,7 @@ from helpers import make_run
 
 from lossprint.app import data
 from lossprint.app.shared import browse, decide, parts, story
+from lossprint.app.shared.acting import steps
 from lossprint.audit.review.reviews import open_reviews
 
 
@@ -55,10 +56,12 @@ def test_findings_are_put_in_order_and_counted_by_both_labels(run):
 
 def test_many_are_decided_on_in_one_action(run, monkeypatch):
     loaded = data.load(run.path)
-    monkeypatch.setattr(decide, "st", SimpleNamespace(session_state={"reviewer": "ann"}))
+    session = SimpleNamespace(session_state={"reviewer": "ann"})
+    for module in (decide, steps):
+        monkeypatch.setattr(module, "st", session)
     rows = browse.with_scores(loaded, "label_error").assign(suggested_label=["bag", None])
     given = dict(zip(rows["sample"], rows["label"]))
-    act, reviews = decide.bulk(loaded, rows, dict.fromkeys(rows["group"], 0)), data.reviews(loaded)
+    act, reviews = steps.bulk(loaded, rows, dict.fromkeys(rows["group"], 0)), data.reviews(loaded)
     act("accept", [4, 1, 999], None)  # 1 has no suggestion, 999 is not on the page
     assert list(reviews.current()["sample"]) == [4] and reviews.current()["new_label"][0] == "bag"
     assert given == {1: "coat", 4: "coat"}
@@ -74,11 +77,13 @@ def test_many_are_decided_on_in_one_action(run, monkeypatch):
 
 def test_a_bulk_decision_on_what_a_colleague_decided_meanwhile_says_who_and_stores_nothing(run, monkeypatch):
     loaded, state = data.load(run.path), {"reviewer": "ann"}
-    monkeypatch.setattr(decide, "st", SimpleNamespace(session_state=state))
+    session = SimpleNamespace(session_state=state)
+    for module in (decide, steps):
+        monkeypatch.setattr(module, "st", session)
     rows, reviews = browse.with_scores(loaded, "label_error").assign(suggested_label="bag"), data.reviews(loaded)
 
     def drawn():
-        return decide.bulk(loaded, rows, decide.last_seen(reviews.history(), rows["group"]))
+        return steps.bulk(loaded, rows, decide.last_seen(reviews.history(), rows["group"]))
 
     act = drawn()
     open_reviews(run).add(finding="label_error:4", sample=4, decision="relabel", new_label="shirt", reviewer="bob")

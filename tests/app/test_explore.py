@@ -10,8 +10,8 @@ from helpers import make_run
 from streamlit.testing.v1 import AppTest
 
 from lossprint.app import data
-from lossprint.app.questions import picked
 from lossprint.app.shared import decide
+from lossprint.app.shared.acting import picked, steps
 from lossprint.app.views.explore import columns
 from lossprint.app.views.explore.columns import ALL, CLEAN, FLAGGED, Ask
 from lossprint.audit.export.applied import applied
@@ -121,11 +121,13 @@ def test_a_run_without_further_columns_or_with_a_missing_row_has_empty_cells(tmp
 
 
 def test_what_no_finding_asks_about_is_decided_on_and_exported_as_picked(loaded, monkeypatch):
-    monkeypatch.setattr(decide, "st", SimpleNamespace(session_state={"reviewer": "ann"}))
+    session = SimpleNamespace(session_state={"reviewer": "ann"})
+    for module in (decide, steps):
+        monkeypatch.setattr(module, "st", session)
     rows = picked.names(loaded, [7, 4, 0])
     assert rows["group"].tolist() == ["pick:7", "label_error:4", "pick:0"], "a group is not one sample's finding"
     rows["label"] = [loaded.samples.at[one, "label"] for one in rows["sample"]]
-    act = decide.bulk(loaded, rows, dict.fromkeys(rows["group"], 0))
+    act = steps.bulk(loaded, rows, dict.fromkeys(rows["group"], 0))
     act("exclude", [7, 0], None)
     act("relabel", [4], "bag")
     kept = open_reviews(open_run(loaded.run.path))

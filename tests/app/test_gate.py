@@ -282,6 +282,8 @@ def test_every_answer_has_its_headers_and_cookies_are_for_https_where_that_is_us
     assert ask(HERE, "https://prints.lab.example", host="localhost") == 200
     headers = dict(ask.sent[0]["headers"])
     assert headers[b"set-cookie"] == b"a=b; Secure" and b"default-src 'self'" in headers[b"content-security-policy"]
+    assert headers[b"cross-origin-resource-policy"] == headers[b"cross-origin-opener-policy"] == b"same-origin"
+    assert {b"camera=()", b"microphone=()", b"geolocation=()"} <= {*headers[b"permissions-policy"].split(b", ")}
     assert ask(HERE, "http://localhost:1", host="localhost") == 200
     assert dict(ask.sent[0]["headers"])[b"set-cookie"] == b"a=b"
 

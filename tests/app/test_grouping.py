@@ -10,6 +10,7 @@ from helpers import make_run
 from lossprint.app import data
 from lossprint.app.questions import copies, groups
 from lossprint.app.shared import decide
+from lossprint.app.shared.acting import steps
 from lossprint.app.views.duplicates import page as duplicates
 from lossprint.audit.export.applied import applied
 from lossprint.audit.export.export import changes
@@ -278,7 +279,9 @@ def run(tmp_path):
 
 
 def test_a_decision_on_a_part_is_exported_on_its_samples_alone(run, monkeypatch):
-    monkeypatch.setattr(decide, "st", SimpleNamespace(session_state={"reviewer": "ann"}))
+    session = SimpleNamespace(session_state={"reviewer": "ann"})
+    for module in (decide, steps):
+        monkeypatch.setattr(module, "st", session)
     loaded = data.load(run.path)
     table = at(loaded, 0.97)
     row = next(table.frame.itertuples())
@@ -290,17 +293,19 @@ def test_a_decision_on_a_part_is_exported_on_its_samples_alone(run, monkeypatch)
     assert changed["path"].item() == loaded.samples.at[table.samples(row)[1], "path"]
     reviewed = decide.reviewed_groups(loaded)
     assert row.group in reviewed and "near_duplicate:0" not in reviewed
-    decide.undo(loaded)
+    steps.undo(loaded)
     assert open_reviews(run).current().empty
 
 
 def test_many_groups_are_stored_and_taken_back_in_one_go(run, monkeypatch):
-    monkeypatch.setattr(decide, "st", SimpleNamespace(session_state={"reviewer": "ann"}))
+    session = SimpleNamespace(session_state={"reviewer": "ann"})
+    for module in (decide, steps):
+        monkeypatch.setattr(module, "st", session)
     loaded = data.load(run.path)
     decide.press(loaded, [(f"duplicate:{one}", one, "exclude", None) for one in range(5)], seen={})
     assert len(open_reviews(run).current()) == 5
     decide.st.session_state.pop(decide.STACK)  # another session of the same reviewer
-    decide.undo(loaded)
+    steps.undo(loaded)
     assert len(open_reviews(run).current()) == 5  # five questions at once: asked first
     words, yes = decide.st.session_state[decide.ASKING]
     assert words == "Take back 5 decisions?"

@@ -7,6 +7,7 @@ from helpers import make_run
 from lossprint.app import data
 from lossprint.app.questions import questions
 from lossprint.app.shared import decide
+from lossprint.app.shared.acting import steps
 from lossprint.app.views import review
 from lossprint.audit.runs.open import open_run
 
@@ -91,7 +92,7 @@ def test_undo_goes_back_through_all_answers_and_asks_them_again(run, monkeypatch
     assert len(stored(run)) == 4  # the group has two rows
     for name in reversed(asked):
         with ann:
-            decide.undo(ann.loaded, review._back)
+            steps.undo(ann.loaded, review._back)
         assert ann.ask() == name
     assert not stored(run)["stands"].any()
 

@@ -8,6 +8,7 @@ from helpers import make_run
 
 from lossprint.app import data
 from lossprint.app.shared import decide
+from lossprint.app.shared.acting import steps
 from lossprint.app.views import history
 from lossprint.audit.review.reviews import open_reviews
 
@@ -16,7 +17,9 @@ from lossprint.audit.review.reviews import open_reviews
 def session(tmp_path, monkeypatch):
     """(loaded, state) of one reviewer's session on the page Duplicates."""
     state = {"reviewer": "ann", decide.PAGE: "Duplicates"}
-    monkeypatch.setattr(decide, "st", SimpleNamespace(session_state=state))
+    session = SimpleNamespace(session_state=state)
+    for module in (decide, steps):
+        monkeypatch.setattr(module, "st", session)
     return data.load(make_run(tmp_path).path), state
 
 
@@ -34,7 +37,7 @@ def test_undo_in_review_asks_before_it_takes_back_eighty_decisions_of_duplicates
     loaded, state = session
     press(loaded, *[("duplicate:0", one, "exclude", None) for one in range(8)])
     state[decide.PAGE] = "Review"
-    decide.undo(loaded)
+    steps.undo(loaded)
     assert len(standing(loaded)) == 8, "nothing goes before a yes"
     words, yes = state[decide.ASKING]
     assert words == "Take back 8 decisions stored on Duplicates?"
@@ -45,7 +48,7 @@ def test_undo_in_review_asks_before_it_takes_back_eighty_decisions_of_duplicates
 def test_one_answer_of_this_page_is_taken_back_at_once_also_where_it_is_on_a_group(session):
     loaded, state = session
     press(loaded, ("duplicate:0", 0, "keep", None), ("duplicate:0", 3, "exclude", None))
-    decide.undo(loaded)
+    steps.undo(loaded)
     assert standing(loaded) == {} and decide.ASKING not in state
 
 
@@ -53,7 +56,7 @@ def test_many_questions_at_once_are_asked_about_in_a_new_session_as_well(session
     loaded, state = session
     press(loaded, ("label_error:1", 1, "keep", None), ("label_error:4", 4, "exclude", None))
     del state[decide.STACK]
-    decide.undo(loaded)
+    steps.undo(loaded)
     assert len(standing(loaded)) == 2 and state[decide.ASKING][0] == "Take back 2 decisions?"
 
 
@@ -62,32 +65,32 @@ def test_what_was_taken_back_is_done_again_with_its_label_and_comment(session):
     state["why"] = "a sleeve"
     decide.press(loaded, [("label_error:4", 4, "accept", "shirt")], seen={"label_error:4": 0}, comment_key="why")
     press(loaded, ("label_error:1", 1, "keep", None))
-    decide.undo(loaded)
-    decide.undo(loaded)
+    steps.undo(loaded)
+    steps.undo(loaded)
     assert standing(loaded) == {}
-    decide.redo(loaded)
+    steps.redo(loaded)
     assert standing(loaded) == {4: "accept"}
-    decide.redo(loaded)
+    steps.redo(loaded)
     assert standing(loaded) == {4: "accept", 1: "keep"}
     row = open_reviews(loaded.run).history().query("stands and sample == 4").iloc[0]
     assert (row["new_label"], row["comment"], row["reviewer"]) == ("shirt", "a sleeve", "ann")
-    decide.redo(loaded)
+    steps.redo(loaded)
     assert state["_toast"][0] == "Nothing to do again"
-    decide.undo(loaded)  # a redo is work like any other
+    steps.undo(loaded)  # a redo is work like any other
     assert standing(loaded) == {4: "accept"}
 
 
 def test_nothing_is_done_again_over_newer_work_or_by_somebody_else(session):
     loaded, state = session
     press(loaded, ("label_error:1", 1, "exclude", None))
-    decide.undo(loaded)
+    steps.undo(loaded)
     press(loaded, ("label_error:4", 4, "keep", None))
-    decide.redo(loaded)
+    steps.redo(loaded)
     assert standing(loaded) == {4: "keep"}
-    decide.undo(loaded)
+    steps.undo(loaded)
     state["reviewer"] = "bob"
     decide.forget_stored()
-    decide.redo(loaded)
+    steps.redo(loaded)
     assert standing(loaded) == {}
 
 
@@ -96,8 +99,8 @@ def test_what_a_colleague_took_over_is_not_taken_back_twice(session):
     press(loaded, ("label_error:1", 1, "exclude", None))
     open_reviews(loaded.run).undo("ann")  # in another window
     press(loaded, ("label_error:4", 4, "keep", None))
-    decide.undo(loaded)
-    decide.undo(loaded)
+    steps.undo(loaded)
+    steps.undo(loaded)
     assert state["_toast"][0].startswith("Nothing to take back for ann")
 
 
@@ -120,6 +123,8 @@ def test_the_history_lists_steps_and_takes_any_of_them_back(tmp_path, monkeypatc
     assert_whole(app)
     assert "**3 steps**, 5 decisions" in said(app)
     state = {"reviewer": "ann"}
-    monkeypatch.setattr(decide, "st", SimpleNamespace(session_state=state))
-    decide.take_back(data.load(run.path), table["ids"].iloc[1])
+    session = SimpleNamespace(session_state=state)
+    for module in (decide, steps):
+        monkeypatch.setattr(module, "st", session)
+    steps.take_back(data.load(run.path), table["ids"].iloc[1])
     assert list(kept.current()["sample"]) == [7], "the step in the middle, and no other"

@@ -300,7 +300,7 @@ def test_the_page_says_what_is_missing(tmp_path):
 def test_one_sample_and_constant_scores_are_drawn(tmp_path):
     run = make_run(tmp_path)
     rescore(run, lambda scores: scores.assign(csl=1.0, curvature=2.0, cld=np.nan))
-    for query in ({}, {"scale": "Values"}, {"zone": "Wrong", "area": "0_0~1_1"}):
+    for query in ({}, {"scale": "Values"}, {"zone": "Late, doubted", "area": "0_0~1_1"}):
         test = page(run, **query)
         assert not test.exception and not test.error
     rescore(run, lambda scores: scores.head(1))

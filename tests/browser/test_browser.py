@@ -40,9 +40,7 @@ def test_every_page_opens_from_the_navigation(page, base):
     come_into_view(page)
     page.locator(".js-plotly-plot .main-svg").nth(5).wait_for()
     for title in PAGES:
-        page.get_by_test_id("stSidebarNavLink").filter(has_text=re.compile(rf"{re.escape(title)}$")).click()
-        page.get_by_role("heading", name=title, exact=True).wait_for()
-        idle(page)
+        follow(page, title)
         assert page.get_by_test_id("stException").count() == 0
         assert page.get_by_test_id("stAlertContentError").count() == 0
 
@@ -89,8 +87,7 @@ def test_the_run_is_always_in_the_url_and_the_box_changes_it(page, base):
         page.get_by_role("option", name=name, exact=True).click()
         eventually(lambda name=name: address(page).endswith(f"run={name}"))
         idle(page)
-    page.get_by_test_id("stSidebarNavLink").filter(has_text="Wrong labels").click()
-    page.get_by_role("heading", name="Wrong labels", exact=True).wait_for()
+    follow(page, "Wrong labels")
     eventually(lambda: "run=plain" in address(page))
     assert page.get_by_text("There is no run").count() == 0
 

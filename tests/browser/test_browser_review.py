@@ -8,6 +8,7 @@ from browser import (
     caption,
     current,
     eventually,
+    follow,
     idle,
     visit,
     watched,
@@ -78,9 +79,8 @@ def test_the_next_image_is_there_before_it_is_asked_for(page, base):
     caption(page, 35).wait_for()
     assert card.locator("img").first.evaluate("one => one.complete && one.naturalWidth > 0")
     # Another page in between: the browser has lost its images, and asks for them again.
-    page.get_by_test_id("stSidebarNavLink").filter(has_text="Outliers").click()
-    page.get_by_role("heading", name="Outliers", exact=True).wait_for()
-    page.get_by_test_id("stSidebarNavLink").filter(has_text=re.compile("Review$")).click()
+    follow(page, "Outliers")
+    follow(page, "Review")
     caption(page, 35).wait_for()
     eventually(lambda: card.locator("img").first.evaluate("one => one.naturalWidth > 0"))
 

@@ -12,6 +12,7 @@ from browser import (
     caption,
     current,
     eventually,
+    follow,
     idle,
     visit,
     watched,
@@ -22,15 +23,9 @@ from lossprint.audit.runs.open import open_run
 pytestmark = MARKS
 
 
-def go(page, title: str) -> None:
-    page.get_by_test_id("stSidebarNavLink").filter(has_text=title).click()
-    page.get_by_role("heading", name=title, exact=True).wait_for()
-    idle(page)
-
-
 def test_an_engineer_finds_the_twenty_worst_labels_and_exports_them(page, base, runs):
     visit(page, f"{base}/?run=plain", "Overview")
-    go(page, "Wrong labels")
+    follow(page, "Wrong labels")
     page.locator(".tile").nth(19).wait_for()
     seen = page.locator(".tile").evaluate_all("all => all.map(one => Number(one.dataset.id))")[:20]
     page.get_by_role("button", name="Export").click()

@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 from urllib.parse import urlsplit
 
 import pytest
-from browser import HOSTILE, PAGES, flag_many, idle, in_browser, visit, watched
+from browser import HOSTILE, PAGES, flag_many, follow, in_browser, visit, watched
 from helpers import free_port, make_run
 from oidc import Cookies, Raw, app
 
@@ -88,9 +88,7 @@ def test_no_page_asks_anything_of_another_machine(chromium, walked):
         visit(page, f"{walked.url}/labels?run=run&open=11", "Wrong labels")
         visit(page, f"{walked.url}/?run=run", "Overview")
         for title in PAGES:
-            page.get_by_test_id("stSidebarNav").get_by_role("link", name=title, exact=True).click()
-            page.get_by_role("heading", name=title, exact=True).wait_for()
-            idle(page)
+            follow(page, title)
         page.wait_for_timeout(1000)  # what is sent with a delay
     elsewhere = [one for one in asked if urlsplit(one).scheme in ("http", "https", "ws", "wss")]
     elsewhere = [one for one in elsewhere + sockets if urlsplit(one).hostname not in ("localhost", "127.0.0.1")]

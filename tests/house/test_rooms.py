@@ -33,7 +33,19 @@ FLOORS = {
         "cli",
         "lightning_callback transformers_callback per_sample",  # names of before 0.2
     ),
-    "app": ("access", "data", "elements charts", "shared", "questions", "views", "signin", "main", "serve"),
+    "app": (
+        "access",
+        "data",
+        "elements charts",
+        "deep",
+        "shared",
+        "questions",
+        "views",
+        "doors search",
+        "signin",
+        "main",
+        "serve",
+    ),
 }
 
 

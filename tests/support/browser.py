@@ -15,6 +15,8 @@ import pytest
 from helpers import free_port, make_run
 from processes import warm_server
 
+from lossprint.app import doors
+from lossprint.app.shared import identity
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs.open import open_run
 from lossprint.audit.runs.run import Run
@@ -34,6 +36,13 @@ FLAGS = [
         "js-flags=--no-opt --max-lazy",
     )
 ]
+# A page in motion is drawn 60 times a second: a tenth of all that a browser's test computes.
+STILL = """document.addEventListener('DOMContentLoaded', () => {
+    const style = document.createElement('style');
+    style.textContent = '*, *::before, *::after { animation-duration: 0s !important; animation-delay: 0s !important;'
+        + ' animation-iteration-count: 1 !important; transition-duration: 0s !important }';
+    document.head.append(style);
+});"""
 HOSTILE = '<img src=x onerror="window.hacked=1">'
 # Streamlit's page looks for its server below the path of a deep link first, and finds it at the root afterwards.
 PROBE = re.compile(r"/[a-z]+/_stcore/(health|host-config)$")
@@ -50,27 +59,7 @@ def in_browser(test):
     return test
 
 
-PAGES = {
-    "Explore": "explore",
-    "Wrong labels": "labels",
-    "Duplicates": "duplicates",
-    "Outliers": "outliers",
-    "Classes": "classes",
-    "Triage map": "map",
-    "Loss prints": "prints",
-    "Aligned & conflicting": "pairs",
-    "Sample": "sample",
-    "Compare runs": "compare",
-    "Review": "review",
-    "When to stop": "stop",
-    "History": "history",
-    "Reviewers": "reviewers",
-    "Disagreements": "disagreements",
-    "Coreset": "coreset",
-    "Export": "export",
-    "Before & after": "loop",
-    "Help": "help",
-}
+PAGES = {tab.title: name for name, tab in doors.TABS.items() if name not in (doors.HOME, "sequences")}
 WAIT = 20_000
 
 
@@ -140,14 +129,17 @@ VIEWPORT = {"width": 1440, "height": 900}
 
 
 @contextmanager
-def watched(chromium, context=None, **options):
+def watched(chromium, context=None, *, named=True, **options):
     """A page whose console errors, page errors, Streamlit exception boxes and requests elsewhere fail the test.
 
     In a new context with these options, or in one that is there, in which nothing of the page is left but what it
-    has downloaded.
+    has downloaded. `named`: the browser knows who decides.
     """
     place = context or chromium.new_context(**{"viewport": VIEWPORT, **options})
+    if named:
+        place.add_cookies([{"name": identity.COOKIE, "value": "tester", "url": "http://127.0.0.1"}])
     page = place.new_page()
+    page.add_init_script(STILL)
     page.set_default_timeout(WAIT)
     wrong, elsewhere = [], []
 
@@ -209,10 +201,23 @@ def visit(page, url: str, title: str) -> None:
 
 
 def follow(page, title: str) -> None:
-    """Go to a page by its link in the navigation, also where a narrow screen hides that."""
-    link = page.get_by_test_id("stSidebarNavLink").filter(has_text=re.compile(rf"{re.escape(title)}$"))
+    """Go to a page by the links of the app, also where a narrow screen hides the navigation: its door, then its tab."""
+    name = PAGES.get(title, doors.HOME)
+    if name == "disagreements" and not page.get_by_test_id("stSidebarNavLink").filter(has_text="Team").count():
+        place = urlsplit(address(page))  # nobody to disagree: no link leads there
+        visit(page, f"{place.scheme}://{place.netloc}/{name}?{place.query}", title)
+        return
+    team = page.get_by_test_id("stSidebarNavLink").filter(has_text=re.compile("Team$")).count() > 0
+    door, tab = doors.door_of(name, team), doors.TABS[name]
+    _open(page, page.get_by_test_id("stSidebarNavLink").filter(has_text=re.compile(f"{door.title}$")), door.tabs[0])
+    for step in [doors.TABS[one] for one in (tab.within, name) if one and one != door.tabs[0].name]:
+        word = next(one.word or one.title for one in door.tabs if one.name == step.name)
+        _open(page, page.locator("[class*=st-key-tabs]").get_by_role("link", name=word, exact=True).last, step)
+
+
+def _open(page, link, tab) -> None:
     link.evaluate("one => one.click()")
-    page.get_by_role("heading", name=title, exact=True).wait_for()
+    page.get_by_role("heading", name=tab.title, exact=True).wait_for()
     idle(page)
 
 

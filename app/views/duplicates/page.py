@@ -11,6 +11,7 @@ from lossprint.app.questions import copies, groups
 from lossprint.app.questions.copies import POLICIES, Plan
 from lossprint.app.questions.groups import Table
 from lossprint.app.shared import browse, decide, drawer, guard, parts
+from lossprint.app.shared.acting import steps
 from lossprint.app.views.duplicates import strips
 from lossprint.app.views.duplicates.strips import BEST
 
@@ -51,7 +52,7 @@ def render(loaded: data.Loaded) -> None:
         )
         drawer.draw(loaded, [])
         return
-    with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
+    with st.container(horizontal=True, gap="small", vertical_alignment="bottom", key="d-policy-strip"):
         policy = _policy(loaded)
         buttons = st.container(horizontal=True, gap="xsmall", vertical_alignment="bottom", width="content")
     pages = -(-len(found) // per_page)
@@ -155,7 +156,7 @@ def _filters(loaded: data.Loaded) -> dict:
     def control(label: str, options: tuple, key: str) -> str:
         return parts.one_of(label, options, default=ALL, key=key, bind="query-params", on_change=_first_page)
 
-    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
+    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom", key="d-filters-strip"):
         show = control("Show", SHOW, "groups")
         kind = control("Kind", (ALL, "Exact", "Near"), "kind")
         state = control("Decision", (ALL, "Open", "Decided"), "dstate")
@@ -234,7 +235,7 @@ def _bulk(loaded, table: Table, found, shown, open_now: np.ndarray, policy: str,
         icon=":material/undo:",
         type="tertiary",
         shortcut=KEYS["undo"] if drawer.opened() is None else None,  # the drawer has its own
-        on_click=decide.undo,
+        on_click=steps.undo,
         args=(loaded,),
     )
     if asked is None:

@@ -9,7 +9,7 @@ from lossprint.app.elements import gallery
 from lossprint.app.questions import copies, groups
 from lossprint.app.questions.copies import Standing
 from lossprint.app.questions.groups import Edges, Table
-from lossprint.app.shared import decide, drawer, parts, story
+from lossprint.app.shared import decide, drawer, parts, proof, story
 from lossprint.audit.datasets.media import Media
 
 MEMBERS = 24  # tiles a group
@@ -52,6 +52,8 @@ def _group(loaded, row, samples: list[int], value, pairs: Edges, standing: Stand
         left, right = st.columns([3, 2], gap="medium")
         with left:
             _strip(loaded, row, samples, value, pairs, standing, state, policy)
+            others = {f"#{one}": int(one) for one in samples[1:MEMBERS]}
+            proof.beside(loaded, int(samples[0]), others, f"beside-{row.group}")
         with right:
             actions(loaded, row.group, samples, key=row.group, policy=policy, value=value, standing=standing, seen=seen)
             if row.size < row.whole:

@@ -190,22 +190,50 @@ def groups(loaded: data.Loaded, name: str, chosen: np.ndarray) -> pd.DataFrame:
     """What is chosen by the values of a column of text: value, samples, flagged, share flagged, mean difficulty."""
     column, names = data.derived(loaded, codes, name)
     column = column[chosen]
-    column = np.where(column < 0, len(names), column)
-    counts = np.bincount(column, minlength=len(names) + 1)
-    doubted = np.bincount(column, data.derived(loaded, flagged, FLAGGED)[chosen], len(names) + 1).astype(int)
-    table = pd.DataFrame({"value": [*names, "(none)"], "samples": counts, "flagged": doubted})
+    return _counted(loaded, np.where(column < 0, len(names), column), chosen, [*names, "(none)"])
+
+
+def groups_by_tag(loaded: data.Loaded, tags: dict[str, np.ndarray], chosen: np.ndarray) -> pd.DataFrame:
+    """The same by tags; a sample of several tags is in the group of each."""
+    ids = loaded.samples.index.to_numpy()[chosen]
+    inside = [np.isin(ids, samples) for samples in tags.values()]
+    untagged = ~np.logical_or.reduce(inside) if inside else np.ones(len(ids), bool)
+    inside = [np.flatnonzero(one) for one in (*inside, untagged)]
+    column = np.repeat(np.arange(len(inside)), [len(one) for one in inside])
+    return _counted(loaded, column, chosen[np.concatenate(inside)], [*tags, "(none)"])
+
+
+def in_groups(
+    loaded: data.Loaded, name: str, chosen: np.ndarray, values: list[str], tags: dict[str, np.ndarray]
+) -> np.ndarray:
+    """The places among the chosen ones that belong to any of these groups, in their order."""
+    if name == "tag":
+        ids = loaded.samples.index.to_numpy()[chosen]
+        inside = np.isin(ids, np.concatenate([np.empty(0, int), *(tags[one] for one in values if one in tags)]))
+        if "(none)" in values:
+            inside |= ~np.isin(ids, np.concatenate(list(tags.values())))
+        return chosen[inside]
+    column, names = data.derived(loaded, codes, name)
+    return chosen[np.isin(column[chosen], [names.index(one) if one in names else -1 for one in values])]
+
+
+def _counted(loaded: data.Loaded, column: np.ndarray, chosen: np.ndarray, names: list[str]) -> pd.DataFrame:
+    """column: which of the names each place in `chosen` belongs to."""
+    counts = np.bincount(column, minlength=len(names))
+    doubted = np.bincount(column, data.derived(loaded, flagged, FLAGGED)[chosen], len(names)).astype(int)
+    table = pd.DataFrame({"value": names, "samples": counts, "flagged": doubted})
     table["share"] = 100 * table["flagged"] / table["samples"].clip(lower=1)
     if loaded.has("csl"):
         loss = data.derived(loaded, values, "csl")[chosen]
         known = ~np.isnan(loss)
-        total = np.bincount(column[known], loss[known], len(names) + 1)
-        of = np.bincount(column[known], minlength=len(names) + 1)
+        total = np.bincount(column[known], loss[known], len(names))
+        of = np.bincount(column[known], minlength=len(names))
         table["difficulty"] = np.where(of > 0, total / np.maximum(of, 1), np.nan)
     table = table[table["samples"] > 0]
     return table.sort_values("samples", ascending=False, kind="stable", ignore_index=True)
 
 
-def table(loaded: data.Loaded, chosen: np.ndarray, decided: dict[int, dict] | None = None) -> pd.DataFrame:
+def table(loaded: data.Loaded, chosen: np.ndarray, decided: dict[int, dict] | None = None, tags=None) -> pd.DataFrame:
     """The rows of some places with every column, for a page of them or a file."""
     rows = loaded.samples.iloc[chosen]
     frame = {name: rows[name].astype(object) for name in ("sample", "path", "label", "split")}
@@ -220,6 +248,8 @@ def table(loaded: data.Loaded, chosen: np.ndarray, decided: dict[int, dict] | No
         made["decision"] = [decided[one]["decision"] if one in decided else None for one in rows.index.tolist()]
         labels = [decided[one]["new_label"] if one in decided else None for one in rows.index.tolist()]
         made["new_label"] = labels
+    if tags is not None:
+        made["tags"] = tags
     more = data.derived(loaded, further)
     for name in more.columns:
         if name not in made:

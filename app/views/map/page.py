@@ -1,4 +1,4 @@
-"""Triage map: which samples are wrong, which only hard, and which could go?"""
+"""Triage map: which samples were learned late and doubted, which only late, and which could go?"""
 
 import html
 from dataclasses import replace
@@ -10,6 +10,7 @@ from lossprint.app import data
 from lossprint.app.charts import base as charts
 from lossprint.app.elements import gallery
 from lossprint.app.shared import decide, drawer, guard, parts, trust
+from lossprint.app.shared.acting import acts, bar
 from lossprint.app.views.map import charts as charts_map
 from lossprint.app.views.map import triage, zones
 from lossprint.audit.scores import SCORES
@@ -28,7 +29,7 @@ TITLES = {name: info.title for name, info in SCORES.items()}
 
 
 def render(loaded: data.Loaded) -> None:
-    parts.header("Triage map", "Which samples are wrong, which are only hard, and which could go?")
+    parts.header("Triage map", "Which samples were learned late and doubted, which only late, and which could go?")
     if loaded.scores.empty:
         parts.empty("No training samples", "Only training samples have scores, and this run holds none.", "search_off")
         return
@@ -271,8 +272,8 @@ def _explain(loaded: data.Loaded, zone: str | None) -> None:
         )
     st.html("".join(cards))
     st.caption(
-        "The limits are quantiles of this dataset, so every dataset has hard and redundant samples. A sample belongs "
-        "to the first of wrong, hard, aligned and redundant that fits. It is a reading order, not a verdict."
+        "The limits are quantiles of this dataset, so every dataset has late and redundant samples. A sample belongs "
+        "to the first of these that fits. It is a reading order, not a verdict."
     )
 
 
@@ -312,6 +313,11 @@ def _selection(loaded: data.Loaded, inside: np.ndarray, zone: str | None, text: 
         parts.empty(title, text, "highlight_alt")
         drawer.draw(loaded, [])
         return
+    if where:
+        ids = loaded.scores.index.to_numpy()[rows]
+        words = f"in {' and '.join(where)}"
+        bar.draw(loaded, acts.Selection(ids, words, "map", zones.ZONES[zone].title if zone else "from the map"))
+    bar.draw_ticked(loaded, "map-gallery")
     pictures, make_up = st.columns([3, 1], gap="large") if where else (st.container(), None)
     with pictures:
         _gallery(loaded, rows, per_page)
@@ -344,6 +350,8 @@ def _gallery(loaded: data.Loaded, rows: np.ndarray, per_page: int) -> None:
     start = (number - 1) * per_page
     page = loaded.scores.iloc[rows[start : start + per_page]]
     member = data.derived(loaded, triage.membership)[rows[start : start + per_page]]
+    history = data.reviews(loaded).history()  # first: never newer than what is shown
+    on_act = acts.of_tiles(loaded, page.index.to_numpy(), "map-gallery", history)
     decided = decide.decided(loaded)
     tiles = []
     for sample, label, code in zip(page.index, page["label"].astype(object), member):
@@ -368,6 +376,9 @@ def _gallery(loaded: data.Loaded, rows: np.ndarray, per_page: int) -> None:
             label="chosen samples, most suspicious label first",
             selected=drawer.opened(),
             on_open=drawer.show,
+            on_act=on_act,
+            more=True,
+            labels=loaded.classes if loaded.labelled else (),
         )
         st.caption(
             "Most suspicious label first, then highest CSL. The bar is the label error. "

@@ -49,17 +49,18 @@ WITHOUT_LABELS = {
         "Keep. More samples of this kind would help.",
     ),
 }
-# In order of precedence: a sample is in the first one whose rule it fulfils.
+# In order of precedence: a sample is in the first one whose rule it fulfils. "Wrong" and "hard" are words of the
+# findings alone, which go by all checkpoints: a zone of the map must not count other samples under them.
 ZONES: dict[str, Zone] = {
     "wrong": Zone(
-        "Wrong",
+        "Late, doubted",
         "CSL in the upper fifth, and another label ahead of the given one",
         "The model took long to accept the label, or never did, and believed in another one.",
         "Check the label.",
         ("csl", "doubt"),
     ),
     "hard": Zone(
-        "Hard",
+        "Late",
         "CSL in the upper fifth, but the given label ahead",
         "Learned late or with effort: rare, unclear or borderline, yet most likely labelled right.",
         "Keep. More samples of this kind would help.",

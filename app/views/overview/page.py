@@ -27,6 +27,7 @@ CARDS = (
     ("duplicate", "duplicates", "content_copy"),
     ("near_duplicate", "duplicates", "filter_none"),
     ("outlier", "outliers", "scatter_plot"),
+    ("quality", "quality", "tonality"),
 )
 RECORDED = {
     "eval": "losses recorded after each epoch",

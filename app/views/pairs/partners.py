@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from lossprint.app.charts import base as charts
 from lossprint.audit.runs import checked
+from lossprint.audit.system.parquet import opened
 from lossprint.audit.types import LossprintError, Trajectory, one_line
 from lossprint.scoring.trajectory import correlations
 
@@ -90,7 +91,7 @@ def strongest(path: Path, top: int = STRONGEST) -> dict[str, pd.DataFrame]:
     """
     kept = {scope: pd.DataFrame({"sample": [], "partner": [], "correlation": []}) for scope in SCOPES}
     try:
-        with pq.ParquetFile(path, read_dictionary=["side", "scope"], page_checksum_verification=True) as file:
+        with opened(path, COLUMNS, page_checksum_verification=True) as file:
             for groups in _portions(file.metadata):
                 for scope, rows in _conflicts(file, groups).items():
                     kept[scope] = _smallest(kept[scope], rows, top)

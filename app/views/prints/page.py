@@ -10,9 +10,10 @@ import streamlit as st
 from lossprint.app import data
 from lossprint.app.elements import gallery
 from lossprint.app.shared import decide, drawer, parts
+from lossprint.app.shared.acting import acts, bar
 from lossprint.app.shared.browse import PER_PAGE
 from lossprint.app.views.prints import charts, shapes
-from lossprint.app.views.prints.shapes import SHAPES, said
+from lossprint.app.views.prints.shapes import FEW, SHAPES, said
 from lossprint.audit.scores import SCORES
 from lossprint.audit.types import Trajectory
 
@@ -20,10 +21,6 @@ ALL_CLASSES, ALL_SHAPES = "All classes", "All shapes"
 PAIR = {"training": "train", "validation": "val"}
 SPLITS = {"Training": "train", "Validation": "val", "Test": "test"}
 MEAN, LAST, FALL = "Mean loss", "Loss at the last checkpoint", "First low checkpoint"
-FEW = {
-    1: "Only one checkpoint was recorded: when a loss falls and whether it rises again cannot be told from it.",
-    2: "Only two checkpoints were recorded: early and late are one step apart, and a rise may be chance.",
-}
 CLASSES, USUAL = 6, 4  # classes side by side, at most and where nobody chose
 
 
@@ -395,8 +392,7 @@ def _gallery(view: View, mine: np.ndarray, rows: tuple[int, int]) -> None:
     loaded, chosen = view.loaded, view.chosen
     st.subheader(f"{loaded.noun.capitalize()}s", anchor=False)
     words = [f"**{parts.plural(len(mine), 'sample')}**"]
-    if chosen.shape is not None:
-        words.append(SHAPES[chosen.shape].name.lower())
+    words += [SHAPES[chosen.shape].name.lower()] if chosen.shape is not None else []
     if chosen.label is not None:
         words.append(parts.md(loaded.classes[chosen.label]))
     if len(mine) < len(view.places):
@@ -412,6 +408,10 @@ def _gallery(view: View, mine: np.ndarray, rows: tuple[int, int]) -> None:
     start = (number - 1) * per_page
     with slot:
         parts.begins("prints-top", number)
+        ids, history = view.trajectory.samples[mine], data.reviews(loaded).history()
+        bar.draw(loaded, acts.Selection(ids, "of these ranks", "prints", "loss prints"), history=history)
+        bar.draw_ticked(loaded, "prints-gallery")
+        on_act = acts.of_tiles(loaded, ids[start : start + per_page], "prints-gallery", history)
         tiles = _tiles(view, mine[start : start + per_page])
         parts.tell_missing(tiles)
         gallery(
@@ -421,10 +421,12 @@ def _gallery(view: View, mine: np.ndarray, rows: tuple[int, int]) -> None:
             size="small",
             selected=drawer.opened(),
             on_open=drawer.show,
+            on_act=on_act,
+            more=True,
         )
     st.caption(
-        f"Below each {loaded.noun}: {parts.md(_title(chosen.sort))} and the shape. Click one, or move with the arrow "
-        "keys and press Enter, to see its loss print and why it is flagged."
+        f"Below each {loaded.noun}: {parts.md(_title(chosen.sort))} and the shape. Click one, or press Enter on it, to "
+        "see its loss print and why it is flagged."
     )
 
 

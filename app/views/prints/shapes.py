@@ -16,6 +16,11 @@ import numpy as np
 
 from lossprint.audit.types import Trajectory
 
+FEW = {
+    1: "Only one checkpoint was recorded: when a loss falls and whether it rises again cannot be told from it.",
+    2: "Only two checkpoints were recorded: early and late are one step apart, and a rise may be chance.",
+}
+
 EARLY, LATE, NEVER, AGAIN = range(4)
 UNTOLD = -1
 BAND = (0.1, 0.5, 0.9)

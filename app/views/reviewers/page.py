@@ -17,6 +17,7 @@ QUEUES = {  # as the page says them: name in assigning.QUEUES
     KIND_WORDS["label_error"][0]: "labels",
     "Duplicates": "duplicates",
     KIND_WORDS["outlier"][0]: "outliers",
+    KIND_WORDS["quality"][0]: "quality",
     "Video": "video",
 }
 CARD = {"delta_color": "off", "delta_arrow": "off", "border": True, "height": "stretch"}
@@ -254,7 +255,7 @@ def _share_out(loaded: data.Loaded, history: pd.DataFrame, assignments: pd.DataF
     kinds = set(loaded.findings["kind"])
     have = [title for title, name in QUEUES.items() if not (of := assigning.QUEUES[name]) or kinds & set(of)]
     asked = table["assigned"] + table["decided"] + table["besides"] > 0  # not who only settled
-    known = list(table.loc[asked, "reviewer"]) or [decide.reviewer()]
+    known = list(table.loc[asked, "reviewer"]) or ([decide.named()] if decide.named() else [])
     left, right = st.columns([5, 6], gap="large")
     with left:
         names = st.multiselect(

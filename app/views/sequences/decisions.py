@@ -5,8 +5,9 @@ import streamlit as st
 
 from lossprint.app import data
 from lossprint.app.elements.keys import KEYS
-from lossprint.app.shared import decide, drawer, parts
+from lossprint.app.shared import decide, drawer, identity, parts
 from lossprint.app.shared import spans as view
+from lossprint.app.shared.acting import steps
 from lossprint.app.views.sequences.rows import ENDS, go
 from lossprint.audit.review.reviews import Conflict
 from lossprint.audit.types import LossprintError
@@ -50,7 +51,7 @@ def actions(loaded, videos, shown, span, frames, edges, said, history) -> None:
             icon=":material/undo:",
             shortcut=shortcut(KEYS["undo"]),
             key="seq-undo",
-            on_click=decide.undo,
+            on_click=steps.undo,
             args=(loaded, _back),
         )
     st.caption(
@@ -94,6 +95,9 @@ def _decide(
         rows = pd.concat([left.astype(object), rows.astype(object)], ignore_index=True) if len(left) else rows
         rows = rows.assign(finding=name).astype(object)
         decide.store(loaded, rows.where(rows.notna(), None).to_dict("records"), seen=decide.last_seen(history, [name]))
+    except identity.Nameless:
+        identity.ask(lambda: _decide(choice, loaded, videos, shown, name, label, edges, history))
+        return
     except Conflict as conflict:
         st.session_state["_error"] = decide.meanwhile(conflict)
         return

@@ -20,6 +20,7 @@ from lossprint.audit.datasets.choices import USUAL, Choices
 from lossprint.audit.datasets.images import read_size, read_values
 from lossprint.audit.datasets.source import Source, fingerprint, locate, split_of, tabulate
 from lossprint.audit.system.memory import free_memory
+from lossprint.audit.system.parquet import lengths, opened, read_table
 from lossprint.audit.types import LossprintError, one_line
 
 ENDINGS = (".parquet", ".pq")
@@ -44,15 +45,15 @@ def read_embedded(name: str | Path, choices: Choices = USUAL) -> Source:
     """The images of such a file, row/000000 and so on. Raises LossprintError where it has no label or is damaged."""
     path = locate(name)
     try:
-        file = pq.ParquetFile(path)
-        image, label = _columns(file.schema_arrow, path, choices)
+        file, schema = opened(path), pq.read_schema(path)
+        image, label = _columns(schema, path, choices)
         held = _Held(path, image)
-        split = ["split"] if "split" in file.schema_arrow.names else []
-        table = file.read(columns=[label, *split])
+        split = ["split"] if "split" in schema.names else []
+        table = read_table(path, [label, *split])
         sizes = _sizes(file, image)
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise LossprintError(f"expected a readable Parquet file, found at {path}: {one_line(error)}") from None
-    labels = _labels(table[label], file.schema_arrow, label)
+    labels = _labels(table[label], schema, label)
     count = table.num_rows
     if not count:
         raise LossprintError(f"expected images in {path}, found no rows")
@@ -138,7 +139,7 @@ def _sizes(file: pq.ParquetFile, image: str) -> np.ndarray:
     sizes = [np.empty(0, np.int64)]
     for group in range(file.num_row_groups):
         _refuse_large(file, group)
-        sizes.append(pc.fill_null(pc.binary_length(_bytes(file, group, image)), 0).to_numpy().astype(np.int64))
+        sizes.append(pc.fill_null(lengths(_bytes(file, group, image)), 0).to_numpy().astype(np.int64))
     return np.concatenate(sizes)
 
 
@@ -160,7 +161,7 @@ class _Held:
     """The images of a file by their rows; the row groups that were read last stay in memory."""
 
     def __init__(self, path: Path, image: str):
-        self.file, self.column, self.lock = pq.ParquetFile(path), image, Lock()
+        self.file, self.column, self.lock = opened(path), image, Lock()
         about = self.file.metadata
         self.starts = np.cumsum([0, *(about.row_group(at).num_rows for at in range(about.num_row_groups))])
         self.groups: dict[int, pa.ChunkedArray] = {}

@@ -31,6 +31,7 @@ from lossprint.audit.system import urls
 from lossprint.audit.system.atomic import write_bytes
 from lossprint.audit.system.csvrows import noted_rows
 from lossprint.audit.system.memory import free_memory
+from lossprint.audit.system.parquet import read_table
 from lossprint.audit.system.urls import Place
 from lossprint.audit.types import LossprintError, one_line
 
@@ -263,17 +264,17 @@ def _parquet_columns(path: Path, names: dict[str, str]) -> tuple[dict[str, list[
     import pyarrow.parquet as pq
 
     try:
-        file = pq.ParquetFile(path)
-        places = _known(file.schema_arrow.names, path, names)
-        _refuse_bomb(file.metadata.num_rows, path)
-        table = file.read(columns=[names[name] for name in places])
+        about = pq.read_metadata(path)
+        places = _known(about.schema.to_arrow_schema().names, path, names)
+        _refuse_bomb(about.num_rows, path)
+        table = read_table(path, list(dict.fromkeys(names[name] for name in places)))
         columns = {}
         for name in places:
             column = table[names[name]]
             if pa.types.is_floating(column.type):  # pandas keeps missing whole numbers as NaN
                 column = pc.if_else(pc.is_nan(column), None, column)
             columns[name] = [cell or "" for cell in column.cast(pa.string()).to_pylist()]
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         detail = one_line(error)
         raise LossprintError(f"expected a readable Parquet file, found at {path}: {detail}") from None
     return columns, [f"row {number}" for number in range(1, table.num_rows + 1)], []

@@ -12,6 +12,7 @@ from lossprint.audit.datasets.media import TEXTS
 from lossprint.audit.datasets.readers.manifests import CSV, manifest_rows
 from lossprint.audit.datasets.source import COLUMNS, Source, fingerprint, locate
 from lossprint.audit.system.csvrows import csv_rows
+from lossprint.audit.system.parquet import read_table
 from lossprint.audit.types import LossprintError
 
 
@@ -35,7 +36,7 @@ def _texts(path: Path, rows: pd.DataFrame, known: set[str]) -> list[str]:
     if path.suffix.lower() in CSV:
         names, cells, _ = csv_rows(path)
     else:
-        table = pd.read_parquet(path)
+        table = read_table(path).to_pandas()
         names, cells = list(map(str, table.columns)), table.astype(str).to_numpy().tolist()
     other = [at for at, name in enumerate(names) if name not in known]
     if not other:

@@ -28,6 +28,7 @@ from lossprint.audit.datasets.source import Source, fingerprint, locate, split_o
 from lossprint.audit.datasets.tasks import ALL
 from lossprint.audit.datasets.turns import joined
 from lossprint.audit.system.csvfile import BOM, as_meant
+from lossprint.audit.system.parquet import batches, opened
 from lossprint.audit.types import LossprintError, one_line
 
 FORMS = (("messages",), ("prompt", "response"), ("instruction", "output"), ("text",))
@@ -147,10 +148,9 @@ class _Index:
 
     def _batch(self, group: int, batch: int) -> list[str]:
         """The texts of a batch. A row group is read from its start: who goes on from the last one reads it once."""
-        import pyarrow.parquet as pq
 
         if (group, batch) not in self.held and not (self.next[0] == group and self.next[1] <= batch):
-            file = pq.ParquetFile(self.path)
+            file = opened(self.path)
             columns = [name for name in (*self.form, INPUT) if name in file.schema_arrow.names]
             self.next, self.batches = (group, 0), file.iter_batches(BATCH, row_groups=[group], columns=columns)
         while (group, batch) not in self.held:
@@ -235,15 +235,13 @@ def _of_parquet(path: Path) -> Iterator[tuple[str, tuple[int, ...], dict]]:
 
     row = 0
     try:
-        file = pq.ParquetFile(path)
-        names = _checked(file.schema_arrow.names, path)
+        names = _checked(pq.read_schema(path).names, path)
         columns = [name for name in (*(form_of(names) or names), INPUT, *OPTIONAL) if name in names]
-        for group in range(file.num_row_groups):
-            for number, batch in enumerate(file.iter_batches(BATCH, row_groups=[group], columns=columns)):
-                for place, record in enumerate(batch.to_pylist()):
-                    row += 1
-                    yield f"row {row}", (group, number, place), record
-    except (pa.ArrowException, UnicodeDecodeError) as error:
+        for group, number, batch in batches(path, columns, BATCH):
+            for place, record in enumerate(batch.to_pylist()):
+                row += 1
+                yield f"row {row}", (group, number, place), record
+    except (pa.ArrowException, ValueError) as error:
         detail = one_line(error)
         raise LossprintError(f"expected readable Parquet after row {row} of {path}, found: {detail}") from None
 

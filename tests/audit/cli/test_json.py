@@ -141,6 +141,25 @@ def test_reviews(home, capsys):
     assert [row["sample"] for row in told["rows"]] == [1]
 
 
+def test_tags(home, capsys):
+    assert result(capsys, "tags", "run") | {"rows": [], "tags": {}, "changed": 0} == result(capsys, "tags", "run")
+    told = result(capsys, "tags", "run", "--add", "blurry", "--samples", "1,4", "--reviewer", "ann")
+    assert told["changed"] == 2 and told["tags"] == {"blurry": 2}
+    assert [(row["sample"], row["tag"], row["reviewer"]) for row in told["rows"]] == [
+        (1, "blurry", "ann"),
+        (4, "blurry", "ann"),
+    ]
+    assert cli.main(["export", "findings", "run", "--out", "f.csv", "--tags"]) == 0
+    table = pd.read_csv("f.csv", keep_default_na=False)
+    assert {row.tags for row in table.itertuples() if row.sample in (1, 4)} == {"blurry"}
+    assert {row.tags for row in table.itertuples() if row.sample not in (1, 4)} == {""}
+    assert result(capsys, "tags", "run", "--remove", "blurry", "--samples", "4", "--reviewer", "bob")["changed"] == 1
+    for wrong in (["--add", "a"], ["--samples", "1"], ["--add", "a", "--remove", "b"], ["--reviewer", "ann"]):
+        assert cli.main(["tags", "run", *wrong]) == 2
+    assert cli.main(["tags", "run", "--add", "a", "--samples", "999999", "--reviewer", "ann"]) == 2
+    assert "expected samples of run" in capsys.readouterr().err
+
+
 def test_verify_says_the_same_in_both_ways(home, capsys):
     assert result(capsys, "verify", "run")["whole"] is True
     (home / "run" / "scores.parquet").write_bytes(b"x")
@@ -155,7 +174,7 @@ def test_runs_are_listed_renamed_put_away_and_deleted(home, capsys, monkeypatch)
     assert [row["state"] for row in result(capsys, "runs", "list", ".")["rows"]] == ["whole"]
     assert result(capsys, "runs", "rename", "run", "other")["run"] == str(home / "other")
     assert open_run("other").manifest["dataset"]["root"] == str(home / "data")
-    for name in ("a/b", ".x", "", "data"):
+    for name in ("a/b", ".x", "", "data", "a\x1b[2Jb"):
         assert cli.main(["runs", "rename", "other", name]) == 2
     assert result(capsys, "runs", "archive", "other")["run"] == str(home / "archive" / "other")
     assert result(capsys, "runs", "list", ".")["rows"] == []

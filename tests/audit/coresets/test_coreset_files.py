@@ -5,6 +5,7 @@ import unicodedata
 from pathlib import Path
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from coreset_runs import at_home_on_disk, decide, lossprint
 from helpers import digests, make_run, one_line, read_csv
@@ -17,6 +18,7 @@ from lossprint.audit.export.applied import applied
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs.run import Run
 from lossprint.audit.system.csvfile import csv_text
+from lossprint.audit.system.parquet import read_table
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +146,26 @@ def test_a_coreset_fits_its_dataset(run, exported, capsys):
     out.with_name("coreset.csv.json").unlink()
     fit = coresets.apply(out, dataset)
     assert fit.fingerprint is None and fit.untouched is None
+
+
+def test_a_coreset_as_parquet_is_the_same_one(run, exported, tmp_path, capsys):
+    out, dataset = exported
+    same = tmp_path / "coreset.parquet"
+    assert lossprint(capsys, "export", "coreset", run.path, "--like", out, "--out", same)[0] == 0
+    assert read_table(same).column_names == list(read_csv(out)[0])
+    for one in ("sample", "path", "label"):
+        assert [str(cell) for cell in read_table(same)[one].to_pylist()] == [row[one] for row in read_csv(out)]
+    told = [lossprint(capsys, "coreset", "apply", file, "--dataset", dataset)[:2] for file in (out, same)]
+    assert told[0] == told[1] and told[0][0] == 0
+    assert coresets.apply(same, dataset).untouched
+    again = tmp_path / "again.parquet"
+    assert lossprint(capsys, "export", "coreset", run.path, "--like", same, "--out", again)[0] == 0
+    assert again.read_bytes() == same.read_bytes()
+    pq.write_table(read_table(same).slice(1), same)
+    assert coresets.apply(same, dataset).untouched is False
+    same.write_bytes(b"PAR1 not at all")
+    status, _, error = lossprint(capsys, "coreset", "apply", same, "--dataset", dataset)
+    assert status == 2 and "expected a coreset in Parquet" in error and error.count("\n") == 1
 
 
 def test_a_coreset_fits_a_folder(tmp_path):

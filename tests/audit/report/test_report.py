@@ -120,7 +120,10 @@ def test_agreement_and_what_is_open(decided):
     assert "They differ on 1 image; 1 of these was settled by an adjudication and 0 are open." in said
     assert "too few to rely on" in said
     assert "1 decision was taken back by those who had made them, and was not counted." in said
-    assert "Not audited, or not reviewed to the end: near duplicates (none reviewed)." in said
+    assert (
+        "Not audited, or not reviewed to the end: image quality (not looked for); near duplicates (none reviewed)."
+        in said
+    )
 
 
 def test_the_random_checks_give_the_errors_left(run):
@@ -278,7 +281,10 @@ def test_runs_that_lack_things(tmp_path):
     }
     page = read(Run(run.path, manifest))
     assert "Looked for, and none found: wrong labels." in page.text
-    assert "Not looked for, as the run has not what it takes: exact duplicates, near duplicates, outliers." in page.text
+    assert (
+        "Not looked for, as the run has not what it takes: exact duplicates, near duplicates, outliers, image quality."
+        in page.text
+    )
     assert "lossprint import 'my losses.npz' --dataset" in page.text and "Nothing was flagged." in page.text
     assert "Losses recorded outside Lossprint" in page.text
 

@@ -39,11 +39,24 @@ def change(run, *statements: str) -> None:
     connection.close()
 
 
+def rewritten(old: str, new: str) -> list[str]:
+    """Statements that change how `reviews` was made, with the file as it is."""
+    changed = f"UPDATE sqlite_master SET sql = replace(sql, '{old}', '{new.replace(chr(39), chr(39) * 2)}')"
+    return ["PRAGMA writable_schema=1", f"{changed} WHERE name = 'reviews'", "PRAGMA writable_schema=0"]
+
+
 ODD = {
     "a trigger": ["CREATE TRIGGER t AFTER INSERT ON reviews BEGIN UPDATE reviews SET decision = 'keep'; END"],
     "a view": [f"CREATE VIEW v AS {HANG}"],
     "a view for a table": ["ALTER TABLE claims RENAME TO c", "CREATE VIEW claims AS SELECT * FROM c"],
     "a virtual table": ["CREATE VIRTUAL TABLE f USING fts5(x)"],
+    "a check": rewritten("comment TEXT NOT NULL", "comment TEXT NOT NULL CHECK (length(hex(zeroblob(9))) > 1)"),
+    "a default": rewritten("comment TEXT NOT NULL", "comment TEXT NOT NULL DEFAULT (hex(zeroblob(9)))"),
+    "an order": rewritten("reviewer TEXT NOT NULL", "reviewer TEXT COLLATE NOCASE NOT NULL"),
+    "a rule that removes": rewritten("finding TEXT NOT NULL", "finding TEXT NOT NULL ON CONFLICT REPLACE DEFAULT ''"),
+    "ids that come again": rewritten(" AUTOINCREMENT", ""),
+    "a computed column": ["ALTER TABLE reviews ADD COLUMN x TEXT GENERATED ALWAYS AS (hex(zeroblob(9))) VIRTUAL"],
+    "a computed column of claims": ["ALTER TABLE claims ADD COLUMN x AS (upper(reviewer))"],
     "an index": ["CREATE UNIQUE INDEX i ON reviews (lower(reviewer))"],
 }
 
@@ -105,7 +118,7 @@ def test_a_question_that_takes_too_long_ends(tmp_path, monkeypatch):
 def test_what_was_stored_otherwise_is_not_said_to_be_stored(run, monkeypatch):
     """A trigger that the look at the schema missed: the answer is read back within the transaction."""
     change(run, *ODD["a trigger"])
-    monkeypatch.setattr(sqlite, "refuse_odd", lambda found, file: None)
+    monkeypatch.setattr(sqlite, "refuse_odd", lambda rows, file: None)
     with open_reviews(run) as kept:
         with pytest.raises(LossprintError, match="stored as they were made"):
             kept.add(finding="outlier:5", sample=5, decision="exclude", reviewer="ann")

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -138,3 +140,18 @@ def test_weights_in_the_cache_that_are_none_are_said_and_passed_over(hub, labels
 
 def test_all_preferred_backbones_exist():
     assert set(auto.PREFERRED) <= set(backbones.names()) and names.SMALL not in backbones.names()
+
+
+def test_what_a_download_is_said_to_be_is_what_torchvision_says():
+    published = torchvision.models.get_model_weights(auto.FETCHED).DEFAULT
+    assert f"{auto.FETCHED}, {published.meta['_file_size']:.0f} MB from {published.url}" == auto.PUBLISHED
+
+
+def test_an_audit_without_weights_does_not_wait_for_torchvision(tmp_path):
+    program = (
+        "import os, sys; os.environ['TORCH_HOME'] = sys.argv[1]\n"
+        "from lossprint.audit.training import models; from lossprint.audit.workflow import auto\n"
+        "assert auto.proposed({}, False, None) == 'small' and models.build_model('small', 2, 32)\n"
+        "sys.exit('torchvision' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True)

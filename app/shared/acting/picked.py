@@ -1,14 +1,17 @@
-"""Samples that somebody picked: the finding that a decision on each answers, and a queue of them for Review."""
+"""Samples that somebody picked: the finding that a decision on each answers, and queues of them for Review."""
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 
 from lossprint.app import data
-from lossprint.app.shared.sample import ASKED_ALONE, PICKED
+from lossprint.app.shared.sample import PICKED
+from lossprint.audit.review import ids as texts
+from lossprint.audit.types import ALONE
 
 QUEUE = "Picked"
-MOST = 500  # samples of a queue: their ids stand in the link
+SENT = "Sent: "  # before the name of a queue that somebody sent
+MOST = 500  # samples of a queue whose ids stand in the link
 KEPT, LONGEST = "_picked", 10_000  # characters of a link
 
 
@@ -18,21 +21,13 @@ def names(loaded: data.Loaded, ids) -> pd.DataFrame:
     That is the most severe finding on the sample alone; of any other sample it is `pick:SAMPLE`, as somebody picked it.
     """
     ids = np.asarray(ids, np.int64)
-    rows = loaded.findings[loaded.findings["kind"].isin(ASKED_ALONE)]
+    rows = loaded.findings[loaded.findings["kind"].isin(ALONE)]
     rows = rows[np.isin(rows["sample"].to_numpy(), ids)]
     rows = rows.sort_values("severity", ascending=False, kind="stable").drop_duplicates("sample").set_index("sample")
     rows = rows[["group", "suggested_label"]].astype(object).reindex(ids)
     group = [name if isinstance(name, str) else f"{PICKED}:{one}" for one, name in zip(ids.tolist(), rows["group"])]
     suggested = [label if isinstance(label, str) else None for label in rows["suggested_label"]]
     return pd.DataFrame({"sample": ids, "group": group, "suggested_label": pd.Series(suggested, dtype=object)})
-
-
-def text(ids) -> str:
-    """Ids as they stand in a link: what follows in steps of one as a range, `3-7.12`."""
-    ids = np.unique(np.asarray(ids, np.int64))
-    starts = np.flatnonzero(np.r_[True, np.diff(ids) != 1]) if len(ids) else []
-    spans = zip(ids[starts], ids[np.r_[starts[1:] - 1, len(ids) - 1]]) if len(ids) else []
-    return ".".join(f"{first}" if first == last else f"{first}-{last}" for first, last in spans)
 
 
 def read(link: str, known: pd.Index) -> list[int]:
@@ -48,6 +43,11 @@ def read(link: str, known: pd.Index) -> list[int]:
     return [one for one in ids if one in known]
 
 
+def text(ids) -> str:
+    """Ids as they stand in a link that `read` reads."""
+    return texts.write(np.unique(np.asarray(ids, np.int64)))
+
+
 def of_link(loaded: data.Loaded) -> list[int]:
     """The samples that the link names, or that one named earlier in this session, of this run."""
     link = st.query_params.get("picked")
@@ -55,6 +55,21 @@ def of_link(loaded: data.Loaded) -> list[int]:
         st.session_state[KEPT] = (loaded.key[0], link[:LONGEST])
     run, link = st.session_state.get(KEPT, ("", ""))
     return read(link, loaded.samples.index) if run == loaded.key[0] else []
+
+
+def queues(loaded: data.Loaded) -> list[str]:
+    """The queues that were sent to Review, the latest first, as Review names them."""
+    kept = sorted(data.marks(loaded).state().queues.values(), key=lambda one: one.at, reverse=True)
+    return [SENT + one.name for one in kept]
+
+
+def asked(loaded: data.Loaded, which: str) -> list[int]:
+    """The samples of a queue, of `QUEUE` or of one that was sent, in the order in which they are asked about."""
+    if which == QUEUE:
+        return of_link(loaded)
+    kept = data.marks(loaded).state().queues.values()
+    ids = next((one.samples for one in kept if SENT + one.name == which), np.empty(0, np.int64))
+    return ids[np.isin(ids, loaded.samples.index.to_numpy())].tolist()
 
 
 def items(loaded: data.Loaded, ids: list[int]) -> pd.DataFrame:
