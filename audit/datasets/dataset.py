@@ -27,8 +27,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from lossprint.audit.datasets import fit
 from lossprint.audit.datasets.choices import USUAL, Choices
-from lossprint.audit.datasets.fit import labelled, large_enough, lost_note, named, refuse_unfit, unreadable_note
 from lossprint.audit.datasets.images import CUT, MORE, Room, admitting, pixel_digest, reason, reduced, square
 from lossprint.audit.datasets.kinds import OF_FILES, open_reader, read_source
 from lossprint.audit.datasets.labels import doubtful_note, several_note, spelling
@@ -225,7 +225,7 @@ def _assemble(
     origin: Source, faults: dict[int, str], val_fraction: float, seed: int, task: str, choices: Choices, checked: bool
 ) -> Dataset:
     """The dataset without the rows in `faults` and those without a label, split, and found fit for training."""
-    rows, notes = labelled(origin, task)
+    rows, notes = fit.labelled(origin, task)
     if task == "classes":
         label, more = spelling(rows["label"], choices.normalise_labels)
         rows, notes = rows.assign(label=label), [*notes, *more]
@@ -244,14 +244,14 @@ def _assemble(
         )
     notes = [*origin.notes, *notes]
     if len(unreadable):
-        notes.append(unreadable_note(rows[bad], unreadable["reason"], len(rows)))
+        notes.append(fit.unreadable_note(rows[bad], unreadable["reason"], len(rows)))
     if task == "classes" and origin.media is TEXTS and samples["label"].nunique() == 1:
         task = "text"  # texts without labels, such as instructions and their answers
     if task == "classes":
-        notes += lost_note(origin, rows, faults, choices.allow_lost_classes)
-        samples, more = large_enough(samples, choices.min_per_class)
+        notes += fit.lost_note(origin, rows, faults, choices.allow_lost_classes)
+        samples, more = fit.large_enough(samples, choices.min_per_class)
         notes += [*more, *doubtful_note(samples["label"]), *several_note(samples["label"])]
-    refuse_unfit(samples, origin.name, task, choices.min_per_class)
+    fit.refuse_unfit(samples, origin.name, task, choices.min_per_class)
     if not (samples["split"] == "val").any():
         drawn, note = draw(samples, val_fraction, seed, origin.name, task)
         samples.loc[drawn, "split"] = "val"
@@ -261,7 +261,7 @@ def _assemble(
         has = set(samples.loc[samples["split"] == split, "label"])
         without = [name for name in classes if name not in has]
         if without:
-            notes.append(f"{named(without)} without {split} samples: their images {lack}")
+            notes.append(f"{fit.named(without)} without {split} samples: their images {lack}")
     return Dataset(
         source=origin.name,
         kind=origin.kind,
@@ -348,14 +348,7 @@ def load(
         if later:
             _each(lambda at: one(later[at], later_one), len(later), workers or dataset.origin.workers, None)
     whole = _assemble(dataset.origin, faults, dataset.val_fraction, dataset.seed, dataset.task, dataset.choices, True)
-    if cut:
-        notes.append(f"{len(cut):,} images are truncated and read as far as they go, such as {paths[min(cut)]}")
-    if several:
-        notes.append(
-            f"{len(several):,} files hold several images (animations or pages), such as {paths[min(several)]}: "
-            "only the first of each is looked at"
-        )
-    whole = replace(whole, view=view, notes=[*whole.notes, *notes])
+    whole = replace(whole, view=view, notes=[*whole.notes, *notes, *fit.in_part_notes(paths, cut, several)])
     there = set(whole.samples["sample"])
     kept = [row for row, sample in enumerate(ids) if sample in there]
     if pixels is not None and len(kept) < len(paths):
