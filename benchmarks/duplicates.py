@@ -30,7 +30,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from copies import CHANGES, PACK, planted, read_images  # beside this file
+from changes import CHANGES, PACK, planted, read_images  # beside this file
 from PIL import Image, ImageFilter
 
 DEMO = Path(__file__).parent.parent / "assets" / "demo"
@@ -198,14 +198,14 @@ def read_truth(folder: Path) -> Truth:
     truth["row"] = np.arange(len(truth))
     given = list(truth[truth["kind"].isin(("exact", "near"))].groupby(["kind", "pair_id"]))
     rows = [group["row"].tolist() for _, group in given]
-    kind = np.array([key[0] for key, _ in given])
+    kind = np.array([key[0] for key, _ in given], str)
     if "change" in truth:
-        change = np.array([group["change"].iloc[0] for _, group in given])
-        flipped = np.array([group["mirrored"].iloc[0] == "1" for _, group in given])
+        change = np.array([group["change"].iloc[0] for _, group in given], str)
+        flipped = np.array([group["mirrored"].iloc[0] == "1" for _, group in given], bool)
     else:
         change = np.full(len(rows), "")
         flipped = np.array([mirrored(*(Image.open(folder / paths[row]) for row in pair)) for pair in rows])
-    return Truth(len(paths), np.array(rows).reshape(-1, 2), kind, change, flipped & (kind == "near"))
+    return Truth(len(paths), np.array(rows, np.int64).reshape(-1, 2), kind, change, flipped & (kind == "near"))
 
 
 def false_groups(truth: Truth, pairs: np.ndarray) -> int:

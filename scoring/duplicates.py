@@ -123,13 +123,19 @@ def doubted(group: np.ndarray) -> np.ndarray:
 
 
 def near_pairs(
-    vectors: np.ndarray | None, thumbs: np.ndarray, *, neighbours: int = 10, tolerance: float = TOLERANCE
+    vectors: np.ndarray | None,
+    thumbs: np.ndarray,
+    *,
+    neighbours: int = 10,
+    tolerance: float = TOLERANCE,
+    among: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Pairs:
     """Pairs of images that are one picture: vectors (N, D) embeddings or None, thumbs (N, H, W) grey levels 0 to 255.
 
-    Exact copies are among them. `neighbours` candidates an image come from each source; `tolerance` is the RMS residual
-    allowed, in grey levels. An image without detail, such as a blank one, is nobody's duplicate. Working memory: about
-    12 bytes a pixel of `thumbs`, and 60 MB.
+    Exact copies are among them. `neighbours` candidates an image come from each source; `tolerance` is the RMS
+    residual allowed, in grey levels. An image without detail, such as a blank one, is nobody's duplicate. among:
+    candidates first < second (C,) in place of those of the spectra. Working memory: about 5 bytes a pixel of `thumbs`,
+    and 60 MB.
     """
     thumbs = np.asarray(thumbs)
     if thumbs.ndim != 3 or min(thumbs.shape[1:], default=0) < 4 * SHIFT:
@@ -141,10 +147,18 @@ def near_pairs(
     if neighbours < 1:
         raise ValueError(f"neighbours must be at least 1, got {neighbours}")
     detail = _in_blocks(_detail, thumbs)
-    shown = np.flatnonzero(detail.std(axis=(1, 2)) > FLAT)
-    detail, images = detail[shown], thumbs[shown]
-    plain, mirrored = _spectra(images)
-    found = [neighbours_of([(plain, plain), (mirrored, plain)], neighbours)]
+    some = np.concatenate(
+        [np.empty(0, bool), *(detail[at : at + 256].std(axis=(1, 2)) > FLAT for at in range(0, len(detail), 256))]
+    )
+    shown = np.flatnonzero(some)
+    detail, images = (detail, thumbs) if some.all() else (detail[shown], thumbs[shown])
+    if among is None:
+        plain, mirrored = _spectra(images)
+        found = [neighbours_of([(plain, plain), (mirrored, plain)], neighbours)]
+    else:
+        place = np.cumsum(some) - 1
+        first, second = (part[some[among[0]] & some[among[1]]] for part in among)
+        found = [place[first] * len(shown) + place[second]]
     if vectors is not None:
         rows = unit(np.nan_to_num(np.asarray(vectors, dtype=np.float32)[shown]))
         found.append(neighbours_of([(rows, rows)], neighbours))

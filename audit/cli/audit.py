@@ -28,7 +28,7 @@ COMPARE = (
 ELSEWHERE = (
     *("model", "weights", "download", "features", "seed", "curvature_checkpoints", "val_fraction", "folds", "rate"),
     *("precision", "compiled", "sync", "min_per_class", "allow_lost_classes", "follow_links", "normalise_labels"),
-    *("allow_truncated", "max_pixels"),
+    *("allow_truncated", "max_pixels", "near_similarity"),
     *("root", "path_column", "label_column", "exclude"),
 )
 
@@ -52,6 +52,7 @@ ELSEWHERE = (
 @opt.option("--seeds", opt.positive, "S", "trainings for a steadier label ranking; default: 1")
 @opt.option("--folds", opt.folds, "K", "rank labels by K-fold out-of-sample losses")
 @opt.option("--rate", opt.rate, "FPS", "of videos: frames to look at a second; default: 1")
+@opt.option("--near-similarity", opt.fraction, "S", opt.NEAR_SIMILARITY)
 @opt.resume
 @opt.overwrite
 @opt.sync
@@ -154,6 +155,7 @@ def _compare(
 @opt.choices
 @opt.overwrite
 @opt.flag("--no-images", "the rows of DATASET, a manifest, have none: they are shown as text", default=None)
+@opt.option("--votes", opt.file, "FILE", "annotators' votes on the samples: CSV of sample, annotator, label or empty")
 @opt.quiet
 @output.both
 def import_losses(
@@ -162,6 +164,7 @@ def import_losses(
     out: Path,
     task: str,
     overwrite: bool,
+    votes: Path | None,
     quiet: bool,
     as_json: bool,
     fail_on: tuple,
@@ -174,6 +177,12 @@ def import_losses(
     say_links(dataset, choices)
     with shelf.replaced(out, overwrite):
         run = workflow.import_losses(losses, dataset, out, quiet=quiet, task=task, **choices)
+        if votes is not None:
+            from lossprint.audit.review import votes as counting
+            from lossprint.audit.runs import beside
+
+            beside.write_votes(run, counting.read_votes(run, votes).votes)
+            counting.count(run)
     return output.finish(run, summary(run), as_json, fail_on)
 
 

@@ -23,6 +23,10 @@ MODEL = (
 )
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "float32", "bfloat16")
+NEAR_SIMILARITY = (
+    "how alike near duplicates are: what one leaves of the other is at most 1 - S of what other look-alikes of this "
+    "dataset leave; default: 0.82 to 0.955, by size and kind of change"
+)
 RULE = "whose decisions hold: latest (the default), majority, settled, adjudicated or reviewer:NAME"
 
 # ------------------------------------------------------------------------------------------------- kinds of value

@@ -47,6 +47,7 @@ __all__ = [
     "ImageStream",
     "Loaded",
     "decode",
+    "each",
     "fits_in_memory",
     "image_reader",
     "image_sizes",
@@ -342,11 +343,11 @@ def load(
             faults[ids[row]] = reason(error)
 
     with _quiet_about_bombs():
-        _each(one, len(paths), workers or dataset.origin.workers, progress)
+        each(one, len(paths), workers or dataset.origin.workers, progress)
         later = sorted(set(sketches) - {row for row, sample in enumerate(ids) if sample in faults})
         view, notes = view_of([sketches[row] for row in later])
         if later:
-            _each(lambda at: one(later[at], later_one), len(later), workers or dataset.origin.workers, None)
+            each(lambda at: one(later[at], later_one), len(later), workers or dataset.origin.workers, None)
     whole = _assemble(dataset.origin, faults, dataset.val_fraction, dataset.seed, dataset.task, dataset.choices, True)
     whole = replace(whole, view=view, notes=[*whole.notes, *notes, *fit.in_part_notes(paths, cut, several)])
     there = set(whole.samples["sample"])
@@ -394,11 +395,11 @@ def image_sizes(dataset: Dataset, at_most: int | None = None, workers: int | Non
             sizes[row] = None
 
     with _quiet_about_bombs():
-        _each(one, len(paths), workers or dataset.origin.workers, None)
+        each(one, len(paths), workers or dataset.origin.workers, None)
     return np.array([size for size in sizes if size is not None], np.int64).reshape(-1, 2)
 
 
-def _each(one: Callable[[int], None], count: int, workers: int | None, progress: Progress | None) -> None:
+def each(one: Callable[[int], None], count: int, workers: int | None, progress: Progress | None) -> None:
     """Call one(row) for every row, on threads: Pillow lets go of the interpreter's lock while it decodes."""
 
     def chunk(start: int) -> int:

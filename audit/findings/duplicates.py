@@ -17,33 +17,46 @@ from lossprint.audit.runs.run import Run
 from lossprint.audit.training.loading import grey, thumbs
 from lossprint.scoring import duplicates
 from lossprint.scoring.near import copies
+from lossprint.scoring.near.describing import candidates, colours
 from lossprint.scoring.near_texts import near_texts
 
-TINY = 16  # px a side of the colour pictures by which the others that an image resembles are found
 CROWDED = 0.5  # of `copies.standing_out`, among pairs that lie on each other
+# Candidates an image that are laid over it to compression's errors, and the cosine from which others are as well.
+LISTED, CLOSE = 4, 0.97
 
 
 def write_duplicates(run: Run, loaded: datasets.Loaded, vectors: np.ndarray | None) -> None:
     """Look for the duplicates of a run's dataset and keep those of its samples."""
-    table, doubted = duplicate_pairs(loaded, vectors)
+    table, doubted = duplicate_pairs(loaded, vectors, run.manifest["asked"].get("near_similarity"))
     known = run.samples()["sample"]
     table = table[table["sample"].isin(known) & table["partner"].isin(known)]
     write_aside(run, loaded)
     run.write_duplicates(table.reset_index(drop=True), doubted)
 
 
-def duplicate_pairs(loaded: datasets.Loaded, vectors: np.ndarray | None) -> tuple[pd.DataFrame, int]:
+def duplicate_pairs(
+    loaded: datasets.Loaded, vectors: np.ndarray | None, alike: float | None = None
+) -> tuple[pd.DataFrame, int]:
     """Exact pairs from the digests, near pairs from embedding (if any), spectrum and pixels; of texts from words.
 
-    sample < partner, kind, similarity; and how many samples resemble too many others to be taken for copies.
+    sample < partner, kind, similarity; and how many samples resemble too many others to be taken for copies. alike: how
+    much near ones are, see `copies.confirmed`.
     """
+    table, doubted = pairs_and_doubted(loaded, vectors, alike)
+    return table, int(doubted.sum())
+
+
+def pairs_and_doubted(
+    loaded: datasets.Loaded, vectors: np.ndarray | None, alike: float | None = None
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """As `duplicate_pairs`, and which samples (N,) resemble too many others."""
     samples = loaded.dataset.samples
     ids, sequence = samples["sample"].to_numpy(np.int64), _sequences(samples)
     first, second = _equal(loaded.digests, sequence)
     exact = _pair_frame(ids[first], ids[second], "exact", np.ones(len(first)))
     # One of equal copies stands for all: of each sequence one, as those of one sequence are no pairs.
     ones = np.flatnonzero(~pd.DataFrame({"digest": loaded.digests, "sequence": sequence}).duplicated().to_numpy())
-    pairs, doubted = _near(loaded, ones, vectors)
+    pairs, doubted = _near(loaded, ones, vectors, alike)
     near = _pair_frame(ids[ones[pairs.first]], ids[ones[pairs.second]], "near", pairs.similarity)
     table = pd.concat([exact, near], ignore_index=True).sort_values(["sample", "partner", "kind"])
     if (sequence != "").any():  # neighbouring frames of a video are alike, and that is no fault
@@ -51,16 +64,18 @@ def duplicate_pairs(loaded: datasets.Loaded, vectors: np.ndarray | None) -> tupl
         table = table[(one != other) | (one == "")]
     # What is identical is near as well: keep the stronger word, which sorts first.
     table = table.drop_duplicates(["sample", "partner"]).reset_index(drop=True)
-    return table, int(np.isin(loaded.digests, loaded.digests[ones[doubted]]).sum())
+    return table, np.isin(loaded.digests, loaded.digests[ones[doubted]])
 
 
-def _near(loaded: datasets.Loaded, ones: np.ndarray, vectors: np.ndarray | None) -> tuple[duplicates.Pairs, np.ndarray]:
+def _near(
+    loaded: datasets.Loaded, ones: np.ndarray, vectors: np.ndarray | None, least: float | None
+) -> tuple[duplicates.Pairs, np.ndarray]:
     """Near pairs among the rows `ones`, as positions in it, and those among them whose groups are doubted."""
     if loaded.dataset.media is TEXTS:
         read, paths = loaded.dataset.origin.read, loaded.dataset.samples["path"].iloc[ones].tolist()
         pairs = near_texts(map(read, paths), lambda at: read(paths[at]))
     else:
-        pairs, alike = _near_images(loaded, ones, None if vectors is None else np.asarray(vectors)[ones])
+        pairs, alike = _near_images(loaded, ones, None if vectors is None else np.asarray(vectors)[ones], least)
     group = duplicates.linked(pairs, len(ones))
     if loaded.dataset.media is TEXTS:  # whose words are compared as they are
         alike = doubted = np.zeros(len(ones), bool)
@@ -73,21 +88,27 @@ def _near(loaded: datasets.Loaded, ones: np.ndarray, vectors: np.ndarray | None)
 
 
 def _near_images(
-    loaded: datasets.Loaded, ones: np.ndarray, vectors: np.ndarray | None
+    loaded: datasets.Loaded, ones: np.ndarray, vectors: np.ndarray | None, least: float | None
 ) -> tuple[duplicates.Pairs, np.ndarray]:
     """Near pairs of images, and which images (N,) resemble too many others, by position in `ones`."""
-    small = thumbs(loaded)[ones]
+    small = thumbs(loaded)
+    small = small if len(ones) == len(small) else small[ones]
     width, height = loaded.sizes[ones].T
     stretched = np.flatnonzero(np.maximum(width, height) >= SAME_ASPECT * np.minimum(width, height))
-    near = duplicates.near_pairs(vectors, grey(small))
+    if len(stretched):
+        small = small.copy()
+        for row in stretched.tolist():
+            small[row] = _stretched(small[row], width[row], height[row])
+    greys = grey(small)
+    looks = candidates(greys)
+    likely = looks.pairs.only(looks.best(looks.still, LISTED) | (looks.still >= CLOSE))
+    near = duplicates.near_pairs(vectors, greys, among=(likely.first, likely.second))
     listed = copies.standing_out(near, len(ones), CROWDED, copies.RIVAL - 1)
     alike = np.zeros(len(ones), bool)
     alike[np.concatenate([near.first[~listed], near.second[~listed]])] = True
     near = near.only(listed)
-    small = small.copy()
-    for row in stretched.tolist():
-        small[row] = _stretched(small[row], width[row], height[row])
-    changed = copies.changed_pairs(grey(small))
+    changed = copies.changed_pairs(looks, len(ones))
+    del looks, likely, greys
     keys = np.concatenate([pairs.first * len(ones) + pairs.second for pairs in (near, changed)])
     keys, at = np.unique(keys, return_index=True)
     similarity = np.concatenate([near.similarity, changed.similarity])[at]
@@ -102,10 +123,7 @@ def _near_images(
             return seen
         return np.stack([_stretched(one, width[row], height[row], side) for one, row in zip(seen, rows.tolist())])
 
-    tiny = np.stack([np.asarray(Image.fromarray(one).resize((TINY, TINY), Image.Resampling.BOX)) for one in small])
-    found, more = copies.confirmed(
-        pairs, tiny.reshape(len(tiny), -1).astype(np.float32), pictures, at < len(near.first)
-    )
+    found, more = copies.confirmed(pairs, colours(small), pictures, at < len(near.first), least)
     return found, alike | more
 
 

@@ -54,7 +54,13 @@ def sentences(run: Run) -> list[str]:
     if counts.get("doubted"):
         said.append(
             f"{counts['doubted']:,} images resemble so many others, as photos of a fixed camera do, that copies cannot "
-            "be told from look-alikes: none of these is listed as a near duplicate"
+            "be told from look-alikes: none of these is listed as a near duplicate (--near-similarity sets how alike "
+            "copies are)"
+        )
+    if (alike := run.manifest["asked"].get("near_similarity")) is not None:
+        said.append(
+            f"Near duplicates were asked to be {alike:g} alike (--near-similarity): what one leaves of the other is at "
+            f"most {1 - alike:.3g} of what other images of the dataset that resemble it leave"
         )
     copies = aside.sentence(run)
     said += [copies] if copies else []

@@ -33,8 +33,8 @@ MEANINGS = {
     "look, not a proof: some of these images are only hard to tell.",
     "duplicate": "The same pixels are in the dataset more than once. Where the labels differ, at least one is wrong; "
     "where copies lie in the training and the test part, results look better than they are.",
-    "near_duplicate": "Almost the same image, such as shifted, mirrored, resized or compressed, is in the dataset more "
-    "than once.",
+    "near_duplicate": "Almost the same image, such as shifted, mirrored, cropped or compressed, is in the dataset more "
+    "than once. How alike is alike follows from how the dataset’s images differ, or from --near-similarity.",
     "sequence_label": "Stretches of a video in which another label was ahead of the given one, by a model over time "
     "that was trained on the other videos only.",
     "sequence_order": "Two neighbouring blocks of a video that have each other’s labels, or stand in each other’s "
@@ -46,7 +46,10 @@ MEANINGS = {
 }
 TITLES = {kind: texts[0] for kind, texts in KIND_WORDS.items()}
 ASKED = TITLES | {"audit": "Random checks", "other": "Other questions"}  # what a decision is about
-OPTIONS = ("model", "weights", "features", "epochs", "seed", "curvature_checkpoints", "val_fraction", "seeds", "folds")
+OPTIONS = (
+    *("model", "weights", "features", "epochs", "seed", "curvature_checkpoints", "val_fraction", "seeds", "folds"),
+    "near_similarity",
+)
 
 
 # ------------------------------------------------------------------------------------------------- texts

@@ -141,5 +141,8 @@ def thumbs(loaded: datasets.Loaded) -> np.ndarray:
 
 def grey(pixels: np.ndarray) -> np.ndarray:
     """(N, S, S, 3) uint8 -> (N, S, S) uint8, the luma of Rec. 601 in whole numbers."""
-    red, green, blue = (pixels[..., channel].astype(np.uint16) for channel in range(3))
-    return ((77 * red + 150 * green + 29 * blue) >> 8).astype(np.uint8)
+    luma = np.empty(pixels.shape[:3], np.uint8)
+    for start in range(0, len(pixels), 1024):
+        red, green, blue = np.moveaxis(pixels[start : start + 1024].astype(np.uint16), 3, 0)
+        luma[start : start + 1024] = (77 * red + 150 * green + 29 * blue) >> 8
+    return luma

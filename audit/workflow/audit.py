@@ -34,8 +34,9 @@ class Options:
     `seeds` trainings with the seeds that follow make the ranking of label errors steadier, `folds` of two and more rank
     it by out-of-fold losses. `rate` is of videos: frames a second, see `video`. `precision` is that of training and
     recording: float32, bfloat16 or auto, which is bfloat16 on a GPU that has it. Curvature is always measured in
-    float32. `min_per_class` to `label_column` are the `choices` of the dataset. `compiled` uses torch.compile for
-    both; `device` is auto, cpu or cuda.
+    float32. `near_similarity` says how alike near duplicates are, see `scoring.near.copies`. `min_per_class` to
+    `label_column` are the `choices` of the dataset. `compiled` uses torch.compile for both; `device` is auto, cpu or
+    cuda.
 
     A model `frozen:NAME` is a pretrained backbone, see `training.backbones`; `weights` is a file of its weights,
     `download` lets torchvision fetch them. `features` is a file of features instead, see `training.feature_files`.
@@ -65,6 +66,7 @@ class Options:
     label_column: str | None = None
     no_images: bool | None = None
     exclude: str | None = None
+    near_similarity: float | None = None
     compiled: bool = False
     download: bool = False
     device: str = "auto"
@@ -72,7 +74,7 @@ class Options:
     def of(self, dataset: str) -> dict:
         """What run.json keeps of them."""
         options = asdict(self) | {"precision": None if self.precision == "auto" else self.precision}
-        unsaid = (name for name in CHOICES if options[name] is None)
+        unsaid = (name for name in (*CHOICES, "near_similarity") if options[name] is None)
         for name in ("rate", "weights", "features", "compiled", "download", "device", *unsaid):
             options.pop(name)
         options |= {name: str(Path(file).absolute()) for name in FILES if (file := getattr(self, name)) is not None}

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from lossprint.scoring.near import copies
+from lossprint.scoring.near.describing import candidates, colours
 
 
 def drawn(sides: int, ground: int, glyph: int) -> np.ndarray:
@@ -25,8 +26,8 @@ def small(images: np.ndarray, side: int) -> np.ndarray:
 @pytest.mark.parametrize(("ground", "glyph"), [(0, 255), (255, 0), (120, 180)])
 def test_icons_are_no_copies(ground, glyph):
     images = np.concatenate([drawn(sides, ground, glyph) for sides in (3, 4, 6, 30)])
-    pairs = copies.changed_pairs(small(images, 32).mean(axis=3))
+    pairs = copies.changed_pairs(candidates(small(images, 32).mean(axis=3)), len(images))
     assert len(pairs.first), "no candidate: the test shows nothing"
-    found, _ = copies.confirmed(pairs, small(images, 16).reshape(len(images), -1), lambda rows: images[rows])
+    found, _ = copies.confirmed(pairs, colours(small(images, 32)), lambda rows: images[rows])
     assert not len(found.first), list(zip(found.first.tolist(), found.second.tolist()))
-    assert max(copies._detail(one.astype(np.float32)) for one in images) < copies.DETAILED
+    assert copies._detail(images.astype(np.float32)).max() < copies.DETAILED

@@ -96,6 +96,22 @@ def test_a_fixed_camera_makes_no_copies_and_that_is_said(tmp_path, seed):
     assert any("none of these is listed as a near duplicate" in sentence for sentence in unjudged.sentences(run))
 
 
+def test_how_alike_is_alike_can_be_set_and_is_said(tmp_path):
+    for at in range(40):
+        put(tmp_path / "data", f"{'ab'[at % 2]}/{at:02d}.png", scene(at))
+    put(tmp_path / "data", "a/packed.jpg", scene(7), quality=10)
+    loaded = load(open_dataset(tmp_path / "data", check=False), 64)
+    counts = []
+    for at, least in enumerate((None, 0.5, 0.9999)):
+        options = {} if least is None else {"near_similarity": least}
+        run = Recorder(tmp_path / f"run{at}", loaded.dataset, asked=options).run
+        write_duplicates(run, loaded, None)
+        counts.append(len(run.duplicates()))
+        run.manifest["facts"]["find"] = {"unjudged": {"of": 36, "any": 0, "label_error": 0, "outlier": 0}}
+        assert any("--near-similarity" in sentence for sentence in unjudged.sentences(run)) == (least is not None)
+    assert counts == [1, 1, 0]
+
+
 # ------------------------------------------------------------------------------------------------ changed copies
 
 WAYS = {
