@@ -237,9 +237,7 @@ def _assemble(
     unreadable = rows.loc[bad, ["path"]].reset_index(drop=True)
     unreadable["reason"] = pd.Series([faults[sample] for sample in rows.loc[bad, "sample"]], dtype=object).astype(str)
     if samples.empty:
-        first = f" ({unreadable['path'][0]!r}: {unreadable['reason'][0]})" if len(unreadable) else ""
-        if origin.kind == "manifest" and (unreadable["reason"] == "no such file").all():
-            first += f": its paths are looked for in {origin.root}; --root DIR names another folder"
+        first = fit.first_fault(origin, unreadable)
         raise NoImages(
             f"expected images that can be read in {origin.name}, found none among {len(unreadable):,}{first}"
         )
