@@ -131,7 +131,7 @@ def _findings_gallery(
         )
         drawer.draw(loaded, [], (kind,))
         return
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"{prefix}tools-strip"):
         done = int(found["group"].isin(reviewed).sum())
         of = f" of {len(found):,}" if len(shown) < len(found) else ""
         cases = "".join(f" · {word} {count:,}" for word, count in _cases(found).items())
