@@ -16,6 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import frozen_features
 import numpy as np
 import pandas as pd
 import unlike_videos
@@ -29,6 +30,7 @@ from lossprint.scoring import sequences
 
 WIDTH, WIDE = 9, 15  # frames of the moving means
 FROZEN = "frozen:frozen_features:lite0_backbone"
+SIDE = 96  # px at which the backbone sees frames, which have 40 or fewer
 
 
 def scores_of(run) -> pd.DataFrame:
@@ -73,6 +75,7 @@ def measure(folder: Path, seed: int, options: argparse.Namespace) -> dict:
     maker = unlike_videos if options.unlike else demo_videos
     truth = maker.make_videos(videos, **more, **({"length": options.length} if options.length else {}))
     began = time.perf_counter()
+    frozen_features.SIZES["lite0"] = SIDE
     model = {"model": FROZEN} if options.frozen else {"curvature_checkpoints": 0}
     run = audit(str(truth.manifest), folder / "run", seed=seed, quiet=True, **model)
     seconds = time.perf_counter() - began

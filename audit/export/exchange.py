@@ -99,7 +99,8 @@ def plan(run: Run, content: bytes, name: str, reviewer: str | None = None, revie
     in the comment.
 
     Raises LossprintError, in one line with counts and the first example, for unknown or ambiguous images, unknown
-    labels, two decisions of one reviewer on a sample, and where nobody is named as the reviewer.
+    labels, two decisions of one reviewer on a sample that differ and have no times, and where nobody is named as the
+    reviewer. Of several with times the latest counts.
     """
     said, nothing = _read(run, content, name)
     decisions, silent = _decisions(run, said, name, reviewer)
@@ -135,7 +136,7 @@ def _decisions(run: Run, said: list[Said], name: str, reviewer: str | None) -> t
     found = Finder(samples)
     suggested, findings = _suggested(run), _findings(run)
     faults: dict[str, list[str]] = {}
-    made, seen, silent = [], {}, 0
+    made, silent = [], 0
     classes = Spelled(run.classes)
     for one in said:
         sample, fault = found(one.data)
@@ -160,9 +161,6 @@ def _decisions(run: Run, said: list[Said], name: str, reviewer: str | None) -> t
             continue
         if fault is None and not who:
             fault = "no reviewer, in the file or named beside it", f"sample {sample}"
-        if fault is None:
-            first = seen.setdefault((sample, who, role, "new_frame" in meta), one.place)
-            fault = None if first == one.place else ("a second decision of one reviewer", f"sample {sample}")
         if fault is not None:
             faults.setdefault(fault[0], []).append(f"{fault[1][:SHOWN]!r} in {one.place}")
             continue
@@ -180,16 +178,41 @@ def _decisions(run: Run, said: list[Said], name: str, reviewer: str | None) -> t
                 "role": role,
                 **({"new_frame": meta["new_frame"]} if "new_frame" in meta else {}),
                 "blind": meta["blind"] if meta.get("blind") in ("given", "suggestion") else "",
+                "_place": one.place,
                 "_order": (one.at, int(meta["review"]) if is_whole(meta.get("review", "")) else 0, len(made)),
             }
         )
+    last = _last(made)
+    for one in last:
+        if one["_twice"]:
+            fault = "a second decision of one reviewer", f"sample {one['sample']}"
+            faults.setdefault(fault[0], []).append(f"{fault[1]!r} in {one['_place']}")
+    silent, made = silent + len(made) - len(last), last
     if faults:
         told = "; ".join(f"{len(rows):,} with {what} (the first: {rows[0]})" for what, rows in faults.items())
         many = plural(len(said), "decision")
         raise LossprintError(f"expected {many} on samples of {run.name} in {name}, found {told}")
     if all(one["_order"][0] for one in made):
         made.sort(key=lambda one: one["_order"])
-    return [{key: value for key, value in one.items() if key != "_order"} for one in made], silent
+    return [{key: value for key, value in one.items() if not key.startswith("_")} for one in made], silent
+
+
+def _last(made: list[dict]) -> list[dict]:
+    """Of several decisions of one reviewer on a sample the one that counts, in the place of the first: they are all the
+    same, or one is the latest. `_twice`: neither is so, and nobody can tell which it is."""
+    by_question: dict[tuple, list[dict]] = {}
+    for one in made:
+        key = one["sample"], one["reviewer"], one["role"], "new_frame" in one
+        by_question.setdefault(key, []).append(one)
+    chosen = []
+    for several in by_question.values():
+        answers = {(one["decision"], one["new_label"], one.get("new_frame")) for one in several}
+        times = [one["_order"][0] for one in several]
+        clear = len(answers) == 1 or (all(times) and times.count(max(times)) == 1)
+        # Of equal ones, or without a time, the last that was said; a fault names where that stands.
+        latest = max(several, key=lambda one: one["_order"][0]) if clear and len(answers) > 1 else several[-1]
+        chosen.append({**latest, "_twice": not clear})
+    return chosen
 
 
 def _suggested(run: Run) -> dict[int, set[str]]:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from lossprint.audit.runs.run import Run
 from lossprint.audit.types import SPLITS
-from lossprint.audit.video.judged import KINDS, Judged, judged
+from lossprint.audit.video.judged import Judged, judged
 from lossprint.scoring import sequences
 from lossprint.scoring.videos import evidence, order
 
@@ -64,9 +64,8 @@ def find(labels: np.ndarray, bounds: np.ndarray, line: Timeline) -> Found:
         swaps = sequences.swaps(log, labels, bounds)
         path = sequences.best_path(log, bounds)
     else:
-        log = evidence.with_phase(log, labels, bounds)
         path = sequences.best_path(_against(log, labels, line.stated * WHOLE), bounds)
-        habit = float(line.stated.mean()) * WHOLE / LABEL  # of nats that weigh so much more
+        habit = max(float(line.stated.mean()) * WHOLE / LABEL, 0.0)  # of nats that weigh so much more
         swaps = sequences.swaps(_against(log, labels, line.stated * BOTH - SWAP), labels, bounds, habit=habit)
         log = _against(log, labels, line.stated * WHOLE - LABEL)
     spans = sequences.label_spans(log, labels, bounds, path, habit=habit)
@@ -114,7 +113,7 @@ def find(labels: np.ndarray, bounds: np.ndarray, line: Timeline) -> Found:
     shuffled = sequences.severity(order.unrest(pictures, labels, bounds, WIDTH), MOVE)
     turned = np.fmax(turned, shuffled)
     if line.stated is not None:
-        each = evidence.with_phase(_against(line.log, labels, line.stated * BOTH), labels, bounds)
+        each = _against(line.log, labels, line.stated * BOTH)
         partners = np.maximum(evidence.partnered(each, labels, bounds), -NONE)
         moved = np.zeros(len(labels), bool)
         for how, start, _, stop, *_ in found:
@@ -206,12 +205,13 @@ def _facts(together: Judged, seen: dict[str, np.ndarray], bounds: np.ndarray) ->
     start, stop = (ends[trial.kind[edges[:-1]] > 0] for ends in (edges[:-1], edges[1:]))
     hit, _ = sequences.matched(found.start, found.stop, start, stop)
     kind = trial.kind[start]
+    counts = [[int(hit[kind == at].sum()), int((kind == at).sum())] for at in range(1, len(evidence.KINDS) + 1)]
     return {
         "worth": {
             name: [None if np.isnan(one) else round(float(one), 3) for one in row]
             for name, row in zip(("held_out", "within", "all"), together.worth)
         },
-        "trial": {name: [int(hit[kind == at].sum()), int((kind == at).sum())] for at, name in enumerate(KINDS, 1)},
+        "trial": dict(zip(evidence.KINDS, counts)),
         "held_out_share": round(together.held_out, 3),
         "window": together.width,
         "stated": round(float(together.stated[trained].mean()), 3),

@@ -11,18 +11,14 @@ import numpy as np
 from lossprint.scoring import sequences
 from lossprint.scoring.videos import evidence
 
-# The network of single frames is not trained on the trial, which would take as long as all the rest: whatever it is
-# worth, its trajectories count so much of what the others say together.
-UNTRIED = 0.4
-KINDS = ("window", "phase", "exchange")
-
 
 @dataclass(frozen=True)
 class Judged:
     """Of M frames: log (M, C) nats of the label as all judges see it, whatever is stated, and stated: how many nats a
-    label's being stated is worth. worth (3, kinds): AUROC on the trial of the judges held out, of those within and of
-    all, NaN where unknown; width: frames that evidence was averaged over. held_out: the share of the evidence that
-    comes from judges held out. trained (M,) bool are the rows of the trial, of_trial what `log` is on its labels.
+    label's being stated is worth. worth (3, K): AUROC on the trial of the judges held out, of those within and of all,
+    by kind of `evidence.KINDS`, NaN where unknown; width: frames that evidence was averaged over. held_out: the share
+    of the evidence that comes from judges held out. trained (M,) bool are the rows of the trial, of_trial what `log` is
+    on its labels.
     """
 
     log: np.ndarray
@@ -46,29 +42,30 @@ def judged(seen: dict[str, np.ndarray], labels: np.ndarray, bounds: np.ndarray) 
     trained = seen["trained"].astype(bool)
     inner = sequences.bounds_of(np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))[trained])
     width = evidence.window(labels[trained], inner)
-    held = [evidence.averaged(one, bounds, width) for one in (sequences.logs(seen["probabilities"]), seen["looks"])]
+    looks = [sequences.logs(seen["probabilities"]), seen["looks"]]
+    if "looks.plain" in seen:
+        looks.append(seen["looks.plain"])
+    held = [evidence.averaged(one, bounds, width) for one in looks]
     outside = [one[trained] for one in held]
-    within, of_trial = ([evidence.averaged(seen[f"within.log{end}"], inner, width)] for end in ("", ".trial"))
-    if "within.single.trial" in seen:
-        within.append(evidence.averaged(seen["within.single"], inner, width))
-        of_trial.append(evidence.averaged(seen["within.single.trial"], inner, width))
+    names = ["within.log"] + ["within.single"] * ("within.single.trial" in seen)
+    within, of_trial = (
+        [evidence.averaged(seen[f"{name}{end}"], inner, width) for name in names] for end in ("", ".trial")
+    )
     trial, given = evidence.Trial(seen["trial.labels"], seen["trial.kind"]), labels[trained]
+    fit = {"trial": trial, "labels": given, "bounds": inner}
     judges = [*outside, *of_trial]
-    weights = evidence.fitted(judges, trial, given)
-    alone, known = evidence.fitted(outside, trial, given), evidence.fitted(of_trial, trial, given)
-    log = np.empty_like(held[0])
-    log[~trained] = _together([one[~trained] for one in held], alone)
-    log[trained] = _together([*outside, *within], weights)
-    if "within.single" in seen and "within.single.trial" not in seen:
-        single = evidence.averaged(seen["within.single"], inner, width)
-        log[trained] += UNTRIED * evidence.scaled(single, log[trained], given)
-    tried = _together(judges, weights)
-    shown = [_together(outside, alone), _together(of_trial, known), tried]
+    weights, alone, known = (evidence.fitted(some, **fit) for some in (judges, outside, of_trial))
+    log = alone(held, labels, bounds)
+    tried = weights(judges, trial.labels, inner)
+    shown = [alone(outside, trial.labels, inner), known(of_trial, trial.labels, inner), tried]
     worth = np.array([evidence.auroc(evidence.doubt(one, trial.labels), trial.kind) for one in shown])
-    loud = [weight * evidence.doubt(judge, trial.labels).std() for weight, judge in zip(weights.judges, judges)]
-    share = float(sum(loud[: len(outside)]) / sum(loud))
+    loud = (weights.near + weights.far) * [evidence.doubt(one, trial.labels).std() for one in judges]
+    share = float(loud[: len(outside)].sum() / max(loud.sum(), 1e-9))
+    if "within.single" in seen and "within.single.trial" not in seen:
+        # The network of single frames is not trained on the trial, which would take as long as all the rest: it weighs
+        # what the model over time that learnt the same labels does.
+        single = evidence.averaged(seen["within.single"], inner, width)
+        within.append(evidence.scaled(single, within[0], given))
+        weights = evidence.Weights(*(np.r_[one, one[-1]] for one in (weights.near, weights.far)), weights.stated)
+    log[trained] = weights([*outside, *within], given, inner)
     return Judged(log, np.where(trained, weights.stated, alone.stated), worth, width, share, trained, trial, tried)
-
-
-def _together(judges: list[np.ndarray], weights: evidence.Weights) -> np.ndarray:
-    return sum(weight * judge for weight, judge in zip(weights.judges, judges))

@@ -128,10 +128,13 @@ def write(
         seen = held_out(flat, axes, looks, labels, where, inputs.classes, **options)
         known = temporal.frame_features(flat, axes, looks[0])[trained], labels[trained]
         bounds = np.r_[0, np.cumsum(np.diff(where.bounds)[where.fold >= 0])]
-        judges = [sequences.logs(seen.probabilities[trained]), looks[0][trained]]
-        inner = within.learn(*known, bounds, inputs.classes, judges, seed=asked["seed"], progress=bar.update)
+        inner = within.learn(*known, bounds, inputs.classes, seed=asked["seed"], progress=bar.update)
+    more = {}
     if vectors is None:
         single = {"single": own_looks(run, inputs, where.rows[trained], asked["model"], device)}
+        plain = features.statistics(thumbs[where.rows])
+        plain = features.centred(plain, np.arange(len(plain)), where.bounds, trained)
+        more["looks.plain"] = features.held_out(plain, labels, where, inputs.classes).mean(0)
     else:
         single = features.known(flat[trained], labels[trained], inner.trial.labels, inputs.classes, asked["seed"])
     run.write_timeline(
@@ -141,6 +144,7 @@ def write(
         thumbs=small,
         looks=looks.mean(0),
         trained=trained,
+        **more,
         **inner.arrays(),
         **{f"within.{name}": values.astype(np.float32) for name, values in single.items()},
         **{f"axes.{name}": value.astype(np.float32) for name, value in vars(axes).items()},

@@ -44,28 +44,24 @@ def learn(
     labels: np.ndarray,
     bounds: np.ndarray,
     classes: int,
-    judges: list[np.ndarray],
     *,
     seed: int = 0,
     progress: Callable[[], None] = lambda: None,
 ) -> Within:
     """Train on whole videos, and once more on their trial. features (M, D), labels (M,), bounds as in `temporal`.
 
-    judges: log-probabilities (M, C) of those that have never seen the videos; the epochs that are averaged are those
-    with which errors of the trial are told best.
+    The epochs that are averaged are those with which errors of the trial are told best.
     """
     trial = evidence.trial(labels, bounds, np.random.default_rng(seed))
     options = {"epochs": EPOCHS, "seed": seed, "progress": progress}
     width = evidence.window(labels, bounds)
-    outside = [evidence.averaged(one, bounds, width) for one in judges]
     best, of_trial, epochs = -np.inf, None, STOPS[-1]
     weights = temporal.fit(features, trial.labels, bounds, classes, **options)
     total = np.zeros((len(labels), classes))
     for epoch, log in enumerate(temporal.looks(weights, features, bounds), 1):
         total += log
         if epoch in STOPS:  # an earlier end is preferred where more epochs add nothing
-            all_judges = [*outside, evidence.averaged(total / epoch, bounds, width)]
-            told = evidence.worth(all_judges, trial, evidence.fitted(all_judges, trial, labels))
+            told = evidence.worth(evidence.averaged(total / epoch, bounds, width), trial)
             if told > best:
                 best, of_trial, epochs = told, (total / epoch).astype(np.float32), epoch
     weights = temporal.fit(features, labels, bounds, classes, **options)

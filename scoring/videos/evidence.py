@@ -6,27 +6,32 @@ to believe is suspect. Which is worth more depends on the dataset: where videos 
 look of its own the latter. Nobody knows which labels are wrong, so some are made wrong on purpose, in a copy: judges
 within are trained once more on the copy (a trial), and the weights are those with which the labels before are told
 best from the copy's. What a judge within learns by heart, and at which epoch it does, shows there as well.
+
+Each judge is asked twice: about the frames around, and about the whole phase as given. A label is as a rule right or
+wrong for all of a phase, and a judge that is right in half of its frames may be right of most phases.
 """
 
 import itertools
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import minimize
 
 from lossprint.scoring.sequences import runs, smoothed
 
 LONGEST = 31  # frames of the window of evidence, at most
 SHARE = 0.12  # of the frames that a trial relabels, about
 SHORT = 8  # frames: a phase of fewer is left alone by a trial
+KINDS = ("window", "phase", "exchange")  # of errors in a trial, 1 and up
 FEW = 20  # frames of a kind of error in a trial, below which its figure says nothing
-ROUNDS, STEPS, LEAST = 3, (0.0, 0.25, 0.5, 1.0, 2.0), 0.003  # of the search for weights, in deviations of a judge
-PULL = 1.0  # penalty of the squares of weights, in frames
+ALIKE = 60.0  # frames that so many of a trial count as: neighbours say much the same, and the prior holds against them
+ROWS = 6000  # frames of a trial that weights are fitted on, at most
 DROP = 12.0  # nats below the likeliest class at which a judge says no more
 
 
 @dataclass(frozen=True)
 class Trial:
-    """Labels (N,) with errors made on purpose; kind (N,) int: 0 as before, 1 a window, 2 a phase, 3 an exchange."""
+    """Labels (N,) with errors made on purpose; kind (N,) int: 0 as before, else one more than its place in `KINDS`."""
 
     labels: np.ndarray
     kind: np.ndarray
@@ -34,10 +39,17 @@ class Trial:
 
 @dataclass(frozen=True)
 class Weights:
-    """Of each of K judges (K,), and of the label as stated: how many nats its being stated is worth."""
+    """Of each of K judges about the frames around, near (K,), and about the phase as given, far (K,); and of the label
+    as stated: how many nats its being stated is worth."""
 
-    judges: np.ndarray
+    near: np.ndarray
+    far: np.ndarray
     stated: float
+
+    def __call__(self, judges: list[np.ndarray], labels: np.ndarray, bounds: np.ndarray) -> np.ndarray:
+        """What the judges (K of (N, C), averaged) say together of each label (N, C), in nats and up to a constant."""
+        near = sum(weight * judge for weight, judge in zip(self.near, judges))
+        return near + whole(sum(weight * judge for weight, judge in zip(self.far, judges)), labels, bounds)
 
 
 def window(labels: np.ndarray, bounds: np.ndarray) -> int:
@@ -54,124 +66,91 @@ def averaged(log: np.ndarray, bounds: np.ndarray, width: int) -> np.ndarray:
 
 
 def trial(labels: np.ndarray, bounds: np.ndarray, random: np.random.Generator) -> Trial:
-    """Labels with windows, phases and exchanges of two phases made wrong in every video, about SHARE of its frames.
+    """Labels with errors of all `KINDS` made in every video, about SHARE of its frames.
 
-    The wrong label is one that the video has.
+    A part of a phase has a wrong label that the video has, or all of it, or two neighbouring phases have each other's.
+    Not phases that begin too late: with these in it fewer windows were found, on four videos many fewer, see
+    docs/measured/video.md.
     """
     copy, kind = labels.copy(), np.zeros(len(labels), np.int64)
-    turn = 0
+    turn = int(random.integers(len(KINDS)))
     for first, last in itertools.pairwise(np.asarray(bounds).tolist()):
         cuts = runs(labels, first, last)
         own = np.unique(labels[first:last])
         todo = SHARE * (last - first)
         for at in random.permutation(len(cuts) - 1).tolist():
             start, stop = int(cuts[at]), int(cuts[at + 1])
-            size = stop - start
+            size, what = stop - start, KINDS[turn % len(KINDS)]
             if todo <= 0:
                 break
-            if size < SHORT or len(own) < 2 or kind[start:stop].any() or (size > (last - first) / 3 and turn % 3):
+            if size < SHORT or len(own) < 2 or kind[start:stop].any():
                 continue
-            if turn % 3 == 0:
-                part = min(max(int(size * random.uniform(0.25, 0.6)), SHORT // 2), int(todo) + SHORT)
-                start += int(random.integers(size - part + 1)) if size > part else 0
-                stop = min(start + part, stop)
-            if turn % 3 == 2:
+            if size > (last - first) / 3 and what in ("phase", "exchange"):
+                continue
+            if what == "exchange":
                 if at + 2 >= len(cuts) or kind[stop : cuts[at + 2]].any():
                     continue
                 middle, stop = stop, int(cuts[at + 2])
                 copy[start:middle], copy[middle:stop] = labels[middle], labels[start]
             else:
+                if what == "window":
+                    part = min(max(int(size * random.uniform(0.25, 0.6)), SHORT // 2), int(todo) + SHORT)
+                    start += int(random.integers(size - part + 1)) if size > part else 0
+                    stop = min(start + part, stop)
                 copy[start:stop] = random.choice(own[own != labels[start]])
-            kind[start:stop] = turn % 3 + 1
+            kind[start:stop] = turn % len(KINDS) + 1
             todo -= stop - start
             turn += 1
     return Trial(copy, kind)
 
 
-def fitted(judges: list[np.ndarray], trial: Trial, labels: np.ndarray) -> Weights:
-    """The weights of judges (K of (N, C), of the trial's labels) with which errors of the trial are told best.
+def fitted(judges: list[np.ndarray], trial: Trial, labels: np.ndarray, bounds: np.ndarray) -> Weights:
+    """The weights of judges (K of (N, C), of the trial's labels) with which `labels` (N,) are likeliest.
 
-    Told by `auroc`, the mean over the kinds of error. A judge that does not better it by LEAST has weight 0. Then how
-    far they all together weigh against a label's being stated, so that `labels` (N,) are likeliest.
+    A conditional logit: P(c) is proportional to exp(what the judges say of c + nats if c is stated). No weight is below
+    0, and each is pulled towards an equal share, in units of how far the judge's doubts spread.
     """
-    spread = [max(float(doubt(one, trial.labels).std()), 1e-9) for one in judges]
+    spread = np.array([max(float(doubt(one, trial.labels).std()), 1e-9) for one in judges])
+    step = -(-len(labels) // ROWS)
+    stated = np.zeros_like(judges[0])
+    stated[np.arange(len(labels)), trial.labels] = 1
+    parts = [one / size for one, size in zip(judges, spread)]
+    parts = [*parts, *(whole(one, trial.labels, bounds) for one in parts), stated]
+    design, true = np.stack([one[::step] for one in parts], 2), labels[::step]
+    design = design - design[np.arange(len(true)), true][:, None]
+    count, many = 2 * len(judges), len(true) / ALIKE
+    prior, pull = np.r_[np.full(count, 1 / count), 0.0], np.r_[np.ones(count), 0.01]
 
-    def told(weights: np.ndarray) -> float:
-        score = _together(judges, weights / spread)
-        return _mean(auroc(doubt(score, trial.labels), trial.kind))
-
-    alone = [told(row) for row in np.eye(len(judges))]
-    weights = np.eye(len(judges))[int(np.argmax(alone))]
-    best = max(alone)
-    for _ in range(ROUNDS):
-        before = best
-        for at in range(len(judges)):
-            for value in STEPS:
-                other = weights.copy()
-                other[at] = value
-                if other.any() and (figure := told(other)) > best + LEAST:
-                    weights, best = other, figure
-        if best == before:
-            break
-    weights = weights / spread
-    scale, stated = _newton([_together(judges, weights)], trial.labels, labels)
-    return Weights(weights * scale, stated)
-
-
-def worth(judges: list[np.ndarray], trial: Trial, weights: Weights) -> float:
-    """The mean of `auroc` over the kinds of error of a trial, 0.5 where it has too few."""
-    return _mean(auroc(doubt(_together(judges, weights.judges), trial.labels), trial.kind))
-
-
-def _mean(figures: np.ndarray) -> float:
-    return float(np.nanmean(figures)) if np.isfinite(figures).any() else 0.5
-
-
-def _together(judges: list[np.ndarray], weights: np.ndarray) -> np.ndarray:
-    return sum(weight * judge for weight, judge in zip(weights, judges) if weight)
-
-
-def _newton(judges: list[np.ndarray], stated: np.ndarray, labels: np.ndarray, rounds: int = 25) -> tuple[float, float]:
-    """A conditional logit: P(c) is proportional to exp(scale * judge + nats [c is stated]); its scale and nats."""
-    n = len(labels)
-    own = np.zeros((n, judges[0].shape[1]))
-    own[np.arange(n), stated] = 1
-    design = np.stack([*judges, own], 2)  # (N, C, K + 1)
-    design = design - design[np.arange(n), labels][:, None]
-    weights = np.zeros(design.shape[2])
-    for _ in range(rounds):
+    def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
         score = design @ weights
-        p = np.exp(score - score.max(1, keepdims=True))
-        p /= p.sum(1, keepdims=True)
-        mean = np.einsum("nc,nck->nk", p, design)
-        slope = mean.sum(0) + PULL * weights
-        bend = np.einsum("nc,nck,ncj->kj", p, design, design, optimize=True) + PULL * np.eye(len(weights))
-        bend -= mean.T @ mean
-        step = np.clip(np.linalg.solve(bend, slope), -2, 2)
-        weights = weights - step
-        if np.abs(step).max() < 1e-5:
-            break
-    return max(float(weights[0]), 1e-3), float(weights[1])
+        top = score.max(1, keepdims=True)
+        p = np.exp(score - top)
+        total = p.sum(1, keepdims=True)
+        slope = np.einsum("nc,ncj->j", p / total, design) / many
+        value = float((np.log(total) + top).sum()) / many + float((pull * (weights - prior) ** 2).sum())
+        return value, slope + 2 * pull * (weights - prior)
+
+    limits = [(0, None)] * count + [(None, None)]
+    weights = minimize(loss, prior, jac=True, bounds=limits, method="L-BFGS-B").x
+    return Weights(weights[: len(judges)] / spread, weights[len(judges) : count] / spread, float(weights[-1]))
+
+
+def worth(log: np.ndarray, trial: Trial) -> float:
+    """The mean of `auroc` over the kinds of error of a trial, by evidence (N, C); 0.5 where it has too few."""
+    figures = auroc(doubt(log, trial.labels), trial.kind)
+    return float(np.nanmean(figures)) if np.isfinite(figures).any() else 0.5
 
 
 def auroc(doubt: np.ndarray, kind: np.ndarray) -> np.ndarray:
     """How well doubts (N,) tell the frames of each kind of error of a trial from those without: areas under the ROC
-    curve (3,), NaN where there are fewer than FEW frames of it."""
-    clean, figures = np.sort(doubt[kind == 0]), np.full(3, np.nan)
-    for one in (1, 2, 3):
+    curve, in the order of `KINDS`, NaN where there are fewer than FEW frames of it."""
+    clean, figures = np.sort(doubt[kind == 0]), np.full(len(KINDS), np.nan)
+    for one in range(1, len(KINDS) + 1):
         wrong = doubt[kind == one]
         if min(len(wrong), len(clean)) >= FEW:
             below = np.searchsorted(clean, wrong) + np.searchsorted(clean, wrong, "right")
             figures[one - 1] = below.mean() / 2 / len(clean)
     return figures
-
-
-def combined(judges: list[np.ndarray], stated: np.ndarray, weights: Weights) -> np.ndarray:
-    """Log-probabilities (N, C) of the true label: what the judges and the label as stated say together."""
-    score = _together(judges, weights.judges)
-    score[np.arange(len(stated)), stated] += weights.stated
-    score = score - score.max(1, keepdims=True)
-    return score - np.log(np.exp(score).sum(1, keepdims=True))
 
 
 def scaled(log: np.ndarray, like: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -180,14 +159,13 @@ def scaled(log: np.ndarray, like: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return log * spread
 
 
-def with_phase(log: np.ndarray, labels: np.ndarray, bounds: np.ndarray) -> np.ndarray:
-    """Evidence (N, C) of frames, averaged with that of the whole phase as given that they are in: a label is as a rule
-    right or wrong for all of it."""
-    whole = np.empty_like(log)
+def whole(log: np.ndarray, labels: np.ndarray, bounds: np.ndarray) -> np.ndarray:
+    """Evidence (N, C) of frames -> its mean over the phase as given that each is in."""
+    mean = np.empty_like(log)
     for first, last in itertools.pairwise(np.asarray(bounds).tolist()):
         for start, stop in itertools.pairwise(runs(labels, first, last).tolist()):
-            whole[start:stop] = log[start:stop].mean(0)
-    return (log + whole) / 2
+            mean[start:stop] = log[start:stop].mean(0)
+    return mean
 
 
 def doubt(log: np.ndarray, labels: np.ndarray) -> np.ndarray:

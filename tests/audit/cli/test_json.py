@@ -160,6 +160,41 @@ def test_tags(home, capsys):
     assert "expected samples of run" in capsys.readouterr().err
 
 
+def test_the_rest_that_is_cheap(home, capsys):
+    told = result(capsys, "more", "run", "--confusion", "coat", "shirt")
+    assert told["rows"] and result(capsys, "more", "run", "--like", "1")["rows"]
+    url = f"file://{home / 'store'}"
+    told = result(capsys, "sync", "run", url)
+    assert told["files"] and told["bytes"] and result(capsys, "sync", "run", url)["files"] == 0
+    told = result(capsys, "runs", "delete", "run", "--yes")
+    assert told["run"] == str(home / "run") and not (home / "run").exists()
+
+
+def test_a_demo_and_an_evaluation(home, capsys, monkeypatch):
+    """What these print of a run and of a table, without training anew."""
+    from lossprint.audit.coresets import evaluate
+    from lossprint.audit.workflow import demo
+
+    monkeypatch.setattr(demo, "audit_demo", lambda out: open_run("run"))
+    assert result(capsys, "demo", "--no-app")["samples"]["train"] == 30
+    rows = pd.DataFrame({"method": ["random", "cld"], "fraction": [0.5, 0.1], "seed": 0, "accuracy": [0.5, np.nan]})
+    monkeypatch.setattr(evaluate, "evaluate", lambda *_, **__: rows)
+    monkeypatch.setattr(evaluate, "text", lambda table: "")
+    told = result(capsys, "coreset", "evaluate", "run")["rows"]
+    assert [row["accuracy"] for row in told] == [0.5, None]
+
+
+def test_segments_and_losses_from_checkpoints(home, capsys, monkeypatch):
+    from lossprint.audit.export import export
+    from lossprint.audit.workflow import from_checkpoints
+
+    monkeypatch.setattr(export, "write_segments", lambda *_: (3, Path("s.order.csv")))
+    assert result(capsys, "export", "segments", "run", "--out", "s.csv")["order"] == str(home / "s.order.csv")
+    monkeypatch.setattr(from_checkpoints, "record", lambda *_, **__: open_run("run"))
+    words = ("record", "--checkpoints", "saved", "--model", "small", "--dataset", "data/labels.csv", "--out", "new")
+    assert result(capsys, *words)["findings"]["label_error"] == 2
+
+
 def test_verify_says_the_same_in_both_ways(home, capsys):
     assert result(capsys, "verify", "run")["whole"] is True
     (home / "run" / "scores.parquet").write_bytes(b"x")

@@ -196,7 +196,7 @@ def test_cleanlab_rows_count_where_somebody_looked(run):
             "1 with an unknown label .the first: 'Bag' in line 2.; 1 with an unknown path .* 'x.png' in line 3",
         ),
         (
-            [{"path": image(0), "label": "bag"}, {"path": f"a/{image(0)}", "label": "bag"}],
+            [{"path": image(0), "label": "bag"}, {"path": f"a/{image(0)}", "label": "coat"}],
             "1 with a second decision of one reviewer .the first: 'sample 0' in line 3",
         ),
         ([{"path": image(0), "label": "coat", "decision": "keep"}], "1 with keep and yet another label"),
