@@ -7,6 +7,7 @@ import streamlit as st
 
 from lossprint.app import data
 from lossprint.app.shared import parts
+from lossprint.audit.runs import beside
 from lossprint.audit.types import KIND_WORDS
 
 
@@ -42,6 +43,7 @@ FINDINGS = (  # a further kind of finding is one line here and a module of views
     Tab("outliers", KIND_WORDS["outlier"][0], "scatter_plot", "Samples unlike anything else in the dataset."),
     Tab("quality", KIND_WORDS["quality"][0], "tonality", "Images that are dark, blurred, or of another size."),
     Tab("sequences", "Sequences", "movie", "Videos: spans with a wrong label or out of order.", where="videos"),
+    Tab("batches", "New batches", "playlist_add_check", "Whether new images belong to this data."),
 )
 TEAM = "Who reviews what, how far each is, and how well they agree."
 DOORS = (
@@ -99,6 +101,7 @@ DOORS = (
         (
             Tab("reviewers", "Reviewers", "group", TEAM, word="Progress & agreement", where="team"),
             Tab("disagreements", "Disagreements", "forum", "Where reviewers differ, to be settled one by one."),
+            Tab("annotators", "Annotators", "how_to_vote", "Who labels how well, and what their votes come to."),
         ),
     ),
     Door(
@@ -118,7 +121,9 @@ HOME = "overview"
 
 
 def has_team(loaded: data.Loaded) -> bool:
-    """Whether two reviewers or more have answered in a run, or were handed questions."""
+    """Whether two reviewers or more have answered in a run, or were handed questions; or annotators have voted."""
+    if beside.consensus_stamp(loaded.run):
+        return True
     kept = data.reviews(loaded)
     return len({*kept.assignments()["reviewer"].astype(str), *kept.history()["reviewer"].astype(str)}) > 1
 

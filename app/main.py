@@ -24,12 +24,15 @@ DARK_BUTTONS = (
     '[data-testid^="stBaseButton-primary"], [data-testid="stMultiSelect"] span[title] { color: #0f151b !important }'
 )
 # Side by side and scrolled sideways: stacked they would push the first picture off a telephone's screen.
+STRIPS = (
+    ':is(.st-key-d-filters-strip, .st-key-d-policy-strip, [class*="tools-strip"], [class$="_bar"], [class*="_bar "])'
+)
 NARROW = (
     '@media (max-width: 640px) { [class*="filters-row"] [data-testid="stHorizontalBlock"] '
     "{ flex-wrap: nowrap; overflow-x: auto } "
     '[class*="filters-row"] [data-testid="stColumn"] { min-width: 150px; flex: 0 0 150px } '
-    ".st-key-d-filters-strip, .st-key-d-policy-strip { flex-wrap: nowrap; overflow-x: auto } "
-    ".st-key-d-filters-strip > *, .st-key-d-policy-strip > * { flex: 0 0 auto; width: max-content } "
+    f"{STRIPS} {{ flex-wrap: nowrap; overflow-x: auto }} "
+    f"{STRIPS} > * {{ flex: 0 0 auto; width: max-content }} "
     ".st-key-alike-pairs { display: none } }"
 )
 LOADED = (

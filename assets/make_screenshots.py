@@ -24,6 +24,7 @@ THEMES = ("light", "dark")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync", "--no-first-run"]
 PAGES = {
     "overview": "",
+    "explore": "explore",
     "labels": "labels",
     "sample": "labels?open={sample}",
     "duplicates": "duplicates",

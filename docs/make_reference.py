@@ -91,6 +91,7 @@ RUN/
   duplicates.parquet   sample, partner, kind (exact / near), similarity
   aside.parquet        images without a label: path, split, and the sample that each is a copy of, -1 for none
   quality.parquet      sample, width, height, brightness and so on of each image, and whether it stands out
+  layout.parquet       sample, x, y: where it lies on the map of what is alike (run.json says of what, and how)
   findings.parquet     kind, sample, path, label, suggested_label, severity, rank, group
   pairs.parquet        sample, partner, partner_split, correlation, side, rank, scope (own class / all)
   frames.parquet       of videos: sample, sequence, frame, split, label, suggested_label, suggested_frame, p_given, ...
@@ -101,7 +102,10 @@ RUN/
   evaluation.parquet   held-out accuracy after training on coresets, overlap.parquet what they share
   selections/          coresets kept under a name, CSV and record
   comparison.parquet   predictions after training on given, cleaned and thinned data (audit --from)
-  exports/"""
+  exports/
+  checks/              of `lossprint check`, a batch each: NAME.json, and NAME.parquet with a row an image
+  votes.parquet        annotators' votes: sample, annotator, label; what counting them gives:
+  consensus.parquet    annotators.parquet   counted.parquet"""
 
 
 def pages() -> dict[str, str]:
@@ -161,6 +165,7 @@ def command_line() -> str:
 
 
 def json_results() -> str:
+    from lossprint.audit.check.looked_for import KINDS
     from lossprint.audit.findings.limits import NAMES
 
     schema = json.loads((HERE.parent / "audit" / "cli" / "results.schema.json").read_text(encoding="utf-8"))
@@ -179,6 +184,8 @@ def json_results() -> str:
         "samples that could not be judged fully, `unreadable` the images left out. Not measured is not clean: a sample "
         "without the score of a kind counts as if found, and a kind that was not looked for is over every limit. "
         "`lossprint findings RUN --open` leaves out what a reviewer has decided on.",
+        "`lossprint check` has names of its own, and shares of the batch: "
+        f"{', '.join(f'`{name}`' for name in (*KINDS, 'unmeasured'))}.",
     ]
     sections: dict[str, list[str]] = {}
     for name, about in schema["commands"].items():
@@ -215,6 +222,9 @@ def run_folder() -> str:
         "quality.parquet": tables.QUALITY,
         "frames.parquet": tables.FRAMES,
         "spans.parquet": tables.SPANS,
+        "consensus.parquet": tables.CONSENSUS,
+        "annotators.parquet": tables.ANNOTATORS,
+        "checks/NAME.parquet": tables.CHECKED,
     }
     text = [
         "# The run folder",

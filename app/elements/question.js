@@ -38,7 +38,7 @@ function figure(image, src) {
 
 function typing(event) {
   const at = event.composedPath()[0]
-  return at instanceof HTMLElement && (at.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(at.tagName))
+  return at instanceof HTMLElement && at.type !== "range" && (at.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(at.tagName))
 }
 
 export default function ({ data, parentElement, setTriggerValue }) {
@@ -96,6 +96,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
     find("comment").value = ""
     find("find").value = ""
     root.classList.remove("zoomed", "first")
+    state.scale = 1
     state.first = ""
     const pictures = find("pictures")
     pictures.replaceChildren(...data.images.map((image, at) => figure(image, sources[at])))
@@ -213,11 +214,14 @@ export default function ({ data, parentElement, setTriggerValue }) {
   }
 
   // Tools and keys ----------------------------------------------------------------------------------------
-  const zoomed = (event) => {
-    root.classList.toggle("zoomed")
-    find("zoom").setAttribute("aria-pressed", String(root.classList.contains("zoomed")))
+  const scale = (to, event) => {
+    state.scale = Math.min(12, Math.max(1, to))
+    root.style.setProperty("--scale", state.scale)
+    root.classList.toggle("zoomed", state.scale > 1)
+    find("zoom").setAttribute("aria-pressed", String(state.scale > 1))
     if (event) follow(event)
   }
+  const zoomed = (event) => scale(root.classList.contains("zoomed") ? 1 : 3, event)
   const follow = (event) => {
     for (const image of root.querySelectorAll(".frame img")) {
       const box = image.parentElement.getBoundingClientRect()
@@ -227,13 +231,40 @@ export default function ({ data, parentElement, setTriggerValue }) {
     }
   }
   find("zoom").setAttribute("aria-pressed", String(root.classList.contains("zoomed")))
-  find("zoom").hidden = data.images.every((image) => image.noun === "text")
+  find("light").hidden = find("zoom").hidden = data.images.every((image) => image.noun === "text")
   find("skip").onclick = () => send("skip", {})
   find("undo").onclick = () => send("undo", {})
   find("redo").onclick = () => send("redo", {})
   find("zoom").onclick = () => zoomed()
   find("pictures").ondblclick = zoomed
-  find("pictures").onpointermove = (event) => root.classList.contains("zoomed") && follow(event)
+  // Wheel and two fingers zoom; of a zoomed image the pointer shows its place.
+  const pictures = find("pictures")
+  const fingers = new Map()
+  const apart = () => {
+    const [one, two] = [...fingers.values()]
+    return Math.max(1, Math.hypot(one.clientX - two.clientX, one.clientY - two.clientY))
+  }
+  pictures.onwheel = (event) => {
+    if (!root.classList.contains("zoomed") && !event.ctrlKey) return // the page scrolls on
+    event.preventDefault()
+    scale((state.scale ?? 1) * (event.deltaY < 0 ? 1.2 : 1 / 1.2), event)
+  }
+  pictures.onpointerdown = (event) => fingers.set(event.pointerId, event)
+  pictures.onpointerup = pictures.onpointercancel = pictures.onpointerleave = (event) => fingers.delete(event.pointerId)
+  pictures.onpointermove = (event) => {
+    const before = fingers.size === 2 && fingers.has(event.pointerId) ? apart() : 0
+    if (fingers.has(event.pointerId)) fingers.set(event.pointerId, event)
+    if (before) scale(((state.scale ?? 1) * apart()) / before, event)
+    else if (root.classList.contains("zoomed")) follow(event)
+  }
+  for (const name of ["brightness", "contrast"])
+    find(name).oninput = () => root.style.setProperty(`--${name}`, find(name).value)
+  find("plain").onclick = () => {
+    for (const name of ["brightness", "contrast"]) {
+      find(name).value = 1
+      root.style.setProperty(`--${name}`, 1)
+    }
+  }
   find("comment").onkeydown = (event) => {
     if (event.key === "Enter" || event.key === "Escape") event.target.blur()
   }

@@ -103,6 +103,12 @@ _HTML = f"""
         <button type="button" class="redo" aria-keyshortcuts="{KEYS["redo"].lower()}">
           <kbd>{KEYS["redo"]}</kbd> Redo</button>
         <button type="button" class="zoom" aria-keyshortcuts="z" aria-pressed="false"><kbd>Z</kbd> Zoom</button>
+        <details class="light">
+          <summary>Light</summary>
+          <label>Brightness <input class="brightness" type="range" min="0.1" max="4" step="0.05" value="1"></label>
+          <label>Contrast <input class="contrast" type="range" min="0.1" max="4" step="0.05" value="1"></label>
+          <button type="button" class="plain">As it was</button>
+        </details>
       </div>
       <div class="said" role="status" aria-live="polite"></div>
       <div class="about"></div>

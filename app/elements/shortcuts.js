@@ -16,7 +16,7 @@ export default function ({ data, parentElement }) {
   }
   const pressed = (event) => {
     const at = event.composedPath()[0]
-    const typing = at instanceof HTMLElement && (at.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(at.tagName))
+    const typing = at instanceof HTMLElement && at.type !== "range" && (at.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(at.tagName))
     if (event.key === "?" && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) turn()
   }
   document.addEventListener("keydown", pressed)

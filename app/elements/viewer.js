@@ -6,14 +6,14 @@ export default function ({ data, parentElement }) {
   const tools = parentElement.querySelector(".tools")
   const find = (name) => parentElement.querySelector("." + name)
   row.style.setProperty("--limit", data.limit + "px")
-  row.classList.toggle("pair", data.images.length > 1)
+  row.classList.toggle("pair", data.pictures.length > 1)
 
   const state = (row.lossprint ??= { src: null })
-  const src = data.images.map((one) => one.src).join(" ")
+  const src = data.pictures.map((one) => one.src).join(" ")
   if (state.src !== src) {
     Object.assign(state, { src, zoom: 1, x: 0, y: 0, ...PLAIN, centre: null, span: null, apart: false })
     row.replaceChildren(
-      ...data.images.map((one) => {
+      ...data.pictures.map((one) => {
         const stage = element("div", "stage")
         stage.tabIndex = 0
         stage.setAttribute("role", "group")
@@ -37,7 +37,7 @@ export default function ({ data, parentElement }) {
     )
   }
   const stages = [...row.querySelectorAll(".stage")]
-  const look = looking(stages, state, data.images[0], (own) => {
+  const look = looking(stages, state, data.pictures[0], (own) => {
     if (stages[0].clientWidth) find("percent").textContent = Math.round((100 * state.zoom) / own) + " %"
     find("brightness").value = state.brightness
     find("contrast").value = state.contrast
@@ -62,7 +62,7 @@ export default function ({ data, parentElement }) {
     }
 
   // The window, in the values of the file
-  const deep = data.images.map((one) => one.deep)
+  const deep = data.pictures.map((one) => one.deep)
   const base = deep.find(Boolean)
   find("window").hidden = !base
   const draw = () => {
@@ -97,7 +97,7 @@ export default function ({ data, parentElement }) {
 
   // How two images differ: where they are equal it is black
   const differ = find("differ")
-  differ.hidden = data.images.length < 2
+  differ.hidden = data.pictures.length < 2
   const compare = () => {
     differ.setAttribute("aria-pressed", String(state.apart))
     row.querySelector(".difference")?.remove()

@@ -68,4 +68,4 @@ class Image:
 
 def viewer(*images: Image, limit: int, key: str) -> None:
     """Draw one image, or two side by side, fitted into at most `limit` CSS pixels a row."""
-    _VIEWER(key=key, data={"images": [asdict(one) for one in images], "limit": limit})
+    _VIEWER(key=key, data={"pictures": [asdict(one) for one in images], "limit": limit})

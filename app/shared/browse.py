@@ -8,7 +8,7 @@ from lossprint.app import data
 from lossprint.app.access import roles
 from lossprint.app.charts import base as charts
 from lossprint.app.elements import gallery
-from lossprint.app.shared import decide, drawer, guard, parts
+from lossprint.app.shared import decide, drawer, guard, parts, trust
 from lossprint.app.shared.acting import acts, bar, steps
 from lossprint.audit.datasets.tasks import ALL as ALL_SAMPLES
 from lossprint.audit.export import export
@@ -131,7 +131,7 @@ def _findings_gallery(
         )
         drawer.draw(loaded, [], (kind,))
         return
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"{prefix}tools-strip"):
         done = int(found["group"].isin(reviewed).sum())
         of = f" of {len(found):,}" if len(shown) < len(found) else ""
         cases = "".join(f" · {word} {count:,}" for word, count in _cases(found).items())
@@ -160,7 +160,7 @@ def _findings_gallery(
             given=row.label,
             suggested=row.suggested_label or "" if suggestions else "",
             bar=float(row.severity),
-            note=f"{row.place:,}. · {row.severity:.2f}",
+            note=_note(loaded, row, kind),
             **decide.badge(decided.get(int(row.sample))),
         )
         for row in rows.itertuples()
@@ -181,6 +181,12 @@ def _findings_gallery(
         )
     what = loaded.media.worded("an image")
     st.caption(f"Click {what}, or move with the arrow keys and press Enter, to see why it is flagged and to decide.")
+
+
+def _note(loaded: data.Loaded, row, kind: str) -> str:
+    """The place of a finding and its severity, and what annotators said of its label."""
+    said = trust.said(loaded, int(row.sample)) if kind == "label_error" else ""
+    return f"{row.place:,}. · {row.severity:.2f}" + (f" · {said}" if said else "")
 
 
 def _layout(found: pd.DataFrame, prefix: str) -> tuple[str, int, str]:

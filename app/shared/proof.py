@@ -171,7 +171,7 @@ def beside(loaded: data.Loaded, sample: int, others: dict[str, int], key: str) -
     if not others or loaded.noun != "image":
         return
     fold = st.expander(
-        "Side by side, and the difference", icon=":material/compare:", key=f"{key}-pair", on_change="rerun"
+        "Light and window, side by side, difference", icon=":material/compare:", key=f"{key}-pair", on_change="rerun"
     )
     with fold:
         if not fold.open:

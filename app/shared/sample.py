@@ -9,7 +9,7 @@ from lossprint.app.charts import base as charts
 from lossprint.app.deep import deep
 from lossprint.app.elements import gallery, reader, viewer
 from lossprint.app.elements.viewer import Image
-from lossprint.app.shared import decide, parts, spans, story
+from lossprint.app.shared import decide, parts, spans, story, trust
 from lossprint.audit.findings import quality
 from lossprint.audit.review import queues
 from lossprint.audit.scores import SCORES
@@ -67,6 +67,8 @@ def why(loaded: data.Loaded, sample: int) -> None:
         looks=data.derived(loaded, looks_of),
     ):
         st.markdown(sentence)
+    if said := trust.said(loaded, sample):
+        st.markdown(f"{parts.md(said)}.")
 
 
 def loss_chart(

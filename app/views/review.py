@@ -46,6 +46,7 @@ def _settings(loaded: data.Loaded) -> tuple[str, str, str, bool]:
             have,
             default="Everything",
             key="queue",
+            format_func=parts.md,  # a queue that was sent may be called anything; links hold it so, too
             bind="query-params",
             label_visibility="collapsed",
             on_change=_forget,

@@ -155,6 +155,7 @@ def _compare(
 @opt.choices
 @opt.overwrite
 @opt.flag("--no-images", "the rows of DATASET, a manifest, have none: they are shown as text", default=None)
+@opt.option("--votes", opt.file, "FILE", "annotators' votes on the samples: CSV of sample, annotator, label or empty")
 @opt.quiet
 @output.both
 def import_losses(
@@ -163,6 +164,7 @@ def import_losses(
     out: Path,
     task: str,
     overwrite: bool,
+    votes: Path | None,
     quiet: bool,
     as_json: bool,
     fail_on: tuple,
@@ -175,6 +177,12 @@ def import_losses(
     say_links(dataset, choices)
     with shelf.replaced(out, overwrite):
         run = workflow.import_losses(losses, dataset, out, quiet=quiet, task=task, **choices)
+        if votes is not None:
+            from lossprint.audit.review import votes as counting
+            from lossprint.audit.runs import beside
+
+            beside.write_votes(run, counting.read_votes(run, votes).votes)
+            counting.count(run)
     return output.finish(run, summary(run), as_json, fail_on)
 
 

@@ -8,7 +8,19 @@ import sys
 
 import click
 
-from lossprint.audit.cli import app, audit, coreset, export, findings, record, report, reviews, runs, sync, verify
+from lossprint.audit.cli import (
+    app,
+    audit,
+    coreset,
+    export,
+    findings,
+    record,
+    report,
+    reviews,
+    runs,
+    sync,
+    verify,
+)
 from lossprint.audit.cli.command import Group, status_of, usage_line
 from lossprint.audit.system import processes
 from lossprint.audit.types import LossprintError
@@ -46,7 +58,7 @@ def program() -> None:
 _MAKING = (app.demo, audit.audit, audit.import_losses, record.record, audit.score)
 _READING = (
     *(app.app, findings.findings, export.export, coreset.coreset, report.report, verify.verify, sync.sync),
-    *(findings.more, reviews.reviews, reviews.tags, runs.runs),
+    *(findings.more, findings.check, reviews.votes, reviews.reviews, reviews.tags, runs.runs),
 )
 for _command in (*_MAKING, *_READING):
     program.add_command(_command)

@@ -22,17 +22,22 @@ LIMITS = "exit status 3 where more is found, such as 'label_error>50,duplicate>0
 as_json = opt.flag("--json as_json", "print the result as one JSON object")
 
 
-class _Limits(click.ParamType):
+class Limits(click.ParamType):
+    """Limits of `--fail-on`, of the names that a command knows."""
+
     name = "limits"
+
+    def __init__(self, names: tuple[str, ...] = limits.NAMES):
+        self.names = names
 
     def convert(self, value, param, ctx):
         try:
-            return limits.read(value) if isinstance(value, str) else value
+            return limits.read(value, self.names) if isinstance(value, str) else value
         except ValueError as error:
             self.fail(f"expected {error}", param, ctx)
 
 
-fail_on = opt.option("--fail-on", _Limits(), "LIMITS", LIMITS, default=())
+fail_on = opt.option("--fail-on", Limits(), "LIMITS", LIMITS, default=())
 both = opt.together(as_json, fail_on)
 
 

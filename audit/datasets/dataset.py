@@ -27,11 +27,11 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from lossprint.audit.datasets import fit
 from lossprint.audit.datasets.choices import USUAL, Choices
-from lossprint.audit.datasets.fit import labelled, large_enough, lost_note, named, refuse_unfit, unreadable_note
-from lossprint.audit.datasets.images import CUT, Room, admitting, pixel_digest, reason, reduced, square
+from lossprint.audit.datasets.images import CUT, MORE, Room, admitting, pixel_digest, reason, reduced, square
 from lossprint.audit.datasets.kinds import OF_FILES, open_reader, read_source
-from lossprint.audit.datasets.labels import doubtful_note, spelling
+from lossprint.audit.datasets.labels import doubtful_note, several_note, spelling
 from lossprint.audit.datasets.media import TEXTS, Media, media_of
 from lossprint.audit.datasets.shown import PLAIN, View, rendered, sketch, view_of
 from lossprint.audit.datasets.source import Source, read_file_inside
@@ -47,6 +47,7 @@ __all__ = [
     "ImageStream",
     "Loaded",
     "decode",
+    "each",
     "fits_in_memory",
     "image_reader",
     "image_sizes",
@@ -225,7 +226,7 @@ def _assemble(
     origin: Source, faults: dict[int, str], val_fraction: float, seed: int, task: str, choices: Choices, checked: bool
 ) -> Dataset:
     """The dataset without the rows in `faults` and those without a label, split, and found fit for training."""
-    rows, notes = labelled(origin, task)
+    rows, notes = fit.labelled(origin, task)
     if task == "classes":
         label, more = spelling(rows["label"], choices.normalise_labels)
         rows, notes = rows.assign(label=label), [*notes, *more]
@@ -236,20 +237,20 @@ def _assemble(
     unreadable = rows.loc[bad, ["path"]].reset_index(drop=True)
     unreadable["reason"] = pd.Series([faults[sample] for sample in rows.loc[bad, "sample"]], dtype=object).astype(str)
     if samples.empty:
-        first = f" ({unreadable['path'][0]!r}: {unreadable['reason'][0]})" if len(unreadable) else ""
+        first = fit.first_fault(origin, unreadable)
         raise NoImages(
             f"expected images that can be read in {origin.name}, found none among {len(unreadable):,}{first}"
         )
     notes = [*origin.notes, *notes]
     if len(unreadable):
-        notes.append(unreadable_note(rows[bad], unreadable["reason"], len(rows)))
+        notes.append(fit.unreadable_note(rows[bad], unreadable["reason"], len(rows)))
     if task == "classes" and origin.media is TEXTS and samples["label"].nunique() == 1:
         task = "text"  # texts without labels, such as instructions and their answers
     if task == "classes":
-        notes += lost_note(origin, rows, faults, choices.allow_lost_classes)
-        samples, more = large_enough(samples, choices.min_per_class)
-        notes += [*more, *doubtful_note(samples["label"])]
-    refuse_unfit(samples, origin.name, task, choices.min_per_class)
+        notes += fit.lost_note(origin, rows, faults, choices.allow_lost_classes)
+        samples, more = fit.large_enough(samples, choices.min_per_class)
+        notes += [*more, *doubtful_note(samples["label"]), *several_note(samples["label"])]
+    fit.refuse_unfit(samples, origin.name, task, choices.min_per_class)
     if not (samples["split"] == "val").any():
         drawn, note = draw(samples, val_fraction, seed, origin.name, task)
         samples.loc[drawn, "split"] = "val"
@@ -259,7 +260,7 @@ def _assemble(
         has = set(samples.loc[samples["split"] == split, "label"])
         without = [name for name in classes if name not in has]
         if without:
-            notes.append(f"{named(without)} without {split} samples: their images {lack}")
+            notes.append(f"{fit.named(without)} without {split} samples: their images {lack}")
     return Dataset(
         source=origin.name,
         kind=origin.kind,
@@ -302,7 +303,7 @@ def load(
     pixels = None if size is None or dataset.media is TEXTS else np.empty((len(paths), size, size, 3), np.uint8)
     digests, sizes = [""] * len(paths), np.zeros((len(paths), 2), np.int64)
     measures = np.full((len(paths), 5), np.nan, np.float32)
-    faults, sketches, cut = dict(dataset.faults), {}, []
+    faults, sketches, cut, several = dict(dataset.faults), {}, [], []
     admit = partial(admitting, **dataset.choices.admitted, room=Room(free_memory() // 2))
 
     def text(row: int) -> None:
@@ -314,6 +315,8 @@ def load(
             digests[row], sizes[row] = pixel_digest(content), content.size
             if CUT in content.info:
                 cut.append(row)
+            if MORE in content.info:
+                several.append(row)
             about = sketch(content)
             if about is not None:  # drawn once all of these are known
                 sketches[row] = about
@@ -338,15 +341,13 @@ def load(
             faults[ids[row]] = reason(error)
 
     with _quiet_about_bombs():
-        _each(one, len(paths), workers or dataset.origin.workers, progress)
+        each(one, len(paths), workers or dataset.origin.workers, progress)
         later = sorted(set(sketches) - {row for row, sample in enumerate(ids) if sample in faults})
         view, notes = view_of([sketches[row] for row in later])
         if later:
-            _each(lambda at: one(later[at], later_one), len(later), workers or dataset.origin.workers, None)
+            each(lambda at: one(later[at], later_one), len(later), workers or dataset.origin.workers, None)
     whole = _assemble(dataset.origin, faults, dataset.val_fraction, dataset.seed, dataset.task, dataset.choices, True)
-    if cut:
-        notes.append(f"{len(cut):,} images are truncated and read as far as they go, such as {paths[min(cut)]}")
-    whole = replace(whole, view=view, notes=[*whole.notes, *notes])
+    whole = replace(whole, view=view, notes=[*whole.notes, *notes, *fit.in_part_notes(paths, cut, several)])
     there = set(whole.samples["sample"])
     kept = [row for row, sample in enumerate(ids) if sample in there]
     if pixels is not None and len(kept) < len(paths):
@@ -392,11 +393,11 @@ def image_sizes(dataset: Dataset, at_most: int | None = None, workers: int | Non
             sizes[row] = None
 
     with _quiet_about_bombs():
-        _each(one, len(paths), workers or dataset.origin.workers, None)
+        each(one, len(paths), workers or dataset.origin.workers, None)
     return np.array([size for size in sizes if size is not None], np.int64).reshape(-1, 2)
 
 
-def _each(one: Callable[[int], None], count: int, workers: int | None, progress: Progress | None) -> None:
+def each(one: Callable[[int], None], count: int, workers: int | None, progress: Progress | None) -> None:
     """Call one(row) for every row, on threads: Pillow lets go of the interpreter's lock while it decodes."""
 
     def chunk(start: int) -> int:

@@ -42,6 +42,14 @@ def duplicate_pairs(
     sample < partner, kind, similarity; and how many samples resemble too many others to be taken for copies. alike: how
     much near ones are, see `copies.confirmed`.
     """
+    table, doubted = pairs_and_doubted(loaded, vectors, alike)
+    return table, int(doubted.sum())
+
+
+def pairs_and_doubted(
+    loaded: datasets.Loaded, vectors: np.ndarray | None, alike: float | None = None
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """As `duplicate_pairs`, and which samples (N,) resemble too many others."""
     samples = loaded.dataset.samples
     ids, sequence = samples["sample"].to_numpy(np.int64), _sequences(samples)
     first, second = _equal(loaded.digests, sequence)
@@ -56,7 +64,7 @@ def duplicate_pairs(
         table = table[(one != other) | (one == "")]
     # What is identical is near as well: keep the stronger word, which sorts first.
     table = table.drop_duplicates(["sample", "partner"]).reset_index(drop=True)
-    return table, int(np.isin(loaded.digests, loaded.digests[ones[doubted]]).sum())
+    return table, np.isin(loaded.digests, loaded.digests[ones[doubted]])
 
 
 def _near(

@@ -16,6 +16,7 @@ from lossprint.audit.types import SPLITS, Finding
 from lossprint.audit.video.spans import mend
 from lossprint.scoring.duplicates import Pairs, groups
 from lossprint.scoring.labels import SUSPECT
+from lossprint.scoring.near import layout
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,26 @@ def find_run(run: Run) -> Run:
     run.write_findings(findings, samples)
     kinds = pd.Series([finding.kind for finding in findings], dtype=object).value_counts()
     counts = {kind: int(count) for kind, count in kinds.items()}
-    return run.finish("find", findings=counts, unjudged=count_unjudged(run))
+    return run.finish("find", findings=counts, unjudged=count_unjudged(run), layout=_write_layout(run))
+
+
+def _write_layout(run: Run) -> dict | None:
+    """The map of what is alike, layout.parquet: of the embedding, else of the losses; what it was made of, and how."""
+    embedded, of = run.embeddings(), "embedding"
+    if str(run.manifest["asked"].get("model")).startswith("frozen:"):
+        of = "frozen features"
+    if embedded is None or not len(embedded[0]):
+        recorded = run.trajectory("train", losses_only=True)
+        embedded, of = (recorded.samples, np.log1p(np.clip(recorded.losses.T, 0, None))), "losses"
+    samples, vectors = embedded
+    known = np.isfinite(vectors).all(axis=1) if len(samples) else np.zeros(0, bool)
+    if known.sum() < 2 or not vectors.shape[1]:
+        run.write_layout(None)
+        return None
+    made = layout.place(vectors[known], int(run.manifest.get("seed") or 0))
+    x, y = made.places.T
+    run.write_layout(pd.DataFrame({"sample": samples[known].astype(np.int64), "x": x, "y": y}))
+    return {"of": of, "method": made.method, "arranged": made.arranged}
 
 
 def label_errors(evidence: Evidence) -> list[Finding]:

@@ -41,8 +41,8 @@ class Broken:
     words: str
 
 
-def read(text: str) -> tuple[Limit, ...]:
-    """The limits of `NAME>NUMBER,...`. ValueError, which says why, where it is something else."""
+def read(text: str, names: tuple[str, ...] = NAMES) -> tuple[Limit, ...]:
+    """The limits of `NAME>NUMBER,...`, of these names. ValueError, which says why, where it is something else."""
     limits = []
     for term in text.split(","):
         match = TERM.fullmatch(term)
@@ -51,8 +51,8 @@ def read(text: str) -> tuple[Limit, ...]:
                 f"NAME>NUMBER such as label_error>50 or label_error>2%, with commas between, found {term!r}"
             )
         name, sign, number, percent = match.groups()
-        if name not in NAMES:
-            raise ValueError(f"a name of {', '.join(NAMES)}, found {name!r}")
+        if name not in names:
+            raise ValueError(f"a name of {', '.join(names)}, found {name!r}")
         limits.append(Limit(name, float(number), bool(percent), sign == ">="))
     return tuple(limits)
 

@@ -11,7 +11,19 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.types as kinds
 
-from lossprint.audit.runs.tables import FINDINGS, FRAMES, HEAD, PAIRS, QUALITY, SPANS
+from lossprint.audit.runs.tables import (
+    ANNOTATORS,
+    CHECKED,
+    CONSENSUS,
+    COUNTED,
+    FINDINGS,
+    FRAMES,
+    HEAD,
+    PAIRS,
+    QUALITY,
+    SPANS,
+    VOTES,
+)
 from lossprint.audit.scores import SCORES
 
 DAMAGED = (pa.ArrowException, OSError, ValueError, LookupError, TypeError, OverflowError)  # what damaged Parquet raises
@@ -101,6 +113,15 @@ def _check_fields(found: object, wanted: dict, where: str) -> None:
             raise ValueError(f"{value!r:.40} as {where}{name}")
 
 
+def check_result(result: object) -> dict:
+    """What `lossprint check` kept; ValueError where a field that pages read is of another kind."""
+    fields = {"batch": str, "name": str, "images": WHOLE, "labelled": WHOLE, "unmeasured": WHOLE, "notes": LIST}
+    _check_fields(result, fields | {"parts": dict, "unreadable": LIST}, "")
+    for name, part in result["parts"].items():
+        _check_fields(part, {"found": WHOLE, "unjudged": WHOLE, "why": str}, f"parts.{name}.")
+    return result
+
+
 # ------------------------------------------------------------------------------------------------ tables
 
 
@@ -125,6 +146,23 @@ def _truth(kind: pa.DataType) -> bool:
     return kinds.is_boolean(kind)
 
 
+def _bytes(kind: pa.DataType) -> bool:
+    return kinds.is_binary(kind) or kinds.is_null(kind)
+
+
+def _typed(schema: pa.Schema) -> dict:
+    """As `_of`, of tables with truth values, bytes and ids."""
+
+    def fits(field: pa.Field):
+        if field.name == "sample":
+            return _whole
+        if kinds.is_binary(field.type):
+            return _bytes
+        return _truth if kinds.is_boolean(field.type) else _maybe_text if kinds.is_string(field.type) else _number
+
+    return {field.name: fits(field) for field in schema}
+
+
 def _of(schema: pa.Schema) -> dict:
     return {field.name: _maybe_text if kinds.is_string(field.type) else _number for field in schema}
 
@@ -141,6 +179,7 @@ TABLES = {
     "scores.parquet": _named(("sample", "path", "label", "suggested_label"), suggested_label=_maybe_text),
     "findings.parquet": _named(FINDINGS, suggested_label=_maybe_text),
     "further.parquet": _named(("sample",)),
+    "layout.parquet": _named(("sample", "x", "y"), x=_number, y=_number),
     "pairs.parquet": _named(PAIRS),
     "duplicates.parquet": _named(("sample", "partner", "kind", "similarity"), similarity=_number),
     "aside.parquet": _named(("path", "split", "sample", "kind", "similarity"), similarity=_number),
@@ -148,18 +187,24 @@ TABLES = {
     "quality.parquet": {field.name: _whole if kinds.is_integer(field.type) else _number for field in QUALITY},
     "frames.parquet": _of(FRAMES),
     "spans.parquet": _of(SPANS),
+    "check.parquet": _typed(CHECKED),
+    "consensus.parquet": _typed(CONSENSUS),
+    "annotators.parquet": _typed(ANNOTATORS),
+    "votes.parquet": _typed(VOTES),
+    "counted.parquet": _typed(COUNTED),
     "head.parquet": {field.name: _truth if kinds.is_boolean(field.type) else _number for field in HEAD},
 }
 FREE = {"scores.parquet": {"suggested_label"}, "samples.parquet": {"sequence", "frame"}, "frames.parquet": set()}
 ONCE = (
     "samples.parquet",
     "further.parquet",
+    "layout.parquet",
     "scores.parquet",
     "frames.parquet",
     "head.parquet",
     "quality.parquet",
 )  # a row a sample
-MISSING = (_maybe_text, _number)  # kinds whose values may be missing
+MISSING = (_maybe_text, _number, _bytes)  # kinds whose values may be missing
 
 
 def frame(found: pa.Table, name: str, columns: list[str] | None = None) -> pd.DataFrame:

@@ -32,7 +32,7 @@ STAGES = {  # patterns of fnmatch, whose * also stands for folders
         "temporal/*.safetensors",
     ),
     "score": ("scores.parquet", "pairs.parquet", "label_scores.parquet", "frames.parquet", "spans.parquet"),
-    "find": ("findings.parquet",),
+    "find": ("findings.parquet", "layout.parquet"),
 }
 FOLDERS = ("trajectories", "checkpoints", "members", "curvature", "temporal")
 SCORING = (

@@ -463,6 +463,17 @@ class Run:
 
     # Writing the rest -----------------------------------------------------------------------------------------
 
+    def layout(self) -> pd.DataFrame | None:
+        """Where each sample lies on the map of what is alike: sample, x, y; None where none was made."""
+        return self._optional("layout.parquet")
+
+    def write_layout(self, frame: pd.DataFrame | None) -> None:
+        """In place of the one before; None: there is none."""
+        if frame is None:
+            remove(self.path / "layout.parquet")
+        else:
+            write_frame(self.path / "layout.parquet", frame)
+
     def write_further(self, frame: pd.DataFrame | None) -> None:
         if frame is not None:
             write_frame(self.path / "further.parquet", frame)

@@ -60,6 +60,64 @@ FRAMES = pa.schema(  # one row a frame of a sequence, of all splits, in the orde
         ("sequence_order", pa.float32()),  # severity, 0 to 1, that the frame stands in the wrong place
     ]
 )
+VOTES = pa.schema(  # one row an annotator's vote; a missing label is an abstention
+    [("sample", pa.int64()), ("annotator", pa.string()), ("label", pa.string())]
+)
+COUNTED = pa.schema([*VOTES, ("quality", pa.float64())])  # probability of the vote's class, low is suspect
+CONSENSUS = pa.schema(  # one row a sample with votes
+    [
+        ("sample", pa.int64()),
+        ("label", pa.string()),  # as given
+        ("votes", pa.int64()),
+        ("for_given", pa.int64()),  # votes for the given label
+        ("for_consensus", pa.int64()),
+        ("majority", pa.string()),
+        ("consensus", pa.string()),  # of the votes and, on pretrained features, a model
+        ("quality", pa.float64()),  # its probability, low is suspect
+        ("crowdlab", pa.string()),
+        ("crowdlab_quality", pa.float64()),
+        ("dawid_skene", pa.string()),
+        ("again", pa.float64()),  # ActiveLab, low: ask again first
+    ]
+)
+ANNOTATORS = pa.schema(
+    [
+        ("annotator", pa.string()),
+        ("votes", pa.int64()),
+        ("shared", pa.int64()),  # votes on samples that another votes on, too
+        ("coverage", pa.float64()),  # share of the samples with votes
+        ("overlap", pa.float64()),  # share of the votes that are shared
+        ("conflict", pa.float64()),  # share of the votes that another contradicts
+        ("agreement", pa.float64()),  # with others, over all pairs of votes
+        ("with_consensus", pa.float64()),
+        ("quality", pa.float64()),  # CROWDLAB's
+        ("ability", pa.float64()),  # estimated share of right votes, Dawid and Skene's
+        ("few", pa.bool_()),  # fewer than 30 shared votes
+    ]
+)
+CHECKED = pa.schema(  # one row an image of a batch that `lossprint check` looked at
+    [
+        ("image", pa.int64()),  # its place in the batch
+        ("path", pa.string()),
+        ("label", pa.string()),  # as given, empty for none
+        ("foreign", pa.float64()),  # severity, 0 to 1, one half at the fence of the run's own images
+        ("foreign_p", pa.float64()),  # share of the run's own images that are as foreign or more
+        ("is_foreign", pa.bool_()),
+        ("unknown_label", pa.bool_()),
+        ("suggested_label", pa.string()),  # the head's class
+        ("probability", pa.float64()),  # of the suggested class
+        ("given_probability", pa.float64()),
+        ("margin", pa.float64()),  # logits, of the given label, low is suspect
+        ("label_error", pa.bool_()),  # head and neighbours name another class than the given one
+        ("certain", pa.bool_()),  # and both the same
+        ("copy_of", pa.int64()),  # the run's sample that it is a copy of, -1 for none
+        ("copy_kind", pa.string()),  # exact or near
+        ("similarity", pa.float64()),
+        ("copy_split", pa.string()),  # of that sample
+        ("repeat", pa.int64()),  # an earlier image of the batch that it is a copy of, -1 for none
+        ("card", pa.binary()),  # a small picture, PNG or JPEG, of those that are named
+    ]
+)
 SPANS = pa.schema(  # one row a finding of a stretch of frames, the most severe first
     [
         ("span", pa.string()),  # the finding's name, kind:SAMPLE with the smallest sample id of the stretch

@@ -28,7 +28,10 @@ from lossprint.audit.types import LossprintError, one_line
 WRONG = ("missing", "damaged", "unfinished")  # the other words, left over and note, are no fault of the run
 TABLES = {"score": ("scores.parquet", "pairs.parquet"), "find": ("findings.parquet",)}
 HEAD = "head.parquet"  # only of runs on frozen features
-AFTER = ("evaluation.parquet", "overlap.parquet", "comparison.parquet")
+AFTER = (
+    *("evaluation.parquet", "overlap.parquet", "comparison.parquet"),
+    *("votes.parquet", "consensus.parquet", "annotators.parquet", "counted.parquet"),
+)
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,7 @@ def _files(run: Path) -> list[str]:
     """What is looked at: the files of stages, the training state, and what came after."""
     more = [*AFTER, "resume.safetensors", "reviews.db"]
     more += [one.relative_to(run).as_posix() for one in run.glob("members/*/resume.safetensors")]
-    for folder in ("exports", "selections"):
+    for folder in ("exports", "selections", "checks"):
         more += [one.relative_to(run).as_posix() for one in sorted((run / folder).glob("*"))]
     return [*checksums.present(run), *(name for name in more if (run / name).is_file())]
 

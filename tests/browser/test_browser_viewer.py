@@ -51,7 +51,7 @@ def test_a_deep_image_has_a_window_in_its_own_values_zoom_and_light(page, base):
     eventually(lambda: "scale(1)" not in canvas.evaluate("one => one.style.transform"), "the wheel did not zoom")
     check_access(page, "the viewer")
 
-    page.get_by_text("Side by side, and the difference").click()
+    page.get_by_text("Light and window, side by side").click()
     page.get_by_role("button", name="Difference").click()
     page.get_by_text("No pixel differs as drawn.").wait_for()
     assert page.locator(".row.pair .stage").count() == 2
@@ -68,6 +68,16 @@ def test_the_keys_are_a_question_mark_away_and_the_search_opens_one_hit(page, ba
     page.keyboard.press("?")
     sheet.wait_for(state="detached")
     assert caption(page, 10).is_visible() and page.get_by_text("Stored:").count() == 0
+    card = page.locator(".card")
+    card.get_by_text("Light", exact=True).click()
+    card.get_by_label("Contrast").fill("3")
+    image = card.locator(".pictures img")
+    assert "contrast(3)" in image.evaluate("one => getComputedStyle(one).filter")
+    page.keyboard.press("z")
+    image.hover()
+    page.mouse.wheel(0, -200)
+    eventually(lambda: "matrix(3.6" in image.evaluate("one => getComputedStyle(one).transform"), "no zoom by wheel")
+    check_access(page, "a question with its light")
     search = page.get_by_role("textbox", name="Search", exact=True)
     search.fill("nowhere at all")
     search.press("Enter")

@@ -38,7 +38,8 @@ def first_page() -> None:
 
 
 def choice(label: str, options: list[str], key: str, **how) -> str:
-    parts.dead_link(key, options, label.lower())
+    # The URL holds what an option is called.
+    parts.dead_link(key, map(how.get("format_func", str), options), label.lower())
     if st.session_state.get(key, options[0]) not in options:  # of a view that was saved when there was such a one
         parts.told_missing(label.lower(), str(st.session_state.pop(key)))
     return st.selectbox(label, options, key=key, bind="query-params", on_change=first_page, **how)
@@ -51,7 +52,7 @@ def draw(loaded: data.Loaded) -> tuple[Ask, str, str]:
     kinds = {ALL: ALL, FLAGGED: FLAGGED, CLEAN: CLEAN}
     kinds |= {KIND_WORDS[kind][0]: kind for kind in data.derived(loaded, columns.kinds)}
     with st.container(key="e_filters-row"):
-        search, split, label, kind, state, tag = st.columns([4, 2, 3, 3, 3, 3], gap="small")
+        search, split, label, kind, state, *tag = st.columns([4, 2, 3, 3, 3, *([3] if tags else [])], gap="small")
     with search:
         words = st.text_input(
             "Search",
@@ -72,8 +73,12 @@ def draw(loaded: data.Loaded) -> tuple[Ask, str, str]:
         found = choice("Findings", list(kinds), "e_kind")
     with state:
         decision = choice("Decision", [ALL, DECIDED, OPEN], "e_state")
-    with tag:
-        tagged = choice("Tag", [ALL, *tags, *([UNTAGGED] if tags else [])], "e_tag", disabled=not tags)
+    tagged = ALL
+    if tags:
+        with tag[0]:
+            tagged = choice("Tag", [ALL, *tags, UNTAGGED], "e_tag")
+    elif st.session_state.pop("e_tag", ALL) != ALL:
+        parts.told_missing("tag", st.query_params.get("e_tag") or "of this view")
     return Ask(words or "", of, given, kind=kinds[found], **_more(loaded)), decision, tagged
 
 

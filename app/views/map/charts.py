@@ -78,7 +78,7 @@ def triage_map(
         (x, _), (y, _) = ranges
         figure.add_scatter(x=[x], y=[y], mode="markers", marker={"opacity": 0}, hoverinfo="skip")
     if area is not None:
-        _outline(figure, area, colours)
+        outline(figure, area, colours)
     for update, (low, high) in zip((figure.update_xaxes, figure.update_yaxes), ranges):
         pad = 0.02 * (high - low)
         update(range=[low - pad, high + pad])
@@ -187,7 +187,7 @@ def _region(figure: go.Figure, region: zones.Region, ranges, colours, zone: str 
     )
 
 
-def _outline(figure: go.Figure, area: zones.Area, colours) -> None:
+def outline(figure: go.Figure, area: zones.Area, colours) -> None:
     style = {
         "fillcolor": charts.tint(colours.ink, 0.07),
         "line": {"color": colours.ink, "width": 2, "dash": "dash"},

@@ -11,11 +11,12 @@ from lossprint.app.charts import base as charts
 from lossprint.app.elements import gallery
 from lossprint.app.shared import decide, drawer, guard, parts, trust
 from lossprint.app.shared.acting import acts, bar
+from lossprint.app.views.map import alike, triage, zones
 from lossprint.app.views.map import charts as charts_map
-from lossprint.app.views.map import triage, zones
 from lossprint.audit.scores import SCORES
 
 ALL = "All"
+MAPS = ("Two scores", "What is alike")
 TOOLS = {"select": "Box", "lasso": "Lasso", "zoom": "Zoom"}
 SCALES = {"percentiles": "Percentiles", "values": "Values"}
 PER_PAGE = (24, 48, 96)
@@ -30,6 +31,11 @@ TITLES = {name: info.title for name, info in SCORES.items()}
 
 def render(loaded: data.Loaded) -> None:
     parts.header("Triage map", "Which samples were learned late and doubted, which only late, and which could go?")
+    if data.derived(loaded, alike.table) is not None:
+        which = parts.one_of("Map of", MAPS, default=MAPS[0], key="map_of", bind="query-params")
+        if which == MAPS[1]:
+            alike.page(loaded)
+            return
     if loaded.scores.empty:
         parts.empty("No training samples", "Only training samples have scores, and this run holds none.", "search_off")
         return

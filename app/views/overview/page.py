@@ -204,6 +204,8 @@ def _training(loaded: data.Loaded) -> None:
             parts.chart(charts.class_bars(counts, dark=parts.dark()), "Samples by class and split", "balance")
         if len(loaded.classes) > 30:
             st.caption(f"The 30 largest of {len(loaded.classes):,} classes.")
+        if loaded.labelled:
+            parts.link("classes", "How each class is doing", "category")
 
 
 def _scores(loaded: data.Loaded) -> None:

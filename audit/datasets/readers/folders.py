@@ -41,6 +41,16 @@ def read_folder(name: str | Path, choices: Choices = USUAL) -> Source:
     return of_files("folder", root, root, rows, [""] * len(rows), notes, choices.follow_links, lost=lost, loose=loose)
 
 
+def every_image(root: Path, choices: Choices = USUAL) -> list[str]:
+    """The sorted relative paths of all images below a folder, whatever folders they lie in. LossprintError for none."""
+    images, others = _walk(locate(root), choices.follow_links)
+    images, _ = left_out(images, choices.exclude)
+    if not images:
+        passed = f": passed over {_counted(others)}{_help(others)}" if others else ""
+        raise LossprintError(f"expected images under {root}, found none{passed}{_hint(Path(root))}")
+    return images
+
+
 def class_folders(
     root: Path | str, images: list[str], others: list[str], hint: str, exclude: str | None = None
 ) -> tuple[pd.DataFrame, list[str], dict[str, str], list[tuple[str, str]]]:
