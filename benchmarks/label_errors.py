@@ -4,88 +4,42 @@
 
 FOLDER holds Fashion-MNIST's IDX files (Debian's package dataset-fashion-mnist): labels of 5, 10, 20 and 40 % of
 `--images` training images are injected, symmetric (any other class) and class-dependent (one fixed similar class). The
-validation images keep their labels. `--data` adds datasets with known errors; their truth is read at the very end. The
-demo always takes part. Needs cleanlab 2.8 or later (`pip install '.[bench]'`).
+validation images keep their labels. `--drawn 100x6` adds 600 drawn shapes of 100 classes, 5 % wrong. `--data` adds
+datasets with known errors; their truth is read at the very end. The demo always takes part. Needs cleanlab 2.8 or later
+(`pip install '.[bench]'`).
 
 For every dataset and seed one ordinary training run gives all of ours; cleanlab gets the out-of-sample probabilities of
 four more networks of the same kind, epochs and recipe, each trained on three quarters ("4-fold", as its documentation
 recommends), and for comparison the in-sample ones of our own run. Prints one table, a row a dataset and method: AUROC,
 average precision (AP) and precision at the number of errors (P@n), mean and standard deviation over the seeds, and the
 images trained on. Two processes of one thread each. `--half` trains everything, cleanlab's networks too, with bfloat16
-steps. `--keep FOLDER` stores each dataset's and seed's result, and goes on from there.
+steps. `--keep FOLDER` stores what each dataset and seed taught, as arrays: a second run judges them without training.
 """
 
 import argparse
 import hashlib
-import json
 import multiprocessing
 import os
 import platform
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from against_truth import auroc, average_precision  # beside this file
+from label_error_sets import Set, drawn, injected, opened
 
 DEMO = Path(__file__).parent.parent / "assets" / "demo"
 FOLDS = 4
-SIMILAR = {0: 6, 6: 0, 2: 4, 4: 2, 1: 3, 3: 1, 5: 7, 7: 5, 8: 5, 9: 7}  # Fashion-MNIST: the class put instead
+ANSWERS = 120  # of a simulated review
 STEPS = {"every 2nd": 2, "every 5th": 5}  # checkpoints, the last among them
+RECORDED = ("samples", "labels", "checkpoints", "losses", "margins", "predicted")  # of a trajectory
 
 
-@dataclass(frozen=True)
-class Set:
-    """Images (N, S, S, 3) uint8, given labels (N,), split (N,), and the truth, looked at when all is ranked."""
-
-    pixels: np.ndarray
-    labels: np.ndarray
-    split: np.ndarray
-    true: np.ndarray
-    wrong: np.ndarray
-    classes: int
-
-
-def injected(folder: Path, images: int, kind: str, rate: float, seed: int) -> Set:
-    """`images` of Fashion-MNIST with a share of wrong labels, and 500 validation images with their own labels."""
-    from lossprint.assets.make_demo import read_idx
-
-    pixels, true = (read_idx(folder / f"train-{name}-ubyte.gz") for name in ("images-idx3", "labels-idx1"))
-    true = true.astype(int)
-    random = np.random.default_rng((seed, int(1000 * rate), kind == "symmetric"))
-    rows = random.permutation(len(true))[: images + 500]
-    true = true[rows]
-    wrong = np.zeros(len(rows), bool)
-    wrong[random.permutation(images)[: round(rate * images)]] = True
-    other = (true + random.integers(1, 10, len(rows))) % 10
-    if kind == "class-dependent":
-        other = np.array([SIMILAR[c] for c in true])
-    split = np.array(["train"] * images + ["val"] * 500)
-    return Set(np.repeat(pixels[rows][..., None], 3, 3), np.where(wrong, other, true), split, true, wrong, 10)
-
-
-def opened(labels: Path, truth: Path) -> Set:
-    """A manifest and its answers, the training and validation splits."""
-    from lossprint.audit.datasets import dataset as datasets
-
-    dataset = datasets.open_dataset(str(labels))
-    side = int(np.median(datasets.image_sizes(dataset, at_most=100).max(axis=1)))
-    pixels = datasets.load(dataset, side).pixels
-    answers = pd.read_csv(truth, dtype=str, keep_default_na=False).set_index("path").loc[dataset.samples["path"]]
-    index = {label: i for i, label in enumerate(dataset.classes)}
-    used = (dataset.samples["split"] != "test").to_numpy()
-    given = dataset.samples["label"].map(index).to_numpy()
-    true = answers["true_label"].map(index).fillna(-1).to_numpy(int)
-    wrong = (answers["is_error"].astype(int) == 1).to_numpy()
-    split = dataset.samples["split"].to_numpy(str)
-    return Set(pixels[used], given[used], split[used], true[used], wrong[used], len(index))
-
-
-def one(name: str, seed: int, options: argparse.Namespace) -> dict:
-    """All rankings of one dataset and seed: {method: [AUROC, AP, P@n, training images]} and what else is reported."""
+def recorded(name: str, seed: int, options: argparse.Namespace) -> dict[str, np.ndarray]:
+    """All that is learnt of one dataset and seed, as arrays: trajectories, probabilities, curvature, and the truth."""
     import torch
 
     torch.set_num_threads(1)
@@ -93,7 +47,6 @@ def one(name: str, seed: int, options: argparse.Namespace) -> dict:
     from lossprint.audit.recording.recorder import Recorder
     from lossprint.audit.training import train
     from lossprint.scoring import input_curvature as curvature
-    from lossprint.scoring import trajectory
 
     data = made(name, seed, options)
     n = len(data.labels)
@@ -101,35 +54,33 @@ def one(name: str, seed: int, options: argparse.Namespace) -> dict:
     inputs = train.Inputs(
         np.arange(n), data.labels, data.split, data.pixels, data.pixels.shape[1], mean, std, data.classes
     )
-    names = [f"{c:03d}" for c in range(data.classes)]
     table = pd.DataFrame({"sample": np.arange(n), "path": [str(i) for i in range(n)], "split": data.split})
-    table["label"] = [names[c] for c in data.labels]
+    table["label"] = [f"{c:03d}" for c in data.labels]
     rows = inputs.rows("train")
-    given = data.labels[rows]
     recipe = train.Recipe(half=options.half)
     epochs = options.epochs or recipe.epochs
     shared = {"model": "small", "epochs": epochs, "device": "cpu", "quiet": True, "recipe": recipe}
+    arrays = {"wrong": data.wrong[rows], "true": data.true[rows], "classes": np.array(data.classes)}
     with tempfile.TemporaryDirectory() as folder:
         recorder = Recorder(Path(folder) / "run", table)
         began = time.process_time()
         network = train.train(recorder, inputs, seed=seed, **shared)
-        seconds = time.process_time() - began
+        seconds = [time.process_time() - began]
         run = recorder.run
-        ours, val = run.trajectory("train"), run.trajectory("val")
-        inside = probabilities(network, inputs, rows)
-        bends = np.zeros(len(rows))
+        parts = {"train": run.trajectory("train"), "val": run.trajectory("val")}
+        arrays["inside"] = probabilities(network, inputs, rows)
+        arrays["bends"] = np.zeros(len(rows))
         for checkpoint in sorted({round(epochs * k / 4) for k in range(1, 5)} - {0}):
             train.load_weights(network, run.read_checkpoint(checkpoint))
             measured = curvature.measure(network, inputs.batches(rows, "cpu"), draws=1, seed=checkpoint)
-            bends += measured.curvature
+            arrays["bends"] += measured.curvature
         fold = train.fold_of(inputs, FOLDS, seed)
-        outside = np.zeros((len(rows), data.classes))
+        arrays["outside"] = np.full((len(rows), data.classes), np.nan)
         began = time.process_time()
-        for k in range(FOLDS):
+        for k in range(0 if options.no_folds else FOLDS):
             left = np.flatnonzero((data.split == "train") & (fold == k))
-            member = recorder.member(f"fold={k:03d}")
             trained = train.train(
-                member,
+                recorder.member(f"fold={k:03d}"),
                 inputs,
                 seed=seed,
                 rows=np.flatnonzero((data.split == "train") & (fold != k)),
@@ -137,21 +88,40 @@ def one(name: str, seed: int, options: argparse.Namespace) -> dict:
                 weights=range(0),
                 **shared,
             )
-            outside[np.searchsorted(rows, left)] = probabilities(trained, inputs, left)
-        fold_seconds = time.process_time() - began
-        out_of_fold = tuple(
-            sharding.merged([run.member(f"fold={k:03d}").trajectory(split) for k in range(FOLDS)])
-            for split in ("train", "val")
-        )
-    found, sure = ranked(ours, val, data.classes)
-    scores = {"label_error (ours)": (found.severity, 1)}
+            arrays["outside"][np.searchsorted(rows, left)] = probabilities(trained, inputs, left)
+        arrays["seconds"] = np.array([*seconds, time.process_time() - began])
+        members = [run.member(f"fold={k:03d}") for k in range(FOLDS)]
+        for split in () if options.no_folds else ("train", "val"):
+            parts[f"folds {split}"] = sharding.merged([member.trajectory(split) for member in members])
+    for what, one in parts.items():
+        arrays |= {f"{what} {field}": getattr(one, field) for field in RECORDED}
+    return arrays
+
+
+def trajectory_of(arrays: dict[str, np.ndarray], what: str):
+    from lossprint.audit.types import Trajectory
+
+    return Trajectory(**{field: arrays[f"{what} {field}"] for field in RECORDED})
+
+
+def judged(name: str, seed: int, arrays: dict[str, np.ndarray]) -> dict:
+    """All rankings of one dataset and seed: {method: [AUROC, AP, P@n, training images]} and what else is reported."""
+    from lossprint.scoring import trajectory
+
+    ours, val = (trajectory_of(arrays, what) for what in ("train", "val"))
+    folds = "folds train losses" in arrays
+    classes, epochs, given = int(arrays["classes"]), len(ours.losses), ours.labels
+    errors, sure = ranked(ours, val, classes)
+    scores = {"label_error (ours)": (errors.severity, 1)}
     economy = {name: slice((epochs - 1) % step, None, step) for name, step in STEPS.items()}
     for part, few in {"first half": slice(0, (epochs + 1) // 2), **economy}.items():
-        less = ranked(cut(ours, few), cut(val, few), data.classes)[0]
+        less = ranked(cut(ours, few), cut(val, few), classes)[0]
         scores[f"label_error, {part}"] = (less.severity, 1)
         scores[f"CSL, {part}"] = (trajectory.csl(ours.losses[few]), 1)
-    scores["label_error, 4 folds (ours)"] = (ranked(*out_of_fold, data.classes)[0].severity, FOLDS - 1)
-    csl = trajectory.csl(ours.losses)
+    if folds:
+        parts = [trajectory_of(arrays, f"folds {split}") for split in ("train", "val")]
+        scores["label_error, 4 folds (ours)"] = (ranked(*parts, classes)[0].severity, FOLDS - 1)
+    csl, bends = trajectory.csl(ours.losses), arrays["bends"]
     scores["final loss"] = (ours.losses[-1], 1)
     scores["CSL"] = (csl, 1)
     scores["AUM"] = (-trajectory.aum(ours.margins), 1)
@@ -159,21 +129,23 @@ def one(name: str, seed: int, options: argparse.Namespace) -> dict:
     scores["rank mean of CSL and curvature"] = (ranks(csl) + ranks(bends), 1)
     from cleanlab.rank import get_label_quality_scores
 
-    for what, p, cost in (("4-fold", outside, FOLDS - 1), ("in-sample", inside, 1)):
+    outside = [("4-fold", arrays["outside"], FOLDS - 1)] if folds else []
+    for what, p, cost in (*outside, ("in-sample", arrays["inside"], 1)):
         for method in ("self_confidence", "normalized_margin"):
             scores[f"cleanlab {what}, {method}"] = (-get_label_quality_scores(given, p, method=method), cost)
-    scores["random"] = (np.random.default_rng(seed).random(len(rows)), 0)
-    wrong, true = data.wrong[rows], data.true[rows]
+    scores["random"] = (np.random.default_rng(seed).random(len(given)), 0)
+    wrong, true = arrays["wrong"], arrays["true"]
     return {
         "name": name,
         "seed": seed,
         "errors": int(wrong.sum()),
-        "samples": len(rows),
+        "samples": len(given),
         "epochs": epochs,
-        "seconds": [seconds, fold_seconds],
-        "methods": {k: [*figures(wrong, s), cost * len(rows) * epochs] for k, (s, cost) in scores.items()},
-        "triage": triaged(found, sure, wrong, true),
-        "range": expected(ours, val, found, data.classes),
+        "seconds": arrays["seconds"].tolist(),
+        "methods": {k: [*figures(wrong, s), cost * len(given) * epochs] for k, (s, cost) in scores.items()},
+        "triage": triaged(errors, sure, wrong, true),
+        "range": expected(ours, val, errors, classes),
+        "ranks": by_rank(errors.severity, wrong, seed),
     }
 
 
@@ -182,6 +154,8 @@ def made(name: str, seed: int, options: argparse.Namespace) -> Set:
         return opened(DEMO / "labels.csv", DEMO / "truth.csv")
     if name.startswith("data "):
         return opened(*(Path(path) for path in options.data[int(name.split()[1])]))
+    if name.startswith("drawn "):
+        return drawn(*map(int, name.split()[1].split("x")), seed)
     _, kind, percent = name.split()[:3]
     return injected(Path(options.fashion), options.images, kind, int(percent) / 100, seed)
 
@@ -257,6 +231,23 @@ def expected(train, val, found, classes: int) -> list[int]:
     return [wrong.low, wrong.high, int(verdict.little)]
 
 
+def by_rank(severity: np.ndarray, wrong: np.ndarray, seed: int) -> list:
+    """Up to which rank more than half of the flagged are wrong; the same and the shares before and behind as the page
+    says them after `ANSWERS` right answers, half to the first ranks, half spread at random; and the true shares."""
+    from lossprint.audit.review import strata, wrong_labels
+
+    order = np.argsort(-severity, kind="stable")[: int((severity > 0.5).sum())]
+    errors, answered = wrong[order], np.zeros(len(order), bool)
+    answered[: ANSWERS // 2] = True
+    answered[np.random.default_rng(seed).permutation(len(order))[: ANSWERS // 2]] = True
+    gain = np.cumsum(errors - 0.5)
+    truly = int(gain.argmax()) + 1 if len(gain) and gain.max() > 0 else 0
+    first, behind = wrong_labels.by_rank(strata.tenths(answered, errors & answered, 0.9))
+    at, end = (0 if one is None else one.last for one in (first, behind))
+    shares = [None if one is None else one.share for one in (first, behind)]
+    return [truly, at, *shares, *(float(part.mean()) if len(part) else None for part in (errors[:at], errors[at:end]))]
+
+
 def report(results: list[dict], titles: dict[str, str]) -> None:
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     print(f"{'dataset':<30} {'method':<38} {'AUROC':>15} {'AP':>13} {'P@n':>13} {'images trained':>15}")
@@ -286,12 +277,31 @@ def report(results: list[dict], titles: dict[str, str]) -> None:
         print(
             f"{titles.get(r['name'], r['name']):<30} {r['seed']:>4} {flagged:>8} {wrong:>6} {shown:>20}  {bool(little)}"
         )
+    print(f"\n{'dataset':<30} {'seed':>4} {'more than half to rank':>22} {'by the page':>12}  before, behind (truly)")
+    for r in results:
+        truly, at, *shares = r["ranks"]
+        shown = ["-" if one is None else f"{one:.2f}" for one in shares]
+        words = f"{shown[0]} ({shown[2]}), {shown[1]} ({shown[3]})"
+        print(f"{titles.get(r['name'], r['name']):<30} {r['seed']:>4} {truly:>22} {at or '-':>12}  {words}")
     seconds = np.sum([r["seconds"] for r in results], axis=0)
     print(
         f"\nprocessor seconds of training and recording: ours {seconds[0]:,.0f}, cleanlab's folds {seconds[1]:,.0f}, ",
         end="",
     )
     print(f"ratio {seconds[1] / seconds[0]:.2f}; seeds {sorted({r['seed'] for r in results})}")
+
+
+def fingerprint(name: str, options: argparse.Namespace) -> str:
+    """Eight letters for what a recording depends on beside its dataset and seed."""
+    of = options.data[int(name.split()[1])] if name.startswith("data ") else [options.images, options.fashion]
+    return hashlib.sha256(repr((of, options.epochs, options.half) + options.no_folds * (0,)).encode()).hexdigest()[:8]
+
+
+def keep(name: str, seed: int, options: argparse.Namespace, file: Path) -> None:
+    """Record one dataset and seed in an .npz file, whole or not at all."""
+    beside = file.with_suffix(".part.npz")
+    np.savez(beside, **recorded(name, seed, options))
+    beside.rename(file)
 
 
 def main() -> None:
@@ -303,31 +313,33 @@ def main() -> None:
     parser.add_argument("--rates", nargs="+", type=int, default=[10, 20, 5, 40], help="per cent")
     parser.add_argument("--epochs", type=int, help="default: the recipe's")
     parser.add_argument("--half", action="store_true")
+    parser.add_argument("--drawn", nargs="*", default=[], metavar="CLASSESxIMAGES", help="drawn shapes, such as 100x6")
+    parser.add_argument("--no-folds", action="store_true", help="one training each: no cleanlab out of sample")
     parser.add_argument("--no-demo", action="store_true")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--keep", type=Path)
     options = parser.parse_args()
     names = [f"data {at}" for at in range(len(options.data))] + ([] if options.no_demo else ["demo"])
+    names += [f"drawn {size}" for size in options.drawn]
     if options.fashion:
         names += [f"fashion {kind} {rate} %" for rate in options.rates for kind in ("symmetric", "class-dependent")]
     if not names:
         parser.error("expected --fashion, --data or the demo, found nothing to measure")
-    asked = hashlib.sha256(repr((options.images, options.epochs, options.half, options.data)).encode()).hexdigest()[:8]
-    results, files = {}, {}
-    todo = [(name, seed) for seed in options.seeds for name in names]
-    for name, seed in todo:
-        file = options.keep and options.keep / f"{asked} {name} {seed}.json"
-        if file and file.exists():
-            results[name, seed] = json.loads(file.read_text())
-        files[name, seed] = file
+    files = options.keep or Path(tempfile.mkdtemp(prefix="label-errors-"))
+    files.mkdir(parents=True, exist_ok=True)
+    recordings = {
+        (name, seed): files / f"{fingerprint(name, options)} {name} {seed}.npz"
+        for seed in options.seeds
+        for name in names
+    }
     with ProcessPoolExecutor(options.jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-        running = {pool.submit(one, *job, options): job for job in todo if job not in results}
-        for done in as_completed(running):
-            job = running[done]
-            results[job] = done.result()
-            if files[job]:
-                files[job].parent.mkdir(parents=True, exist_ok=True)
-                files[job].write_text(json.dumps(results[job]))
+        absent = {job: file for job, file in recordings.items() if not file.exists()}
+        for finished in as_completed([pool.submit(keep, *job, options, file) for job, file in absent.items()]):
+            finished.result()
+    results = {}
+    for job, file in recordings.items():
+        with np.load(file) as arrays:
+            results[job] = judged(*job, dict(arrays))
     titles = {f"data {at}": Path(labels).parent.name for at, (labels, _) in enumerate(options.data)}
     report([results[name, seed] for name in names for seed in options.seeds], titles)
 

@@ -124,20 +124,22 @@ def label_errors(
     margins: Values | None = None,
     predicted: Values | None = None,
     val_losses: Values | None = None,
+    val_margins: Values | None = None,
     weights: Values | None = None,
 ) -> LabelErrors:
     """Rank samples by how much the model believed in another label: losses (N, E), labels (N,) class indices.
 
     margins (N, E): the given label's logit minus the largest other one; predicted (N, E): the class of the largest
     logit, -1 where unknown. Without both there are no suggested labels. Checkpoints count by their mean validation loss
-    where val_losses (M, E) are given, else by weights (E,), else alike. `severity` above 0.5: another label was ahead.
+    and by how little was learnt by heart, where val_losses (M, E) and best also val_margins (M, E) are given, else by
+    weights (E,), else alike. `severity` above 0.5: another label was ahead.
     """
     index = indices(labels)
     rows = by_checkpoint(losses, "losses", index)
     if val_losses is not None:
         if weights is not None:
             raise ValueError("expected val_losses or weights, found both")
-        weights = _weights(val_losses, rows)
+        weights = _weights(rows, margins, val_losses, val_margins)
     elif weights is not None and (weights := as_array(weights)).shape != (len(rows),):
         raise ValueError(f"expected weights ({len(rows)},), one a checkpoint, found {weights.shape}")
     return errors.label_errors(
@@ -149,13 +151,18 @@ def label_errors(
     )
 
 
-def _weights(val_losses: Values, rows: np.ndarray) -> np.ndarray:
+def _weights(rows: np.ndarray, margins: Values | None, val_losses: Values, val_margins: Values | None) -> np.ndarray:
     val_rows = by_checkpoint(val_losses, "val_losses")
     if len(val_rows) != len(rows):
         raise ValueError(
             f"expected losses {rows.T.shape} and val_losses {val_rows.T.shape} of the same checkpoints (the last axis)"
         )
-    return errors.checkpoint_weights(val_rows)
+    both = margins is not None and val_margins is not None
+    train, val = (
+        errors.fit(one, like(its, name, one) if both else None)
+        for one, its, name in ((rows, margins, "margins"), (val_rows, val_margins, "val_margins"))
+    )
+    return errors.checkpoint_weights(val_rows, errors.newness(train, val))
 
 
 def triage(found: LabelErrors) -> npt.NDArray[np.str_]:

@@ -93,13 +93,13 @@ def _beyond(values: np.ndarray, side: int, least: float) -> np.ndarray:
 
 
 def _grey(colour: np.ndarray) -> np.ndarray:
-    """1 for a grey image where nearly all others are coloured, else 0."""
+    """0.75 for a grey image where nearly all others are coloured, as there is no more or less of it; else 0."""
     known = np.isfinite(colour)
     if known.sum() < FEW:
         return np.full(len(colour), np.nan)
     grey = known & (colour < COLOURED)
     odd = 0 < grey.sum() <= RARE * known.sum()
-    return np.where(known, (grey & odd).astype(np.float64), np.nan)
+    return np.where(known, 0.75 * (grey & odd), np.nan)
 
 
 def auroc(values: np.ndarray, positive: np.ndarray) -> float:

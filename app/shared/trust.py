@@ -28,8 +28,11 @@ def wrong(loaded: data.Loaded) -> WrongLabels | None:
     """How many of the flagged labels are wrong, by the answers so far or by the network; None where nothing tells."""
     if loaded.of_kind("label_error").empty:
         return None
-    found = stopping.so_far(data.derived(loaded, _asked), data.reviews(loaded).history())
-    return wrong_labels.wrong_labels(loaded.run, found)
+    return wrong_labels.wrong_labels(loaded.run, _so_far(loaded))
+
+
+def _so_far(loaded: data.Loaded) -> stopping.Stopping:
+    return stopping.so_far(data.derived(loaded, _asked), data.reviews(loaded).history())
 
 
 def _asked(loaded: data.Loaded) -> strata.Asked:
@@ -38,10 +41,14 @@ def _asked(loaded: data.Loaded) -> strata.Asked:
 
 
 def count(loaded: data.Loaded) -> None:
-    """One line: how many of the flagged labels are expected to be wrong."""
-    about = wrong(loaded)
+    """One line: how many of the flagged labels are expected to be wrong, and from which rank on fewer than half."""
+    if loaded.of_kind("label_error").empty:
+        return
+    found = _so_far(loaded)
+    about = wrong_labels.wrong_labels(loaded.run, found)
     if about is not None:
-        st.caption(f"{parts.md(wrong_labels.sentence(about))}.")
+        ranks = wrong_labels.rank_sentence(found)
+        st.caption(f"{parts.md(wrong_labels.sentence(about))}.{f' {parts.md(ranks)}.' if ranks else ''}")
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,6 +9,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from lossprint.audit.datasets.choices import Choices
+from lossprint.audit.datasets.labels import spelling
+from lossprint.audit.datasets.paths import Spelled
 from lossprint.audit.export import outfile
 from lossprint.audit.system.csvfile import BOM, csv_text
 from lossprint.audit.system.csvrows import csv_rows
@@ -112,7 +115,7 @@ def apply(path: str | Path, dataset: str | Path) -> Fit:
 
     path = Path(path)
     frame, record = read(path)
-    there = open_dataset(dataset, check=False)
+    there = open_dataset(dataset, check=False, choices=Choices.of(part(record, "run").get("choices", {})))
     rows = there.origin.rows  # all that it lists, also what cannot be read; a sample's id is its position
 
     def refuse(bad: np.ndarray, expected: str, found) -> None:
@@ -127,8 +130,9 @@ def apply(path: str | Path, dataset: str | Path) -> Fit:
     )
     mine = rows.iloc[ids]
     known, split = mine["path"].to_numpy(object), mine["split"].to_numpy(object)
+    spelled = Spelled(rows["path"], paths=True)
     refuse(
-        known != paths,
+        np.array([own != one and own != spelled(one) for own, one in zip(known, paths)], bool),
         f"the paths of {dataset}",
         lambda at, n: f"{n:,} others, such as {paths[at]!r} for sample {ids[at]}, there {known[at]!r}",
     )
@@ -142,20 +146,27 @@ def apply(path: str | Path, dataset: str | Path) -> Fit:
         "training samples",
         lambda at, n: f"{n:,} others, such as {paths[at]!r} of the {split[at]} split of {dataset}",
     )
-    labels, classes = frame["label"].to_numpy(object), set(rows["label"])
+    own, classes = _labels(rows, there.choices)
+    labels = frame["label"].map(lambda label: classes(label) or label).to_numpy(object)
     refuse(
-        np.array([label not in classes for label in labels], bool),
+        np.array([label not in classes.known for label in labels], bool),
         f"labels of {dataset}",
         lambda at, n: f"{n:,} others, such as {labels[at]!r} for sample {ids[at]}",
     )
     made = part(record, "run").get("fingerprint")
     return Fit(
         frame,
-        int((mine["label"].to_numpy(object) != labels).sum()),
+        int((own[ids] != labels).sum()),
         int((rows["split"] == "train").sum()),
         None if made is None else made == there.fingerprint,
         untouched(path, record),
     )
+
+
+def _labels(rows: pd.DataFrame, choices: Choices) -> tuple[np.ndarray, Spelled]:
+    """The labels (N,) that a dataset's rows have, in the spelling that was asked for, and the classes."""
+    labels = spelling(rows["label"], choices.normalise_labels)[0]
+    return labels.to_numpy(object), Spelled(dict.fromkeys(labels))
 
 
 def part(record: dict | None, name: str) -> dict:

@@ -27,12 +27,12 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from lossprint.audit.datasets import fit
 from lossprint.audit.datasets.choices import USUAL, Choices
-from lossprint.audit.datasets.fit import labelled, large_enough, lost_note, named, refuse_unfit, unreadable_note
 from lossprint.audit.datasets.further import straddling, together
-from lossprint.audit.datasets.images import CUT, Room, admitting, pixel_digest, reason, reduced, square
+from lossprint.audit.datasets.images import CUT, MORE, Room, admitting, pixel_digest, reason, reduced, square
 from lossprint.audit.datasets.kinds import OF_FILES, open_reader, read_source
-from lossprint.audit.datasets.labels import doubtful_note, spelling
+from lossprint.audit.datasets.labels import doubtful_note, several_note, spelling
 from lossprint.audit.datasets.media import TEXTS, Media, media_of
 from lossprint.audit.datasets.shown import PLAIN, View, rendered, sketch, view_of
 from lossprint.audit.datasets.source import Source, read_file_inside
@@ -227,7 +227,7 @@ def _assemble(
     origin: Source, faults: dict[int, str], val_fraction: float, seed: int, task: str, choices: Choices, checked: bool
 ) -> Dataset:
     """The dataset without the rows in `faults` and those without a label, split, and found fit for training."""
-    rows, notes = labelled(origin, task)
+    rows, notes = fit.labelled(origin, task)
     if task == "classes":
         label, more = spelling(rows["label"], choices.normalise_labels)
         rows, notes = rows.assign(label=label), [*notes, *more]
@@ -238,19 +238,19 @@ def _assemble(
     unreadable = rows.loc[bad, ["path"]].reset_index(drop=True)
     unreadable["reason"] = pd.Series([faults[sample] for sample in rows.loc[bad, "sample"]], dtype=object).astype(str)
     if samples.empty:
-        first = f" ({unreadable['path'][0]!r}: {unreadable['reason'][0]})" if len(unreadable) else ""
+        first = fit.first_fault(origin, unreadable)
         raise NoImages(
             f"expected images that can be read in {origin.name}, found none among {len(unreadable):,}{first}"
         )
-    more = [unreadable_note(rows[bad], unreadable["reason"], len(rows))] if len(unreadable) else []
+    more = [fit.unreadable_note(rows[bad], unreadable["reason"], len(rows))] if len(unreadable) else []
     notes = [*origin.notes, *notes, *more]
     if task == "classes" and origin.media is TEXTS and samples["label"].nunique() == 1:
         task = "text"  # texts without labels, such as instructions and their answers
     if task == "classes":
-        notes += lost_note(origin, rows, faults, choices.allow_lost_classes)
-        samples, more = large_enough(samples, choices.min_per_class)
-        notes += [*more, *doubtful_note(samples["label"])]
-    refuse_unfit(samples, origin.name, task, choices.min_per_class)
+        notes += fit.lost_note(origin, rows, faults, choices.allow_lost_classes)
+        samples, more = fit.large_enough(samples, choices.min_per_class)
+        notes += [*more, *doubtful_note(samples["label"]), *several_note(samples["label"])]
+    fit.refuse_unfit(samples, origin.name, task, choices.min_per_class)
     groups = together(origin.name, samples, choices)
     if not (samples["split"] == "val").any():
         drawn, note = draw(samples, val_fraction, seed, origin.name, task, groups)
@@ -262,7 +262,7 @@ def _assemble(
         has = set(samples.loc[samples["split"] == split, "label"])
         without = [name for name in classes if name not in has]
         if without:
-            notes.append(f"{named(without)} without {split} samples: their images {lack}")
+            notes.append(f"{fit.named(without)} without {split} samples: their images {lack}")
     return Dataset(
         source=origin.name,
         kind=origin.kind,
@@ -305,7 +305,7 @@ def load(
     pixels = None if size is None or dataset.media is TEXTS else np.empty((len(paths), size, size, 3), np.uint8)
     digests, sizes = [""] * len(paths), np.zeros((len(paths), 2), np.int64)
     measures = np.full((len(paths), 5), np.nan, np.float32)
-    faults, sketches, cut = dict(dataset.faults), {}, []
+    faults, sketches, cut, several = dict(dataset.faults), {}, [], []
     admit = partial(admitting, **dataset.choices.admitted, room=Room(free_memory() // 2))
 
     def text(row: int) -> None:
@@ -317,6 +317,8 @@ def load(
             digests[row], sizes[row] = pixel_digest(content), content.size
             if CUT in content.info:
                 cut.append(row)
+            if MORE in content.info:
+                several.append(row)
             about = sketch(content)
             if about is not None:  # drawn once all of these are known
                 sketches[row] = about
@@ -347,9 +349,7 @@ def load(
         if later:
             each(lambda at: one(later[at], later_one), len(later), workers or dataset.origin.workers, None)
     whole = _assemble(dataset.origin, faults, dataset.val_fraction, dataset.seed, dataset.task, dataset.choices, True)
-    if cut:
-        notes.append(f"{len(cut):,} images are truncated and read as far as they go, such as {paths[min(cut)]}")
-    whole = replace(whole, view=view, notes=[*whole.notes, *notes])
+    whole = replace(whole, view=view, notes=[*whole.notes, *notes, *fit.in_part_notes(paths, cut, several)])
     kept = np.flatnonzero(np.isin(ids, whole.samples["sample"])).tolist()
     if pixels is not None and len(kept) < len(paths):
         for to, row in enumerate(kept):  # in place: a second array might not fit

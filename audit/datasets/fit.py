@@ -38,6 +38,25 @@ def unreadable_note(rows: pd.DataFrame, reasons: pd.Series, total: int) -> str:
     return f"{len(rows):,} of {total:,} images could not be read: {why}{admit}; of {whose}"
 
 
+def first_fault(origin: Source, unreadable: pd.DataFrame) -> str:
+    """An example of what cannot be read, in brackets, and where the files of a manifest were looked for."""
+    if unreadable.empty:
+        return ""
+    first = f" ({unreadable['path'][0]!r}: {unreadable['reason'][0]})"
+    if origin.kind == "manifest" and (unreadable["reason"] == "no such file").all():
+        first += f": its paths are looked for in {origin.root}; --root DIR names another folder"
+    return first
+
+
+def in_part_notes(paths: list[str], cut: list[int], several: list[int]) -> list[str]:
+    """What is read only in part: rows of truncated images, and of files with several, of which the first counts."""
+    ways = (
+        (cut, "images are truncated and read as far as they go, such as {}"),
+        (several, "files hold several images (animations or pages), such as {}: only the first of each is looked at"),
+    )
+    return [f"{len(rows):,} {words.format(paths[min(rows)])}" for rows, words in ways if rows]
+
+
 def lost_note(origin: Source, rows: pd.DataFrame, faults: dict[int, str], allowed: bool) -> list[str]:
     """A note on the classes of which no image can be read. Raises LossprintError where that is not allowed."""
     bad = rows["sample"].isin(list(faults))

@@ -6,6 +6,7 @@
 
 import contextlib
 import hashlib
+import re
 import threading
 from collections.abc import Iterator
 from contextvars import ContextVar
@@ -43,6 +44,7 @@ SAME_ASPECT = 1.04
 BYTES = 12
 LARGE = 1 << 22  # pixels: smaller images are decoded without asking for room
 CUT = "lossprint: truncated"
+MORE = "lossprint: further images"  # how many images a file holds beside the first, which is the one that counts
 REDUCED = ("JPEG2000", "AVIF", "HEIF", "SGI")  # may hold more than the 8 bits that Pillow gives of them
 
 
@@ -176,12 +178,15 @@ def _opened(file, room: bool = True) -> Image.Image:
 
 def upright(image: Image.Image) -> Image.Image:
     """Any Pillow image, decoded and turned as its EXIF says; as RGB where that holds the same."""
-    held = _digest_of_file(image)
+    more = 0 if image.format == "MPO" else getattr(image, "n_frames", 1) - 1  # MPO: previews of the first
+    held = _digest_of_file(image, more)
     image.load()
     if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
         image = ImageOps.exif_transpose(image)
     if image.mode in ("1", "L", "P") and not has_transparency(image):
         image = image.convert("RGB")
+    if more:
+        image.info[MORE] = more
     if held:
         image.info[HELD] = held
     return image
@@ -192,16 +197,19 @@ def upright_rgb(image: Image.Image) -> Image.Image:
     return rendered(upright(image)).convert("RGB")
 
 
-def _digest_of_file(image: Image.Image) -> str:
-    """A digest of the file where Pillow gives fewer bits a channel than the file may hold; else empty.
+def _digest_of_file(image: Image.Image, more: int) -> str:
+    """A digest of the file where it holds `more` images than the first, or may hold more bits a channel than Pillow
+    gives; else empty.
 
     Pillow reads 16-bit colours as 8-bit ones: two files that differ in the lower bits would then seem to be equal.
     """
     file, tiles = getattr(image, "fp", None), getattr(image, "tile", None) or ()
-    deep = image.format in REDUCED or any(
-        ";16" in str(tile[3]) or tile[0] in ("ppm", "ppm_plain") for tile in tiles if len(tile) > 3
+    deep = (
+        more
+        or image.format in REDUCED
+        or any(";16" in str(tile[3]) or tile[0] in ("ppm", "ppm_plain") for tile in tiles if len(tile) > 3)
     )
-    if not deep or file is None or image.mode in DEEP_GREY:
+    if not deep or file is None or (image.mode in DEEP_GREY and not more):
         return ""
     place, digest = file.tell(), hashlib.blake2b(digest_size=16)
     file.seek(0)
@@ -304,4 +312,4 @@ def reason(error: Exception) -> str:
         return "not an image that Pillow can read"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
-    return one_line(error)
+    return re.sub(r" \(\d+ bytes not processed\)", "", one_line(error))

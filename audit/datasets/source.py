@@ -125,7 +125,7 @@ def inside(root: Path, path: str, follow: bool = False) -> Path:
     A link that leads out of it is refused as well, unless links are to be followed.
     """
     if path.startswith(("/", "\\")) or path[1:2] == ":" or "\0" in path:
-        raise LossprintError(f"expected a path relative to {root}, found {path!r}")
+        raise LossprintError(f"expected a path relative to {root}, or to the folder that --root names, found {path!r}")
     out = f"found {path!r}, which leads out of it"
     if os.path.normpath(path).split("/")[0] == "..":
         raise LossprintError(f"expected a path inside {root}, {out}")
@@ -159,20 +159,16 @@ def of_files(
 ) -> Source:
     """A source of files under `root`; `places` says where each row stands, for messages.
 
-    Paths are made those of the files that they mean, see `paths`. Raises LossprintError for a path that leads outside,
-    and where two rows mean one file.
+    Paths are made those of the files that they mean, see `paths`; of rows that mean one file and say the same of it the
+    first counts. Raises LossprintError for a path that leads outside, and where rows of one file say different things.
     """
     paths, written = rows["path"].tolist(), []
     if kind != "folder":  # whose paths were just listed
         paths, written = settled(root, paths)
     if written:
         rows = rows.assign(path=paths)
-        seen: dict[str, int] = {}
-        for row, path in enumerate(map(os.path.normpath, paths)):
-            if seen.setdefault(path, row) != row:
-                raise LossprintError(
-                    f"expected each path once, found {path!r}{places[seen[path]]} and again{places[row]}"
-                )
+        rows, places, again = _once(rows, places)
+        paths, written = rows["path"].tolist(), [*written, *again]
     sizes, faults, links = _measure(root, paths, places, follow)
     ids = rows["sample"].tolist()
     if links:
@@ -191,6 +187,28 @@ def of_files(
         links=links,
         **more,
     )
+
+
+def _once(rows: pd.DataFrame, places: list[str]) -> tuple[pd.DataFrame, list[str], list[str]]:
+    """The rows without those that say again what an earlier row says of the same file, their places, and a note."""
+    files = rows["path"].map(os.path.normpath)
+    first = dict(zip(reversed(files.tolist()), range(len(files) - 1, -1, -1)))
+    says = list(zip(*(rows[name].astype(object).where(rows[name].notna(), None) for name in COLUMNS[1:])))
+    kept, again = [], []
+    for row, path in enumerate(files):
+        if first[path] == row:
+            kept.append(row)
+        elif says[row] == says[first[path]]:
+            again.append(row)
+        else:
+            raise LossprintError(
+                f"expected each path once, found {path!r}{places[first[path]]} and, with another label or split, again"
+                f"{places[row]}"
+            )
+    if not again:
+        return rows, places, []
+    note = f"left out, because listed before in another spelling: {len(again):,} rows, such as {rows['path'][again[0]]}"
+    return rows.iloc[kept].reset_index(drop=True), [places[row] for row in kept], [note]
 
 
 def _measure(

@@ -114,6 +114,7 @@ def run_in_record(run: Run) -> dict:
         "path": str(run.path.resolve()),
         "fingerprint": run.manifest["dataset"].get("fingerprint"),
         "created": run.manifest.get("created"),
+        **{name: run.manifest["dataset"][name] for name in ("choices",) if name in run.manifest["dataset"]},
     }
 
 

@@ -82,7 +82,10 @@ def _corrected(path: Path, decisions: Applied) -> bytes:
 def _same(root: Path, normalised: bool, name: str, cell: str, wanted: str) -> bool:
     """Whether a cell of the column `name` of the manifest says what the run has, as `datasets` reads it."""
     if name == "path":
-        return cell == wanted or meant(root, cell) == meant(root, wanted)
+        if cell == wanted:
+            return True
+        cell, wanted = (meant(root, one).casefold() for one in (cell, wanted))
+        return cell == wanted or cell.endswith(f"/{wanted}")  # absolute, as on another machine
     return cell == wanted or (normalised and plain(cell) == plain(wanted))
 
 
@@ -159,7 +162,7 @@ def _records(path: Path) -> tuple[Text, list[tuple[list[str], str, int]]]:
         lines = list(io.StringIO(file.text, newline=""))
         reader, found, done = csv.reader(lines, delimiter=file.delimiter, strict=True), [], 0
         for cells in reader:
-            found.append((cells, "".join(lines[done : reader.line_num]), reader.line_num))
+            found.append((cells, "".join(lines[done : reader.line_num]), reader.line_num + bool(file.head)))
             done = reader.line_num
     except OSError as error:
         raise LossprintError(f"expected the run's manifest, found {str(error.strerror).lower()} at {path}") from None

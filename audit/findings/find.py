@@ -61,7 +61,7 @@ def find_run(run: Run) -> Run:
 def _write_layout(run: Run) -> dict | None:
     """The map of what is alike, layout.parquet: of the embedding, else of the losses; what it was made of, and how."""
     embedded, of = run.embeddings(), "embedding"
-    if run.manifest["asked"].get("model", "").startswith("frozen:"):
+    if str(run.manifest["asked"].get("model")).startswith("frozen:"):
         of = "frozen features"
     if embedded is None or not len(embedded[0]):
         recorded = run.trajectory("train", losses_only=True)

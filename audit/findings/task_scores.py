@@ -56,11 +56,12 @@ def _by_label(run: Run, scores: pd.DataFrame, names: list[str]) -> None:
                 f"{train.checkpoints.tolist()} and {val.checkpoints.tolist()}"
             )
         means = trajectory.class_means(val.losses, val.labels, 1)
+        fits = (label_scores.fit(one.losses, one.margins) for one in (train, val))
         errors = label_scores.label_errors(
             train.losses,
             train.labels,
             margins=train.margins,
-            weights=label_scores.checkpoint_weights(val.losses),
+            weights=label_scores.checkpoint_weights(val.losses, label_scores.newness(*fits)),
         )
         cld, _ = trajectory.class_correlation(train.losses, train.labels, means)
         given = pd.array([pd.NA] * len(scores), dtype="boolean")

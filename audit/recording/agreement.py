@@ -2,10 +2,13 @@
 
 import numpy as np
 
+from lossprint.audit.words import percent
+
 LOOKED = 2048  # samples of a checkpoint that are compared, its first
 WANTED = "expected losses that are the cross-entropy"
 FEW = 8  # samples under which no cause is named
 SHARE = 0.1  # of them that may differ: more is no rounding
+GROSS, FEWER = 10, 0.01  # times what is allowed for that no rounding is off by, and the share that may be nonetheless
 SURE = 0.9  # of them that a cause must explain to be named
 
 
@@ -18,8 +21,12 @@ def disagreement(losses: np.ndarray, logits: np.ndarray, labels: np.ndarray) -> 
     each = _entropies(logits)  # (B, C): the loss with each label
     plain = each[np.arange(len(labels)), labels]
     slack = 0.02 + 0.01 * np.abs(logits).max(axis=1)
-    if not _differ(losses, plain, slack) > SHARE:
-        return None
+    many, few = _differ(losses, plain, slack), _differ(losses, plain, GROSS * slack, GROSS)
+    if many <= SHARE:
+        if few <= FEWER or few * len(losses) < 3:
+            return None
+        far = f"{percent(few)} of them far off: do their ids, labels or weights belong to other samples?"
+        return _weighted(losses, plain, labels) or far
     unknown = "another loss than the cross-entropy, or labels of other samples"
     if len(losses) < FEW:
         return unknown
@@ -40,9 +47,9 @@ def _entropies(logits: np.ndarray) -> np.ndarray:
     return top + np.log(np.exp(logits - top).sum(axis=1, keepdims=True)) - logits
 
 
-def _differ(losses: np.ndarray, expected: np.ndarray, slack: np.ndarray) -> float:
-    """The share of losses further from those expected than the slack (B,) and a hundredth."""
-    return float((np.abs(losses - expected) > slack + 0.01 * np.abs(expected)).mean())
+def _differ(losses: np.ndarray, expected: np.ndarray, slack: np.ndarray, hundredths: float = 1) -> float:
+    """The share of losses further from those expected than the slack (B,) and a hundredth, or so many."""
+    return float((np.abs(losses - expected) > slack + 0.01 * hundredths * np.abs(expected)).mean())
 
 
 def _probabilities(losses: np.ndarray, logits: np.ndarray, labels: np.ndarray) -> str | None:
@@ -75,7 +82,7 @@ def _scaled(losses: np.ndarray, plain: np.ndarray) -> str | None:
 def _weighted(losses: np.ndarray, plain: np.ndarray, labels: np.ndarray) -> str | None:
     large, ratios = _ratios(losses, plain)
     factors = [_steady(ratios[labels[large] == label]) for label in np.unique(labels[large])]
-    if len(factors) < 2 or None in factors:
+    if len(factors) < 2 or None in factors or max(factors) < 1.05 * min(factors):
         return None
     return f"the cross-entropy with weights of the classes, {min(factors):.3g} to {max(factors):.3g} times it"
 

@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
+from lossprint.audit.datasets.paths import Spelled
 from lossprint.audit.datasets.source import SPLIT_NAMES
 from lossprint.audit.recording import imported_csv, predicted
 from lossprint.audit.system.bounds import refuse_unpacked
@@ -369,6 +370,8 @@ def _positions(samples: pd.DataFrame, ids, paths, where: str) -> np.ndarray:
         own = pa.array(samples[name].to_numpy(object), kind)
         # Unsafe: an unsigned id beyond int64 becomes a negative one, which no dataset has.
         at = pc.index_in(wanted.cast(kind, safe=False), value_set=own)
+        if name == "path" and at.null_count:
+            at = _otherwise(at, wanted, samples["path"])
         if at.null_count:
             strange = pc.unique(pc.filter(wanted, pc.is_null(at)))
             unknown = f"{len(strange):,} that it does not have, such as {strange[0].as_py()!r:.200}"
@@ -380,6 +383,15 @@ def _positions(samples: pd.DataFrame, ids, paths, where: str) -> np.ndarray:
             raise _fault("the path of each sample beside its id", where, pair)
         found = at
     return found
+
+
+def _otherwise(at: pa.Array, wanted: pa.Array, paths: pd.Series) -> pa.Array:
+    """The positions of paths, those that are null looked for as they may be written by another system."""
+    spelled = Spelled(paths, paths=True)
+    distinct = pc.unique(pc.filter(wanted, pc.is_null(at))).to_pylist()
+    meant = [spelled(text) if text is not None else None for text in distinct]
+    places = pa.array([None if path is None else spelled.known[path] for path in meant], at.type)
+    return pc.coalesce(at, places.take(pc.index_in(wanted, value_set=pa.array(distinct, wanted.type))))
 
 
 def _class_indices(values, classes: list[str], where: str) -> np.ndarray:

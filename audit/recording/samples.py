@@ -9,6 +9,7 @@ import pandas as pd
 
 from lossprint.audit.datasets import tasks
 from lossprint.audit.datasets.media import IMAGES
+from lossprint.audit.datasets.paths import Spelled
 from lossprint.audit.datasets.source import SPLIT_NAMES
 from lossprint.audit.runs.run import Run
 from lossprint.audit.types import SPLITS, LossprintError
@@ -33,6 +34,7 @@ class Samples:
     sets: np.ndarray | None
     order: list[int] | None
     file: Path
+    spelled: Spelled
 
     @classmethod
     def of(cls, table: pd.DataFrame, description: dict, classes: Sequence[str] | None, file: Path) -> "Samples":
@@ -50,6 +52,7 @@ class Samples:
             sets=tasks.label_sets(table["label"], names),
             order=None if classes is None else _class_order(list(classes), own),
             file=file,
+            spelled=Spelled(table["path"], paths=True),
         )
 
     @property
@@ -66,6 +69,9 @@ class Samples:
             )
         if ids.dtype.kind in "UO":
             rows = self.paths.get_indexer(ids)
+            for at in np.flatnonzero(rows < 0):  # written in another way, as on a Mac
+                path = self.spelled(str(ids[at]))
+                rows[at] = -1 if path is None else self.spelled.known[path]
             unknown = ids[rows < 0][:3].tolist()
         else:
             ids = ids.astype(np.int64)

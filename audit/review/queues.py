@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lossprint.audit.runs.run import Run
-from lossprint.scoring.labels import checkpoint_weights
+from lossprint.scoring import labels as label_scores
 
 TIERS = ("verify", "correct", "look")
 AUDIT = "audit"  # kind of a question that nothing but chance asked; its finding is named `audit:SAMPLE`
@@ -109,16 +109,12 @@ def likely(run: Run, samples: np.ndarray) -> dict[int, list[str]]:
     one, summed over the checkpoints with the weights of `checkpoint_weights`. Empty where no predictions were recorded.
     """
     ids, classes = np.unique(np.asarray(samples, np.int64)), run.classes
-    val = run.trajectory("val", losses_only=True).losses
     checkpoints = run.recorded("train")
-    known = run.recorded("val") == checkpoints and val.shape[1] > 0
-    weights = checkpoint_weights(val if known else np.full((len(checkpoints), 1), np.nan)) if checkpoints else []
-    cells, beliefs = [], []
+    cells, beliefs, steps, fits = [], [], [], []
     given = run.samples(ids.tolist()).set_index("sample")["label"].map({name: i for i, name in enumerate(classes)})
-    for checkpoint, weight in zip(checkpoints, weights):
-        if weight < 1e-6:
-            continue
+    for step, checkpoint in enumerate(checkpoints):
         part = run.part("train", checkpoint)
+        fits.append(label_scores.fit(*(part[name].to_numpy()[None].astype(float) for name in ("loss", "margin"))))
         rows = pd.Index(part["sample"].to_numpy()).get_indexer(ids)
         at = np.flatnonzero(rows >= 0)
         loss, margin, predicted = (
@@ -128,11 +124,14 @@ def likely(run: Run, samples: np.ndarray) -> dict[int, list[str]]:
         for label, belief in ((own, np.exp(-loss)), (predicted, np.exp(-loss - margin))):
             real = (label >= 0) & np.isfinite(belief) & ((label is own) | (predicted != own))
             cells.append(at[real] * len(classes) + label[real].astype(np.int64))
-            beliefs.append(weight * belief[real])
+            beliefs.append(belief[real])
+            steps.append(np.full(int(real.sum()), step))
     if not cells:
         return {}
-    cell, inverse = np.unique(np.concatenate(cells), return_inverse=True)
-    total = np.bincount(inverse, weights=np.concatenate(beliefs))
+    shares = _weights(run, checkpoints, fits)[np.concatenate(steps)]
+    counted = shares >= 1e-6
+    cell, inverse = np.unique(np.concatenate(cells)[counted], return_inverse=True)
+    total = np.bincount(inverse, weights=(shares * np.concatenate(beliefs))[counted])
     row, label = np.divmod(cell, len(classes))
     best = np.lexsort((label, -total, row))
     row, label = row[best], label[best]
@@ -141,6 +140,16 @@ def likely(run: Run, samples: np.ndarray) -> dict[int, list[str]]:
     for sample, name in zip(ids[row[rank < LIKELY]].tolist(), label[rank < LIKELY].tolist()):
         found.setdefault(sample, []).append(classes[name])
     return found
+
+
+def _weights(run: Run, checkpoints: list[int], fits: list[label_scores.Fit]) -> np.ndarray:
+    """How much each checkpoint counts (E,), from the validation samples and the fit to the training samples at each."""
+    val = run.trajectory("val")
+    if run.recorded("val") != checkpoints or not val.losses.shape[1]:
+        return label_scores.checkpoint_weights(np.full((len(checkpoints), 1), np.nan))
+    train = label_scores.Fit(*(np.concatenate(column) for column in zip(*(vars(one).values() for one in fits))))
+    new = label_scores.newness(train, label_scores.fit(val.losses, val.margins))
+    return label_scores.checkpoint_weights(val.losses, new)
 
 
 # ------------------------------------------------------------------------------------------------- what is open

@@ -14,7 +14,11 @@ from pathlib import Path
 from lossprint.audit.system.csvfile import as_meant
 from lossprint.audit.types import LossprintError
 
-MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
+MARKS = (
+    *((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe\0\0", "utf-32"), (b"\0\0\xfe\xff", "utf-32")),
+    *((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16")),
+)
+SEPARATOR = re.compile(r'\A"?sep=([,;\t|])"?\r?\n')  # a line with which spreadsheets name what separates cells
 WORD = re.compile(r"[^\W\d_]+")
 SAVE = "save it as UTF-8 (in a spreadsheet: 'CSV UTF-8')"
 
@@ -23,17 +27,18 @@ SAVE = "save it as UTF-8 (in a spreadsheet: 'CSV UTF-8')"
 class Text:
     """A file's text, without a byte order mark, and how it is written: its encoding and what separates its cells.
 
-    mark: whether it starts with the mark of UTF-8.
+    mark: whether it starts with the mark of UTF-8. head: a line before the table that names the delimiter, if any.
     """
 
     text: str
     encoding: str
     delimiter: str
     mark: bool
+    head: str = ""
 
     def encoded(self, text: str) -> bytes:
         """Another text as a file of the same form. Raises UnicodeEncodeError for letters that it has not."""
-        return text.encode(self.encoding)
+        return (self.head + text).encode(self.encoding)
 
     @property
     def notes(self) -> list[str]:
@@ -59,11 +64,20 @@ def text_of(data: bytes, path: str) -> Text:
         text = data.decode(encoding)
     except UnicodeDecodeError as error:
         if encoding == "utf-8" and (western := _western(data)) is not None:
-            return Text(western, "cp1252", _delimiter(western, path), False)
+            return _told(western, "cp1252", path)
         byte = data[error.start]
         known = "UTF-8" if encoding.startswith("utf-8") else "UTF-16"
         raise LossprintError(f"expected {known} text in {path}, found the byte 0x{byte:02x}: {SAVE}") from None
-    return Text(text.removeprefix("\ufeff"), encoding, _delimiter(text, path), encoding == "utf-8-sig")
+    return _told(text.removeprefix("\ufeff"), encoding, path)
+
+
+def _told(text: str, encoding: str, path: str) -> Text:
+    """The text without the line that may name its delimiter, else with the one that its first line shows."""
+    head = SEPARATOR.match(text)
+    delimiter = head[1] if head else _delimiter(text, path)
+    return Text(
+        text[head.end() if head else 0 :], encoding, delimiter, encoding == "utf-8-sig", head[0] if head else ""
+    )
 
 
 def csv_rows(path: Path) -> tuple[list[str], list[list[str]], list[str]]:
@@ -85,7 +99,7 @@ def noted_rows(path: Path) -> tuple[list[str], list[list[str]], list[str], list[
         for row in reader:
             if row:
                 rows.append(row)
-                lines.append(f"line {reader.line_num}")
+                lines.append(f"line {reader.line_num + bool(file.head)}")
     except csv.Error as error:
         raise LossprintError(f"expected a CSV file, found in line {reader.line_num} of {path}: {error}") from None
     except OSError as error:
@@ -104,7 +118,10 @@ def fitted(row: list[str], header: list[str], line: str, path: str | Path) -> li
     if len(row) == len(header):
         return row
     if any(cell.strip() for cell in row[len(header) :]) or (len(row) < len(header) and any(map(str.strip, row))):
-        raise LossprintError(f"expected {len(header)} cells in {line} of {path}, found {len(row)}")
+        raise LossprintError(
+            f"expected {len(header)} cells in {line} of {path}, as many as the first line has names, found {len(row)} "
+            "(a text with a separator in it stands in quotes)"
+        )
     return [*row, *[""] * len(header)][: len(header)]
 
 
@@ -133,8 +150,8 @@ def _western(data: bytes) -> str | None:
 
 
 def _delimiter(text: str, path: str) -> str:
-    """What the first line is split by: a comma where there is one, else semicolons or tabs."""
+    """What the first line is split by: a comma where there is one, else semicolons, tabs or upright bars."""
     head = next((line for line in text.splitlines() if line.strip()), "")
     if path.lower().endswith(".tsv") and "\t" in head:
         return "\t"
-    return "," if "," in head else max((",", ";", "\t"), key=head.count)
+    return "," if "," in head else max((",", ";", "\t", "|"), key=head.count)

@@ -22,7 +22,7 @@ from lossprint.scoring.sequences import runs, smoothed
 LONGEST = 31  # frames of the window of evidence, at most
 SHARE = 0.12  # of the frames that a trial relabels, about
 SHORT = 8  # frames: a phase of fewer is left alone by a trial
-KINDS = ("window", "phase", "exchange", "boundary")  # of errors in a trial, 1 and up
+KINDS = ("window", "phase", "exchange")  # of errors in a trial, 1 and up
 FEW = 20  # frames of a kind of error in a trial, below which its figure says nothing
 ALIKE = 60.0  # frames that so many of a trial count as: neighbours say much the same, and the prior holds against them
 ROWS = 6000  # frames of a trial that weights are fitted on, at most
@@ -68,11 +68,12 @@ def averaged(log: np.ndarray, bounds: np.ndarray, width: int) -> np.ndarray:
 def trial(labels: np.ndarray, bounds: np.ndarray, random: np.random.Generator) -> Trial:
     """Labels with errors of all `KINDS` made in every video, about SHARE of its frames.
 
-    A part of a phase has a wrong label that the video has, or all of it, or two neighbouring phases have each other's,
-    or a phase begins too late, by a half to two of `window`.
+    A part of a phase has a wrong label that the video has, or all of it, or two neighbouring phases have each other's.
+    Not phases that begin too late: with these in it fewer windows were found, on four videos many fewer, see
+    docs/measured/video.md.
     """
     copy, kind = labels.copy(), np.zeros(len(labels), np.int64)
-    turn, late = int(random.integers(len(KINDS))), window(labels, bounds)
+    turn = int(random.integers(len(KINDS)))
     for first, last in itertools.pairwise(np.asarray(bounds).tolist()):
         cuts = runs(labels, first, last)
         own = np.unique(labels[first:last])
@@ -91,11 +92,6 @@ def trial(labels: np.ndarray, bounds: np.ndarray, random: np.random.Generator) -
                     continue
                 middle, stop = stop, int(cuts[at + 2])
                 copy[start:middle], copy[middle:stop] = labels[middle], labels[start]
-            elif what == "boundary":
-                if at == 0:
-                    continue
-                stop = start + min(max(int(late * random.uniform(0.5, 2)), SHORT // 2), size // 2)
-                copy[start:stop] = labels[start - 1]
             else:
                 if what == "window":
                     part = min(max(int(size * random.uniform(0.25, 0.6)), SHORT // 2), int(todo) + SHORT)

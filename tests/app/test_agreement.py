@@ -120,8 +120,9 @@ def test_scores_of_one_training_are_those_of_the_arrays(tmp_path):
     np.testing.assert_allclose(found["csl"], trajectory.csl(train.losses), rtol=1e-6)
     np.testing.assert_allclose(found["aum"], trajectory.aum(train.margins), rtol=1e-6)
     np.testing.assert_allclose(found["p_mean"], trajectory.data_map(train.losses)[0], rtol=1e-6)
+    new = label_scores.newness(*(label_scores.fit(one.losses, one.margins) for one in (train, val)))
     plain = label_scores.label_errors(
-        train.losses, train.labels, margins=train.margins, weights=label_scores.checkpoint_weights(val.losses)
+        train.losses, train.labels, margins=train.margins, weights=label_scores.checkpoint_weights(val.losses, new)
     )
     np.testing.assert_allclose(found["label_error"], plain.severity, rtol=1e-6)
     np.testing.assert_array_equal(found["sample"], train.samples)

@@ -13,7 +13,7 @@ import torch
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset, RandomSampler, TensorDataset
 
 from lossprint import scoring
-from lossprint.scoring import functions, trajectory
+from lossprint.scoring import functions, labels, trajectory
 
 N, M, E, C = 60, 30, 8, 3
 
@@ -118,6 +118,12 @@ def test_suggested_labels_and_weights_of_the_validation(data):
     assert set(scoring.triage(errors)) <= {"wrong", "ambiguous", "hard", ""}
     plain = scoring.label_errors(d["losses"], d["labels"], margins=d["margins"])
     assert not np.allclose(plain.severity, errors.severity)
+    val_margins = np.random.default_rng(2).normal(size=d["val_losses"].shape)
+    known = {"margins": d["margins"], "val_losses": d["val_losses"], "val_margins": val_margins}
+    new = labels.newness(labels.fit(d["losses"].T, d["margins"].T), labels.fit(d["val_losses"].T, val_margins.T))
+    weights = labels.checkpoint_weights(d["val_losses"].T, new)
+    same = scoring.label_errors(d["losses"], d["labels"], margins=d["margins"], weights=weights)
+    assert np.array_equal(scoring.label_errors(d["losses"], d["labels"], **known).severity, same.severity)
     for more in ({"val_losses": d["val_losses"][:, :3]}, {"weights": np.ones(3)}):
         with pytest.raises(ValueError, match=r"checkpoint"):
             scoring.label_errors(d["losses"], d["labels"], **more)

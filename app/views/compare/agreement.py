@@ -11,7 +11,8 @@ import pandas as pd
 
 from lossprint.audit.runs.run import Run
 from lossprint.audit.scores import SCORES
-from lossprint.scoring.labels import SUSPECT, checkpoint_weights
+from lossprint.scoring import labels
+from lossprint.scoring.labels import SUSPECT
 
 SEVERITIES = ("label_error", "outlier")  # flagged over SUSPECT; of the other scores the most suspect share counts
 SHARE = 0.05
@@ -189,23 +190,18 @@ def training_scores(runs: list[Run]) -> pd.DataFrame:
 
     Of one training, or of the folds of one, in each of which other samples were left out. One checkpoint at a time,
     O(N) memory. NaN where a sample was not recorded at each checkpoint, or without margins. label_error is the plain
-    severity, high suspect: mean margin with the checkpoints weighted by their validation loss, without what `score`
-    adds from the confusions.
+    severity, high suspect: mean margin with the checkpoints weighted as `score` does, without what it adds from the
+    confusions.
     """
     table = runs[0].samples()
     table = table.loc[table["split"] == "train", ["sample", "path", "label"]].sort_values("sample")
     ids = table["sample"].to_numpy(np.int64)
     steps = [step for step in runs[0].recorded("train") if step > 0]
-    weights = _weights(runs, steps)
+    weights = _weights(runs, steps, ids)
     names = ("csl", "aum", "p_mean", "margin")
     sums = {name: np.zeros(len(ids)) for name in names}
     for weight, step in zip(weights, steps):
-        loss, margin = np.full((2, len(ids)), np.nan)
-        for run in runs:
-            part = run.part("train", step)
-            seen = np.isfinite(part["loss"].to_numpy())
-            at = np.searchsorted(ids, part["sample"].to_numpy()[seen])
-            loss[at], margin[at] = part["loss"].to_numpy()[seen], part["margin"].to_numpy()[seen]
+        loss, margin = _recorded(runs, step, ids)
         sums["csl"] += loss / len(steps)
         sums["p_mean"] += np.exp(-loss) / len(steps)
         sums["aum"] += margin / len(steps)
@@ -217,14 +213,31 @@ def training_scores(runs: list[Run]) -> pd.DataFrame:
     return frame.set_index("sample", drop=False).rename_axis(None)
 
 
-def _weights(runs: list[Run], steps: list[int]) -> np.ndarray:
-    """How much each checkpoint counts, (E,); validation losses of folds are put together."""
-    losses = None
+def _recorded(runs: list[Run], step: int, ids: np.ndarray) -> np.ndarray:
+    """Losses and margins (2, N) of the training samples at a checkpoint, NaN where a sample was not recorded."""
+    values = np.full((2, len(ids)), np.nan)
     for run in runs:
-        found = run.trajectory("val", losses_only=True)
-        rows = found.losses[np.isin(found.checkpoints, steps)]
-        if len(rows) == len(steps):
-            losses = rows if losses is None else np.where(np.isnan(losses), rows, losses)
+        part = run.part("train", step)
+        seen = np.isfinite(part["loss"].to_numpy())
+        at = np.searchsorted(ids, part["sample"].to_numpy()[seen])
+        values[:, at] = part["loss"].to_numpy()[seen], part["margin"].to_numpy()[seen]
+    return values
+
+
+def _weights(runs: list[Run], steps: list[int], ids: np.ndarray) -> np.ndarray:
+    """How much each checkpoint counts, (E,). Validation losses of folds are put together; their training samples were
+    new to them, so nothing was learnt by heart."""
+    losses, new = None, None
+    for run in runs:
+        found = run.trajectory("val")
+        rows = np.isin(found.checkpoints, steps)
+        if rows.sum() == len(steps):
+            seen = found.losses[rows]
+            losses = seen if losses is None else np.where(np.isnan(losses), seen, losses)
+            if len(runs) == 1 and seen.size:
+                train = [labels.fit(*(values[None] for values in _recorded(runs, step, ids))) for step in steps]
+                columns = (np.concatenate(column) for column in zip(*(vars(one).values() for one in train)))
+                new = labels.newness(labels.Fit(*columns), labels.fit(seen, found.margins[rows]))
     if losses is None or not losses.size:
         losses = np.full((len(steps), 1), np.nan)
-    return checkpoint_weights(losses) if len(steps) else np.empty(0)
+    return labels.checkpoint_weights(losses, new) if len(steps) else np.empty(0)

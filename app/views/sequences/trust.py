@@ -6,7 +6,7 @@ from lossprint.app import data
 from lossprint.app.shared import parts
 from lossprint.scoring.labels import SUSPECT
 
-WORDS = {"window": "windows", "phase": "whole phases", "exchange": "exchanged phases", "boundary": "shifted boundaries"}
+WORDS = {"window": "windows", "phase": "whole phases", "exchange": "exchanged phases"}
 LITTLE = 0.2  # of the evidence: a share below it is a step back
 
 

@@ -167,7 +167,7 @@ def _kept(columns: dict[str, list[str]], lines: list[str], path: Path) -> tuple[
         first = seen.setdefault(os.path.normpath(name), row)
         if first == row:
             kept.append(row)
-        elif cells[first] == cells[row]:
+        elif cells[first][1:] == cells[row][1:]:  # after the path
             again.append(row)
         else:
             raise LossprintError(

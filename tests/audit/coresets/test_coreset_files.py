@@ -1,6 +1,7 @@
 """Coresets as datasets and beside datasets: the manifest opens, what fits is told, and what does not is one line."""
 
 import shutil
+import unicodedata
 from pathlib import Path
 
 import pandas as pd
@@ -174,6 +175,15 @@ def test_a_coreset_fits_a_folder(tmp_path):
     out.write_text(csv_text(rows.iloc[::3]))
     fit = coresets.apply(out, folder)
     assert (len(fit.samples), fit.of, fit.relabelled, fit.fingerprint, fit.untouched) == (10, 30, 0, None, None)
+
+
+def test_a_coreset_with_letters_in_the_other_unicode_form_fits(tmp_path):
+    run = make_run(tmp_path, classes=("B\u00e4r", "\u00d6l", "c"))
+    data, out = tmp_path / "data", tmp_path / "coreset.csv"
+    coresets.write(run, coresets.source_of(applied(run)), Ask("random", fraction=1.0), out)
+    out.write_text(unicodedata.normalize("NFD", out.read_text()).replace("/", "\\"))
+    fit = coresets.apply(out, data / "labels.csv")
+    assert len(fit.samples) == 30 and fit.relabelled == 0 and fit.untouched is False
 
 
 def test_paths_and_labels_that_a_spreadsheet_would_run_come_back_as_they_are(tmp_path):

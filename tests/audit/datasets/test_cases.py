@@ -191,13 +191,41 @@ def test_spellings_of_one_label_are_said_and_made_one_where_asked(tmp_path):
     dataset = open_dataset(path)
     assert len(dataset.classes) == 6
     assert dataset.notes[0] == (
-        "classes that differ only in case, blanks or Unicode form: 'Cat' (2) / 'cat' (4) / 'cat ' (2), 'Dog' (2) / "
-        "'dog' (4) / 'dog ' (2); --normalise-labels makes one of each"
+        "classes that differ only in case, blanks, Unicode form or how a number is written: 'Cat' (2) / 'cat' (4) / "
+        "'cat ' (2), 'Dog' (2) / 'dog' (4) / 'dog ' (2); --normalise-labels makes one of each"
     )
     one = open_dataset(path, choices=Choices(normalise_labels=True))
     assert one.classes == ["cat", "dog"] and one.notes[0].startswith("made one class each of labels that differ only")
     assert one.samples["label"].value_counts().to_dict() == {"cat": 8, "dog": 8}
     assert described(one, 0, "classes")[1]["choices"] == {"normalise_labels": True}
+
+
+@pytest.mark.parametrize(
+    ("label", "note", "one"),
+    [
+        (lambda name, at: name + "\u200b" * (at % 2), "'cat' (3) / 'cat\\u200b' (2)", ["cat", "dog"]),
+        (
+            lambda name, at: name.translate({99: 0xFF43}) if at else name,
+            "'cat' (1) / '\uff43at' (4)",
+            ["dog", "\uff43at"],
+        ),
+        (lambda name, at: "0" * (at % 2) + str(int(name == "cat")), "'0' (3) / '00' (2)", ["0", "1"]),
+        (lambda name, at: f"{int(name == 'cat')}{'.0' * (at % 2)}", "'0' (3) / '0.0' (2)", ["0", "1"]),
+        (lambda name, at: f" {name}", "labels with blanks around them: ' cat', ' dog'", ["cat", "dog"]),
+    ],
+)
+def test_other_spellings_of_one_label_are_said_too(tmp_path, label, note, one):
+    path = table(tmp_path, rows(["cat", "dog"], label))
+    assert note in open_dataset(path, check=False).notes[0]
+    assert open_dataset(path, check=False, choices=Choices(normalise_labels=True)).classes == one
+
+
+def test_several_labels_in_one_cell_are_said(tmp_path):
+    path = table(tmp_path, rows(["cat", "dog"], lambda name, at: f'"{name}, pet"' if at < 2 else name))
+    note = "labels that look like several in one cell: 'cat, pet' (2), 'dog, pet' (2): each such text is taken as one"
+    assert any(one.startswith(note) for one in open_dataset(path, check=False).notes)
+    path.write_text(rows(["cat", "dog"], lambda name, at: f'"{name}, {name}-like"'))  # a name with a comma
+    assert not any("several" in one for one in open_dataset(path, check=False).notes)
 
 
 def test_unicode_forms_of_one_class_folder_are_said(tmp_path):
@@ -218,10 +246,17 @@ def test_absolute_paths_inside_the_dataset_are_made_relative(tmp_path):
         dataset = open_dataset(place)
         assert len(dataset.samples) == 10 and dataset.samples["path"][0] == "cat/00.png"
         assert dataset.notes[0].startswith("10 paths with the dataset's own folder before them: made relative")
-    path.write_text(path.read_text() + "cat/00.png,cat\n")
+    text = path.read_text()
+    path.write_text(text + "cat/00.png,cat\n")
+    assert "left out, because listed before in another spelling: 1 rows, such as cat/00.png" in open_dataset(path).notes
+    path.write_text(text + "cat/00.png,dog\n")
     assert "expected each path once, found 'cat/00.png', in line 2" in message(path)
     path.write_text(rows(["cat", "dog"], path=lambda name, at: f"{tmp_path}/elsewhere/{name}/{at:02d}.png"))
+    assert open_dataset(path).notes[0].startswith(f"10 paths with {tmp_path}/elsewhere/ before them")
+    folder(tmp_path / "elsewhere", 5)  # there are others of these names: which are meant?
     assert "expected a path relative to" in message(path)
+    path.write_text(rows(["cat", "dog"], path=lambda name, at: f"elsewhere/{name}/{at:02d}.png"))
+    assert f"its paths are looked for in {root}; --root DIR names another folder" in message(path)
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet"])

@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lossprint.audit.datasets.images import pixel_digest, read_image, read_size, reason, square, upright_rgb
+from lossprint.audit.datasets.images import (
+    MORE,
+    pixel_digest,
+    read_image,
+    read_size,
+    read_values,
+    reason,
+    square,
+    upright_rgb,
+)
 
 GREY = np.array([[0, 50, 100], [150, 200, 250]], np.uint8)
 COLOUR = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [90, 120, 30]]], np.uint8)
@@ -125,6 +134,18 @@ def test_the_first_image_of_an_animation(tmp_path):
     frames = [Image.fromarray(GREY), Image.fromarray(255 - GREY)]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
     assert np.array_equal(np.asarray(read_image(tmp_path / "a.gif")), grey_rgb(GREY))
+
+
+@pytest.mark.parametrize("ending", ["gif", "webp", "tif", "png"])
+def test_files_whose_first_images_alone_are_equal_are_no_copies(tmp_path, ending):
+    large = np.kron(np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8), np.ones((4, 4, 1), np.uint8))
+    for name, later in (("a", 255 - large), ("b", large // 2), ("c", 255 - large)):
+        Image.fromarray(large).save(
+            tmp_path / f"{name}.{ending}", save_all=True, append_images=[Image.fromarray(later)]
+        )
+    first, other, same = (pixel_digest(read_values(tmp_path / f"{name}.{ending}")) for name in "abc")
+    assert first == same != other
+    assert read_values(tmp_path / f"a.{ending}").info[MORE] == 1
 
 
 # ------------------------------------------------------------------------------------------------ digest and square

@@ -26,6 +26,8 @@ FORMS = {
     "UTF-16 with tabs": (".csv", "\t", "utf-16"),
     "UTF-16, big end first": (".tsv", "\t", "utf-16-be"),
     "UTF-16, unmarked": (".csv", ",", "utf-16-le"),
+    "UTF-32": (".csv", ";", "utf-32"),
+    "upright bars": (".csv", "|", "utf-8"),
     "cp1252": (".csv", ",", "cp1252"),
     "cp1252 with semicolons": (".csv", ";", "cp1252"),
 }
@@ -65,6 +67,46 @@ def test_the_corrected_manifest_has_the_form_of_the_manifest(tmp_path, images, f
         kept.add(finding="x:2", sample=2, decision="relabel", new_label="Hündin", reviewer="ann")
         content = manifests.corrected(applied(run, kept))
     assert content == rows(mark).encode(encoding)
+
+
+def test_the_line_that_names_the_separator_is_read_and_stays(tmp_path, images):
+    path = images / "labels.csv"
+    path.write_bytes(f"sep=;\r\n{rows(';', lambda name, at: 'chat' if at == 2 else name)}".encode())
+    run = recorded(tmp_path / "run", path)
+    with open_reviews(run) as kept:
+        for sample, name in ((2, "Hündin"), (10, "öl, süß")):
+            kept.add(finding=f"x:{sample}", sample=sample, decision="relabel", new_label=name, reviewer="ann")
+        assert manifests.corrected(applied(run, kept)) == f"sep=;\r\n{rows(';')}".encode()
+    path.write_text("sep=|\npath|label\nchat/00.png|chat\nchat/01.png\n")
+    assert "expected 2 cells in line 4 of" in message(path)
+
+
+@pytest.mark.parametrize("before", ["/home/jo/pets/", "C:\\pets\\", "D:/", "\\\\store\\share\\pets\\"])
+def test_paths_of_another_machine_are_read_below_the_root(tmp_path, images, before):
+    path, text = images / "labels.csv", rows(",")
+    slash = "\\" if "\\" in before else "/"
+    for name in NAMES:
+        text = text.replace(f"{name}/", f"{before}{name}{slash}")
+    path.write_text(text)
+    dataset = open_dataset(path)
+    assert sorted(dataset.samples["path"]) == sorted(f"{name}/{at:02d}.png" for name in NAMES for at in range(4))
+    assert dataset.notes[0].startswith(
+        f"12 paths with {before.replace(chr(92), '/')} before them, the dataset's folder"
+    )
+    run = recorded(tmp_path / "run", path)
+    with open_reviews(run) as kept:
+        kept.add(finding="x:4", sample=4, decision="relabel", new_label="Hündin", reviewer="ann")
+        assert b"00.png,H\xc3\xbcndin" in manifests.corrected(applied(run, kept)).split(b"\n")[5]
+    path.write_text(text.replace("0", "x"))  # whose files are not there
+    assert "or to the folder that --root names" in message(path)
+
+
+def test_names_in_another_case_are_found_where_only_one_is_so(images):
+    path = images / "labels.csv"
+    path.write_text(rows(",", per_class=3).replace("chat/0", "CHAT/0").replace("00.png", "00.PNG"))
+    dataset = open_dataset(path)
+    assert dataset.unreadable.empty and "chat/01.png" in set(dataset.samples["path"])
+    assert dataset.notes[0] == "5 paths with letters in another case: found, such as Hündin/00.PNG"
 
 
 def recorded(out, source) -> Run:

@@ -1,6 +1,7 @@
 """Losses in a CSV file are those of a Parquet file, however its cells are written; losses without classes."""
 
 import gzip
+import unicodedata
 
 import numpy as np
 import pandas as pd
@@ -54,6 +55,24 @@ def test_csv_cells_as_spreadsheets_and_exports_write_them(tmp_path, samples):
     assert_planted(read_losses(tmp_path / "l.csv", samples, CLASSES))
     text = "".join(f'"{i}", {t} ,"{loss(i, t)}"\r\n\r\n' for t in (1, 2, 3) for i in (*TRAIN, *VAL))
     assert_planted(read_csv(tmp_path, samples, " sample,checkpoint , loss\r\n" + text))
+
+
+def test_paths_as_another_system_writes_them(tmp_path, samples):
+    known = samples.assign(path=[f"im\u00e4ges/{at}.png" for at in samples["sample"]])
+    frame = rows().assign(path=[f"im\u00e4ges/{at}.png" for at in rows()["sample"]])
+    expected = read_rows(tmp_path, known, frame)
+    ways = (
+        lambda path: unicodedata.normalize("NFD", path),
+        lambda path: path.replace("/", "\\"),
+        lambda path: f"/data/of/jo/{path}",
+        lambda path: "C:\\jo\\" + path.replace("/", "\\"),
+    )
+    for way in ways:
+        text = frame.assign(path=frame["path"].map(way)).drop(columns="sample").to_csv(index=False)
+        for (*_, table), (*_, old) in zip(read_csv(tmp_path, known, text), expected, strict=True):
+            pd.testing.assert_frame_equal(table, old, rtol=1e-6)
+    with pytest.raises(LossprintError, match="1 that it does not have"):
+        read_csv(tmp_path, known, text.replace("5.png", "555.png"))
 
 
 def test_csv_columns_of_empty_cells_were_not_recorded(tmp_path, samples):

@@ -1,5 +1,6 @@
 """The Recorder in a loop of one's own: what is written, and what is refused."""
 
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -138,6 +139,17 @@ def test_a_run_in_the_making_is_not_shown_as_whole(tmp_path):
 def test_paths_in_any_collection(tmp_path, ids):
     recorder = Recorder(tmp_path / "run", table(4))
     recorder.update(ids(["3.png", "0.png", "1.png", "2.png"]), np.array([3.0, 0.0, 1.0, 2.0]))
+    recorder.end_checkpoint(1)
+    np.testing.assert_array_equal(recorder.finish().trajectory("train").losses, [[0, 1]])
+
+
+def test_paths_as_another_system_writes_them(tmp_path):
+    names = [f"k\u00e4fer/{at}.png" for at in range(4)]
+    recorder = Recorder(tmp_path / "run", table(4).assign(path=names))
+    ways = [unicodedata.normalize("NFD", names[3]), f"/home/jo/{names[0]}", names[1].replace("/", "\\"), names[2]]
+    recorder.update(ways, np.array([3.0, 0.0, 1.0, 2.0]))
+    with pytest.raises(LossprintError, match="unknown ones such as"):
+        recorder.update(["other/k\u00e4fer/9.png"], np.array([1.0]))
     recorder.end_checkpoint(1)
     np.testing.assert_array_equal(recorder.finish().trajectory("train").losses, [[0, 1]])
 

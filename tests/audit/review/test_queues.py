@@ -111,9 +111,11 @@ def test_likely_labels_agree_with_a_plain_loop(tmp_path):
         part["margin"] = rng.uniform(-2, 2, len(part))
         part["predicted"] = rng.integers(0, 8, len(part))
         run.write_part("train", checkpoint, part.sample(frac=1, random_state=checkpoint))
-    from lossprint.scoring.labels import checkpoint_weights
+    from lossprint.scoring.labels import checkpoint_weights, fit, newness
 
-    weights = checkpoint_weights(run.trajectory("val").losses)
+    train, val = (run.trajectory(split) for split in ("train", "val"))
+    new = newness(*(fit(one.losses, one.margins) for one in (train, val)))
+    weights = checkpoint_weights(val.losses, new)
     given = run.samples().set_index("sample")["label"]
     belief = {sample: dict.fromkeys(run.classes, 0.0) for sample in ids}
     for weight, checkpoint in zip(np.where(weights < 1e-6, 0, weights), run.recorded("train")):

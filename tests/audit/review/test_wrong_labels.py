@@ -1,12 +1,15 @@
 """How many flagged labels are wrong: one range, by the network first and by the answers as soon as they tell."""
 
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 
 from lossprint.audit.cli.audit import summary
 from lossprint.audit.report.write import report_bytes
-from lossprint.audit.review import stopping, wrong_labels
+from lossprint.audit.review import stopping, strata, wrong_labels
 from lossprint.audit.review.reviews import open_reviews
-from lossprint.audit.review.wrong_labels import WrongLabels, sentence, span
+from lossprint.audit.review.wrong_labels import WrongLabels, by_rank, rank_sentence, sentence, span
 from tests.support.learning_runs import learning_run
 
 
@@ -47,6 +50,30 @@ def test_answers_take_the_place_of_the_estimate(learnt_run):
             assert about.answers == at + 1 and about.low <= int(errors[found["sample"]].sum()) <= about.high
     assert about.low == about.high == int(errors[found["sample"]].sum())
     assert f"by {len(found)} answers" in sentence(about)
+
+
+def test_answers_say_at_which_rank_fewer_than_half_are_wrong():
+    answered, error = np.zeros(400, bool), np.zeros(400, bool)
+    error[:160], error[164::16] = True, True
+    answered[::4] = True
+    first, behind = by_rank(strata.tenths(answered, error & answered, 0.9))
+    assert (first.last, first.reviewed, first.share) == (160, 40, 1.0)
+    assert (behind.last, behind.reviewed) == (400, 60) and behind.share == pytest.approx(0.25)
+    error[160:] = False
+    error[162::20] = True
+    answered[:] = np.arange(400) % 2 == 0
+    words = rank_sentence(SimpleNamespace(tenths=strata.tenths(answered, error & answered, 0.9)))
+    assert words == (
+        "Of the first 160, nearly all are wrong, by 80 answers; of those from there to rank 400, fewer than half: "
+        "about 1 in 10, by 120"
+    )
+    answered[80:] = False  # only the worst are answered: nothing is said of those behind
+    assert rank_sentence(SimpleNamespace(tenths=strata.tenths(answered, error & answered, 0.9))) == (
+        "Of the first 80, nearly all are wrong, by 40 answers"
+    )
+    answered[10:] = False
+    assert rank_sentence(SimpleNamespace(tenths=strata.tenths(answered, error & answered, 0.9))) == ""
+    assert rank_sentence(None) == ""
 
 
 def test_words():
