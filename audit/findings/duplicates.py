@@ -119,6 +119,8 @@ def _near_images(
             return small[rows]
         seen = loaded.pixels[ones[rows]]
         side = min(copies.SIDE, seen.shape[1])
+        if not len(rows):
+            return seen[:, :side, :side]
         if side == seen.shape[1] and not np.isin(rows, stretched).any():
             return seen
         return np.stack([_stretched(one, width[row], height[row], side) for one, row in zip(seen, rows.tolist())])
