@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lossprint.scoring.heads.blocks import blocks, check, directions
+from lossprint.scoring.heads.blocks import BANK, blocks, check, directions
 from lossprint.scoring.heads.lda import log_softmax, margins
-from lossprint.scoring.heads.vote import BANK, ELEMENTS, neighbour_count
+from lossprint.scoring.heads.vote import ELEMENTS, neighbour_count
 
 
 @dataclass(frozen=True)
