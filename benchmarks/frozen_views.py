@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from against_truth import average_precision  # beside this file
-from label_errors import DEMO, SIMILAR, ranked
+from label_error_sets import SIMILAR
+from label_errors import DEMO, ranked
 from PIL import Image
 
 HELD = 500  # validation images of Fashion-MNIST

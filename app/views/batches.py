@@ -22,17 +22,20 @@ NEXT = 12  # of the images that are not named foreign the farthest
 
 def render(loaded: data.Loaded) -> None:
     parts.header(
-        "New batches", "Do new images belong to this data? Nothing is trained on them, and nothing is a verdict."
+        "New batches",
+        loaded.media.worded("Do new images belong to this data? Nothing is trained on them, and nothing is a verdict."),
     )
     names = beside.checks(loaded.run)
     if not names:
         parts.empty(
             "No batch was checked yet",
-            "Foreign images, copies of this run's images, labels that are probably wrong, and shifts of classes and "
-            "quality, without a training:",
+            loaded.media.worded(
+                "Foreign images, copies of this run's images, labels that are probably wrong, and shifts of classes "
+                "and quality, without a training:"
+            ),
             "playlist_add_check",
         )
-        st.code(f"lossprint check NEW --run {shlex.quote(str(loaded.run.path))}", language=None)
+        st.code(f"lossprint check NEW --run {shlex.quote(str(loaded.run.path))}", language=None, wrap_lines=True)
         return
     parts.dead_link("batch", names, "batch")
     name = st.selectbox("Batch", names, key="batch", bind="query-params")

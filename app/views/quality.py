@@ -14,11 +14,11 @@ MOST = 6  # sentences on what tells a class
 
 def render(loaded: data.Loaded) -> None:
     question = "Which images look unlike the rest: too dark, blurred, of another size? Their labels may well be right."
-    parts.header(KIND_WORDS["quality"][0], question)
+    parts.header(loaded.media.worded(KIND_WORDS["quality"][0]), loaded.media.worded(question))
     table = data.derived(loaded, _table)
     if table is None:
-        why = "Texts have no look." if loaded.media.noun == "text" else "An audit of the images looks at them."
-        parts.empty("Not looked at", f"This run does not say how its images look. {why}", "info")
+        why = "Texts have no look." if loaded.media.noun == "text" else "An audit of them looks."
+        parts.empty("Not looked at", f"This run does not say how its {loaded.noun}s look. {why}", "info")
         return
     _telling(data.derived(loaded, _tellings))
     found = loaded.of_kind("quality")

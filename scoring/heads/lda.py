@@ -77,14 +77,22 @@ def out_of_fold(
 
 
 def shuffled(
-    features, labels: np.ndarray, classes: int, *, groups=None, folds: int = 5, seeds: int = 1, seed: int = 0
+    features,
+    labels: np.ndarray,
+    classes: int,
+    *,
+    groups=None,
+    folds: int = 5,
+    seeds: int = 1,
+    seed: int = 0,
+    rounds=None,
 ) -> tuple[OutOfFold, float]:
     """Means of both heads' answers over several deals of the folds, and the shrinkage: what `combine.rank` takes.
 
     groups (N,) of samples that stay together, see `folds.joined`. For each of `seeds` three rounds up to 20,000
-    samples, one beyond, where the deal matters less.
+    samples, one beyond, where the deal matters less; or as many `rounds` as are asked for.
     """
-    rounds, shrinkage = seeds * (3 if len(labels) <= MANY else 1), None
+    rounds, shrinkage = rounds or seeds * (3 if len(labels) <= MANY else 1), None
     for number in range(rounds):
         fold = deal(labels, folds, groups=groups, seed=seed * rounds + number)
         total = moments(features, labels, classes, fold)

@@ -87,7 +87,7 @@ def test_a_viewer_looks_a_reviewer_decides_and_both_leave(window, served, run):
     idle(page)
     page.keyboard.press("k")
     page.get_by_text("The answer was not stored: expected the role reviewer to decide, found viewer").wait_for()
-    page.get_by_role("link", name="Export", exact=True).click()
+    page.get_by_role("link", name="Results", exact=True).click()
     page.get_by_role("heading", name="Export", exact=True).wait_for()
     idle(page)
     assert page.get_by_role("button", name="Report (HTML)").is_disabled()

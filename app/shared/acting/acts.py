@@ -23,7 +23,7 @@ SENT = "_sent"  # the queue that was made last: run, name, samples
 
 @dataclass(frozen=True, eq=False)
 class Selection:
-    """Samples (N,) in the order shown, wherever they were chosen; `words` follow their number: "that match".
+    """Samples (N,) in the order shown, wherever they were chosen; `words`, plain, follow their number: "that match".
 
     `key`: of the widgets, one for each place; `name` is what a queue or a file of them is called at first.
     """

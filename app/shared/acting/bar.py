@@ -24,7 +24,7 @@ def draw(loaded: data.Loaded, chosen: Selection, table=None, history: pd.DataFra
         return
     history = data.reviews(loaded).history() if history is None else history
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", key=f"{chosen.key}_bar"):
-        st.markdown(f"**{number:,}** {chosen.words}", width="content")
+        st.markdown(f"**{number:,}** {parts.md(chosen.words)}", width="content")
         if roles.may("reviewer"):
             with st.popover("Decide", icon=":material/checklist:"):
                 _decide(loaded, chosen, history)
@@ -122,9 +122,9 @@ def _tag(loaded: data.Loaded, chosen: Selection) -> None:
             args=(True,),
             disabled=st.session_state.get(key) not in tags,
         )
-    have = [(name, int(np.isin(chosen.ids, samples).sum())) for name, samples in tags.items()]
-    have = [f"{parts.md(name)} ({count:,})" for name, count in have if count]
-    st.caption(f"On them: {', '.join(have)}" if have else "None of them has a tag.")
+    counts = {name: int(np.isin(chosen.ids, samples).sum()) for name, samples in tags.items()}
+    lines = [f"{parts.md(name)} ({count:,})" for name, count in counts.items() if count]
+    st.caption(f"On them: {', '.join(lines)}" if lines else "None of them has a tag.")
 
 
 def _send(loaded: data.Loaded, chosen: Selection) -> None:

@@ -225,7 +225,7 @@ def _groups(loaded: data.Loaded, chosen) -> None:
     values = [str(table["value"].iloc[row]) for row in rows if row < len(table)]
     if values:
         places = columns.in_groups(loaded, by, chosen, values, tags)
-        what = f"in {', '.join(parts.md(one) for one in values[:3])}{' …' if len(values) > 3 else ''}"
+        what = f"in {', '.join(values[:3])}{' …' if len(values) > 3 else ''}"
         with slot:
             ids = loaded.samples.index.to_numpy()[places]
             bar.draw(loaded, acts.Selection(ids, what, "e_grouped", " ".join(values)[:60]), _rows(loaded))

@@ -77,7 +77,14 @@ def test_a_model_of_pretrained_features_has_a_say(run, tmp_path):
     vectors = np.random.default_rng(0).normal(size=(len(ids), 8)) + 4 * np.eye(5, 8)[shown]
     run.write_embeddings(ids, vectors.astype(np.float32))
     train = table.loc[table["split"] == "train", "sample"].to_numpy()
-    numbers = {"suspicion": 0.5, "suggested": 0, "probability": 0.5, "given_probability": 0.5, "foreign": 1.0}
+    numbers = {
+        "suspicion": 0.5,
+        "suggested": 0,
+        "probability": 0.5,
+        "given_probability": 0.5,
+        "foreign": 1.0,
+        "head_curvature": 0.1,
+    }
     head = pd.DataFrame({"sample": train, **numbers, "flagged": False, "certain": False})
     run.write_head(head.astype({"suggested": "int32"})[HEAD.names])
     beside.write_votes(run, votes.read_votes(run, file).votes)
