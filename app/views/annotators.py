@@ -31,7 +31,7 @@ def render(loaded: data.Loaded) -> None:
             "what reviewers decide here counts as votes, too:",
             "how_to_vote",
         )
-        st.code(f"lossprint votes {shlex.quote(str(loaded.run.path))} votes.csv", language=None)
+        st.code(f"lossprint votes {shlex.quote(str(loaded.run.path))} votes.csv", language=None, wrap_lines=True)
         return
     _counted_again(loaded)
     _numbers(counted)

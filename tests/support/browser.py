@@ -203,8 +203,11 @@ def visit(page, url: str, title: str) -> None:
 def follow(page, title: str) -> None:
     """Go to a page by the links of the app, also where a narrow screen hides the navigation: its door, then its tab."""
     name = PAGES.get(title, doors.HOME)
-    if name == "disagreements" and not page.get_by_test_id("stSidebarNavLink").filter(has_text="Team").count():
-        place = urlsplit(address(page))  # nobody to disagree: no link leads there
+    if (
+        name in ("disagreements", "annotators")
+        and not page.get_by_test_id("stSidebarNavLink").filter(has_text="Team").count()
+    ):
+        place = urlsplit(address(page))  # no team: no link leads there
         visit(page, f"{place.scheme}://{place.netloc}/{name}?{place.query}", title)
         return
     team = page.get_by_test_id("stSidebarNavLink").filter(has_text=re.compile("Team$")).count() > 0
