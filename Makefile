@@ -9,9 +9,9 @@ DEMO ?= runs/demo
 app: $(VENV)/.installed
 	$(BIN)/lossprint demo --out $(DEMO)
 
-# In three processes for two cores: the browser's tests mostly wait, the others compute, and more threads would get in
+# In four processes for two cores: the browser's tests often wait, the others compute, and more threads would get in
 # each other's way. A file is one piece of work, the longest first (tests/conftest.py), so that none is left over.
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 test: $(VENV)/.installed-test chromium
 	$(BIN)/ruff check .

@@ -154,7 +154,7 @@ def peer(options: argparse.Namespace) -> None:
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
     p = cross_val_predict(model, values, given, cv=5, method="predict_proba")
     score = get_label_quality_scores(given, p)
-    find_label_issues(given, p)
+    find_label_issues(given, p, n_jobs=1)  # of several jobs it forks, and a process with threads may hang
     whole, used = time.perf_counter() - began, time.process_time() - processor
     print(f"  whole {whole:.1f} s, {used:.1f} s of the processor{told(wrong, train, -score)}")
 

@@ -89,7 +89,7 @@ def cleanlab_orders(given: np.ndarray, probabilities: np.ndarray) -> dict[str, n
     for method in ("self_confidence", "normalized_margin"):
         quality = get_label_quality_scores(given, probabilities, method=method)
         orders[f"cleanlab {method}"] = np.argsort(quality, kind="stable")
-    issues = find_label_issues(given, probabilities, return_indices_ranked_by="self_confidence")
+    issues = find_label_issues(given, probabilities, return_indices_ranked_by="self_confidence", n_jobs=1)
     orders["cleanlab find_label_issues"] = pd.unique(np.r_[issues, orders["cleanlab self_confidence"]])
     return orders
 
