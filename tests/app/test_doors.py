@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from app_pages import NAMES, assert_whole, open_page
-from helpers import make_run
+from helpers import in_a_thread, make_run
 
 from lossprint.app import doors
 from lossprint.app.access import address, gate
@@ -51,14 +51,14 @@ async def went(path: str, query: str) -> tuple[int, str]:
 @pytest.mark.parametrize("name", [*WERE, *(name for name in address.MOVED if name not in WERE)])
 def test_each_old_address_leads_to_its_place_and_keeps_what_it_asks(name):
     query = "run=a%20b&given=coat%2Fshirt&open=7"
-    status, place = asyncio.run(went(f"/{name}", query))
+    status, place = in_a_thread(lambda: asyncio.run(went(f"/{name}", query)))
     if name in address.MOVED:
         new = address.MOVED[name]
         assert (status, place) == (307, f"./{new}?{query}")
         assert new in doors.TABS or new == ""
     else:
         assert status == 0 and name in doors.TABS
-    assert asyncio.run(went(f"/{name}x", query))[0] == 0
+    assert in_a_thread(lambda: asyncio.run(went(f"/{name}x", query)))[0] == 0
 
 
 @pytest.mark.parametrize("name", ["labels", "pairs", "stop", "loop"])
