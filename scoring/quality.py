@@ -7,6 +7,8 @@ the quartiles, and no less than a difference that can be seen.
 
 import numpy as np
 
+from lossprint.scoring.intervals import share_below
+
 MEASURES = ("dark", "bright", "sharpness", "information", "colour", "pixels", "aspect")
 # Kind -> measure, the suspect end, and the least distance from the median at which it can be seen.
 ISSUES = {
@@ -53,12 +55,16 @@ def measure(image: np.ndarray) -> np.ndarray:
     low, high = (np.searchsorted(below, part * grey.size) / 255 for part in (0.05, 0.99))
     sharpness = np.nan
     if min(grey.shape) >= 3 and len(share) > 1:
-        inside = grey[1:-1, 1:-1]
-        laplacian = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:] - 4 * inside
-        edges = float(laplacian.std())
+        edges = detail(grey)
         sharpness = np.log2(edges / float(grey.std())) if edges > 0 else np.nan
     entropy = max(0.0, float(-(share * np.log2(share)).sum()))
     return np.array([high, low, sharpness, entropy, colour], np.float32)
+
+
+def detail(grey: np.ndarray) -> float:
+    """The deviation of the Laplacian of grey levels (H, W), 3 px a side at least: fine edges, low where blurred."""
+    inner = grey[1:-1, 1:-1]
+    return float((4 * inner - grey[:-2, 1:-1] - grey[2:, 1:-1] - grey[1:-1, :-2] - grey[1:-1, 2:]).std())
 
 
 def issues(measures: np.ndarray, sizes: np.ndarray) -> dict[str, np.ndarray]:
@@ -104,14 +110,11 @@ def _grey(colour: np.ndarray) -> np.ndarray:
 
 def auroc(values: np.ndarray, positive: np.ndarray) -> float:
     """How often a positive one's value (N,) is above another's, ties half; positive (N,) bool, some and not all."""
-    from scipy.stats import rankdata
-
-    positive = np.asarray(positive, bool)
+    values, positive = np.asarray(values), np.asarray(positive, bool)
     ones = int(positive.sum())
     if not 0 < ones < len(positive):
         raise ValueError(f"expected some positive values and some that are not, got {ones} of {len(positive)}")
-    above = rankdata(values)[positive].sum() - ones * (ones + 1) / 2
-    return float(above / (ones * (len(positive) - ones)))
+    return float(share_below(values[positive], values[~positive]).mean())
 
 
 def auroc_interval(value: float, ones: int, others: int, questions: int = 1) -> tuple[float, float]:

@@ -44,12 +44,12 @@ def _table(loaded: data.Loaded) -> pd.DataFrame | None:
 
 def _issues(loaded: data.Loaded) -> pd.Series:
     """The issue that stands for each flagged sample, by its id."""
-    flagged = quality.flagged(_table(loaded)).set_index("sample")["issue"]
+    flagged = quality.flagged(data.derived(loaded, _table)).set_index("sample")["issue"]
     return flagged[flagged.index.isin(loaded.of_kind("quality")["sample"])]
 
 
 def _tellings(loaded: data.Loaded) -> list[quality.Telling]:
-    table = _table(loaded)
+    table = data.derived(loaded, _table)
     if table is None or not loaded.labelled:
         return []
     samples = loaded.samples

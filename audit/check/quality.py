@@ -5,6 +5,7 @@ from PIL import Image
 
 from lossprint.audit.datasets.dataset import Dataset, each
 from lossprint.scoring.newcomers import shift
+from lossprint.scoring.quality import LUMA, detail
 
 MEASURES = ("size", "shape", "brightness", "contrast", "colour", "sharpness")
 WORDS = {  # measure -> (its unit, smaller, larger)
@@ -25,12 +26,10 @@ def measured(image: Image.Image) -> np.ndarray:
     left, top = max(0, (width - CROP) // 2), max(0, (height - CROP) // 2)
     middle = image.crop((left, top, min(width, left + CROP), min(height, top + CROP)))
     rgb = np.asarray(middle, np.float32)
-    grey = rgb @ np.array([0.299, 0.587, 0.114], np.float32)
+    grey = rgb @ LUMA
     sharpness = np.nan
     if min(grey.shape) >= 3 and grey.std() > 1:
-        inner = grey[1:-1, 1:-1]
-        detail = 4 * inner - grey[:-2, 1:-1] - grey[2:, 1:-1] - grey[1:-1, :-2] - grey[1:-1, 2:]
-        sharpness = float(np.log(max(float(detail.std()), 1e-3) / float(grey.std())))
+        sharpness = float(np.log(max(detail(grey), 1e-3) / float(grey.std())))
     colour = float((rgb.max(axis=2) - rgb.min(axis=2)).mean())
     return np.array(
         [np.sqrt(width * height), width / height, grey.mean(), grey.std(), colour, sharpness], dtype=np.float64

@@ -34,6 +34,7 @@ SHOWN = {
     "pixels": "size in pixels",
     "aspect": "width by height",
 }
+COLUMNS = [f"is_{name}" for name in quality.QUALITIES]  # of quality.parquet, a severity each
 TELLING = 0.8  # AUROC from which a measure alone is said to tell a class from the others, by its lower bound
 LEAST = 20  # samples of a class, and of the others, below which that is not said
 
@@ -57,7 +58,7 @@ def flagged(table: pd.DataFrame) -> pd.DataFrame:
 
     Of several issues the first in the order of `quality.QUALITIES`: a dark image has few grey levels since it is dark.
     """
-    severities = table[[f"is_{name}" for name in quality.QUALITIES]].to_numpy(float)
+    severities = table[COLUMNS].to_numpy(float)
     beyond = severities > SUSPECT
     issue = beyond.argmax(axis=1)
     severity = severities[np.arange(len(table)), issue]
@@ -74,8 +75,12 @@ def flagged(table: pd.DataFrame) -> pd.DataFrame:
 
 def issues_of(table: pd.DataFrame, sample: int) -> list[str]:
     """All issues in which a sample stands out, the one that it is listed for first."""
-    row = table[table["sample"] == sample]
-    return [name for name in quality.QUALITIES if (row[f"is_{name}"] > SUSPECT).any()]
+    rows = table.loc[table["sample"] == sample, COLUMNS].to_numpy(float)
+    return _beyond(rows[0]) if len(rows) else []
+
+
+def _beyond(severities: np.ndarray) -> list[str]:
+    return [name for name, severity in zip(quality.QUALITIES, severities) if severity > SUSPECT]
 
 
 @dataclass(frozen=True)
@@ -147,6 +152,6 @@ def claims(table: pd.DataFrame | None, samples: np.ndarray) -> dict[int, str]:
         return {}
     rows = table[table["sample"].isin(samples)]
     return {
-        int(sample): "; ".join(f"{WORDS[name][0].lower()}: {WORDS[name][1]}" for name in issues_of(rows, int(sample)))
-        for sample in rows["sample"]
+        int(sample): "; ".join(f"{WORDS[name][0].lower()}: {WORDS[name][1]}" for name in _beyond(severities))
+        for sample, severities in zip(rows["sample"], rows[COLUMNS].to_numpy(float))
     }

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lossprint.scoring.intervals import share_below
+
 CONFIDENCE = 0.95
 DRAWS = 2000
 
@@ -86,9 +88,6 @@ def of_classes(new: np.ndarray, known: np.ndarray, seed: int = 0) -> Shift | Non
 
 def _superiority(new: np.ndarray, known: np.ndarray) -> tuple[float, float]:
     """P(new > known), ties half, and its standard deviation by DeLong."""
-    low, high = (np.searchsorted(np.sort(known), new, side) for side in ("left", "right"))
-    of_new = (low + high) / (2 * len(known))
-    low, high = (np.searchsorted(np.sort(new), known, side) for side in ("left", "right"))
-    of_known = 1 - (low + high) / (2 * len(new))
+    of_new, of_known = share_below(new, known), 1 - share_below(known, new)
     variance = of_new.var(ddof=1) / len(new) + of_known.var(ddof=1) / len(known)
     return float(of_new.mean()), float(np.sqrt(variance))

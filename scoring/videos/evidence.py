@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import minimize
 
+from lossprint.scoring.intervals import share_below
 from lossprint.scoring.sequences import runs, smoothed
 
 LONGEST = 31  # frames of the window of evidence, at most
@@ -144,12 +145,11 @@ def worth(log: np.ndarray, trial: Trial) -> float:
 def auroc(doubt: np.ndarray, kind: np.ndarray) -> np.ndarray:
     """How well doubts (N,) tell the frames of each kind of error of a trial from those without: areas under the ROC
     curve, in the order of `KINDS`, NaN where there are fewer than FEW frames of it."""
-    clean, figures = np.sort(doubt[kind == 0]), np.full(len(KINDS), np.nan)
+    clean, figures = doubt[kind == 0], np.full(len(KINDS), np.nan)
     for one in range(1, len(KINDS) + 1):
         wrong = doubt[kind == one]
         if min(len(wrong), len(clean)) >= FEW:
-            below = np.searchsorted(clean, wrong) + np.searchsorted(clean, wrong, "right")
-            figures[one - 1] = below.mean() / 2 / len(clean)
+            figures[one - 1] = share_below(wrong, clean).mean()
     return figures
 
 

@@ -213,6 +213,7 @@ def test_features_of_another_width_are_refused(home, new, tmp_path):
 def test_a_damaged_result_is_said_in_one_line(home):
     run = open_run(home / "run")
     folder = run.path / "checks"
+    folder.mkdir(exist_ok=True)
     for content in ("{", '{"parts": 3}', '{"parts": {"foreign": {"found": "many"}}}', "[]"):
         (folder / "odd.json").write_text(content)
         (folder / "odd.parquet").write_bytes(b"PAR1")
