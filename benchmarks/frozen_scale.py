@@ -18,7 +18,8 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from unittest import mock
 
@@ -67,24 +68,58 @@ def made(options: argparse.Namespace) -> tuple[np.ndarray, np.ndarray, np.ndarra
     return np.load(file, mmap_mode="r"), labels, wrong, train
 
 
-def clocked(seconds: dict, stack: ExitStack) -> None:
+class Parts:
+    """Seconds of named parts by the clock and of the processor; what runs inside a part counts for the inner one."""
+
+    def __init__(self):
+        self.seconds: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(2))
+        self.last, self.names = self._now(), ["rest"]
+
+    @staticmethod
+    def _now() -> np.ndarray:
+        return np.array([time.perf_counter(), time.process_time()])
+
+    def _count(self) -> None:
+        now = self._now()
+        self.seconds[self.names[-1]] += now - self.last
+        self.last = now
+
+    @contextmanager
+    def of(self, name: str) -> Iterator[None]:
+        self._count()
+        self.names.append(name)
+        try:
+            yield
+        finally:
+            self._count()
+            self.names.pop()
+
+    def report(self) -> None:
+        self._count()
+        for name, (clock, processor) in self.seconds.items():
+            print(f"  {name:<22}{clock:>9.1f} s{processor:>9.1f} s of the processor")
+        clock, processor = sum(self.seconds.values())
+        asked = processor - self.seconds["map"][1]
+        print(f"  whole {clock:.1f} s, without the map {asked:.1f}, with it {processor:.1f} s of the processor")
+
+
+def clocked(parts: Parts, stack: ExitStack) -> None:
     """Have the parts of `heads.train` and of the stages after it add to the seconds by name."""
+    from lossprint.audit.findings import find
     from lossprint.audit.training import heads
     from lossprint.scoring.heads import combine, foreign, lda, linear, vote
 
     def slow(call, name):
         def timed(*inputs, **options):
-            began = time.perf_counter()
-            try:
+            with parts.of(name):
                 return call(*inputs, **options)
-            finally:
-                seconds[name] += time.perf_counter() - began
 
         return timed
 
-    parts = [(linear, "chosen_decay", "weight decay"), (lda, "shuffled", "closed forms"), (vote, "vote", "vote")]
-    parts += [(combine, "rank", "ranking"), (foreign, "remoteness", "NNGuide"), (heads, "_record", "recording")]
-    for module, function, name in parts:
+    named = [(linear, "chosen_decay", "weight decay"), (lda, "shuffled", "closed forms"), (vote, "vote", "vote")]
+    named += [(combine, "rank", "ranking"), (foreign, "remoteness", "NNGuide"), (heads, "_record", "recording")]
+    named += [(find, "_write_layout", "map")]
+    for module, function, name in named:
         stack.enter_context(mock.patch.object(module, function, slow(getattr(module, function), name)))
 
 
@@ -111,28 +146,21 @@ def ours(options: argparse.Namespace) -> None:
     shutil.rmtree(options.work / "run", ignore_errors=True)
     recorder = Recorder(options.work / "run", table, classes=names)
     del table
-    seconds: dict[str, float] = defaultdict(float)
-    began, processor = time.perf_counter(), time.process_time()
+    parts = Parts()
     with ExitStack() as stack:
-        clocked(seconds, stack)
-        bar = mock.Mock()
-        options_of_head = {"epochs": EPOCHS, "seed": 0, "device": "cpu", "bar": bar}
-        ranking, facts = heads.train(recorder, vectors, inputs, np.arange(n), **options_of_head)
-    seconds["head"] = time.perf_counter() - began - sum(seconds.values())
-    headed = time.perf_counter()
-    recorder.run.write_head(ranking)
-    recorder.run.write_embeddings(inputs.samples, vectors)
-    seconds["written"] = time.perf_counter() - headed
-    run = recorder.finish(device="cpu", dimensions=vectors.shape[1], **facts)
-    after = time.perf_counter()
-    run = frozen.finished(run)
-    seconds["scores and findings"] = time.perf_counter() - after
-    whole, used = time.perf_counter() - began, time.process_time() - processor
-    for name, value in seconds.items():
-        print(f"  {name:<22}{value:>9.1f} s")
+        clocked(parts, stack)
+        options_of_head = {"epochs": EPOCHS, "seed": 0, "device": "cpu", "bar": mock.Mock()}
+        with parts.of("head"):
+            ranking, facts = heads.train(recorder, vectors, inputs, np.arange(n), **options_of_head)
+        with parts.of("written"):
+            recorder.run.write_head(ranking)
+            recorder.run.write_embeddings(inputs.samples, vectors)
+        run = recorder.finish(device="cpu", dimensions=vectors.shape[1], **facts)
+        with parts.of("scores and findings"):
+            run = frozen.finished(run)
     precision = told(wrong, train, run.scores()["label_error"].to_numpy())
     print(f"  weight decay {facts['decay']:g}, shrinkage {facts['shrinkage']:g}, peak {peak() / 1e9:.2f} GB{precision}")
-    print(f"  whole {whole:.1f} s, {used:.1f} s of the processor")
+    parts.report()
 
 
 def told(wrong: np.ndarray | None, train: np.ndarray, score: np.ndarray) -> str:

@@ -62,14 +62,34 @@ def named(run: Run) -> tuple[int, int]:
 
 
 def sentences(run: Run) -> list[str]:
-    """How well each view of a run fits its images, and how they are weighed; nothing of a run of one view."""
+    """How well each view of a run fits its images, and how they are weighed; or why it was left with one of two."""
     facts = run.manifest["facts"].get("score", {}).get("views")
     if not facts:
-        return []
+        return _left_out(run)
     (network, own), (backbone, theirs) = facts.items()
     share, other = 100 * theirs["accuracy"], 100 * own["accuracy"]
     fit = "fit these images" if share >= other else "fit these images less well"
     return [
         f"features of {backbone.partition(':')[2]} {fit}: {share:.0f} % of the validation labels against {other:.0f} % "
         f"by {network}; wrong labels are ranked by both, {100 * theirs['weight']:.0f} to {100 * own['weight']:.0f}"
+    ]
+
+
+def _left_out(run: Run) -> list[str]:
+    """Which view was left out because the other fits a run's images so much better, and how well each did."""
+    facts = run.manifest["asked"].get("auto") or {}
+    trained, backbone = parts(run.manifest["asked"].get("model") or "")
+    if not facts or (trained and backbone):
+        return []
+    name = facts["backbone"].partition(":")[2]
+    ours, theirs = 100 * facts["network"], 100 * facts["backbone_share"]
+    of = f", in a trial on {facts['samples']:,} images" if facts.get("samples") else ""
+    if backbone:
+        return [
+            f"features of {name} fit these images: {theirs:.0f} % of the validation labels against "
+            f"{ours:.0f} % by small{of}; no network was trained"
+        ]
+    return [
+        f"features of {name} do not fit these images: {theirs:.0f} % of the validation labels against "
+        f"{ours:.0f} % by {trained}{of}; they are left out, and all rests on {trained} alone"
     ]

@@ -116,6 +116,10 @@ class Recorder:
         """The given labels (B,) of samples, as indices of the run's classes."""
         return self._samples.labels[self._samples.rows(ids)]
 
+    def reask(self, asked: dict) -> None:
+        """What the run is asked for from now on, where that is settled while it records."""
+        self._session.reask(asked)
+
     def rewind(self, checkpoint: int) -> None:
         """Forget what was recorded after a checkpoint, where a training goes on from weights of then."""
         self._settle()

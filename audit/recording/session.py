@@ -5,6 +5,7 @@ In several processes rank 0 makes and changes the folder, and the others open wh
 
 import warnings
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +91,11 @@ class Session:
         path = self.run.path
         first = self.world.rank == 0
         self.run = self.world.in_turn(what, call if first else lambda: open_run(path, need=need))
+
+    def reask(self, asked: dict) -> None:
+        """Write what the run is asked for anew."""
+        run = replace(self.run, manifest=self.run.manifest | {"asked": asked})
+        self._rewritten("reask", lambda: run.rewrite(run.stages), need=None)
 
     def drop_after(self, checkpoint: int) -> None:
         """Remove what was recorded after a checkpoint."""

@@ -31,7 +31,8 @@ NUMBER, WHOLE, LIST = (int, float), int, list
 MANIFEST = {
     "asked": {"dataset": str, "model": str, "epochs": WHOLE, "seed": WHOLE, "seeds": WHOLE, "folds": WHOLE}
     | {"files": LIST, "checkpoints": str, "losses": str, "curvature_checkpoints": WHOLE}
-    | {"weights": str, "features": str, "near_similarity": NUMBER},
+    | {"weights": str, "features": str, "near_similarity": NUMBER}
+    | {"auto": {"backbone": str, "network": NUMBER, "backbone_share": NUMBER, "samples": WHOLE}},
     "dataset": {"source": str, "root": str, "kind": str, "fingerprint": str, "task": str, "media": str}
     | {"classes": LIST, "labels": LIST, "notes": LIST, "counts": dict}
     | {"shown": {"ground": str, "whole": LIST, "real": LIST}, "choices": {"max_pixels": WHOLE}},

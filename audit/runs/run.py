@@ -232,6 +232,13 @@ class Run:
             if int(folder.name.removeprefix("checkpoint=")) > checkpoint:
                 _remove_parts(folder)
 
+    def drop_view(self) -> None:
+        """Remove what heads on a backbone's features left, where they are left out: their training and ranking."""
+        for folder in (self.path / "members").glob("view=*"):
+            shutil.rmtree(folder)
+        remove(self.path / "head.parquet")
+        remove(self.path / "embeddings.safetensors")
+
     def drop_unfinished(self) -> None:
         """Remove the parts of checkpoints that were cut off before all processes had written theirs."""
         for place in ("trajectories/split=*", "members/*/trajectories/split=*", "curvature"):

@@ -40,12 +40,18 @@ def train(
     `runs.tables.HEAD`. Raises LossprintError where nothing can be left out, or not in so many folds.
     """
     rows, others = inputs.rows("train"), inputs.rows("val")
-    values, labels, group, classes = _taken(features, rows), inputs.labels[rows], groups[rows], inputs.classes
+    raw, labels, group, classes = _taken(features, rows), inputs.labels[rows], groups[rows], inputs.classes
     _refuse_few(group, folds)
     fold = deal(labels, folds or FOLDS, groups=group, seed=seed)
-    decay = linear.chosen_decay(values, labels, classes, fold, epochs=epochs, seed=seed, device=device)
-    prepared, preparation = blocks.prepare(values), linear.prepare(values)
+    prepared = blocks.prepare(raw)
+    preparation = linear.Preparation(torch.from_numpy(prepared.mean), torch.from_numpy(prepared.scale))
+    # Once for all epochs, decays and folds, where they fit into memory.
+    features, preparation = linear.ready(features, preparation, device)
+    values = _taken(features, rows)
+    if preparation.ready and not values.is_cuda:
+        prepared = values.numpy()
     shared = {"epochs": epochs, "device": device, "preparation": preparation}
+    decay = linear.chosen_decay(values, labels, classes, fold, seed=seed, **shared)
     margins, energy, bend = np.zeros(len(rows)), None, None
     for number in range(seeds):
         own = recorder if number == 0 else recorder.member(f"seed={seed + number:05d}") if members else None
@@ -85,13 +91,13 @@ def train(
         "given_probability": ranking.given_probability,
         "flagged": ranking.flagged,
         "certain": ranking.certain,
-        "foreign": foreign.remoteness(values, energy, seed=seed),
+        "foreign": foreign.remoteness(raw, energy, seed=seed),
         "head_curvature": bend,
     }
     return pd.DataFrame(table), facts
 
 
-def _taken(features: np.ndarray, rows: np.ndarray) -> np.ndarray:
+def _taken(features: np.ndarray | torch.Tensor, rows: np.ndarray) -> np.ndarray | torch.Tensor:
     """The rows (R,) of features (N, d): a view where they follow one another, as of a million samples it should be."""
     if len(rows) and rows[-1] - rows[0] + 1 == len(rows):
         return features[rows[0] : rows[-1] + 1]
@@ -110,9 +116,9 @@ def _refuse_few(group: np.ndarray, folds: int) -> None:
 
 def _fold_heads(
     recorder: Recorder | None,
-    features: np.ndarray,
+    features: torch.Tensor,
     inputs: Inputs,
-    values: np.ndarray,
+    values: torch.Tensor,
     fold: np.ndarray,
     decay: float,
     *,
@@ -148,7 +154,7 @@ def _fold_heads(
 
 @torch.inference_mode()
 def _record(
-    recorder: Recorder | None, head: linear.Linear, features: np.ndarray, inputs: Inputs, rows: np.ndarray
+    recorder: Recorder | None, head: linear.Linear, features: torch.Tensor, inputs: Inputs, rows: np.ndarray
 ) -> np.ndarray:
     """Hand an epoch's losses of the rows (R,) of features (N, d) to the recorder, if there is one; margins (R,)."""
     margins = np.zeros(len(rows))

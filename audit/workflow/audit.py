@@ -97,13 +97,15 @@ def audit(dataset: str, out: str | Path, *, resume=False, quiet=False, consent=N
     out, world, options = local(out), processes.opened(), Options(**options)
     quiet = quiet or world.rank > 0
     asked = _asked(out, options.of(dataset), resume)
-    _refuse_mixed(asked, options.download)
+    by_itself = asked["model"] == AUTO or asked.get("auto") is not None
+    _refuse_mixed({**asked, "model": AUTO} if by_itself else asked, options.download)
     refuse_texts(dataset, kinds.kind_of(dataset).media)
     from lossprint.audit.training import models, train  # torch only once the cheap checks have passed
     from lossprint.audit.workflow import auto, frozen, stages
 
-    if by_itself := asked["model"] == AUTO:
+    if fresh := asked["model"] == AUTO:
         asked["model"] = auto.proposed(asked, options.download, consent, world.size > 1)
+        asked["auto"] = {}
     trained, backbone = parts(asked["model"])
     if backbone:
         frozen.refuse_more(asked, options.compiled)
@@ -119,8 +121,8 @@ def audit(dataset: str, out: str | Path, *, resume=False, quiet=False, consent=N
     refuse_texts(dataset, loaded.dataset.media)
     asked = _settled(asked, loaded.dataset.samples)
     refuse_inside(out, loaded.dataset)
-    if by_itself:
-        asked = auto.settled(asked, asdict(options), loaded.dataset)
+    if fresh:
+        asked = auto.settled(asked, loaded.dataset)
         trained, backbone = parts(asked["model"])
     # A network or a backbone that does not fit leaves no run behind.
     if trained:
@@ -135,23 +137,27 @@ def audit(dataset: str, out: str | Path, *, resume=False, quiet=False, consent=N
                 raise
             print(f"lossprint: trains small alone, since of {backbone}: {error}", file=sys.stderr)
             asked["model"], trained = SMALL, SMALL
-    recorder = Recorder(out, loaded.dataset, asked=asked, seed=asked["seed"], resume=resume)
-    if by_itself and not quiet:
-        auto.hint(backbone, loaded.dataset)
     inputs = inputs_of(loaded, size)
-    work = stages.Work(asked | {"model": trained_of(asked["model"])}, inputs, loaded, device, quiet)
+    work = stages.Work(asked, inputs, loaded, device, quiet)
+    if fresh and look and auto.to_try(asdict(options), loaded.dataset):
+        asked = auto.tried(asked, asdict(options), work, look)
+        trained, look = parts(asked["model"])[0], look if parts(asked["model"])[1] else None
+    recorder = Recorder(out, loaded.dataset, asked=asked, seed=asked["seed"], resume=resume)
+    if fresh and not quiet:
+        auto.hint(backbone, loaded.dataset)
+    work = replace(work, asked=asked | {"model": trained_of(asked["model"])})
     if not trained:
         return frozen.finished(recorder.run if done else frozen.record(recorder, work, look))
     work = replace(work, inputs=inputs.on(device))
-    run = recorder.run if done else _train(recorder, work, options.compiled, look)
+    run = recorder.run if done else _train(recorder, work, options.compiled, look, asked)
     if world.rank == 0:
         run.drop_state()
     return stages.finished(run, stages.OwnNetworks(run, work), work)
 
 
-def _train(recorder: Recorder, work, compiled: bool, look) -> Run:
+def _train(recorder: Recorder, work, compiled: bool, look, whole: dict) -> Run:
     """The run's own training and the further ones beside it, recorded as they go, and a backbone's view if there is
-    one, a `frozen.Source`."""
+    one, a `frozen.Source`; whole: all that is asked, whose model names both."""
     from lossprint.audit.training import train
     from lossprint.audit.workflow import frozen
 
@@ -160,7 +166,7 @@ def _train(recorder: Recorder, work, compiled: bool, look) -> Run:
     options |= {"device": work.device, "quiet": work.quiet, "compiled": compiled}
     train.train(recorder, inputs, **options)
     train.train_members(recorder, inputs, seeds=asked["seeds"], folds=asked["folds"], **options)
-    more = {"frozen": frozen.record_view(recorder, work, look)} if look else {}
+    more = frozen.record_view(recorder, work, look, whole) if look else {}
     return recorder.finish(
         seconds=round(time.perf_counter() - began, 2),
         device=work.device,

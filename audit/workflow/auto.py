@@ -1,23 +1,29 @@
 """`--model auto`, the default: both views where weights of a backbone are at hand, `small` alone where none are.
 
 At hand: in the cache of torch.hub, in a file named by `--weights` or `--features`, or to be fetched by `--download` or
-after a yes at the terminal. Of many photos that are larger than the small network sees, the backbone's view alone.
+after a yes at the terminal. Of many photos that are larger than the small network sees a trial on some of them says
+whether both views are worth their time or one of them is so much better that it is the only one. Of fewer both are
+taken, and a backbone that turns out not to fit these images is left out again.
 """
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from lossprint.audit.datasets import dataset as datasets
 from lossprint.audit.training import backbones
-from lossprint.audit.training.loading import FROZEN_DEFAULTS
+from lossprint.audit.training.loading import DEFAULTS, FROZEN_DEFAULTS
 from lossprint.audit.training.models import SMALL_IMAGE
 from lossprint.audit.training.names import FEATURES, FROZEN, SMALL, parts
 from lossprint.audit.types import LossprintError
+from lossprint.scoring.heads import combine
 
-QUICK = 10_000  # training samples up to which a training at 64 px takes no longer than a look at photos
+QUICK = 10_000  # training samples up to which both views are taken without a trial
+TRIED, VALIDATED = 4_000, 1_000  # samples of a trial
 FETCHED = "efficientnet_b0"  # what a yes downloads: the least work an image of those of its accuracy
 # As torchvision's own record has it, whose import takes seconds that every audit without weights would wait for.
 PUBLISHED = f"{FETCHED}, 20 MB from https://download.pytorch.org/models/efficientnet_b0_rwightman-7f5810bc.pth"
@@ -55,24 +61,70 @@ def hint(backbone: str | None, dataset: datasets.Dataset) -> None:
         )
 
 
-def settled(asked: dict, by_user: dict, dataset: datasets.Dataset) -> dict:
-    """What is asked, once the samples are known: of many large photos the backbone's view alone, of videos `small`.
+def settled(asked: dict, dataset: datasets.Dataset) -> dict:
+    """What is asked, once the samples are known: of videos `small`."""
+    trained, backbone = parts(asked["model"])
+    if backbone is not None and dataset.samples["sequence"].notna().any():
+        return {**asked, "model": trained}
+    return asked
+
+
+def to_try(by_user: dict, dataset: datasets.Dataset) -> bool:
+    """Whether the images are many and larger than the small network sees, so that a trial pays.
 
     by_user: the options as they were given, None where they were not. What only a training has, such as further seeds,
     keeps the training.
     """
-    trained, backbone = parts(asked["model"])
-    if backbone is None:
-        return asked
-    if dataset.samples["sequence"].notna().any():
-        return {**asked, "model": trained}
-    wanted = (by_user["seeds"] or 1) > 1 or by_user["folds"] or by_user["curvature_checkpoints"] or by_user["compiled"]
+    if (by_user["seeds"] or 1) > 1 or by_user["folds"] or by_user["curvature_checkpoints"] or by_user["compiled"]:
+        return False
     sides = datasets.image_sizes(dataset, at_most=1000)
-    large = len(sides) and np.median(sides.max(axis=1)) > SMALL_IMAGE
-    if wanted or not large or (dataset.samples["split"] == "train").sum() <= QUICK:
-        return asked
-    defaults = {name: value for name, value in FROZEN_DEFAULTS.items() if by_user[name] is None}
-    return {**asked, "model": backbone, **defaults}
+    large = len(sides) > 0 and np.median(sides.max(axis=1)) > SMALL_IMAGE
+    return bool(large and (dataset.samples["split"] == "train").sum() > QUICK)
+
+
+def tried(asked: dict, by_user: dict, work, source) -> dict:
+    """What is asked, after a trial: both views of `TRIED` training samples, judged by `VALIDATED` validation samples.
+
+    work, source: `stages.Work` and `frozen.Source`. A view that counts for less than `combine.SLIGHT` is not taken at
+    all; `asked["auto"]` says how well each did.
+    """
+    from lossprint.audit.training import train
+    from lossprint.audit.training.recipe import Recipe
+
+    trained, backbone = parts(asked["model"])
+    inputs, random = work.inputs, np.random.default_rng(asked["seed"])
+    rows = np.sort(random.permutation(inputs.rows("train"))[:TRIED])
+    others = np.sort(random.permutation(inputs.rows("val"))[:VALIDATED])
+    vectors = source.vectors(work, np.concatenate([rows, others]))
+    right = [0, _named_by_ridge(vectors[: len(rows)], inputs.labels[rows], vectors[len(rows) :], inputs.labels[others])]
+    recipe = replace(Recipe(), epochs=asked["epochs"] or DEFAULTS["epochs"]).for_size(len(rows))
+    steps = recipe.epochs * recipe.steps(len(rows))
+    options = {"model": trained, "recipe": recipe, "seed": asked["seed"], "device": work.device}
+    with tqdm(total=steps, unit="step", desc="trial", disable=work.quiet) as bar:
+        network = train.fit(inputs, rows, steps=steps, precision=asked["precision"], bar=bar, **options)
+    named = train.predict(network, inputs.on(work.device), others, work.device, asked["precision"])
+    right[0] = int((named == inputs.labels[others]).sum())
+    weights = combine.shares_of([(count + 1) / (len(others) + 2) for count in right])
+    facts = {"samples": len(rows), "network": right[0] / len(others), "backbone_share": right[1] / len(others)}
+    asked = {**asked, "auto": {"backbone": backbone, **facts}}
+    if weights[1] < combine.SLIGHT:
+        return {**asked, "model": trained}
+    if weights[0] < combine.SLIGHT:
+        defaults = {name: value for name, value in FROZEN_DEFAULTS.items() if by_user[name] is None}
+        return {**asked, "model": backbone, **defaults}
+    return asked
+
+
+def _named_by_ridge(features: np.ndarray, labels: np.ndarray, others: np.ndarray, theirs: np.ndarray) -> int:
+    """How many labels (M,) of other features ridge regression names that saw features (N, d) with labels (N,)."""
+    from lossprint.scoring.heads import blocks, lda, moments
+    from lossprint.scoring.heads.folds import deal
+
+    prepared, fold = blocks.prepare(features), deal(labels)
+    total = moments.moments(prepared, labels, int(max(labels.max(), theirs.max())) + 1, fold)
+    head = lda.ridge(moments.part(total), lda.chosen_shrinkage(total, prepared, labels, fold))
+    answers = lda.applied([head], blocks.Prepared(others, prepared.mean, prepared.scale))
+    return int((answers.argmax(axis=1) == theirs).sum())
 
 
 def _named_in(file: Path) -> str:

@@ -11,7 +11,7 @@ import hashlib
 import os
 import shutil
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -63,14 +63,18 @@ class Store:
             except (OSError, ValueError, SafetensorError):
                 file.unlink(missing_ok=True)
 
-    def fill(self, digests: list[str], first: np.ndarray, make: Callable[[np.ndarray], np.ndarray], bar) -> np.ndarray:
-        """The vectors (N, d) float32 of the images with these digests, in order.
+    def fill(
+        self, digests: Sequence[str], first: np.ndarray, make: Callable[[np.ndarray], np.ndarray], bar, rows=None
+    ) -> np.ndarray:
+        """The vectors (N, d) float32 of the images with these digests, in order, or of those at rows (N,) alone.
 
-        make: rows (R,) -> vectors (R, d), told to the bar by itself. first (d,): the first image's, made anew: where
-        what is kept of it is another, nothing that is kept counts, since the backbone's code is another one.
+        make: places (R,) in what is asked for -> vectors (R, d), told to the bar by itself. first (d,): the dataset's
+        first image's, made anew: where what is kept of it is another, nothing that is kept counts, since the backbone's
+        code is another one.
         """
-        names = [bytes.fromhex(digest) for digest in digests]
-        if names[0] in self.places and not self._is(first, names[0]):
+        names = [bytes.fromhex(digest) for digest in (digests if rows is None else [digests[row] for row in rows])]
+        known = bytes.fromhex(digests[0])
+        if known in self.places and not self._is(first, known):
             shutil.rmtree(self.folder, ignore_errors=True)
             self.places = {}
         vectors = np.empty((len(names), len(first)), np.float32)

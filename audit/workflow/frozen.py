@@ -12,6 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from lossprint.audit.datasets import dataset as datasets
+from lossprint.audit.findings import views
 from lossprint.audit.findings.duplicates import write_duplicates
 from lossprint.audit.findings.find import find_run
 from lossprint.audit.findings.quality import write_quality
@@ -28,16 +29,17 @@ from lossprint.audit.video import videos
 from lossprint.audit.workflow import feature_cache
 from lossprint.audit.workflow.stages import Work
 from lossprint.scoring.duplicates import components
-from lossprint.scoring.heads import folds
+from lossprint.scoring.heads import combine, folds
 
 LEFT_OUT = "not measured on frozen features: it is of the image, and would cost backward passes through the backbone"
 
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """Where features come from: `vectors` gives them (N, d), float32 or float16, `facts` are for run.json."""
+    """Where features come from: `vectors` gives them (N, d), float32 or float16, or those of rows (R,) alone; `facts`
+    are for run.json."""
 
-    vectors: Callable[[Work], np.ndarray]
+    vectors: Callable[..., np.ndarray]
     facts: dict
 
 
@@ -62,21 +64,22 @@ def open_source(asked: dict, dataset: datasets.Dataset, download: bool, quiet: b
     name = parts(asked["model"])[1]
     if name == FEATURES:
         vectors = read_features(asked["features"], dataset)
-        return Source(lambda _: vectors, {"backbone": FEATURES, "features": asked["features"]})
+        return Source(lambda _, rows=slice(None): vectors[rows], {"backbone": FEATURES, "features": asked["features"]})
     backbone = backbones.open_backbone(name, len(dataset.classes), asked.get("weights"), download, quiet)
     made = backbones.made_for(backbone, dataset)
 
-    def look(work: Work) -> np.ndarray:
+    def look(work: Work, rows: np.ndarray | None = None) -> np.ndarray:
         half, first = asked["precision"] == "bfloat16", feature_cache.of_first(backbone.module, made.one(0))
         store = feature_cache.Store(
             feature_cache.key_of(backbone.name, backbone.module, backbone.facts, half, dataset.view)
         )
-        with work.bar(len(made.paths), "features") as bar:
+        rows = np.arange(len(made.paths)) if rows is None else rows
+        with work.bar(len(rows), "features") as bar:
 
-            def make(rows: np.ndarray) -> np.ndarray:
-                return backbones.features(backbone, made, work.device, half, bar, rows)
+            def make(some: np.ndarray) -> np.ndarray:
+                return backbones.features(backbone, made, work.device, half, bar, rows[some])
 
-            return store.fill(work.loaded.digests.tolist(), first, make, bar)
+            return store.fill(work.loaded.digests, first, make, bar, rows)
 
     return Source(look, {"backbone": backbone.name, **backbone.facts})
 
@@ -87,9 +90,25 @@ def record(recorder: Recorder, work: Work, source: Source) -> Run:
     return recorder.finish(device=work.device, **facts)
 
 
-def record_view(recorder: Recorder, work: Work, source: Source) -> dict:
-    """The same beside a training that is recorded, its head as the member `VIEW` of the run; facts for run.json."""
-    return _recorded(recorder.member(VIEW), recorder.run, work, source, FROZEN_DEFAULTS["epochs"], members=False)
+def record_view(recorder: Recorder, work: Work, source: Source, asked: dict) -> dict:
+    """The same beside a training that is recorded, its head as the member `VIEW` of the run; facts for run.json.
+
+    asked: what the run is asked for. Where both views were chosen by the program itself (`asked["auto"]`) and the
+    backbone's counts for less than `combine.SLIGHT`, it is left out: the run goes on as one of the training alone.
+    """
+    run, epochs = recorder.run, FROZEN_DEFAULTS["epochs"]
+    facts = _recorded(recorder.member(VIEW), run, work, source, epochs, members=False)
+    if asked.get("auto") is None:
+        return {"frozen": facts}
+    counts = [views.named(run), views.named(run.member(VIEW))]
+    if combine.shares_of([(right + 1) / (of + 2) for right, of in counts])[1] >= combine.SLIGHT:
+        return {"frozen": facts}
+    network, share = (right / max(of, 1) for right, of in counts)
+    trained, backbone = parts(asked["model"])
+    auto = {"backbone": backbone, "network": round(network, 4), "backbone_share": round(share, 4)}
+    run.drop_view()  # first: a run that is cut off here looks with the backbone once more
+    recorder.reask({**asked, "model": trained, "auto": auto})
+    return {}
 
 
 def _recorded(recorder: Recorder, run: Run, work: Work, source: Source, epochs: int, members: bool = True) -> dict:

@@ -14,6 +14,7 @@ from lossprint.scoring.heads.lda import margins
 
 VOTE = DISCRIMINANT = 0.5  # of their ranks against ridge's and the trained head's
 POWER = 3.0  # of a view's odds
+SLIGHT = 1 / 9  # the weight of a view at half of the other's odds
 ROWS, FITTED = 1 << 14, 50_000  # samples looked at at once, and that a temperature is fitted to
 FEW = 20  # samples: below it a class has no mean worth the name
 
@@ -145,9 +146,14 @@ def views(suspicions: Sequence[np.ndarray], accuracies: Sequence[float]) -> tupl
         raise ValueError(f"expected an accuracy for each view, got {len(accuracies)} for {len(suspicions)}")
     if not all(0 <= accuracy <= 1 for accuracy in accuracies):
         raise ValueError(f"accuracies must be in [0, 1], got {list(accuracies)}")
-    odds = np.array([_odds(accuracy) for accuracy in accuracies]) ** POWER
-    weights = odds / odds.sum()
+    weights = shares_of(accuracies)
     return mean_rank(suspicions, weights), weights
+
+
+def shares_of(accuracies: Sequence[float]) -> np.ndarray:
+    """The weights (V,), of sum 1, of views with these accuracies, see `views`."""
+    odds = np.array([_odds(accuracy) for accuracy in accuracies]) ** POWER
+    return odds / odds.sum()
 
 
 def joined(rankings: Sequence[Ranking], accuracies: Sequence[float]) -> tuple[Ranking, np.ndarray]:

@@ -9,7 +9,7 @@ to 1,024 samples each), so that 30 epochs regularise alike everywhere; the rate 
 
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -19,17 +19,22 @@ DECAYS = (1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
 MOMENTUM, STEPS = 0.9, 40
 ROWS = 4096
 CONSTANT = 1e-6  # a deviation below this share of the dimension's root mean square is rounding
+HELD = 1 << 30  # bytes of prepared features that are held in memory
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """What turns a raw feature into what the head sees: (f - mean) * scale, then length 1. Both (d,) float32."""
+    """What turns a raw feature into what the head sees: (f - mean) * scale, then length 1. Both (d,) float32.
+
+    `ready`: the features are prepared already, see `ready`, and nothing is done to them.
+    """
 
     mean: torch.Tensor
     scale: torch.Tensor
+    ready: bool = False
 
     def __call__(self, rows: torch.Tensor) -> torch.Tensor:
-        return functional.normalize((rows.float() - self.mean) * self.scale, dim=1)
+        return rows.float() if self.ready else functional.normalize((rows.float() - self.mean) * self.scale, dim=1)
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,21 @@ def prepare(features) -> Preparation:
     return Preparation(mean.float(), scale.float())
 
 
+def ready(features, preparation: Preparation, device="cpu") -> tuple[torch.Tensor, Preparation]:
+    """Features (N, d) prepared once, float32 on the device, and what is still to be done: nothing.
+
+    Where they would take more than `HELD` bytes both are returned as they are, and each batch is prepared anew.
+    """
+    features, device = tensor(features), torch.device(device)
+    if 4 * features.numel() > HELD:
+        return features, preparation
+    here = Preparation(preparation.mean.to(device), preparation.scale.to(device), preparation.ready)
+    result = torch.empty(features.shape, dtype=torch.float32, device=device)
+    for start in range(0, len(features), ROWS):
+        result[start : start + ROWS] = here(features[start : start + ROWS].to(device))
+    return result, Preparation(here.mean, here.scale, ready=True)
+
+
 def train(
     features, labels, classes: int, *, decay: float, epochs: int = 30, seed: int = 0, device=None, preparation=None
 ) -> Iterator[Linear]:
@@ -129,7 +149,7 @@ def train_stack(
     device = features.device if device is None else torch.device(device)
     labels = _checked_labels(labels, features, classes).to(device)
     preparation = preparation or prepare(features)
-    preparation = Preparation(preparation.mean.to(device), preparation.scale.to(device))
+    preparation = replace(preparation, mean=preparation.mean.to(device), scale=preparation.scale.to(device))
     count, (n, d) = len(decays), features.shape
     fold = None if fold is None else torch.as_tensor(np.asarray(fold)).to(device)
     weight, bias = torch.zeros(count * classes, d, device=device), torch.zeros(count * classes, device=device)
@@ -169,7 +189,16 @@ def batch_size(samples: int) -> int:
 
 
 def chosen_decay(
-    features, labels, classes: int, fold, *, epochs: int = 30, rows: int = 5000, seed: int = 0, device=None
+    features,
+    labels,
+    classes: int,
+    fold,
+    *,
+    epochs: int = 30,
+    rows: int = 5000,
+    seed: int = 0,
+    device=None,
+    preparation: Preparation | None = None,
 ) -> float:
     """The one of DECAYS whose head, trained without fold 0, has the least loss of fold 0's given labels.
 
@@ -184,7 +213,8 @@ def chosen_decay(
         return 3e-4
     features = tensor(features)
     inside, outside = features[torch.from_numpy(kept)], features[torch.from_numpy(held)]
-    for stack in train_stack(inside, labels[kept], classes, DECAYS, epochs=epochs, seed=seed, device=device):
+    options = {"epochs": epochs, "seed": seed, "device": device, "preparation": preparation}
+    for stack in train_stack(inside, labels[kept], classes, DECAYS, **options):
         heads = stack
     losses = [float(measure(head, outside, labels[held]).loss.mean()) for head in heads]
     return DECAYS[int(np.argmin(losses))]

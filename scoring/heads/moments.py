@@ -2,9 +2,10 @@
 
 One pass takes them for each fold; a training part is their total less one fold, exactly as if it had been read again,
 so that K heads cost one pass. Sums run in float64 about a shift (the mean of the first rows), which keeps the digits
-and which no result depends on.
+and which no result depends on; covariances are sums over blocks of rows that are multiplied in float32.
 """
 
+import functools
 import itertools
 from dataclasses import dataclass
 
@@ -23,6 +24,11 @@ class Moments:
     sums: np.ndarray
     squares: np.ndarray
     shift: np.ndarray
+
+    @functools.cached_property
+    def whole(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Counts (C,), sums (C, d) and squares (d, d) of all folds."""
+        return self.counts.sum(axis=0), self.sums.sum(axis=0), self.squares.sum(axis=0)
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,7 @@ def moments(features, labels: np.ndarray, classes: int, fold: np.ndarray | None 
     folds, d = int(fold.max(initial=0)) + 1, features.shape[1]
     counts = np.bincount(fold * classes + labels, minlength=folds * classes).reshape(folds, classes).astype(float)
     sums, squares, shift = np.zeros((folds * classes, d)), np.zeros((folds, d, d)), np.zeros(d)
+    exact = np.zeros((folds, d))  # a variance is a difference
     for rows, block in blocks(features):
         if rows.start == 0:
             shift = block.mean(axis=0)
@@ -58,19 +65,23 @@ def moments(features, labels: np.ndarray, classes: int, fold: np.ndarray | None 
         block, cell = block[order], cell[order]
         starts = np.flatnonzero(np.diff(cell, prepend=-1))
         sums[cell[starts]] += np.add.reduceat(block, starts, axis=0)
-        edges = np.searchsorted(cell, np.arange(folds + 1) * classes)
+        edges, half = np.searchsorted(cell, np.arange(folds + 1) * classes), block.astype(np.float32)
         for k, (first, last) in enumerate(itertools.pairwise(edges)):
             if last > first:
-                squares[k] += block[first:last].T @ block[first:last]
+                squares[k] += half[first:last].T @ half[first:last]
+                exact[k] += np.einsum("nd,nd->d", block[first:last], block[first:last])
+    squares[:, np.arange(d), np.arange(d)] = exact
     return Moments(counts, sums.reshape(folds, classes, d), squares, shift)
 
 
 def part(total: Moments, without: int | None = None) -> Part:
     """All folds but one (`without`), or all. ValueError where nothing is left."""
-    counts, sums, squares = total.counts.sum(axis=0), total.sums.sum(axis=0), total.squares.sum(axis=0)
-    if without is not None:
+    counts, sums, squares = total.whole
+    if without is None:
+        squares = squares.copy()
+    else:
         counts, sums = counts - total.counts[without], sums - total.sums[without]
-        squares -= total.squares[without]
+        squares = squares - total.squares[without]
     n = counts.sum()
     if n < 1:
         raise ValueError(f"expected samples in the training part, found none without fold {without}")

@@ -12,6 +12,18 @@ from lossprint.scoring.heads import blocks, lda, moments
 from lossprint.scoring.heads.folds import deal
 
 
+class Shrunk:
+    """A covariance as scikit-learn takes it: (1 - a) S + a I."""
+
+    def __init__(self, shrinkage):
+        self.shrinkage = shrinkage
+
+    def fit(self, rows):
+        covariance = np.cov(rows.T, bias=True)
+        self.covariance_ = (1 - self.shrinkage) * covariance + self.shrinkage * np.eye(len(covariance))
+        return self
+
+
 def refit(features, labels, classes, fold, shrinkage):
     """Both heads' answers, fitted anew for each fold by scikit-learn on the standardised training part."""
     log_p, scores = np.empty((2, len(labels), classes))
@@ -19,9 +31,11 @@ def refit(features, labels, classes, fold, shrinkage):
         kept = fold != k
         scaler = StandardScaler().fit(features[kept].astype(np.float64))
         inside, outside = scaler.transform(features[kept]), scaler.transform(features[~kept])
-        model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage).fit(inside, labels[kept])
+        # Means over the classes of (1 - a) S_c + a I are (1 - a) S + a I.
+        model = LinearDiscriminantAnalysis(solver="lsqr", covariance_estimator=Shrunk(shrinkage))
+        model.fit(inside, labels[kept])
         log_p[~kept] = model.predict_log_proba(outside)
-        # (1 - a) T + a (tr T / d) I, where T has ones on its diagonal: least squares with a penalty of n a / (1 - a).
+        # (1 - a) T + a I: least squares with a penalty of n a / (1 - a).
         aims = np.eye(classes)[labels[kept]]
         model = Ridge(alpha=kept.sum() * shrinkage / (1 - shrinkage)).fit(inside, aims)
         share = aims.mean(axis=0)

@@ -12,10 +12,12 @@ from PIL import Image
 from lossprint.audit import LossprintError, open_run
 from lossprint.audit.cli import main as cli
 from lossprint.audit.findings import views
+from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.runs.run import STAGES
 from lossprint.audit.runs.verify import verify
 from lossprint.audit.training import heads
-from lossprint.audit.training.names import VIEW, parts, trained_of
+from lossprint.audit.training.names import AUTO, VIEW, parts, trained_of
+from lossprint.audit.workflow import auto
 from lossprint.audit.workflow.audit import audit
 from lossprint.audit.workflow.score import score
 from lossprint.scoring.labels import SUSPECT
@@ -95,6 +97,54 @@ def test_a_view_that_fits_less_well_counts_less_and_is_named_so(pixels, tmp_path
     run = audited(pixels, tmp_path / "run", features=tmp_path / "noise.npy")
     facts = run.manifest["facts"]["score"]["views"]
     assert facts["frozen:features"]["weight"] < 0.1 and "fit these images less well" in views.sentences(run)[0]
+
+
+def noise(pixels, folder):
+    np.save(folder / "noise.npy", np.random.default_rng(0).normal(size=(150, 8)))
+    return pixels[0], folder / "noise.npy"
+
+
+def same_tables(one, other):
+    for table in ("scores", "findings"):
+        pd.testing.assert_frame_equal(getattr(one, table)(), getattr(other, table)())
+    np.testing.assert_array_equal(one.embeddings()[1], other.embeddings()[1])
+
+
+def test_features_that_do_not_fit_are_left_out_where_they_were_not_asked_for(pixels, small, tmp_path):
+    run = audited(noise(pixels, tmp_path), tmp_path / "run", model=AUTO)
+    assert run.manifest["asked"]["model"] == "small" and run.head() is None and not run.members("view")
+    same_tables(run, small)
+    assert verify(run.path).whole
+    (sentence,) = views.sentences(run)
+    assert sentence.startswith("features of features do not fit these images") and "rests on small alone" in sentence
+
+
+def test_killed_as_they_are_left_out_it_goes_on_to_the_same(pixels, small, tmp_path, monkeypatch):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Recorder, "reask", killed)
+        audited(noise(pixels, tmp_path), tmp_path / "run", model=AUTO)
+    run = audited(noise(pixels, tmp_path), tmp_path / "run", model=AUTO, resume=True)
+    assert run.manifest["asked"]["model"] == "small"
+    same_tables(run, small)
+
+
+@pytest.mark.parametrize("fit", [True, False])
+def test_a_trial_on_some_of_many_photos_says_which_view_is_taken(pixels, tmp_path, monkeypatch, fit):
+    monkeypatch.setattr(auto, "QUICK", 1)
+    monkeypatch.setattr(auto, "SMALL_IMAGE", 8)
+    monkeypatch.setattr(auto, "TRIED", 110)
+    labels = pd.read_csv(pixels[0])["label"].astype("category").cat.codes.to_numpy()
+    random = np.random.default_rng(0)
+    np.save(tmp_path / "features.npy", random.normal(size=(150, 8)) + fit * 9 * np.eye(8)[labels])
+    options = {"model": AUTO, "epochs": 1 if fit else 3, "curvature_checkpoints": None}
+    run = audited((pixels[0], tmp_path / "features.npy"), tmp_path / "run", **options)
+    assert run.manifest["asked"]["model"] == ("frozen:features" if fit else "small")
+    assert run.manifest["asked"]["auto"]["samples"] == 110 and (run.head() is not None) is fit
+    (sentence,) = views.sentences(run)
+    assert ("no network was trained" in sentence) is fit and "in a trial on 110 images" in sentence
 
 
 def test_killed_in_the_view_it_goes_on_to_the_same_bytes(pixels, two, tmp_path, monkeypatch):
