@@ -239,7 +239,7 @@ def _frame_csl(run: Run, seen: dict[str, np.ndarray], labels: np.ndarray) -> np.
 
     Of frozen features there are no checkpoints of folds: the loss by the heads that did not see the video.
     """
-    if "within.single.trial" in seen:
+    if "within.single.trial" in seen and "plain.heads" not in seen:
         return -seen["looks"][np.arange(len(labels)), labels]
     folds = [fold.trajectory("train", losses_only=True) for fold in run.members("fold")]
     found = {}
