@@ -177,3 +177,10 @@ def test_one_training_on_a_side_has_no_error():
     for answers in (np.array([[0.9], [0.8], [0.2]]), np.array([[True], [True], [False]])):
         found, error = memorization(member, answers)
         assert found[0] > 0.6 and np.isnan(error[0])
+
+
+def test_the_librarys_function_takes_a_row_a_sample():
+    from lossprint import scoring
+
+    losses, _ = kinds_of_traces()
+    assert scoring.exposure(losses.T) == pytest.approx(exposure.lt_iqr(losses))
