@@ -9,6 +9,7 @@ from lossprint.app.charts import base as charts
 from lossprint.app.elements import gallery
 from lossprint.app.shared import decide, drawer, parts
 from lossprint.app.views.coreset import measured, numbers, save
+from lossprint.audit import words
 from lossprint.audit.coresets.coreset import Ask
 from lossprint.audit.coresets.shortfall import short_words
 from lossprint.audit.memorized import exposure
@@ -189,9 +190,7 @@ def _balance(chosen: data.Coreset) -> None:
         st.caption(f"The 30 largest of {len(whole):,} classes.")
     missing = whole.index.difference(part.index, sort=False)
     if len(missing):
-        more = f" and {len(missing) - 10:,} more" if len(missing) > 10 else ""
-        names = ", ".join(parts.md(label) for label in missing[:10])
-        st.warning(f"Left without any sample: {names}{more}.", icon=":material/warning:")
+        st.warning(f"Left without any sample: {words.some(map(parts.md, missing), 10)}.", icon=":material/warning:")
 
 
 def _examples(
