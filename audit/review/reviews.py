@@ -5,7 +5,6 @@ Rows are only ever inserted; taking a decision back appends a row as well. Plain
 
 from dataclasses import asdict, fields, replace
 from datetime import UTC, datetime
-from difflib import get_close_matches
 from functools import cache, cached_property
 from numbers import Real
 from time import time
@@ -16,6 +15,7 @@ from sqlalchemy import delete, exists, func, insert, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
+from lossprint.audit.review.classes import check_label, new_classes
 from lossprint.audit.review.database import ADDED, ASSIGNMENTS, CLAIMS, REVIEWS, Database, read_back
 from lossprint.audit.review.resolve import LABELLED, resolve
 from lossprint.audit.runs.run import Run
@@ -83,7 +83,8 @@ class Reviews:
         comment: str = "",
         **how,
     ) -> Review:
-        """Append a decision; it is on the disk when this returns. `how`: blind, seconds, role, token, new_frame.
+        """Append a decision; it is on the disk when this returns. `how`: blind, seconds, role, token, new_frame,
+        new_class (the label may be one that the run does not have yet, see `classes`).
 
         Raises LossprintError for a decision not in CHOICES, a sample or label that the run does not have, a label
         missing (accept, relabel) or given where none belongs, the same of a new frame (reorder), or an empty finding or
@@ -176,6 +177,10 @@ class Reviews:
             if known is None or known[0] != mark:
                 self._known[name] = known = mark, read(connection, version, mark)
             return known[1]
+
+    def classes(self) -> list[str]:
+        """The run's classes, and after them by name those that a standing decision gives beside them."""
+        return [*self.run.classes, *new_classes(self.history(), self.run.classes)]
 
     def current(self, rule: str = "latest", reviewer: str | None = None) -> pd.DataFrame:
         """The decision that holds for each decided sample by a rule of resolve.RULES: the columns of Review."""
@@ -311,6 +316,7 @@ class Reviews:
         role: str = "",
         token: str | None = None,
         new_frame: int | None = None,
+        new_class: bool = False,
     ) -> Review:
         if decision not in CHOICES:
             raise LossprintError(f"expected a decision of {', '.join(CHOICES)}, found {decision!r}")
@@ -322,7 +328,8 @@ class Reviews:
         if token is not None and not (isinstance(token, str) and 0 < len(token) <= LONGEST_TOKEN and _is_plain(token)):
             raise LossprintError(f"expected a token of 1 to {LONGEST_TOKEN} characters, found {token!r}")
         if decision in LABELLED:
-            self._check_label(decision, new_label)
+            classes = self.run.classes
+            check_label(decision, new_label, classes if new_label in classes else self.classes(), new_class)
         elif new_label is not None:
             raise LossprintError(f"expected no new label with {decision!r}, found {new_label!r}")
         if not self._has_sample(sample):
@@ -337,15 +344,6 @@ class Reviews:
         how = {"blind": blind, "seconds": None if seconds is None else float(seconds), "role": role, "token": token}
         how["new_frame"] = None if new_frame is None else int(new_frame)
         return Review(sample=int(sample), decision=decision, new_label=new_label, at=at, **texts, **how)
-
-    def _check_label(self, decision: str, label: str | None) -> None:
-        if label is None:
-            raise LossprintError(f"expected a new label with {decision!r}, found none")
-        if label not in self.run.classes:
-            near = get_close_matches(str(label), self.run.classes, n=3) or self.run.classes[:5]
-            raise LossprintError(
-                f"expected one of the run's {len(self.run.classes)} labels, found {label!r}; near it: {', '.join(near)}"
-            )
 
     def _check_frame(self, decision: str, number: int | None, sample: int) -> None:
         if number is None and decision != "reorder":

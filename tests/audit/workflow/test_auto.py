@@ -152,11 +152,15 @@ def test_what_a_download_is_said_to_be_is_what_torchvision_says():
     assert f"{auto.FETCHED}, {published.meta['_file_size']:.0f} MB from {published.url}" == auto.PUBLISHED
 
 
-def test_an_audit_without_weights_does_not_wait_for_torchvision(tmp_path):
+def test_an_audit_without_weights_does_not_wait_for_torchvision_or_the_compiler(tmp_path):
     program = (
         "import os, sys; os.environ['TORCH_HOME'] = sys.argv[1]\n"
-        "from lossprint.audit.training import models; from lossprint.audit.workflow import auto\n"
-        "assert auto.proposed({}, False, None) == 'small' and models.build_model('small', 2, 32)\n"
-        "sys.exit('torchvision' in sys.modules)"
+        "import torch\n"
+        "from lossprint.audit.training import models, recipe, train; from lossprint.audit.workflow import auto\n"
+        "assert auto.proposed({}, False, None) == 'small'\n"
+        "network = models.build_model('small', 2, 32)\n"
+        "network(torch.zeros(2, 3, 32, 32)).sum().backward()\n"
+        "train.Optimizer(network, recipe.Recipe(), {}).step(0.1)\n"
+        "sys.exit(bool({'torchvision', 'torch._dynamo'} & set(sys.modules)))"
     )
     subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True)
