@@ -20,6 +20,7 @@ from lossprint.audit.review.database import MARKS, Database, read_back
 from lossprint.audit.review.reviews import run_key
 from lossprint.audit.review.rows import refuse_content, refuse_odd
 from lossprint.audit.runs.run import Run
+from lossprint.audit.system.jsontext import parsed
 from lossprint.audit.types import LossprintError
 
 KINDS = ("tag", "queue", "view")
@@ -67,7 +68,7 @@ class Kept:
     @property
     def asked(self) -> dict:
         """What a view shows."""
-        return json.loads(self.content)
+        return parsed(self.content)
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,10 @@
 """Rows of a database of decisions, as this program writes them: SQLite lets a column hold anything, and a run folder
 may come from a stranger. What is another kind of value, or would unpack to more than there can be, is refused."""
 
-import json
 from collections.abc import Sequence
 
 from lossprint.audit.review import ids
+from lossprint.audit.system.jsontext import parsed
 from lossprint.audit.types import DECISIONS, LossprintError, one_line
 
 WHOLE, NUMBER, TEXT, NONE = {int}, {int, float}, {str}, {type(None)}
@@ -37,7 +37,7 @@ def refuse_content(kind: str, action: str, content: str, samples: int, where: ob
         if kind not in ("tag", "queue", "view"):
             raise ValueError(f"the kind {kind[:80]!r}")
         if kind == "view" and action == "set":
-            if len(content) > LONGEST or not isinstance(json.loads(content), dict):
+            if len(content) > LONGEST or not isinstance(parsed(content), dict):
                 raise ValueError("a view that asks for nothing")
         elif kind != "view" and ids.count(content) > samples:
             raise ValueError(f"a {kind} of more samples than there are")

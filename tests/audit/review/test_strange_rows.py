@@ -24,7 +24,7 @@ STRANGE = {
     "an undo of a text": "UPDATE reviews SET undoes = 'x'",
     "an assignment of bytes": "UPDATE assignments SET finding = x'00'",
     "a tag of all samples there could be": "UPDATE marks SET content = '0-9999999999' WHERE kind = 'tag'",
-    "the same in parts": "UPDATE marks SET content = replace(hex(zeroblob(99)), '00', '0-999.') || 1 WHERE kind = 'tag'",
+    "the same in parts": "UPDATE marks SET content = replace(hex(zeroblob(99)), '00', '0-99.') || 1 WHERE kind = 'tag'",
     "a queue of them": "UPDATE marks SET content = '0-9999999999999999999999' WHERE kind = 'queue'",
     "a tag of no numbers": "UPDATE marks SET content = 'abc' WHERE kind = 'tag'",
     "a tag of bytes": "UPDATE marks SET content = x'00ff' WHERE kind = 'tag'",
