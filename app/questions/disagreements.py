@@ -8,6 +8,7 @@ from lossprint.app.questions import questions
 from lossprint.app.shared import decide, parts
 from lossprint.audit.review import queues, resolve
 from lossprint.audit.types import KIND_WORDS
+from lossprint.audit.words import some
 
 FEW = 9  # outcomes with a key of their own
 
@@ -57,7 +58,7 @@ def offers(loaded: data.Loaded, sample: int, suggested: str | None, votes: pd.Da
     texts = {"keep": f"Keep {given}", "exclude": "Exclude", "unsure": "Cannot be told"}
     known, answers = set(decide.labels(loaded)), []
     for at, (outcome, who) in enumerate(names.items()):
-        by = ", ".join(map(str, who[:4])) + (f" and {len(who) - 4} more" if len(who) > 4 else "")
+        by = some(who, 4)
         keys = (str(at + 1),) if at < FEW else ()
         if outcome.startswith("label:"):
             label = short(outcome)

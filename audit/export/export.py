@@ -17,7 +17,7 @@ from lossprint.audit.export.applied import Applied, elsewhere, need_whole, row_s
 from lossprint.audit.export.outfile import PARQUET, save
 from lossprint.audit.export.tree import write_tree
 from lossprint.audit.review.marks import open_marks
-from lossprint.audit.runs import places
+from lossprint.audit.runs import beside, places
 from lossprint.audit.runs.aside import finding_rows
 from lossprint.audit.runs.run import Run
 from lossprint.audit.runs.tables import FINDINGS
@@ -28,6 +28,7 @@ __all__ = ["changes", "cleaned", "cleanlab", "csv_text", "findings", "save", "wr
 
 TRACE = ("reason", "reviewer", "at", "comment", "review")
 CHANGES = ("path", "split", "old", "new", "decision", "finding", *TRACE, "blind", "role", "old_frame", "new_frame")
+VOTED = {"votes": "votes", "for_given": "for_given", "consensus": "consensus", "consensus_quality": "quality"}
 CLEANLAB = (
     "sample",
     "path",
@@ -72,7 +73,8 @@ class Cleaned:
 
 def findings(run: Run, tags: bool = False) -> pd.DataFrame:
     """All findings, and copies of samples among images without a label: kind, sample, path, label, suggested_label,
-    severity in [0, 1], rank within the kind, group; with `tags` also those of the sample, with `; ` between them.
+    severity in [0, 1], rank within the kind, group; with `tags` also those of the sample, with `; ` between them. Where
+    annotators' votes were counted: votes on the sample, those for the given label, consensus and its probability.
     """
     need_whole(run)
     table, more = run.findings()[list(FINDINGS)], finding_rows(run)
@@ -81,6 +83,11 @@ def findings(run: Run, tags: bool = False) -> pd.DataFrame:
         with open_marks(run) as marks:
             texts = marks.table().groupby("sample")["tag"].agg("; ".join)
         table = table.assign(tags=table["sample"].map(texts).astype(object).fillna(""))
+    if (counted := beside.consensus(run)) is not None:
+        about = counted[0].drop_duplicates("sample").set_index("sample")
+        for name, column in VOTED.items():
+            table[name] = table["sample"].map(about[column])
+        table = table.astype({"votes": "Int64", "for_given": "Int64"})
     return table
 
 

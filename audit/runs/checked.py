@@ -16,6 +16,7 @@ from lossprint.audit.runs.tables import (
     CHECKED,
     CONSENSUS,
     COUNTED,
+    EXPOSURE,
     FINDINGS,
     FRAMES,
     HEAD,
@@ -123,6 +124,25 @@ def check_result(result: object) -> dict:
     return result
 
 
+def exposure_facts(facts: object) -> dict:
+    """What stands beside the table of exposure; ValueError where a field is of another kind. NaN for what is null."""
+    whole = dict.fromkeys(("checkpoints", "warm_up", "copies"), WHOLE)
+    _check_fields(facts, whole | {"learnt": NUMBER, "notes": LIST, "attack": {"members": WHOLE, "others": WHOLE}}, "")
+    if set(facts) != {*whole, "learnt", "notes", "attack"} or not all(isinstance(one, str) for one in facts["notes"]):
+        raise ValueError("other fields than those of an exposure")
+    if facts["attack"] is not None:
+        numbers = [facts["attack"]["auroc"], facts["attack"]["error"]]
+        for name in ("found", "spared"):
+            rates = [
+                {key: float("nan") if one[key] is None else one[key] for key in one} for one in facts["attack"][name]
+            ]
+            numbers += [value for one in rates for value in one.values()]
+            facts["attack"][name] = rates
+        if not all(isinstance(one, int | float) and not isinstance(one, bool) for one in numbers):
+            raise ValueError("something else than numbers in attack")
+    return facts
+
+
 # ------------------------------------------------------------------------------------------------ tables
 
 
@@ -193,6 +213,7 @@ TABLES = {
     "annotators.parquet": _typed(ANNOTATORS),
     "votes.parquet": _typed(VOTES),
     "counted.parquet": _typed(COUNTED),
+    "exposure.parquet": _typed(EXPOSURE),
     "head.parquet": {field.name: _truth if kinds.is_boolean(field.type) else _number for field in HEAD},
 }
 FREE = {"scores.parquet": {"suggested_label"}, "samples.parquet": {"sequence", "frame"}, "frames.parquet": set()}
@@ -205,6 +226,7 @@ ONCE = (
     "frames.parquet",
     "head.parquet",
     "quality.parquet",
+    "exposure.parquet",
 )  # a row a sample
 MISSING = (_maybe_text, _number, _bytes)  # kinds whose values may be missing
 
