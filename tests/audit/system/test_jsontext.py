@@ -1,5 +1,5 @@
-"""JSON from outside that nests deeper than Python reads is refused like any other that is none. Red before in checksums,
-in what is kept of a batch and in the records of exports, which ended in a RecursionError."""
+"""JSON from outside that nests deeper than Python reads is refused like any other that is none. Red before in
+checksums, in what is kept of a batch and in the records of exports, which ended in a RecursionError."""
 
 import re
 from pathlib import Path
