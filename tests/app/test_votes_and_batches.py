@@ -11,6 +11,10 @@ from helpers import make_run
 from PIL import Image
 from planted_votes import planted_votes
 
+from lossprint.app import data
+from lossprint.app.questions import questions
+from lossprint.app.shared import trust
+from lossprint.app.shared.acting import picked
 from lossprint.audit.check.check import check
 from lossprint.audit.review import votes
 from lossprint.audit.review.reviews import open_reviews
@@ -75,6 +79,20 @@ def test_votes_stand_beside_the_label_and_decisions_count_when_asked(runs, monke
     app.button(key="votes-count").click().run()
     assert_whole(app)
     assert "zoe (reviewer)" in app.dataframe[0].value["annotator"].tolist()
+
+
+def test_review_asks_again_where_one_more_vote_tells_most(runs, monkeypatch):
+    app = open_page("review", runs, monkeypatch, queue="Ask again")
+    assert_whole(app)
+    loaded = data.load(runs)
+    rows = picked.again(loaded)
+    again = trust.voted(loaded).consensus["again"]
+    assert len(rows) == 30 and again[rows[0]] == again.min() and again[rows].is_monotonic_increasing
+    items = questions.queue_of(loaded, "Ask again", "", False)
+    assert [one[0] for one in items["samples"]] == rows.tolist()
+    assert items["group"].iloc[0] in app.query_params["finding"]
+    Path(runs, "consensus.parquet").write_bytes(b"odd")
+    assert "Ask again" not in picked.queues(loaded)
 
 
 def test_without_votes_or_batches_the_pages_say_how(tmp_path, monkeypatch):
