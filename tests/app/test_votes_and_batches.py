@@ -112,6 +112,23 @@ def test_batches(runs, monkeypatch):
     assert table.loc["Foreign images", "Not judged"] == 5 and "Copies of images of the run" in table.index
 
 
+def test_a_batch_says_what_to_label_next(runs, monkeypatch):
+    run = open_run(runs)
+    result, frame = beside.check(run, "new")
+    frame = frame.assign(probability=np.linspace(0.9, 0.3, len(frame)), suggested_label="coat", label="")
+    frame.loc[frame["path"] == "red.png", "label"] = "bag"
+    beside.write_check(run, "new", result, frame)
+    free = frame[(frame["copy_of"] < 0) & (frame["repeat"] < 0) & (frame["label"] == "") & ~frame["is_foreign"]]
+    app = open_page("batches", runs, monkeypatch)
+    assert_whole(app)
+    assert ("Label next" in said(app)) == bool(len(free))
+    frame["copy_of"], frame["repeat"] = -1, -1
+    beside.write_check(run, "new", result, frame)
+    app = open_page("batches", runs, monkeypatch)
+    table = next(one.value for one in app.dataframe if "Likely" in one.value)
+    assert table["Sure"].is_monotonic_increasing and "red.png" not in table["Image"].tolist() and len(table) == 4
+
+
 def test_a_damaged_result_is_said_and_no_page_breaks(runs, monkeypatch):
     for name in ("checks/new.json", "consensus.parquet"):
         Path(runs, name).write_bytes(b"odd")
