@@ -39,6 +39,7 @@ CANARIES, COPIES = 0.02, 4
 @dataclass(frozen=True)
 class Plan:
     epochs: int = 40
+    shift: int = 0  # pixels, drawn a batch
     batch: int = 64
     rate: float = 0.05
     decay: float = 5e-4
@@ -60,7 +61,7 @@ def network() -> nn.Sequential:
 
 
 def trained(inputs, labels, rows: np.ndarray, plan: Plan, seed: int, record: bool = False):
-    """A network trained on the rows, shifted by up to two pixels; the losses (E, N) of all inputs after each epoch."""
+    """A network trained on the rows; the losses (E, N) of all inputs after each epoch."""
     torch.manual_seed(seed)
     net, random = network(), np.random.default_rng(seed)
     optimizer = torch.optim.SGD(net.parameters(), plan.rate, momentum=0.9, nesterov=True, weight_decay=plan.decay)
@@ -69,9 +70,9 @@ def trained(inputs, labels, rows: np.ndarray, plan: Plan, seed: int, record: boo
     trace = []
     for _ in range(plan.epochs):
         for at in np.array_split(random.permutation(rows), parts):
-            down, right = random.integers(-2, 3, 2)
+            down, right = random.integers(-plan.shift, plan.shift + 1, 2)
             optimizer.zero_grad(set_to_none=True)
-            images = torch.roll(inputs[at], (int(down), int(right)), (2, 3))
+            images = torch.roll(inputs[at], (int(down), int(right)), (2, 3)) if plan.shift else inputs[at]
             functional.cross_entropy(net(images), labels[at]).backward()
             optimizer.step()
             schedule.step()
@@ -92,7 +93,7 @@ def losses_of(net, inputs, labels) -> np.ndarray:
 
 def curvature(net, inputs, labels) -> np.ndarray:
     batches = ((np.arange(at, at + len(some)), inputs[at : at + len(some)], some) for at, some in blocks(labels))
-    return curvature_of(net, batches, draws=10)[1]
+    return curvature_of(net, batches, draws=3)[1]
 
 
 def blocks(labels, size: int = 1000):
@@ -220,14 +221,15 @@ def report(kept: dict[str, np.ndarray], shadows: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", type=Path)
-    parser.add_argument("--images", type=int, default=5000)
+    parser.add_argument("--images", type=int, default=4000)
     parser.add_argument("--shadows", type=int, default=64)
     parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--shift", type=int, default=0, help="pixels by which training images are moved at random")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--cache", type=Path, help="what the models answered: read if it is there, else written")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    plan, began = Plan(epochs=options.epochs), time.perf_counter()
+    plan, began = Plan(epochs=options.epochs, shift=options.shift), time.perf_counter()
     inputs, labels = load(options.source, options.images)
     if options.cache and options.cache.exists():
         with np.load(options.cache) as file:
