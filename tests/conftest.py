@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import quick  # noqa: F401 (what it leaves out)
-from browser import base, chromium, context, page, runs  # noqa: F401 (fixtures of all browser tests)
+from browser import base, chromium, page, runs  # noqa: F401 (fixtures of all browser tests)
 from postgres import database, postgresql  # noqa: F401 (fixtures of all tests of the decisions)
 from s3 import broken, machine, moto, s3  # noqa: F401 (a server for the tests of data and runs at URLs)
 
