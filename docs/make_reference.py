@@ -105,7 +105,8 @@ RUN/
   exports/
   checks/              of `lossprint check`, a batch each: NAME.json, and NAME.parquet with a row an image
   votes.parquet        annotators' votes: sample, annotator, label; what counting them gives:
-  consensus.parquet    annotators.parquet   counted.parquet"""
+  consensus.parquet    annotators.parquet   counted.parquet
+  exposure.parquet     of `lossprint exposure`: sample, rank, exposure, final_loss, learnt"""
 
 
 def pages() -> dict[str, str]:
@@ -225,6 +226,7 @@ def run_folder() -> str:
         "consensus.parquet": tables.CONSENSUS,
         "annotators.parquet": tables.ANNOTATORS,
         "checks/NAME.parquet": tables.CHECKED,
+        "exposure.parquet": tables.EXPOSURE,
     }
     text = [
         "# The run folder",

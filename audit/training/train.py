@@ -12,6 +12,7 @@ estimated anew and alike in all. Each records its share of the batches, which ar
 import copy
 import time
 import warnings
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
@@ -130,17 +131,22 @@ def fit(
     device: str,
     bar: tqdm,
     precision: str = "float32",
+    each: Callable[[int, nn.Module], None] | None = None,
 ) -> nn.Module:
     """A network trained on `rows` for exactly `steps` steps of the optimizer; nothing is recorded.
 
     With the steps of `train`, its precision, and its recipe made for the size, it is the network that `train` returns.
-    `bar` counts steps. Raises LossprintError where training diverges.
+    `bar` counts steps. `each` is given every epoch, from 1, and the network after it, in eval mode. Raises
+    LossprintError where training diverges.
     """
     half, inputs = precision == "bfloat16", inputs.on(device)
     recipe = replace(recipe, half=recipe.half or half)
     network, optimizer = _start(inputs, model, recipe, seed, device)
     for epoch in range(1, -(-steps // recipe.steps(len(rows))) + 1):
         _epoch(network, optimizer, recipe, inputs, rows, seed, epoch, device, _Steps(bar), steps)
+        if each is not None:
+            _estimate_statistics(network, inputs, rows, recipe.statistics, device, half)
+            each(epoch, network)
     _estimate_statistics(network, inputs, rows, recipe.statistics, device, half)
     return network
 
