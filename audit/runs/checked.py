@@ -122,6 +122,18 @@ def check_result(result: object) -> dict:
     return result
 
 
+def repair_result(result: object) -> dict:
+    """What `lossprint repair` kept; ValueError where a field that pages read is of another kind."""
+    _check_fields(result, {"model": str, "arms": LIST, "sentences": LIST, "notes": LIST}, "")
+    for row in result["arms"]:
+        _check_fields(row, {"arm": str, **dict.fromkeys(("accuracy", "low", "high"), NUMBER)}, "arms.")
+        if None in [row.get(name) for name in ("arm", "accuracy", "low", "high")]:
+            raise ValueError("an arm without its accuracy")
+    if not all(isinstance(one, str) for one in [*result["sentences"], *result["notes"]]):
+        raise ValueError("something else than text in sentences or notes")
+    return result
+
+
 # ------------------------------------------------------------------------------------------------ tables
 
 
