@@ -17,9 +17,9 @@ def sentences(result: dict) -> list[str]:
         f"{verified['relabelled']:,} put right){_without(verified['without'])}.",
         f"Judged on {judging['of']}, {judging['samples']:,} samples; {result['choosing']['of']}, "
         f"{result['choosing']['samples']:,}, chose how much is changed.",
-        "; ".join(f"{NAMES[arm]} {share(row)}" for arm, row in rows.items()).capitalize() + ".",
+        f"Right: {'; '.join(f'{NAMES[arm]} {share(row)}' for arm, row in rows.items())}.",
     ]
-    return [*said, verdict(result, rows), _tuned(rows), _retrained(result, rows)]
+    return [*said, verdict(result, rows), _tuned(result, rows), _retrained(result, rows)]
 
 
 def verdict(result: dict, rows: dict) -> str:
@@ -37,24 +37,27 @@ def verdict(result: dict, rows: dict) -> str:
     return f"The repaired model, at strength {repaired['setting']:g}: {points(gain)} over the original.{doubt}"
 
 
-def _tuned(rows: dict) -> str:
-    tuned = rows["finetuned"]
-    if tuned["setting"] is None:
+def _tuned(result: dict, rows: dict) -> str:
+    if rows["finetuned"]["setting"] is None:
         return "Fine-tuning on the verified samples helps at no rate."
-    return f"Fine-tuning on the verified samples: {points(tuned['over_original'])} over the original."
+    return _beside(result, rows["finetuned"], "Fine-tuning on the verified samples", "Fine-tune instead.")
 
 
 def _retrained(result: dict, rows: dict) -> str:
-    """Plainly, whether retraining is better than the best of the others."""
-    cleaned, kept = result["cleaned"], result["original_kept"]
-    gain = rows["retrained"]["over_original" if kept else "over_repaired"]
-    other = "the original" if kept else "the repaired model"
+    cleaned = result["cleaned"]
     how = (
         f"Retraining on the cleaned data ({cleaned['samples']:,} samples, {cleaned['relabelled']:,} relabelled, "
         f"{cleaned['excluded']:,} left out; {cleaned['how']})"
     )
+    return _beside(result, rows["retrained"], how, "Retrain where you can.")
+
+
+def _beside(result: dict, row: dict, how: str, advice: str) -> str:
+    """Plainly, whether another way is better than the model that is to be taken."""
+    kept = result["original_kept"]
+    gain, other = row["over_original" if kept else "over_repaired"], "the original" if kept else "the repaired model"
     if gain["low"] > 0:
-        return f"{how} is better than {other}: {points(gain)}. Retrain where you can."
+        return f"{how} is better than {other}: {points(gain)}. {advice}"
     if gain["high"] < 0:
         return f"{how} is worse than {other}: {points(gain)}."
     return f"{how} against {other}: {points(gain)}, which so many images cannot tell from none."

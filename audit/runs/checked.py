@@ -21,6 +21,7 @@ from lossprint.audit.runs.tables import (
     HEAD,
     PAIRS,
     QUALITY,
+    RESPONSES,
     SPANS,
     VOTES,
 )
@@ -204,6 +205,7 @@ TABLES = {
     "annotators.parquet": _typed(ANNOTATORS),
     "votes.parquet": _typed(VOTES),
     "counted.parquet": _typed(COUNTED),
+    "responses.parquet": _typed(RESPONSES),
     "head.parquet": {field.name: _truth if kinds.is_boolean(field.type) else _number for field in HEAD},
 }
 FREE = {"scores.parquet": {"suggested_label"}, "samples.parquet": {"sequence", "frame"}, "frames.parquet": set()}

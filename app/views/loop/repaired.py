@@ -25,7 +25,7 @@ def section(loaded: data.Loaded) -> None:
     if result is None:
         st.caption(
             "Verified samples say which directions of a network's weights matter; the others, where wrong labels were "
-            "learnt, fade. Where the data is at hand, retraining is usually better: the command says which is."
+            "learnt, fade. Fine-tuning and retraining are tried beside it: the command says which is better."
         )
         command = ["lossprint", "repair", "own", "--run", str(loaded.run.path)]
         st.code(shlex.join(command), language=None, wrap_lines=True)
@@ -34,7 +34,8 @@ def section(loaded: data.Loaded) -> None:
     for sentence in [*result["notes"], *result["sentences"]]:
         st.markdown(f"- {parts.md(sentence)}")
     table = pd.DataFrame(result["arms"])
-    table["arm"] = table["arm"].map(NAMES).fillna(table["arm"]).str.capitalize()
+    names = table["arm"].map(NAMES).fillna(table["arm"])
+    table["arm"] = names.str[:1].str.upper() + names.str[1:]
     st.dataframe(
         table[["arm", "accuracy", "low", "high"]],
         hide_index=True,
