@@ -107,7 +107,8 @@ RUN/
   repair.json          of `lossprint repair`: accuracies, intervals and what follows
   responses.parquet    of prompt/response pairs: sample, tokens, loss, alone (without the prompt)
   votes.parquet        annotators' votes: sample, annotator, label; what counting them gives:
-  consensus.parquet    annotators.parquet   counted.parquet"""
+  consensus.parquet    annotators.parquet   counted.parquet
+  exposure.parquet     of `lossprint exposure`: sample, rank, exposure, final_loss, learnt"""
 
 
 def pages() -> dict[str, str]:
@@ -228,6 +229,7 @@ def run_folder() -> str:
         "consensus.parquet": tables.CONSENSUS,
         "annotators.parquet": tables.ANNOTATORS,
         "checks/NAME.parquet": tables.CHECKED,
+        "exposure.parquet": tables.EXPOSURE,
     }
     text = [
         "# The run folder",
