@@ -106,7 +106,8 @@ RUN/
   checks/              of `lossprint check`, a batch each: NAME.json, and NAME.parquet with a row an image
   votes.parquet        annotators' votes: sample, annotator, label; what counting them gives:
   consensus.parquet    annotators.parquet   counted.parquet
-  exposure.parquet     of `lossprint exposure`: sample, rank, exposure, final_loss, learnt"""
+  exposure.parquet     of `lossprint exposure`: sample, rank, exposure, final_loss, learnt
+  memorization.parquet of `lossprint memorization`: sample, memorization, error, inside, outside"""
 
 
 def pages() -> dict[str, str]:
@@ -227,6 +228,7 @@ def run_folder() -> str:
         "annotators.parquet": tables.ANNOTATORS,
         "checks/NAME.parquet": tables.CHECKED,
         "exposure.parquet": tables.EXPOSURE,
+        "memorization.parquet": tables.MEMORIZATION,
     }
     text = [
         "# The run folder",
