@@ -56,8 +56,6 @@ def measure(run: Run, trainings: int = 102, progress=lambda: None) -> Memorized:
 
 def _of_heads(run: Run, trainings: int, progress) -> Memorized:
     """Heads as the run's own, each on two random thirds of the training samples."""
-    from lossprint.scoring.heads import linear
-
     ids, vectors = run.embeddings() or (np.empty(0, np.int64), np.empty((0, 1)))
     samples = run.samples(columns=["sample", "label", "split"])
     train = samples[(samples["split"] == "train") & samples["sample"].isin(ids)].sort_values("sample")
@@ -68,21 +66,32 @@ def _of_heads(run: Run, trainings: int, progress) -> Memorized:
     record = run.manifest["facts"].get("record", {})
     decay = record.get("decay") or (record.get("frozen") or {}).get("decay") or 3e-4
     epochs = len(run.recorded("train")) if not run.members("view") else 30
-    rounds, seed = max(-(-trainings // PARTS), 2), int(run.manifest.get("seed") or 0)
-    member, answers = np.empty((rounds * PARTS, len(train)), bool), np.empty((rounds * PARTS, len(train)), np.float32)
-    preparation = linear.prepare(values)
-    for number in range(rounds):
-        part = np.random.default_rng((seed, number)).permutation(len(train)) % PARTS
-        how = {"fold": part, "epochs": max(epochs, 1), "seed": seed + number, "preparation": preparation}
-        last = deque(linear.train_stack(values, labels, len(run.classes), [decay] * PARTS, **how), maxlen=1)
-        for one, head in enumerate(last.pop()):
-            member[number * PARTS + one] = part != one
-            answers[number * PARTS + one] = np.exp(-linear.measure(head, values, labels).loss.cpu().numpy())
-        progress()
+    how = {"decay": decay, "epochs": max(epochs, 1), "seed": int(run.manifest.get("seed") or 0), "progress": progress}
+    member, answers = heads_on_parts(values, labels, len(run.classes), max(-(-trainings // PARTS), 2), **how)
     estimate, error = memorization(member, answers)
     table = _table(train["sample"], estimate, error, member.sum(axis=0), (~member).sum(axis=0))
     notes = ("it is the linear head's memorization, which keeps little of most samples; not that of a network",)
     return Memorized(table, len(member), True, notes)
+
+
+def heads_on_parts(
+    values: np.ndarray, labels: np.ndarray, classes: int, rounds: int, *, decay: float, epochs: int, seed: int, progress
+) -> tuple[np.ndarray, np.ndarray]:
+    """Three heads a round on features (N, d), each without another random third: which samples each was trained on,
+    (3 rounds, N) bool, and the probability of the given label by each, the same shape."""
+    from lossprint.scoring.heads import linear
+
+    shape, preparation = (rounds * PARTS, len(labels)), linear.prepare(values)
+    member, answers = np.empty(shape, bool), np.empty(shape, np.float32)
+    for number in range(rounds):
+        part = np.random.default_rng((seed, number)).permutation(len(labels)) % PARTS
+        how = {"fold": part, "epochs": epochs, "seed": seed + number, "preparation": preparation}
+        last = deque(linear.train_stack(values, labels, classes, [decay] * PARTS, **how), maxlen=1)
+        for one, head in enumerate(last.pop()):
+            member[number * PARTS + one] = part != one
+            answers[number * PARTS + one] = np.exp(-linear.measure(head, values, labels).loss.cpu().numpy())
+        progress()
+    return member, answers
 
 
 def _of_folds(run: Run) -> Memorized:
