@@ -70,7 +70,7 @@ def _undecided(run, table: pd.DataFrame) -> pd.DataFrame:
 @opt.option("--like", opt.samples, "A,B,...", "more that look like these samples, by their numbers")
 @opt.option("--unlike", opt.samples, "C,D,...", "with --like: and not like these, which are fine", default=())
 @opt.option("--number", opt.positive, "N", "how many; default: 50", default=50)
-@opt.out("FILE.csv", "write them there as well: rank,sample,path,label,value", required=False)
+@opt.out("FILE.csv|FILE.parquet", "write them there as well: rank,sample,path,label,value", required=False)
 @output.as_json
 def more(run: Path, confusion, like, unlike, number: int, out: Path | None, as_json: bool) -> None:
     """More samples of one confusion, or that look like a few."""
@@ -103,7 +103,7 @@ def more(run: Path, confusion, like, unlike, number: int, out: Path | None, as_j
 @opt.option("--features", opt.file, "FILE", "of NEW, where those of RUN were made elsewhere (npy, npz, Parquet)")
 @opt.option("--name", str, "NAME", "of the result in RUN/checks; default: that of NEW")
 @opt.option("--html", opt.file, "FILE.html", "write what was found with pictures, one file")
-@opt.out("FILE.csv", "write a row an image", required=False)
+@opt.out("FILE.csv|FILE.parquet", "write a row an image", required=False)
 @opt.option("--device", Choice(opt.DEVICES), None, default="auto")
 @opt.placed
 @opt.quiet

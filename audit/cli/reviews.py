@@ -139,7 +139,7 @@ def undo(run: Path, reviewer: str, last: int | None, finding: str | None, as_jso
 @opt.run
 @click.argument("file", type=opt.file, metavar="FILE", required=False, help=VOTES)
 @opt.flag("--skip-unknown", "leave out votes on samples and labels that RUN does not have")
-@opt.out("FILE.csv", "write a row a sample with votes: consensus, its quality, majority", required=False)
+@opt.out("FILE.csv|FILE.parquet", "write a row a sample with votes: consensus, its quality, majority", required=False)
 @output.as_json
 def votes(run: Path, file: Path | None, skip_unknown: bool, out: Path | None, as_json: bool) -> None:
     """Count annotators' votes, and the reviewers': consensus, and how good each is."""

@@ -311,7 +311,8 @@ def manifest(source: Source, chosen: pd.DataFrame) -> pd.DataFrame:
 
 
 def write_manifest(source: Source, chosen: pd.DataFrame, out: str | Path, record: dict) -> None:
-    """Write `manifest` to FILE.csv, paths relative to it, as `lossprint audit` reads it; the subset's record beside it.
+    """Write `manifest` to FILE.csv or FILE.parquet, paths relative to it, as `lossprint audit` reads it, and the
+    subset's record beside it.
 
     Raises LossprintError where it cannot or must not be written, see `reached`.
     """
@@ -319,7 +320,8 @@ def write_manifest(source: Source, chosen: pd.DataFrame, out: str | Path, record
     before = reached(source.decisions.run, out)
     table = manifest(source, chosen)
     table["path"] = before + table["path"]
-    outfile.write(out, outfile.encoded(csv_text(table), str(out)))
+    parquet = out.suffix.lower() in outfile.PARQUET
+    outfile.write(out, outfile.parquet_bytes(table) if parquet else outfile.encoded(csv_text(table), str(out)))
     told = {name: value for name, value in record.items() if name != "sha256"} | {"manifest": out.name}
     outfile.write(outfile.record_path(out), outfile.record_text(told).encode())
 
@@ -333,7 +335,7 @@ def reached(run: Run, out: str | Path) -> str:
     out, root, about = Path(out), dataset_root(run), run.manifest["dataset"]
     if about.get("kind") != "remote" and (root is None or about.get("kind") not in OF_FILES):
         raise LossprintError(f"expected a run of image files for a manifest, found none in {run.path}")
-    outfile.refuse(run, out, (".csv",), lambda file: outfile.read_record(file) is not None)
+    outfile.refuse(run, out, (".csv", *outfile.PARQUET), lambda file: outfile.read_record(file) is not None)
     outfile.refuse_record(out)
     if out.exists() and outfile.read_record(out) is None:
         raise LossprintError(f"expected a new file or an earlier export for the manifest, found another file at {out}")

@@ -4,7 +4,6 @@ A file is read and checked as a whole (`plan`) before anything is stored, and is
 """
 
 import hashlib
-import json
 import re
 from collections import Counter
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from lossprint.audit.review.resolve import LABELLED, adjudications, outcome, vot
 from lossprint.audit.review.reviews import CHOICES, Reviews, open_reviews, run_key
 from lossprint.audit.runs.run import Run
 from lossprint.audit.system.csvrows import text_of
+from lossprint.audit.system.jsontext import parsed
 from lossprint.audit.types import KINDS, LossprintError, Review
 from lossprint.audit.words import plural
 
@@ -143,7 +143,7 @@ def _read(run: Run, content: bytes, name: str) -> tuple[list[Said], int]:
     if text.lstrip()[0] not in "[{":
         return read_csv(text, name, file.mark, len(run.samples(columns=["sample"])))
     try:
-        return labelstudio.read(json.loads(text), run.classes)
+        return labelstudio.read(parsed(text), run.classes)
     except (ValueError, RecursionError) as error:
         raise LossprintError(f"expected JSON in {name}, found: {' '.join(str(error).split())[:200]}") from None
     except LossprintError as error:

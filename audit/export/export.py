@@ -156,23 +156,27 @@ def of_video_files(run: Run) -> bool:
 
 
 def write_segments(decisions: Applied, out: str | Path, for_excel: bool = False) -> tuple[int, Path | None]:
-    """Write `segments` as FILE.csv with its record, and how many there are.
+    """Write `segments` as FILE.csv or FILE.parquet with its record, and how many there are.
 
-    A video file is not cut anew: frames that are to stand elsewhere are listed in FILE.order.csv (sequence, frame,
-    new_frame), which is returned, None without any. Raises LossprintError as `segments` and `save` do.
+    A video file is not cut anew: frames that are to stand elsewhere are listed in FILE.order.csv or .parquet
+    (sequence, frame, new_frame), which is returned, None without any. Raises LossprintError as `segments` and `save`
+    do.
     """
     out, run, table = Path(out), decisions.run, decisions.table
     frame = segments(decisions)
-    outfile.refuse_table(run, frame, out, (".csv",))
+    endings = (".csv", *PARQUET)
+    outfile.refuse_table(run, frame, out, endings)
+    if for_excel and out.suffix.lower() != ".csv":
+        raise LossprintError(f"expected a file name that ends in .csv with --for-excel, found {out}")
     outfile.refuse_record(out)
     moved = table[elsewhere(table)] if of_video_files(run) else table.head(0)
     order = None
     if len(moved):
-        order = out.with_name(f"{out.stem}.order.csv")
+        order = out.with_name(f"{out.stem}.order{out.suffix}")
         listed = moved.assign(new_frame=moved["frame"], frame=moved["given_frame"])[["sequence", "frame", "new_frame"]]
-        outfile.refuse_table(run, listed, order, (".csv",))
-        write_csv(listed.sort_values(["sequence", "frame"]), order, for_excel)
-    write_csv(frame, out, for_excel)
+        listed = listed.sort_values(["sequence", "frame"])
+        outfile.save_table(run, listed, order, endings, for_excel)
+    outfile.save_table(run, frame, out, endings, for_excel)
     _write_record(decisions, out)
     return len(frame), order
 

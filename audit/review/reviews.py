@@ -18,6 +18,7 @@ from sqlalchemy.engine import Connection
 from lossprint.audit.review.classes import check_label, new_classes
 from lossprint.audit.review.database import ADDED, ASSIGNMENTS, CLAIMS, REVIEWS, Database, read_back
 from lossprint.audit.review.resolve import LABELLED, resolve
+from lossprint.audit.review.rows import refuse_odd
 from lossprint.audit.runs.run import Run
 from lossprint.audit.types import DECISIONS, KINDS, LossprintError, Review
 
@@ -156,12 +157,13 @@ class Reviews:
             mine = select(*(REVIEWS.c[name] for name in here)).where(REVIEWS.c.run == self.key).order_by(REVIEWS.c.id)
             known = self._known["history"][1] if "history" in self._known else _none()
             if len(known):
-                more = _typed(_read(connection, mine.where(REVIEWS.c.id >= int(known["id"].iloc[-1])), here))
+                fresh = mine.where(REVIEWS.c.id >= int(known["id"].iloc[-1]))
+                more = _typed(self._read(connection, fresh, here))
                 both = _typed(pd.concat([known.iloc[:-1], more], ignore_index=True))
                 # All of it is read where the last known row is another one: the database was put back from a copy.
                 if (int(both["id"].max()), len(both)) == mark and more["at"].iloc[0] == known["at"].iloc[-1]:
                     return both
-            return _typed(_read(connection, mine, here))
+            return _typed(self._read(connection, mine, here))
 
         # A row written between the two reads is in the table; the next mark then differs, and there is another look.
         return self._memoised("history", REVIEWS, read, _none()).copy()
@@ -240,7 +242,7 @@ class Reviews:
             last = select(func.max(ASSIGNMENTS.c.batch)).where(mine).scalar_subquery()
             rows = select(*(ASSIGNMENTS.c[name] for name in columns)).order_by(ASSIGNMENTS.c.id)
             rows = rows.where(mine, ASSIGNMENTS.c.batch == last, ASSIGNMENTS.c.finding != "")
-            return _read(connection, rows, columns).astype("string")
+            return self._read(connection, rows, columns).astype("string")
 
         return self._memoised("assignments", ASSIGNMENTS, read, pd.DataFrame(columns=columns).astype("string")).copy()
 
@@ -279,7 +281,7 @@ class Reviews:
                 return pd.DataFrame(columns=columns)
             rows = select(*(CLAIMS.c[name] for name in columns))
             rows = rows.where(CLAIMS.c.run == self.key, CLAIMS.c.until >= time()).order_by(CLAIMS.c.finding)
-            return _read(reading[0], rows, columns)
+            return self._read(reading[0], rows, columns)
 
     def release(self, session: str) -> None:
         """Let go all that a session holds."""
@@ -362,6 +364,11 @@ class Reviews:
 
     # The database ---------------------------------------------------------------------------------------------
 
+    def _read(self, connection: Connection, statement, columns: list[str]) -> pd.DataFrame:
+        found = [tuple(row) for row in connection.execute(statement)]
+        refuse_odd(columns, found, self.run.path)
+        return pd.DataFrame(found, columns=columns)
+
     def _standing(self, *where):
         undo = REVIEWS.alias()  # looked up by `undoes`, which has an index as it is unique
         undone = exists().where(undo.c.undoes == REVIEWS.c.id)
@@ -441,7 +448,3 @@ def _is_plain(text: str) -> bool:
 
 def _parts(values: list) -> list[list]:
     return [values[at : at + AT_ONCE] for at in range(0, len(values), AT_ONCE)]
-
-
-def _read(connection: Connection, statement, columns: list[str]) -> pd.DataFrame:
-    return pd.DataFrame([tuple(row) for row in connection.execute(statement)], columns=columns)

@@ -27,6 +27,7 @@ from lossprint.audit.runs.tables import (
     VOTES,
 )
 from lossprint.audit.scores import SCORES
+from lossprint.audit.system.jsontext import parsed
 
 DAMAGED = (pa.ArrowException, OSError, ValueError, LookupError, TypeError, OverflowError)  # what damaged Parquet raises
 NUMBER, WHOLE, LIST = (int, float), int, list
@@ -55,7 +56,7 @@ WORDS = {str: "text", WHOLE: "a whole number", NUMBER: "a number", LIST: "a list
 
 def read_manifest(content: bytes) -> dict:
     """The object in run.json. Raises ValueError, RecursionError or KeyError for anything else or wrong kinds in it."""
-    manifest = json.loads(content.decode("utf-8"))
+    manifest = parsed(content.decode("utf-8"))
     if not isinstance(manifest, dict):
         raise ValueError("no object")
     json.dumps(manifest, ensure_ascii=False).encode()  # half of a character could neither be shown nor written again

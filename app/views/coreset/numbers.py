@@ -16,6 +16,7 @@ from lossprint.audit.coresets.evaluated import CELL, by_seed, cells, ranked
 from lossprint.audit.coresets.files import untouched
 from lossprint.audit.export import outfile
 from lossprint.audit.scores import SCORES
+from lossprint.audit.system.jsontext import parsed
 from lossprint.audit.types import LossprintError
 from lossprint.scoring.coresets import methods
 from lossprint.scoring.coresets.methods import METHODS
@@ -147,7 +148,7 @@ def ways(found: pd.DataFrame) -> list[tuple[str, int, str]]:
 
 def options_in_words(options: str) -> str:
     """`equal` and the like as an evaluation notes them (JSON), in words; empty for none."""
-    given = json.loads(options) if options else {}
+    given = parsed(options) if options else {}
     least = given.get("at_least", 1)
     words = ["the same number of each class"] * bool(given.get("equal"))
     words += [f"at least {least} of each class"] * (least != 1)

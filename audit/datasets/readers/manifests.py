@@ -4,7 +4,6 @@ The paths of a manifest's images are files relative to it, or, all of them, URLs
 """
 
 import hashlib
-import json
 import os
 import re
 import tempfile
@@ -32,6 +31,7 @@ from lossprint.audit.datasets.source import (
 from lossprint.audit.system import urls
 from lossprint.audit.system.atomic import write_bytes
 from lossprint.audit.system.csvrows import noted_rows
+from lossprint.audit.system.jsontext import parsed
 from lossprint.audit.system.memory import free_memory
 from lossprint.audit.system.parquet import read_table
 from lossprint.audit.system.urls import Place
@@ -168,7 +168,7 @@ def _kept(paths: list[str], lines: list[str], path: Path) -> tuple[list[int], li
 def _decoding_notes(folder: Path) -> list[str]:
     """What `video` noted when it decoded the frames of a manifest in this folder; nothing where it did not."""
     try:
-        about = json.loads((folder / DECODED).read_text(encoding="utf-8"))
+        about = parsed((folder / DECODED).read_text(encoding="utf-8"))
         return [str(note) for note in about["notes"]] if "lossprint" in about else []
     except (OSError, ValueError, KeyError, TypeError):
         return []
