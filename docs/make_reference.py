@@ -108,7 +108,8 @@ RUN/
   responses.parquet    of prompt/response pairs: sample, tokens, loss, alone (without the prompt)
   votes.parquet        annotators' votes: sample, annotator, label; what counting them gives:
   consensus.parquet    annotators.parquet   counted.parquet
-  exposure.parquet     of `lossprint exposure`: sample, rank, exposure, final_loss, learnt"""
+  exposure.parquet     of `lossprint exposure`: sample, rank, exposure, final_loss, learnt
+  memorization.parquet of `lossprint memorization`: sample, memorization, error, inside, outside"""
 
 
 def pages() -> dict[str, str]:
@@ -230,6 +231,7 @@ def run_folder() -> str:
         "annotators.parquet": tables.ANNOTATORS,
         "checks/NAME.parquet": tables.CHECKED,
         "exposure.parquet": tables.EXPOSURE,
+        "memorization.parquet": tables.MEMORIZATION,
     }
     text = [
         "# The run folder",
