@@ -104,6 +104,7 @@ RUN/
   comparison.parquet   predictions after training on given, cleaned and thinned data (audit --from)
   exports/
   checks/              of `lossprint check`, a batch each: NAME.json, and NAME.parquet with a row an image
+  description.txt      what the run is about, in the words of its owner
   votes.parquet        annotators' votes: sample, annotator, label; what counting them gives:
   consensus.parquet    annotators.parquet   counted.parquet"""
 

@@ -11,10 +11,9 @@ import numpy as np
 import torch
 from PIL import Image
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from lossprint.audit.runs.run import Run
-from lossprint.audit.system.progress import bar_style
+from lossprint.audit.system.progress import Bar, bar_style
 from lossprint.audit.training import models, train
 from lossprint.audit.video import features, temporal, within
 from lossprint.scoring import sequences
@@ -123,7 +122,7 @@ def write(
         looks = features.held_out(flat, labels, where, inputs.classes)
     axes = temporal.axes_of(flat[trained], most)
     total = temporal.EPOCHS * len(looks) + 2 * within.EPOCHS
-    with tqdm(total=total, unit="epoch", desc="over time", disable=quiet, **bar_style()) as bar:
+    with Bar(total=total, unit="epoch", desc="over time", disable=quiet, **bar_style()) as bar:
         options = {"seed": asked["seed"], "progress": bar.update, "keep": run.write_temporal}
         seen = held_out(flat, axes, looks, labels, where, inputs.classes, **options)
         known = temporal.frame_features(flat, axes, looks[0])[trained], labels[trained]

@@ -4,7 +4,6 @@ Knows no Streamlit.
 """
 
 import json
-import shlex
 from dataclasses import dataclass
 
 import numpy as np
@@ -305,10 +304,10 @@ def shared(overlap: pd.DataFrame | None, method: str, at: float | None, options:
 
 def command(
     loaded: Loaded, ask: Ask, fractions: list[float], seeds: int = 3, way: tuple[str, int, str] | None = None
-) -> str:
-    """What to type to measure a method beside chance and the recommended one."""
+) -> list[str]:
+    """What measures a method beside chance and the recommended one: the words after `lossprint`."""
     names = ["random", ask.method, "recommended"]
-    words = ["lossprint", "coreset", "evaluate", str(loaded.run.path.resolve())]
+    words = ["coreset", "evaluate", str(loaded.run.path.resolve())]
     words += ["--methods", *dict.fromkeys(names)]
     words += ["--fractions", *(f"{one:.6g}" for one in sorted(set(fractions)))]
     words += ["--seeds", str(seeds)]
@@ -316,7 +315,7 @@ def command(
         words += ["--model", way[0]] * (way[0] != loaded.run.manifest["asked"].get("model"))
         words += ["--steps", str(way[1])]
     words += ["--equal"] * ask.equal + ["--at-least", str(ask.at_least)] * (ask.at_least != 1)
-    return shlex.join(words + ["--one-of-duplicates"] * ask.one_of_duplicates)
+    return words + ["--one-of-duplicates"] * ask.one_of_duplicates
 
 
 # ------------------------------------------------------------------------------------------------- in code
