@@ -13,6 +13,7 @@ def planted(shelf: Path, run: str = "run", **about) -> jobs.Job:
     folder.mkdir(parents=True)
     pid = about.pop("pid", os.getpid())
     how = {"pid": pid, "born": jobs._born(pid), "machine": jobs.platform.node(), "by": "", "at": time.time()} | about
-    job = jobs.Job(title="Audit", run=str(shelf / run), commands=(("audit", "x"),), folder=folder, **how)
+    how = {"title": "Audit", "commands": (("audit", "x"),)} | how
+    job = jobs.Job(run=str(shelf / run), folder=folder, **how)
     jobs._write(job)
     return job
