@@ -106,7 +106,8 @@ RUN/
   checks/              of `lossprint check`, a batch each: NAME.json, and NAME.parquet with a row an image
   description.txt      what the run is about, in the words of its owner
   votes.parquet        annotators' votes: sample, annotator, label; what counting them gives:
-  consensus.parquet    annotators.parquet   counted.parquet"""
+  consensus.parquet    annotators.parquet   counted.parquet
+  exposure.parquet     of `lossprint exposure`: sample, rank, exposure, final_loss, learnt"""
 
 
 def pages() -> dict[str, str]:
@@ -226,6 +227,7 @@ def run_folder() -> str:
         "consensus.parquet": tables.CONSENSUS,
         "annotators.parquet": tables.ANNOTATORS,
         "checks/NAME.parquet": tables.CHECKED,
+        "exposure.parquet": tables.EXPOSURE,
     }
     text = [
         "# The run folder",

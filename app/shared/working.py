@@ -142,7 +142,7 @@ def _sentence(job: jobs.Job, state: str) -> str:
     elif state == jobs.LOST:
         text = "It ended without a word, as when the machine is switched off. "
     elif status is not None and status < 0:
-        text = f"The system ended it{took} (signal {abs(status)}); with signal 9 there was too little memory, as a rule. "
+        text = f"The system ended it{took} (signal {abs(status)}); signal 9 is mostly too little memory. "
     else:
         text = f"It failed{took}: {parts.md(last.removeprefix('lossprint: '))} "
     return text + _left(job)

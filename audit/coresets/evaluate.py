@@ -8,7 +8,7 @@ training, split and class into evaluation.parquet:
     method, fraction, seed      of the subset and of the training; methods without chance have one subset for all seeds
     model, steps, batch, device, precision      how it was trained
     epochs                      of the whole training split, as many steps
-    options                     equal, at_least, one_of_duplicates where they are not the default, as JSON
+    options                     equal, at_least, one_of_duplicates, without_exposed, where not the default, as JSON
     train_samples, noisy        size of the subset, and its share of wrong labels where a truth file was given
     split, label, right, of     held-out images of a class, and how many the network got right
     seconds, key                of the training; a digest of all that it depends on: none is repeated
@@ -68,6 +68,7 @@ def evaluate(
     equal: bool = False,
     at_least: int = 1,
     one_of_duplicates: bool = False,
+    without_exposed: float = 0.0,
     jobs: int | None = None,
     device: str = "auto",
     precision: str | None = None,
@@ -94,6 +95,7 @@ def evaluate(
     samples, data = _decided(decisions)
     wrong = None if truth is None else _wrong(samples, run.classes, truth)
     options = {"equal": equal, "at_least": at_least, "one_of_duplicates": one_of_duplicates}
+    options |= {"without_exposed": without_exposed}
     seeds_of = [asked["seed"] + k for k in range(seeds)]
     subsets = _subsets(decisions, methods, fractions, seeds_of, options, samples, wrong, quiet)
     labels = samples["label"].map({name: at for at, name in enumerate(run.classes)}).to_numpy(np.int64)

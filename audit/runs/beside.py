@@ -8,13 +8,13 @@ import json
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from lossprint.audit.runs import checked
 from lossprint.audit.runs.run import Run
 from lossprint.audit.runs.tables import ANNOTATORS, CHECKED, CONSENSUS, COUNTED, SURE, VOTES
 from lossprint.audit.system.atomic import refuse_pipe, remove, write_table, write_text
-from lossprint.audit.system.parquet import refuse_bomb
+from lossprint.audit.system.jsontext import parsed
+from lossprint.audit.system.parquet import read_table
 from lossprint.audit.types import LossprintError, one_line
 
 DESCRIPTION = "description.txt"
@@ -40,9 +40,9 @@ def check(run: Run, name: str) -> tuple[dict, pd.DataFrame]:
     try:
         for one in (file, file.with_suffix(".json")):
             refuse_pipe(one)
-        refuse_bomb(file, None)
-        result = json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))
-        return checked.check_result(result), checked.frame(pq.read_table(file, **SURE), "check.parquet")
+        table = read_table(file, **SURE)
+        result = parsed(file.with_suffix(".json").read_text(encoding="utf-8"))
+        return checked.check_result(result), checked.frame(table, "check.parquet")
     except checked.DAMAGED as error:
         raise LossprintError(f"expected a readable check {name!r} in {run.path}, found: {one_line(error)}") from None
 

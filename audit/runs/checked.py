@@ -16,6 +16,7 @@ from lossprint.audit.runs.tables import (
     CHECKED,
     CONSENSUS,
     COUNTED,
+    EXPOSURE,
     FINDINGS,
     FRAMES,
     HEAD,
@@ -25,6 +26,7 @@ from lossprint.audit.runs.tables import (
     VOTES,
 )
 from lossprint.audit.scores import SCORES
+from lossprint.audit.system.jsontext import parsed
 
 DAMAGED = (pa.ArrowException, OSError, ValueError, LookupError, TypeError, OverflowError)  # what damaged Parquet raises
 NUMBER, WHOLE, LIST = (int, float), int, list
@@ -53,7 +55,7 @@ WORDS = {str: "text", WHOLE: "a whole number", NUMBER: "a number", LIST: "a list
 
 def read_manifest(content: bytes) -> dict:
     """The object in run.json. Raises ValueError, RecursionError or KeyError for anything else or wrong kinds in it."""
-    manifest = json.loads(content.decode("utf-8"))
+    manifest = parsed(content.decode("utf-8"))
     if not isinstance(manifest, dict):
         raise ValueError("no object")
     json.dumps(manifest, ensure_ascii=False).encode()  # half of a character could neither be shown nor written again
@@ -120,6 +122,25 @@ def check_result(result: object) -> dict:
     for name, part in result["parts"].items():
         _check_fields(part, {"found": WHOLE, "unjudged": WHOLE, "why": str}, f"parts.{name}.")
     return result
+
+
+def exposure_facts(facts: object) -> dict:
+    """What stands beside the table of exposure; ValueError where a field is of another kind. NaN for what is null."""
+    whole = dict.fromkeys(("checkpoints", "warm_up", "copies"), WHOLE)
+    _check_fields(facts, whole | {"learnt": NUMBER, "notes": LIST, "attack": {"members": WHOLE, "others": WHOLE}}, "")
+    if set(facts) != {*whole, "learnt", "notes", "attack"} or not all(isinstance(one, str) for one in facts["notes"]):
+        raise ValueError("other fields than those of an exposure")
+    if facts["attack"] is not None:
+        numbers = [facts["attack"]["auroc"], facts["attack"]["error"]]
+        for name in ("found", "spared"):
+            rates = [
+                {key: float("nan") if one[key] is None else one[key] for key in one} for one in facts["attack"][name]
+            ]
+            numbers += [value for one in rates for value in one.values()]
+            facts["attack"][name] = rates
+        if not all(isinstance(one, int | float) and not isinstance(one, bool) for one in numbers):
+            raise ValueError("something else than numbers in attack")
+    return facts
 
 
 # ------------------------------------------------------------------------------------------------ tables
@@ -192,6 +213,7 @@ TABLES = {
     "annotators.parquet": _typed(ANNOTATORS),
     "votes.parquet": _typed(VOTES),
     "counted.parquet": _typed(COUNTED),
+    "exposure.parquet": _typed(EXPOSURE),
     "head.parquet": {field.name: _truth if kinds.is_boolean(field.type) else _number for field in HEAD},
 }
 FREE = {"scores.parquet": {"suggested_label"}, "samples.parquet": {"sequence", "frame"}, "frames.parquet": set()}
@@ -204,6 +226,7 @@ ONCE = (
     "frames.parquet",
     "head.parquet",
     "quality.parquet",
+    "exposure.parquet",
 )  # a row a sample
 MISSING = (_maybe_text, _number, _bytes)  # kinds whose values may be missing
 

@@ -96,6 +96,15 @@ ANNOTATORS = pa.schema(
         ("few", pa.bool_()),  # fewer than 30 shared votes
     ]
 )
+EXPOSURE = pa.schema(  # one row a training sample, the most exposed first, see `scoring.memorized.exposure`
+    [
+        ("sample", pa.int64()),
+        ("rank", pa.int64()),  # from 1, 0 for samples that were not ranked
+        ("exposure", pa.float64()),  # LT-IQR, nats, high is exposed where the sample was learnt
+        ("final_loss", pa.float64()),  # nats, at the last checkpoint
+        ("learnt", pa.bool_()),  # whether the model knows it at the end; those that it does not come last
+    ]
+)
 CHECKED = pa.schema(  # one row an image of a batch that `lossprint check` looked at
     [
         ("image", pa.int64()),  # its place in the batch

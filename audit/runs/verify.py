@@ -32,6 +32,7 @@ AFTER = (
     *("evaluation.parquet", "overlap.parquet", "comparison.parquet"),
     *("votes.parquet", "consensus.parquet", "annotators.parquet", "counted.parquet"),
     "description.txt",
+    "exposure.parquet",
 )
 
 

@@ -1,7 +1,8 @@
 """`--model auto`, the default: both views where weights of a backbone are at hand, `small` alone where none are.
 
 At hand: in the cache of torch.hub, in a file named by `--weights` or `--features`, or to be fetched by `--download` or
-after a yes at the terminal. Of many photos that are larger than the small network sees, the backbone's view alone.
+after a yes at the terminal. Of many photos that are larger than the small network sees, and of frames of videos, the
+backbone's view alone.
 """
 
 import sys
@@ -56,22 +57,22 @@ def hint(backbone: str | None, dataset: datasets.Dataset) -> None:
 
 
 def settled(asked: dict, by_user: dict, dataset: datasets.Dataset) -> dict:
-    """What is asked, once the samples are known: of many large photos the backbone's view alone, of videos `small`.
+    """What is asked, once the samples are known: of many large photos, and of videos, the backbone's view alone.
 
     by_user: the options as they were given, None where they were not. What only a training has, such as further seeds,
-    keeps the training.
+    keeps the training: of videos alone, since a run of theirs has one view.
     """
     trained, backbone = parts(asked["model"])
     if backbone is None:
         return asked
-    if dataset.samples["sequence"].notna().any():
-        return {**asked, "model": trained}
     wanted = (by_user["seeds"] or 1) > 1 or by_user["folds"] or by_user["curvature_checkpoints"] or by_user["compiled"]
+    defaults = {name: value for name, value in FROZEN_DEFAULTS.items() if by_user[name] is None}
+    if dataset.samples["sequence"].notna().any():
+        return {**asked, "model": trained} if wanted else {**asked, "model": backbone, **defaults}
     sides = datasets.image_sizes(dataset, at_most=1000)
     large = len(sides) and np.median(sides.max(axis=1)) > SMALL_IMAGE
     if wanted or not large or (dataset.samples["split"] == "train").sum() <= QUICK:
         return asked
-    defaults = {name: value for name, value in FROZEN_DEFAULTS.items() if by_user[name] is None}
     return {**asked, "model": backbone, **defaults}
 
 

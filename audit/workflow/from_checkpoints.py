@@ -5,7 +5,6 @@ Recorder would have done in the training; then a run goes on as an audit does. T
 folder holds no copy of them. A run that was cut off goes on after its last whole checkpoint, to the same bytes.
 """
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from lossprint.audit.datasets.choices import Choices
 from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.runs.open import open_run, refuse_changed, refuse_others, refuse_run
 from lossprint.audit.runs.run import STAGES, Run
+from lossprint.audit.system.jsontext import parsed
 from lossprint.audit.system.locks import writes
 from lossprint.audit.training import checkpoints as files
 from lossprint.audit.training import loading
@@ -155,7 +155,7 @@ def read_classes(path: str | Path) -> list[str]:
     """The names of classes in a file, in their order: one a line, or a JSON list."""
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
-        names = json.loads(text) if text.lstrip().startswith("[") else text.splitlines()
+        names = parsed(text) if text.lstrip().startswith("[") else text.splitlines()
     except (OSError, ValueError) as error:
         raise LossprintError(f"expected names of classes in {path}, found: {one_line(error)}") from None
     if not all(isinstance(name, str) for name in names):

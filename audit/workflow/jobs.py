@@ -29,6 +29,7 @@ from pathlib import Path
 from lossprint.audit.runs.keys import config, signed
 from lossprint.audit.system import progress
 from lossprint.audit.system.atomic import write_text
+from lossprint.audit.system.jsontext import parsed
 from lossprint.audit.system.locks import alone
 from lossprint.audit.types import LossprintError, printable
 
@@ -244,8 +245,8 @@ def _json(file: Path) -> dict:
     try:
         if file.is_symlink() or not file.is_file() or file.stat().st_size > LARGEST:
             return {}
-        said = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        said = parsed(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return {}
     return said if isinstance(said, dict) else {}
 

@@ -11,6 +11,10 @@ from helpers import make_run
 from PIL import Image
 from planted_votes import planted_votes
 
+from lossprint.app import data
+from lossprint.app.questions import questions
+from lossprint.app.shared import trust
+from lossprint.app.shared.acting import picked
 from lossprint.audit.check.check import check
 from lossprint.audit.review import votes
 from lossprint.audit.review.reviews import open_reviews
@@ -77,6 +81,20 @@ def test_votes_stand_beside_the_label_and_decisions_count_when_asked(runs, monke
     assert "zoe (reviewer)" in app.dataframe[0].value["annotator"].tolist()
 
 
+def test_review_asks_again_where_one_more_vote_tells_most(runs, monkeypatch):
+    app = open_page("review", runs, monkeypatch, queue="Ask again")
+    assert_whole(app)
+    loaded = data.load(runs)
+    rows = picked.again(loaded)
+    again = trust.voted(loaded).consensus["again"]
+    assert len(rows) == 30 and again[rows[0]] == again.min() and again[rows].is_monotonic_increasing
+    items = questions.queue_of(loaded, "Ask again", "", False)
+    assert [one[0] for one in items["samples"]] == rows.tolist()
+    assert items["group"].iloc[0] in app.query_params["finding"]
+    Path(runs, "consensus.parquet").write_bytes(b"odd")
+    assert "Ask again" not in picked.queues(loaded)
+
+
 def test_without_votes_or_batches_the_pages_say_how(tmp_path, monkeypatch):
     run = make_run(tmp_path)
     for page, command in (("annotators", "lossprint votes"), ("batches", "lossprint check NEW")):
@@ -92,6 +110,23 @@ def test_batches(runs, monkeypatch):
     assert "Copies of images of the run" in text and "not judged for foreign" in text
     table = app.dataframe[0].value.set_index("Kind")
     assert table.loc["Foreign images", "Not judged"] == 5 and "Copies of images of the run" in table.index
+
+
+def test_a_batch_says_what_to_label_next(runs, monkeypatch):
+    run = open_run(runs)
+    result, frame = beside.check(run, "new")
+    frame = frame.assign(probability=np.linspace(0.9, 0.3, len(frame)), suggested_label="coat", label="")
+    frame.loc[frame["path"] == "red.png", "label"] = "bag"
+    beside.write_check(run, "new", result, frame)
+    free = frame[(frame["copy_of"] < 0) & (frame["repeat"] < 0) & (frame["label"] == "") & ~frame["is_foreign"]]
+    app = open_page("batches", runs, monkeypatch)
+    assert_whole(app)
+    assert ("Label next" in said(app)) == bool(len(free))
+    frame["copy_of"], frame["repeat"] = -1, -1
+    beside.write_check(run, "new", result, frame)
+    app = open_page("batches", runs, monkeypatch)
+    table = next(one.value for one in app.dataframe if "Likely" in one.value)
+    assert table["Sure"].is_monotonic_increasing and "red.png" not in table["Image"].tolist() and len(table) == 4
 
 
 def test_a_damaged_result_is_said_and_no_page_breaks(runs, monkeypatch):

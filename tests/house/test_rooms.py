@@ -27,7 +27,7 @@ FLOORS = {
         "recording review",
         "training",
         "video",
-        "findings export",
+        "findings export memorized",
         "coresets comparison workflow",
         "report",
         "check",

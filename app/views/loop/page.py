@@ -130,7 +130,7 @@ def _figures(loaded: data.Loaded, found: summary.Summary) -> None:
         parts.chart(charts.arms(accuracy, dark=parts.dark()), f"Mean accuracy: {means}", "loop-arms")
     with right:
         st.subheader("By class", anchor=False)
-        table = summary.by_class(found, loaded.classes)
+        table = summary.by_class(found, decide.labels(loaded))
         most = charts.MOST
         shown = table
         if len(table) > most:
