@@ -107,7 +107,8 @@ RUN/
   description.txt      what the run is about, in the words of its owner
   votes.parquet        annotators' votes: sample, annotator, label; what counting them gives:
   consensus.parquet    annotators.parquet   counted.parquet
-  exposure.parquet     of `lossprint exposure`: sample, rank, exposure, final_loss, learnt"""
+  exposure.parquet     of `lossprint exposure`: sample, rank, exposure, final_loss, learnt
+  memorization.parquet of `lossprint memorization`: sample, memorization, error, inside, outside"""
 
 
 def pages() -> dict[str, str]:
@@ -228,6 +229,7 @@ def run_folder() -> str:
         "annotators.parquet": tables.ANNOTATORS,
         "checks/NAME.parquet": tables.CHECKED,
         "exposure.parquet": tables.EXPOSURE,
+        "memorization.parquet": tables.MEMORIZATION,
     }
     text = [
         "# The run folder",

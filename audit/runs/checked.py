@@ -20,6 +20,7 @@ from lossprint.audit.runs.tables import (
     FINDINGS,
     FRAMES,
     HEAD,
+    MEMORIZATION,
     PAIRS,
     QUALITY,
     SPANS,
@@ -214,6 +215,7 @@ TABLES = {
     "votes.parquet": _typed(VOTES),
     "counted.parquet": _typed(COUNTED),
     "exposure.parquet": _typed(EXPOSURE),
+    "memorization.parquet": _typed(MEMORIZATION),
     "head.parquet": {field.name: _truth if kinds.is_boolean(field.type) else _number for field in HEAD},
 }
 FREE = {"scores.parquet": {"suggested_label"}, "samples.parquet": {"sequence", "frame"}, "frames.parquet": set()}
@@ -227,6 +229,7 @@ ONCE = (
     "head.parquet",
     "quality.parquet",
     "exposure.parquet",
+    "memorization.parquet",
 )  # a row a sample
 MISSING = (_maybe_text, _number, _bytes)  # kinds whose values may be missing
 

@@ -105,6 +105,18 @@ EXPOSURE = pa.schema(  # one row a training sample, the most exposed first, see 
         ("learnt", pa.bool_()),  # whether the model knows it at the end; those that it does not come last
     ]
 )
+MEMORIZATION = pa.schema(  # one row a training sample, the most memorized first
+    [
+        ("sample", pa.int64()),
+        (
+            "memorization",
+            pa.float64(),
+        ),  # probability of the label by models with the sample, minus without
+        ("error", pa.float64()),  # its standard error; of folds the most that it may be
+        ("inside", pa.int64()),  # models that were trained with the sample
+        ("outside", pa.int64()),
+    ]
+)
 CHECKED = pa.schema(  # one row an image of a batch that `lossprint check` looked at
     [
         ("image", pa.int64()),  # its place in the batch

@@ -4,9 +4,11 @@ import io
 import os
 import re
 import shutil
+import socket
 import tempfile
 import time
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -33,7 +35,11 @@ FLAGS = [
         "no-first-run",
         # A page lives for seconds: what compiles it better or draws it elsewhere costs more than it gives.
         "in-process-gpu",
-        "js-flags=--no-opt --max-lazy",
+        "enable-features=NetworkServiceInProcess",
+        "js-flags=--no-opt --max-lazy --no-flush-bytecode",
+        # One process for all pages, which keeps what it has compiled: a quarter of all that Chromium computes.
+        "process-per-site",
+        "renderer-process-limit=1",
     )
 ]
 # A page in motion is drawn 60 times a second: a tenth of all that a browser's test computes.
@@ -77,9 +83,22 @@ def flag_many(run: Run) -> None:
     run.write_scores(scores)
 
 
+def usual_port() -> int:
+    """The same for one server after another, unless something else has it: what Chromium has compiled goes by URL."""
+    with socket.socket() as probe, suppress(OSError):
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", first_port()))
+        return first_port()
+    return free_port()
+
+
+first_port = cache(free_port)
+
+
 @contextmanager
-def serving(path: Path, port: int):
+def serving(path: Path, port: int | None = None):
     """The URL of the app on a run or a folder of runs; the program as it stands, in a process that is warm."""
+    port = port or usual_port()
     url = f"http://127.0.0.1:{port}"
     options = [str(path), "--port", str(port), "--no-browser"]
     with tempfile.NamedTemporaryFile("w+") as log, warm_server(options, url, log):
@@ -103,7 +122,7 @@ def runs(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def base(runs):
-    with serving(runs, free_port()) as url:
+    with serving(runs) as url:
         yield url
 
 
@@ -122,23 +141,27 @@ def chromium():
                 "`playwright install chromium`), name it in LOSSPRINT_CHROMIUM, or set LOSSPRINT_NO_BROWSER=1"
             )
         yield browser
+        AT_REST.clear()
         browser.close()
 
 
 VIEWPORT = {"width": 1440, "height": 900}
+AT_REST = []  # contexts without a page but the empty one that keeps the process, with what was downloaded and compiled
 
 
 @contextmanager
-def watched(chromium, context=None, *, named=True, **options):
+def watched(chromium, *, named=True, viewport=None, color_scheme="light"):
     """A page whose console errors, page errors, Streamlit exception boxes and requests elsewhere fail the test.
 
-    In a new context with these options, or in one that is there, in which nothing of the page is left but what it
-    has downloaded. `named`: the browser knows who decides.
+    In a context of its own, of which nothing is left for the next one but what the page has downloaded. `named`: the
+    browser knows who decides.
     """
-    place = context or chromium.new_context(**{"viewport": VIEWPORT, **options})
+    place = AT_REST.pop() if AT_REST else _context(chromium)
     if named:
         place.add_cookies([{"name": identity.COOKIE, "value": "tester", "url": "http://127.0.0.1"}])
     page = place.new_page()
+    page.set_viewport_size(viewport or VIEWPORT)
+    page.emulate_media(color_scheme=color_scheme)
     page.add_init_script(STILL)
     page.set_default_timeout(WAIT)
     wrong, elsewhere = [], []
@@ -163,26 +186,22 @@ def watched(chromium, context=None, *, named=True, **options):
         assert not elsewhere, f"asked another machine: {elsewhere}"
         assert not wrong, wrong
     finally:
-        if context is None:
-            place.close()
-        else:
-            if page.url.startswith("http"):
-                page.evaluate("localStorage.clear()")
-            page.close()
-            place.clear_cookies()
+        if page.url.startswith("http"):
+            page.evaluate("localStorage.clear()")
+        page.close()
+        place.clear_cookies()
+        AT_REST.append(place)
 
 
-@pytest.fixture(scope="module")
-def context(chromium):
-    """For the pages of a file: the app's own scripts are downloaded and compiled once."""
-    context = chromium.new_context(viewport=VIEWPORT)
-    yield context
-    context.close()
+def _context(chromium):
+    place = chromium.new_context(viewport=VIEWPORT)
+    place.new_page()
+    return place
 
 
 @pytest.fixture
-def page(chromium, context):
-    with watched(chromium, context) as page:
+def page(chromium):
+    with watched(chromium) as page:
         yield page
 
 
