@@ -167,11 +167,6 @@ def _load(path: str, stamp: int) -> Loaded:
     return Loaded(run, stamp, samples, scores, *more)
 
 
-def forget() -> None:
-    """Open all runs anew: folders were moved or removed, and another run may have the name of one that was open."""
-    st.cache_resource.clear()
-
-
 @dataclass(frozen=True)
 class Videos:
     """The tables of frames and spans; `rows` says where in `frames` each sequence lies, in order of severity."""

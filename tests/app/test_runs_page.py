@@ -12,7 +12,7 @@ from test_access import BY, as_  # noqa: F401 (a fixture)
 from test_access import said as claims
 
 from lossprint.app.access import owned, roles
-from lossprint.app.shared import working
+from lossprint.app.shared.owners import working
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs.open import open_run
 from lossprint.audit.types import LossprintError

@@ -13,8 +13,9 @@ import streamlit as st
 from lossprint.app import data
 from lossprint.app.access import owned
 from lossprint.app.elements import gallery
-from lossprint.app.shared import decide, drawer, parts, working
+from lossprint.app.shared import decide, drawer, parts
 from lossprint.app.shared.help import about
+from lossprint.app.shared.owners import working
 from lossprint.app.views.compare import agreement, charts
 from lossprint.app.views.compare.agreement import Agreement
 from lossprint.audit.scores import SCORES

@@ -9,7 +9,8 @@ import pandas as pd
 import streamlit as st
 
 from lossprint.app import data
-from lossprint.app.shared import parts, working
+from lossprint.app.shared import parts
+from lossprint.app.shared.owners import working
 from lossprint.app.views.coreset import charts, numbers
 from lossprint.audit.coresets.coreset import Ask
 from lossprint.audit.workflow import offered

@@ -7,7 +7,8 @@ import pandas as pd
 import streamlit as st
 
 from lossprint.app import data
-from lossprint.app.shared import decide, parts, working
+from lossprint.app.shared import decide, parts
+from lossprint.app.shared.owners import working
 from lossprint.app.views.loop import charts
 from lossprint.audit.comparison import summary
 from lossprint.audit.workflow import offered

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import streamlit as st
 
-from lossprint.app.shared import parts, working
+from lossprint.app.shared import parts
+from lossprint.app.shared.owners import working
 from lossprint.audit.types import LossprintError
 from lossprint.audit.workflow import offered
 
@@ -41,7 +42,7 @@ def render(root: Path) -> None:
     except LossprintError as error:
         st.caption(f":material/info: {parts.md(error)}")
         return
-    st.code(working.words(work), language=None, wrap_lines=True)
+    st.code(working.typed(work), language=None, wrap_lines=True)
     st.button(
         "Start the audit", key="new-start", type="primary", icon=":material/play_arrow:", on_click=_start, args=(make,)
     )

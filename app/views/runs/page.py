@@ -8,7 +8,8 @@ import streamlit as st
 
 from lossprint.app import data
 from lossprint.app.access import owned, roles
-from lossprint.app.shared import decide, parts, working
+from lossprint.app.shared import decide, parts
+from lossprint.app.shared.owners import working
 from lossprint.app.views.runs import new
 from lossprint.audit.runs.open import open_run
 from lossprint.audit.types import LossprintError
@@ -169,7 +170,7 @@ def _put_away(root: Path, name: str) -> None:
 
 def _put_back(root: Path, name: str) -> None:
     if working.attempt(lambda: owned.put_back(root, name), "Nothing was taken out"):
-        data.forget()
+        st.cache_resource.clear()
 
 
 def _delete(root: Path, name: str, again: str) -> None:
@@ -184,7 +185,7 @@ def _ask(name: str | None) -> None:
 
 def _moved(name: str, other: str | None) -> None:
     """A run has another name now, or none: nothing of it stays open, and the page goes on with what is there."""
-    data.forget()
+    st.cache_resource.clear()
     _ask(None)
     if st.session_state.get("run") == name:
         if other is None:

@@ -50,7 +50,7 @@ def start(make: Callable[[], offered.Work]) -> bool:
 def offer(path: Path, label: str, make: Callable[[], offered.Work], key: str, follow: bool = True) -> None:
     """The command of a job on a run folder, to copy or, for owners, to start here; then, with `follow`, its card."""
     work, root = make(), data.runs_path()
-    st.code(words(work), language=None, wrap_lines=True)
+    st.code(typed(work), language=None, wrap_lines=True)
     if why := owned.refused(root, work):
         st.caption(f"It is not started from here: {parts.md(why)}.")
         return
@@ -74,7 +74,7 @@ def offer(path: Path, label: str, make: Callable[[], offered.Work], key: str, fo
         show(busy[0])
 
 
-def words(work: offered.Work) -> str:
+def typed(work: offered.Work) -> str:
     """The commands of a job as one would type them."""
     return jobs.typed(work.commands)
 
