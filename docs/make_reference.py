@@ -105,6 +105,8 @@ RUN/
   exports/
   checks/              of `lossprint check`, a batch each: NAME.json, and NAME.parquet with a row an image
   description.txt      what the run is about, in the words of its owner
+  repair.json          of `lossprint repair`: accuracies, intervals and what follows
+  responses.parquet    of prompt/response pairs: sample, tokens, loss, alone (without the prompt)
   votes.parquet        annotators' votes: sample, annotator, label; what counting them gives:
   consensus.parquet    annotators.parquet   counted.parquet
   exposure.parquet     of `lossprint exposure`: sample, rank, exposure, final_loss, learnt
@@ -225,6 +227,7 @@ def run_folder() -> str:
         "quality.parquet": tables.QUALITY,
         "frames.parquet": tables.FRAMES,
         "spans.parquet": tables.SPANS,
+        "responses.parquet": tables.RESPONSES,
         "consensus.parquet": tables.CONSENSUS,
         "annotators.parquet": tables.ANNOTATORS,
         "checks/NAME.parquet": tables.CHECKED,

@@ -9,7 +9,7 @@ import streamlit as st
 from lossprint.app import data
 from lossprint.app.shared import decide, parts
 from lossprint.app.shared.owners import working
-from lossprint.app.views.loop import charts
+from lossprint.app.views.loop import charts, repaired
 from lossprint.audit.comparison import summary
 from lossprint.audit.workflow import offered
 
@@ -42,6 +42,7 @@ def render(loaded: data.Loaded) -> None:
     table, found = data.derived(loaded, _summed, loaded.run.comparison_stamp())
     if not found:
         _empty(loaded, table)
+        repaired.section(loaded)
         return
     with st.container(border=True, gap="small"):
         sizes = ("1.3rem", *("1.05rem",) * (len(found) - 1))
@@ -55,6 +56,7 @@ def render(loaded: data.Loaded) -> None:
             st.markdown(HOW)
     _figures(loaded, _way(found))
     _measured(table, found[0])
+    repaired.section(loaded)
 
 
 def _empty(loaded: data.Loaded, table: pd.DataFrame | None) -> None:
