@@ -177,7 +177,8 @@ def exposure(run: Path, top: int, out: Path | None, as_json: bool) -> None:
     rows = table[table["rank"] > 0].head(top)
     lines = [*exposed.notes, *measuring.sentences(exposed)]
     if len(rows):
-        lines.append(output.columns(rows.assign(**{name: rows[name].map("{:.3f}".format) for name in EXPOSED[:2]})))
+        shown = rows.assign(**{name: rows[name].map("{:.3f}".format) for name in EXPOSED[:2]})
+        lines.append(output.columns(shown.assign(learnt=rows["learnt"].map({True: "yes", False: "no"}))))
     lines.append(f"see it: lossprint app {opened.path}, page Exposure")
     result = {"run": opened.path.absolute(), "rows": rows, "samples": len(table), "checkpoints": exposed.checkpoints}
     attack = None if exposed.attack is None else asdict(exposed.attack)
