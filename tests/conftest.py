@@ -11,10 +11,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import quick  # noqa: F401 (what it leaves out)
-from browser import base, chromium, context, page, runs  # noqa: F401 (fixtures of all browser tests)
+from browser import base, chromium, page, runs  # noqa: F401 (fixtures of all browser tests)
 from postgres import database, postgresql  # noqa: F401 (fixtures of all tests of the decisions)
 from s3 import broken, machine, moto, s3  # noqa: F401 (a server for the tests of data and runs at URLs)
 
+gc.disable()  # until all is imported
 DEMO = Path(__file__).parent.parent / "assets" / "demo"
 # The key with which runs are signed is made for the tests, and never the user's own.
 os.environ["XDG_CONFIG_HOME"] = tempfile.mkdtemp(prefix="lossprint-config-")
@@ -38,9 +39,9 @@ def cut_demo(folder: Path, train: int, val: int, labels: tuple[str, ...] = ("bag
 
 
 def pytest_collection_finish() -> None:
-    """What is there by now stays: the collector need not look through all of PyTorch again and again."""
-    gc.collect()
+    """What is there by now stays: the garbage collector need not look through all of PyTorch again and again."""
     gc.freeze()
+    gc.enable()
 
 
 def pytest_sessionfinish() -> None:

@@ -1,7 +1,7 @@
 """`lossprint findings`: what was found. `lossprint more`: samples to ask about next, after a few.
 
 `lossprint check`: does a batch of new images belong to the data of a run? `lossprint exposure`: what a model trained on
-it gives away.
+it gives away. `lossprint memorization`: what is known of a sample only because it was there.
 """
 
 from dataclasses import asdict
@@ -182,3 +182,38 @@ def exposure(run: Path, top: int, out: Path | None, as_json: bool) -> None:
     result = {"run": opened.path.absolute(), "rows": rows, "samples": len(table), "checkpoints": exposed.checkpoints}
     attack = None if exposed.attack is None else asdict(exposed.attack)
     output.show("\n".join(lines), result | {"attack": attack, "out": out, "notes": exposed.notes}, as_json)
+
+
+@click.command("memorization", cls=Command)
+@opt.run
+@opt.option(
+    "--trainings", opt.positive, "T", "heads on random parts, of pretrained features; default: 102", default=102
+)
+@opt.option("--top", opt.positive, "N", "how many to show; default: 20", default=20)
+@opt.out("FILE.csv", "write every training sample there as well, the most memorized first", required=False)
+@opt.quiet
+@output.as_json
+def memorization(run: Path, trainings: int, top: int, out: Path | None, quiet: bool, as_json: bool) -> None:
+    """What is known of a sample only because it was trained on, with its error."""
+    from tqdm import tqdm
+
+    from lossprint.audit.export import outfile
+    from lossprint.audit.memorized import memorization as measuring
+    from lossprint.audit.system.progress import bar_style
+
+    opened = open_run(run)
+    style = {"unit": "round", "desc": "memorization", "disable": quiet or as_json, "delay": 1, **bar_style()}
+    with tqdm(**style) as bar:
+        memorized = measuring.measure(opened, trainings, bar.update)
+    named = opened.samples(columns=["sample", "path", "label"])
+    table = memorized.table.merge(named, on="sample", how="left")
+    table = table[["sample", "path", "label", "memorization", "error", "inside", "outside"]]
+    if out is not None:
+        outfile.save(opened, table, out)
+    rows, sure = table.head(top), int(measuring.clear(table).sum())
+    shown = rows.assign(**{name: rows[name].map("{:.3f}".format) for name in ("memorization", "error")})
+    lines = [*memorized.notes, output.columns(shown)]
+    lines.append(f"{sure:,} of {len(table):,} training samples are memorized for sure, by {measuring.CLEAR:g} or more")
+    result = {"run": opened.path.absolute(), "rows": rows, "samples": len(table), "trainings": memorized.trainings}
+    result |= {"heads": memorized.heads, "sure": sure, "out": out, "notes": memorized.notes}
+    output.show("\n".join(lines), result, as_json)

@@ -13,7 +13,7 @@ from lossprint.scoring.videos import evidence
 
 # Judges beside the model over time, as far as a run has them. One that trained on the videos but not on the trial, as
 # in runs of earlier versions, is left out: what it learned by heart shows nowhere.
-LOOKS = ("looks", "looks.network", "looks.plain")
+LOOKS = ("looks", "looks.plain")
 WITHIN = ("within.log", "within.single", "within.network")
 
 

@@ -110,8 +110,8 @@ def write(
 
     frame (N,) numbers within the sequences; thumbs (N, S, S, 3) uint8, rows as in `inputs`. vectors (N, d): features of
     a frozen backbone. Without, plain statistics of the images take their place, which learn from few videos what a
-    network does not, and the run's networks of single frames are judges beside them. See `within` for the judges that
-    know a video.
+    network does not; the networks of the folds are heard in place of their heads where they are right more often, and
+    the run's own network beside them. See `within` for the judges that know a video.
     """
     videos = len(np.unique(inputs.sequence[(inputs.split == "train") & (inputs.sequence != "")]))
     fold = train.fold_of(inputs, asked["folds"] or min(FOLDS, videos), asked["seed"])
@@ -125,7 +125,13 @@ def write(
     main = features.projection(vectors, rows, where.bounds, trained)
     flat = features.centred(vectors, rows, where.bounds, main)
     heads = features.heads(flat, labels, where, classes)
-    looks = features.held_out(flat, heads, where)
+    looks, own = features.held_out(flat, heads, where), False
+    if networks:
+        # Of two judges of single frames that never saw a video, the one that is right more often is heard: where videos
+        # are few and unlike that is not the network, and its noise would count as much as what the other knows.
+        other = frame_looks(run, inputs, fold, asked["model"], device)[:, where.rows]
+        right = [(one.mean(0).argmax(1) == labels)[trained].mean() for one in (looks, other)]
+        looks, own = (other, True) if right[1] > right[0] else (looks, False)
     axes = temporal.axes_of(flat[trained], AXES)
     total = temporal.EPOCHS * len(looks) + 2 * within.EPOCHS
     with tqdm(total=total, unit="epoch", desc="over time", disable=quiet, **bar_style()) as bar:
@@ -142,12 +148,12 @@ def write(
     }
     if networks:
         arrays |= {
-            "looks.network": frame_looks(run, inputs, fold, asked["model"], device)[:, where.rows].mean(0),
             "within.network": own_looks(run, inputs, where.rows[trained], asked["model"], device),
             "within.network.trial": trial_looks(run, inputs, where.rows[trained], of_trial, asked, device, quiet),
             "plain.axes": main,
             "plain.heads": heads,
             "plain.side": np.array([images.shape[1]]),
+            "plain.network": np.array([own]),  # whether the model over time sees what networks say of single frames
         }
     run.write_timeline(
         samples=inputs.samples[where.rows],

@@ -67,7 +67,11 @@ def score_new(path: str | Path, manifest: str, out: str | Path, device: str = "a
     where = timeline.rows_of(inputs.sequence, frame, inputs.split, np.zeros(len(samples), np.int64))
     plain = features.statistics(_sided(pixels, int(seen["plain.side"][0])), where.rows)
     flat = features.centred(plain, np.arange(len(plain)), where.bounds, seen["plain.axes"])
-    looks = features.held_out(flat, seen["plain.heads"], where)
+    if seen["plain.network"][0]:
+        trained = trained_of(run.manifest["asked"]["model"])
+        looks = timeline.frame_looks(run, inputs, np.zeros(len(samples), np.int64), trained, device)[:, where.rows]
+    else:
+        looks = features.held_out(flat, seen["plain.heads"], where)
     axes = temporal.Axes(*(seen[f"axes.{name}"] for name in ("mean", "axes", "scale")))
     labels, told = inputs.labels[where.rows], []
     for k in range(len(folds)):

@@ -32,15 +32,13 @@ def contents(run: Path) -> dict[str, bytes]:
     return {str(file.relative_to(run)): file.read_bytes() for file in sorted(files)}
 
 
-def kill_when(condition, process: subprocess.Popen, delay: float) -> None:
-    """SIGKILL the process `delay` seconds after the condition first holds."""
+def kill_when(condition, process: subprocess.Popen) -> None:
+    """SIGKILL the process as soon as the condition holds."""
     deadline = time.monotonic() + 120
     while not condition():
         assert process.poll() is None, "the audit ended before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.002)
-    time.sleep(delay)
-    assert process.poll() is None, "the audit ended before it could be killed"
     process.send_signal(signal.SIGKILL)
     process.wait()
 
@@ -49,14 +47,12 @@ def kill_when(condition, process: subprocess.Popen, delay: float) -> None:
 def test_killed_twice_and_resumed_is_the_same_to_the_byte(small_dataset, audited, tmp_path, capsys):
     broken = tmp_path / "broken"
 
-    def written(checkpoint):
-        return lambda: (broken / f"trajectories/split=train/checkpoint={checkpoint:05d}/rank-0.parquet").exists()
-
-    # Once as soon as a trajectory is written, most likely before its weights are; once in the middle of an epoch.
-    for checkpoint, delay, more in ((2, 0.0, ()), (4, 0.1, ("--resume",))):
+    # Once as soon as a trajectory is written, most likely before its weights are; once after, when the next has begun.
+    trajectory, weights = "trajectories/split=train/checkpoint=00002/rank-0.parquet", "checkpoints/00004.safetensors"
+    for file, more in ((trajectory, ()), (weights, ("--resume",))):
         command = [sys.executable, "-m", "lossprint.audit.cli", *arguments(small_dataset, broken, *more)]
         process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        kill_when(written(checkpoint), process, delay)
+        kill_when((broken / file).exists, process)
         assert "half written" in refused(capsys, "score", broken)
     assert cli.main(arguments(small_dataset, broken, "--resume")) == 0
     expected, found = contents(audited), contents(broken)
