@@ -1,7 +1,7 @@
 """What a run folder keeps beside its audit: results of `lossprint check`, and annotators' votes.
 
-RUN/checks/NAME.json and .parquet; votes.parquet, and what counting these gives: consensus.parquet, annotators.parquet
-and counted.parquet. Like decisions they come and go after a run is whole.
+RUN/checks/NAME.json and .parquet; repair.json, what `lossprint repair` came to; votes.parquet, and what counting these
+gives: consensus.parquet, annotators.parquet and counted.parquet. Like decisions they come and go after a run is whole.
 """
 
 import json
@@ -42,6 +42,23 @@ def check(run: Run, name: str) -> tuple[dict, pd.DataFrame]:
         return checked.check_result(result), checked.frame(table, "check.parquet")
     except checked.DAMAGED as error:
         raise LossprintError(f"expected a readable check {name!r} in {run.path}, found: {one_line(error)}") from None
+
+
+def write_repair(run: Run, result: dict) -> None:
+    """Keep what `lossprint repair` says, in the place of an earlier result."""
+    write_text(run.path / "repair.json", json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+
+
+def repair(run: Run) -> dict | None:
+    """What was kept of the latest repair, None without one. LossprintError where it is damaged."""
+    file = run.path / "repair.json"
+    if not file.exists():
+        return None
+    try:
+        refuse_pipe(file)
+        return checked.repair_result(json.loads(file.read_text(encoding="utf-8")))
+    except checked.DAMAGED as error:
+        raise LossprintError(f"expected a readable repair.json in {run.path}, found: {one_line(error)}") from None
 
 
 def write_votes(run: Run, frame: pd.DataFrame) -> None:

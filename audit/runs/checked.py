@@ -23,6 +23,7 @@ from lossprint.audit.runs.tables import (
     MEMORIZATION,
     PAIRS,
     QUALITY,
+    RESPONSES,
     SPANS,
     VOTES,
 )
@@ -125,6 +126,18 @@ def check_result(result: object) -> dict:
     return result
 
 
+def repair_result(result: object) -> dict:
+    """What `lossprint repair` kept; ValueError where a field that pages read is of another kind."""
+    _check_fields(result, {"model": str, "arms": LIST, "sentences": LIST, "notes": LIST}, "")
+    for row in result["arms"]:
+        _check_fields(row, {"arm": str, **dict.fromkeys(("accuracy", "low", "high"), NUMBER)}, "arms.")
+        if None in [row.get(name) for name in ("arm", "accuracy", "low", "high")]:
+            raise ValueError("an arm without its accuracy")
+    if not all(isinstance(one, str) for one in [*result["sentences"], *result["notes"]]):
+        raise ValueError("something else than text in sentences or notes")
+    return result
+
+
 def exposure_facts(facts: object) -> dict:
     """What stands beside the table of exposure; ValueError where a field is of another kind. NaN for what is null."""
     whole = dict.fromkeys(("checkpoints", "warm_up", "copies"), WHOLE)
@@ -214,6 +227,7 @@ TABLES = {
     "annotators.parquet": _typed(ANNOTATORS),
     "votes.parquet": _typed(VOTES),
     "counted.parquet": _typed(COUNTED),
+    "responses.parquet": _typed(RESPONSES),
     "exposure.parquet": _typed(EXPOSURE),
     "memorization.parquet": _typed(MEMORIZATION),
     "head.parquet": {field.name: _truth if kinds.is_boolean(field.type) else _number for field in HEAD},

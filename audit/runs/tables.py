@@ -61,6 +61,14 @@ FRAMES = pa.schema(  # one row a frame of a sequence, of all splits, in the orde
         ("sequence_order", pa.float32()),  # severity, 0 to 1, that the frame stands in the wrong place
     ]
 )
+RESPONSES = pa.schema(  # one row a prompt/response pair
+    [
+        ("sample", pa.int64()),
+        ("tokens", pa.float64()),  # of the response, missing where nobody said
+        ("loss", pa.float64()),  # nats, mean over these tokens, after the prompt
+        ("alone", pa.float64()),  # the same without the prompt, missing where it was not measured
+    ]
+)
 VOTES = pa.schema(  # one row an annotator's vote; a missing label is an abstention
     [("sample", pa.int64()), ("annotator", pa.string()), ("label", pa.string())]
 )

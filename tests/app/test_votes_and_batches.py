@@ -138,3 +138,26 @@ def test_a_damaged_result_is_said_and_no_page_breaks(runs, monkeypatch):
     assert not app.exception and "consensus" in app.error[0].value
     app = open_page("sample", runs, monkeypatch, sample="1")
     assert_whole(app)
+
+
+def test_a_repair_stands_on_before_and_after(tmp_path, monkeypatch):
+    run = make_run(tmp_path)
+    app = open_page("loop", run.path, monkeypatch)
+    assert_whole(app)
+    assert any("lossprint repair own" in code.value for code in app.code)
+    arms = [{"arm": name, "accuracy": 0.5, "low": 0.4, "high": 0.6} for name in ("original", "repaired", "odd")]
+    result = {
+        "model": "a *small* network",
+        "original_kept": True,
+        "arms": arms,
+        "notes": ["<b>"],
+        "sentences": ["kept."],
+    }
+    beside.write_repair(run, result)
+    app = open_page("loop", run.path, monkeypatch)
+    assert_whole(app)
+    assert any("kept" in one.value for one in app.markdown) and "a \\*small\\* network" in said(app)
+    assert app.dataframe[0].value["arm"].tolist() == ["The original", "Repaired (SAP)", "Odd"]
+    (run.path / "repair.json").write_text('{"arms": [{"arm": 1}]}')
+    app = open_page("loop", run.path, monkeypatch)
+    assert not app.exception and "expected a readable repair" in app.error[0].value

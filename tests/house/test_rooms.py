@@ -30,7 +30,7 @@ FLOORS = {
         "findings export memorized",
         "coresets comparison workflow",
         "report",
-        "check",
+        "check repair",
         "cli",
         "lightning_callback transformers_callback per_sample",  # names of before 0.2
     ),

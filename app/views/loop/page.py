@@ -8,7 +8,7 @@ import streamlit as st
 
 from lossprint.app import data
 from lossprint.app.shared import decide, parts
-from lossprint.app.views.loop import charts
+from lossprint.app.views.loop import charts, repaired
 from lossprint.audit.comparison import summary
 
 HOW = """
@@ -40,6 +40,7 @@ def render(loaded: data.Loaded) -> None:
     table, found = data.derived(loaded, _summed, loaded.run.comparison_stamp())
     if not found:
         _empty(loaded, table)
+        repaired.section(loaded)
         return
     with st.container(border=True, gap="small"):
         sizes = ("1.3rem", *("1.05rem",) * (len(found) - 1))
@@ -53,6 +54,7 @@ def render(loaded: data.Loaded) -> None:
             st.markdown(HOW)
     _figures(loaded, _way(found))
     _measured(table, found[0])
+    repaired.section(loaded)
 
 
 def _empty(loaded: data.Loaded, table: pd.DataFrame | None) -> None:
