@@ -10,8 +10,9 @@ app: $(VENV)/.installed
 	$(BIN)/lossprint demo --out $(DEMO)
 
 # In four processes for two cores: the browser's tests often wait, the others compute, and more threads would get in
-# each other's way. A file is one piece of work, the longest first (tests/conftest.py), so that none is left over.
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
+# each other's way. A file is one piece of work, the longest first (tests/conftest.py), so that none is left over. What
+# Python compiles is kept, also where the environment says otherwise: each of the processes would compile it all anew.
+PYTEST = PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 test: $(VENV)/.installed-test chromium
 	$(BIN)/ruff check .

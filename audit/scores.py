@@ -165,5 +165,25 @@ SCORES: dict[str, ScoreInfo] = {
             "Rare but valid images are far from others too, and so is a whole class with fewer than about k images. "
             "Foreign images that share the features of a class are missed.",
         ),
+        ScoreInfo(
+            "response_loss",
+            "Response loss",
+            "nats a token",
+            "high",
+            "Prompt/response pairs only: mean loss of the response's tokens after the prompt, by the language model "
+            "that read them. High: a response that the model did not expect.",
+            "Short responses and rare words are high as well, whatever the prompt; texts of another language or form "
+            "come first.",
+        ),
+        ScoreInfo(
+            "ifd",
+            "IFD",
+            "ratio",
+            "high",
+            "Prompt/response pairs only: loss of the response after its prompt over that of the response alone. Above "
+            "1 the prompt does not help: a response to something else. Far below 1 it gives the response away.",
+            "It is as good as the model: one that cannot use a prompt is near 1 for all. Wrong answers of the right "
+            "kind are missed.",
+        ),
     )
 }

@@ -51,18 +51,6 @@ def one_line(error: BaseException, most: int = 300) -> str:
 
 
 @dataclass(frozen=True)
-class Sample:
-    """One image or video frame. `sample` is its row id in the dataset, the same in every run of that dataset."""
-
-    sample: int
-    path: str
-    label: str
-    split: str
-    sequence: str | None = None
-    frame: int | None = None
-
-
-@dataclass(frozen=True)
 class Trajectory:
     """The losses of N samples of one split at E checkpoints, rows ordered by sample id.
 

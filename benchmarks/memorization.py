@@ -37,6 +37,7 @@ from lossprint.audit.training import loading, train
 from lossprint.audit.training.models import build_model
 from lossprint.audit.workflow import stages
 from lossprint.scoring import input_curvature as curvature
+from lossprint.scoring.memorized.memorization import memorization
 
 SIGNS = {
     "csl": 1,
@@ -112,19 +113,6 @@ def subset_model(inputs, plan: Plan, seed: int) -> tuple[np.ndarray, np.ndarray]
     with torch.inference_mode():
         correct = torch.cat([network(part).argmax(1) for part in images.split(256)]) == labels
     return member, correct.numpy()
-
-
-def memorization(member: np.ndarray, correct: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """member, correct (M, N) bool -> the estimate (N,) in [-1, 1] and its standard error (N,); high: memorized.
-
-    NaN where a sample was in all of the subsets or in none.
-    """
-    inside, outside = member.sum(axis=0), (~member).sum(axis=0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        known = (correct & member).sum(axis=0) / inside
-        unseen = (correct & ~member).sum(axis=0) / outside
-        error = np.sqrt(known * (1 - known) / inside + unseen * (1 - unseen) / outside)
-    return known - unseen, error
 
 
 def reliability(member: np.ndarray, correct: np.ndarray) -> float:

@@ -4,7 +4,8 @@
 
 Rows are kinds of votes, of annotators whose errors are independent of the image, and of annotators whom a quarter of
 the images mislead (so is the model). Prints the share of wrong consensus labels, AUROC of the quality (low is wrong;
-chance .500), the largest error of an annotator's estimated ability, and seconds of 20,000 votes beside cleanlab's.
+chance .500), the largest error of an annotator's estimated ability, what it is worth to ask again in some order, and
+seconds of 20,000 votes beside cleanlab's.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from sklearn.metrics import roc_auc_score
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
 from planted_votes import planted_votes, wide
 
+from lossprint.scoring.votes.active import activelab
 from lossprint.scoring.votes.consensus import consensus
 from lossprint.scoring.votes.crowdlab import crowdlab
 from lossprint.scoring.votes.table import Votes
@@ -95,6 +97,37 @@ def measured(votes: Votes, truth: np.ndarray, p: np.ndarray) -> dict[str, tuple]
     }
 
 
+def asked_again(seed: int, steps: int = 10) -> dict[str, list[float]]:
+    """Share of wrong consensus labels after each of 10 rounds of 5 % more votes, by how the samples are chosen."""
+    table = {}
+    for way in ("ActiveLab", "as the program", "least sure consensus", "fewest agree", "by chance"):
+        random = np.random.default_rng(seed)
+        whole, truth, p = planted_votes(samples=1000, each=5, model=0.7, seed=seed)
+        place = np.argsort(random.random(len(whole.sample)), kind="stable")  # in which order votes come in
+        turn = np.empty(len(place), np.int64)
+        for sample in range(whole.samples):
+            rows = place[whole.sample[place] == sample]
+            turn[rows] = np.arange(len(rows))
+        count = np.full(whole.samples, 1 + 2 * (random.random(whole.samples) < 0.5))
+        wrong = []
+        for _ in range(steps + 1):
+            seen = turn < count[whole.sample]
+            votes = Votes.of(whole.sample[seen], whole.annotator[seen], whole.label[seen], whole.classes)
+            together = consensus(votes, np.log(p))
+            wrong.append(float((together.label != truth).mean()))
+            score = {
+                "ActiveLab": activelab(votes, together.crowdlab),
+                "as the program": activelab(votes, together.crowdlab, together.quality),
+                "least sure consensus": together.quality,
+                "fewest agree": together.agreement,
+                "by chance": random.random(whole.samples),
+            }[way]
+            score = np.where(count < 5, score, np.inf)
+            count[np.argsort(score, kind="stable")[: whole.samples // 20]] += 1
+        table[way] = wrong
+    return table
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
@@ -129,6 +162,11 @@ def main() -> None:
     print(
         "\nlargest error of an ability at about 500 votes each: ours, CROWDLAB's quality:", np.round(worst, 3).tolist()
     )
+    rounds = [asked_again(seed) for seed in options.seeds]
+    print("\nwrong consensus labels after 0, 2, ... 10 rounds of 5 % more votes, by which samples are asked about")
+    for way in rounds[0]:
+        values = np.mean([one[way] for one in rounds], axis=0)[::2]
+        print(f"{way:<24}" + "".join(f"{value:>7.3f}" for value in values))
     votes, _, p = planted_votes(samples=6667, classes=10, seed=0)
     for name, call in (
         ("CROWDLAB, ours", lambda: crowdlab(votes, p)),

@@ -104,8 +104,13 @@ RUN/
   comparison.parquet   predictions after training on given, cleaned and thinned data (audit --from)
   exports/
   checks/              of `lossprint check`, a batch each: NAME.json, and NAME.parquet with a row an image
+  description.txt      what the run is about, in the words of its owner
+  repair.json          of `lossprint repair`: accuracies, intervals and what follows
+  responses.parquet    of prompt/response pairs: sample, tokens, loss, alone (without the prompt)
   votes.parquet        annotators' votes: sample, annotator, label; what counting them gives:
-  consensus.parquet    annotators.parquet   counted.parquet"""
+  consensus.parquet    annotators.parquet   counted.parquet
+  exposure.parquet     of `lossprint exposure`: sample, rank, exposure, final_loss, learnt
+  memorization.parquet of `lossprint memorization`: sample, memorization, error, inside, outside"""
 
 
 def pages() -> dict[str, str]:
@@ -222,9 +227,12 @@ def run_folder() -> str:
         "quality.parquet": tables.QUALITY,
         "frames.parquet": tables.FRAMES,
         "spans.parquet": tables.SPANS,
+        "responses.parquet": tables.RESPONSES,
         "consensus.parquet": tables.CONSENSUS,
         "annotators.parquet": tables.ANNOTATORS,
         "checks/NAME.parquet": tables.CHECKED,
+        "exposure.parquet": tables.EXPOSURE,
+        "memorization.parquet": tables.MEMORIZATION,
     }
     text = [
         "# The run folder",

@@ -8,7 +8,7 @@ import pandas as pd
 
 from lossprint.audit.export import export
 from lossprint.audit.export.applied import Applied
-from lossprint.audit.export.items import Items
+from lossprint.audit.export.items import Items, classes_of
 from lossprint.audit.types import LossprintError
 
 if TYPE_CHECKING:
@@ -41,9 +41,11 @@ class Cleaned:
     def as_dataset(self, transform: Callable[[Any], Any] | None = None, split: str = "train") -> Items:
         """The samples of a split for torch's DataLoader: (image, class index); `transform` takes the PIL image.
 
-        A dataset of texts gives the texts. `.classes` are the names of the indices.
+        A dataset of texts gives the texts. `.classes` are the names of the indices, the same for each split: the run's,
+        and after them those that reviewers added.
         """
-        return Items(self.decisions.run, self.table[self.table["split"] == split], transform)
+        run, table = self.decisions.run, self.table
+        return Items(run, table[table["split"] == split], transform, classes_of(run, table))
 
     def as_hf_dataset(self) -> "DatasetDict":
         """The same as a DatasetDict of Hugging Face's datasets: image or text, label, path, given_label, change."""

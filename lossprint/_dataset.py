@@ -27,12 +27,14 @@ def choose_coreset(
     equal: bool = False,
     at_least: int = 1,
     one_of_duplicates: bool = False,
+    without_exposed: float = 0.0,
     seed: int = 0,
 ) -> pd.DataFrame:
     """A subset of the training split, best first: sample, path, label, score, rank. One budget of three is given.
 
-    Decisions are applied: an excluded sample is never chosen. Raises LossprintError for an unknown method or budget.
+    Decisions are applied: an excluded sample is never chosen, nor one of the share `without_exposed` that a model gives
+    away the most, see `lossprint exposure`. Raises LossprintError for an unknown method or budget.
     """
     budget = {"fraction": fraction, "number": number, "per_class": per_class}
     more = {"equal": equal, "at_least": at_least, "one_of_duplicates": one_of_duplicates, "seed": seed}
-    return coreset(folder_of(run), method, **budget, **more)
+    return coreset(folder_of(run), method, **budget, **more, without_exposed=without_exposed)

@@ -163,11 +163,13 @@ class Run:
         label: str | None = None,
         samples: Iterable[int] | None = None,
         comment: str = "",
+        new_class: bool = False,
     ) -> pd.DataFrame:
         """Store what a reviewer says of a finding, such as `label_error:17`; on the disk when this returns.
 
         decision: accept (the suggested label), keep (the given one), relabel (to `label`), exclude or unsure. It is
-        about all samples of the finding, or about `samples`; which copy of a group is excluded must be said. Returns
+        about all samples of the finding, or about `samples`; which copy of a group is excluded must be said. With
+        `new_class`, `label` may be a class that the dataset does not have: exports have it, undo removes it. Returns
         the rows stored. Raises LossprintError for an unknown finding or label, and where there is no suggestion.
         """
         rows = self.folder.findings()
@@ -194,6 +196,7 @@ class Run:
             raise LossprintError(f"expected a label with 'relabel' alone, found {label!r} with {decision!r}")
         new = {"accept": rows["suggested_label"].tolist(), "relabel": [label] * len(rows)}
         shared = {"finding": finding, "decision": decision, "reviewer": reviewer, "comment": comment}
+        shared |= {"new_class": new_class}
         labels = new.get(decision, [None] * len(rows))
         told = [shared | {"sample": int(one), "new_label": name} for one, name in zip(rows["sample"], labels)]
         with self._reviews() as reviews:

@@ -18,6 +18,7 @@ from lossprint.scoring.coresets.coreset import Chosen, Pool
 from lossprint.scoring.correlation import Undefined
 from lossprint.scoring.duplicates import Pairs
 from lossprint.scoring.labels import LabelErrors
+from lossprint.scoring.memorized import exposure as memorized
 from lossprint.scoring.pairs import Partners
 
 if TYPE_CHECKING:
@@ -112,6 +113,15 @@ def data_map(losses: Values) -> tuple[Floats, Floats]:
     The first is the data map's confidence (low: suspect), the second its variability. arXiv 2009.10795.
     """
     return trajectory.data_map(by_checkpoint(losses, "losses"), axis=0)
+
+
+def exposure(losses: Values) -> Floats:
+    """How much a model trained so gives a sample away, LT-IQR: losses (N, E) -> (N,) nats. High: exposed, if the last
+    loss is near zero; a sample that is never learnt is not.
+
+    NaN where a loss is missing, and with fewer than four checkpoints. arXiv 2411.05743.
+    """
+    return memorized.lt_iqr(by_checkpoint(losses, "losses"))
 
 
 # ------------------------------------------------------------------------------------------------- labels, partners

@@ -49,6 +49,23 @@ def rate(errors: int, reviewed: int, level: float = LEVEL) -> Interval:
     return Interval(errors / reviewed if reviewed else 0.5, low, high)
 
 
+def difference(first: int, second: int, images: int, level: float = LEVEL) -> Interval:
+    """How much larger the share of right answers of one model is than another's, on the same images, in [-1, 1].
+
+    first, second: images that only the first, only the second of them has right. Agresti and Min's interval for matched
+    pairs, half a count added to each cell (Biometrics 61, 2005), with the plain difference as the estimate.
+    """
+    _check(first + second, images, level)
+    from scipy.special import ndtri
+
+    if not images:
+        return Interval(0.0, -1.0, 1.0)
+    apart, whole = first - second, images + 2
+    half = float(ndtri((1 + level) / 2)) * np.sqrt(first + second + 1 - apart**2 / whole) / whole
+    estimate, middle = apart / images, apart / whole
+    return Interval(estimate, max(min(middle - half, estimate), -1.0), min(max(middle + half, estimate), 1.0))
+
+
 def count_left(population: int, sampled: int, errors: int, level: float = LEVEL, *, unknown: int = 0) -> Interval:
     """Errors in the part of a finite population that a simple random sample without replacement left out.
 

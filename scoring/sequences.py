@@ -100,11 +100,12 @@ def best_path(log: np.ndarray, bounds: np.ndarray, change: float = CHANGE) -> np
     return path
 
 
-def swaps(log: np.ndarray, labels: np.ndarray, bounds: np.ndarray, *, habit: float = 1.0) -> Swaps:
+def swaps(log: np.ndarray, labels: np.ndarray, bounds: np.ndarray, *, habit: float = 1.0, weaker: float = 1.0) -> Swaps:
     """Neighbouring phases as given, each with how much better each other's label fits: log (N, C), labels (N,).
 
-    The evidence is the smaller of the two phases' mean log-ratios, less `habit` times the log of one more than the
-    number of other videos in which the same two labels seem exchanged: what the model mixes up everywhere says little.
+    The evidence is the smaller of the two phases' mean log-ratios, by a share `weaker`, and for the rest the mean of
+    both, less `habit` times the log of one more than the number of other videos in which the same two labels seem
+    exchanged: what the model mixes up everywhere says little.
     """
     table = [np.empty(0, np.int64)] * 3
     found, pairs, videos = [], [], []
@@ -112,7 +113,8 @@ def swaps(log: np.ndarray, labels: np.ndarray, bounds: np.ndarray, *, habit: flo
         for start, middle, stop in zip(cuts := runs(labels, first, last), cuts[1:], cuts[2:]):
             one, other = labels[start], labels[middle]
             ratio = log[start:stop, other] - log[start:stop, one]
-            found.append((start, middle, stop, min(ratio[: middle - start].mean(), -ratio[middle - start :].mean())))
+            sides = ratio[: middle - start].mean(), -ratio[middle - start :].mean()
+            found.append((start, middle, stop, weaker * min(sides) + (1 - weaker) * sum(sides) / 2))
             pairs.append((min(one, other), max(one, other)))
             videos.append(video)
     if not found:

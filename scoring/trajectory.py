@@ -207,11 +207,6 @@ def data_map(losses: np.ndarray, axis: int | None = None) -> tuple[np.ndarray, n
     return mean, spread
 
 
-def missing_reasons(values: np.ndarray) -> Undefined:
-    """Counts of why `csl`, `data_map` (of losses), `aum` (of margins) or `el2n` (of norms) is NaN: values (E, N)."""
-    return Undefined(missing=int(np.count_nonzero(np.isnan(_mean_rows(values, "values")))))
-
-
 def turned(values: np.ndarray, axis: int | None, name: str) -> np.ndarray:
     """Values as (E, N), their checkpoints being along `axis`, the first unless it is said.
 

@@ -1,6 +1,7 @@
 """Small datasets cut from the embedded demo, and one real audit of such a one that many tests share."""
 
 import errno
+import gc
 import os
 import shutil
 import socket
@@ -9,10 +10,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from browser import base, chromium, context, page, runs  # noqa: F401 (fixtures of all browser tests)
+import quick  # noqa: F401 (what it leaves out)
+from browser import base, chromium, page, runs  # noqa: F401 (fixtures of all browser tests)
 from postgres import database, postgresql  # noqa: F401 (fixtures of all tests of the decisions)
 from s3 import broken, machine, moto, s3  # noqa: F401 (a server for the tests of data and runs at URLs)
 
+gc.disable()  # until all is imported
 DEMO = Path(__file__).parent.parent / "assets" / "demo"
 # The key with which runs are signed is made for the tests, and never the user's own.
 os.environ["XDG_CONFIG_HOME"] = tempfile.mkdtemp(prefix="lossprint-config-")
@@ -33,6 +36,12 @@ def cut_demo(folder: Path, train: int, val: int, labels: tuple[str, ...] = ("bag
         shutil.copyfile(DEMO / path, folder / path)
     table.to_csv(folder / "labels.csv", index=False)
     return folder / "labels.csv"
+
+
+def pytest_collection_finish() -> None:
+    """What is there by now stays: the garbage collector need not look through all of PyTorch again and again."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_sessionfinish() -> None:

@@ -3,11 +3,11 @@
 Streamlit's own check of a foreign origin asks a server elsewhere for this machine's address; so it never gets that far.
 """
 
-import json
 import re
 from urllib.parse import parse_qs, urlsplit
 
 from lossprint.app.access import address, roles
+from lossprint.audit.system.jsontext import parsed
 
 # Nothing is fetched from, sent to or shown in another site, whatever a page were made to contain.
 POLICY = "; ".join(
@@ -191,7 +191,7 @@ def _visitor(headers: dict) -> roles.Visitor:
             return decode_signed_value(secret, name, sent[name].encode("latin-1")) if name in sent else None
 
         found = get_cookie_with_chunks(one, USER) if secret else None
-        said = json.loads(found) if found else {}
+        said = parsed(found) if found else {}
     except (ValueError, TypeError, KeyError):
         said = {}
     return roles.visitor(said if isinstance(said, dict) else {})

@@ -32,7 +32,7 @@ SIGNED_OUT, EXPIRED, UNVERIFIED, UNKNOWN = "signed out", "expired", "unverified"
 # What anybody who may see the run may call on its decisions; whatever is not here or checked below is refused.
 READ_MARKS = {"run", "key", "history", "standing", "state", "tags", "table"}
 WRITE_MARKS = {"tag", "keep_queue", "keep_view", "rename", "delete", "again"}
-READ = {"run", "key", "history", "current", "progress", "assignments", "claims", "release"}
+READ = {"run", "key", "history", "classes", "current", "progress", "assignments", "claims", "release"}
 LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 HELD = 2000  # files handed out that are remembered
 _gone: dict[str, float] = {}  # logins that were signed out of: their mark, until when their cookie might come back

@@ -158,14 +158,22 @@ export default function ({ data, parentElement, setTriggerValue }) {
   const search = find("search")
   const input = find("find")
   const list = find("found")
-  search.hidden = data.labels.length === 0
-  input.placeholder = "Another label (/): type to search " + data.labels.length.toLocaleString("en")
+  search.hidden = data.labels.length === 0 && !data.fresh
+  input.placeholder = data.labels.length
+    ? "Another label (/): type to search " + data.labels.length.toLocaleString("en")
+    : "A new class (/): type its name"
   let picked = 0
   const matching = () => {
     const words = input.value.trim().toLowerCase().split(/\s+/).filter(Boolean)
     const able = data.labels.filter((label) => words.every((word) => label.toLowerCase().includes(word)))
     const starts = (label) => (words.length && label.toLowerCase().startsWith(words[0]) ? 0 : 1)
-    return able.sort((a, b) => starts(a) - starts(b)).slice(0, 50)
+    const found = able.sort((a, b) => starts(a) - starts(b)).slice(0, 50)
+    const typed = input.value.trim().slice(0, 100)
+    const known = [...data.labels, ...data.known].some((label) => label.toLowerCase() === typed.toLowerCase())
+    return [
+      ...found.map((label) => ["label:" + label, label]),
+      ...(data.fresh && typed && !known ? [["new:" + typed, "New class “" + typed + "”"]] : []),
+    ]
   }
   const paint = (open = true) => {
     const labels = open ? matching() : []
@@ -173,7 +181,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
     list.hidden = labels.length === 0
     input.setAttribute("aria-expanded", String(!list.hidden))
     list.replaceChildren(
-      ...labels.map((label, at) => {
+      ...labels.map(([choice, label], at) => {
         const row = element("li", "", label)
         if (codes.has(label)) row.append(" ", element("kbd", "", codes.get(label)))
         row.id = "found-" + at
@@ -181,7 +189,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
         row.setAttribute("aria-selected", String(at === picked))
         row.onpointerdown = (event) => {
           event.preventDefault()
-          answer("label:" + label)
+          answer(choice)
           input.blur()
         }
         return row
@@ -202,7 +210,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
     if (event.key === "ArrowDown") picked += 1
     else if (event.key === "ArrowUp") picked -= 1
     else if (event.key === "Enter" && labels.length) {
-      answer("label:" + labels[picked])
+      answer(labels[picked][0])
       input.blur()
     } else if (event.key === "Escape") {
       input.value = ""

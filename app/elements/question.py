@@ -46,9 +46,10 @@ class Choice:
 class Question:
     """What is asked; all texts are shown as text. `token` names this asking: an answer carries it back.
 
-    `labels` can be searched for, and come back as the choice `label:NAME`; `codes` are their keys. `images` are shown
-    large, `coming` are fetched for the next question. `done` of `of` are answered; `left` says how long the rest takes;
-    `said` what was stored last; `notice` what to know before answering, such as that somebody else has just answered.
+    `labels` can be searched for, and come back as the choice `label:NAME`; `codes` are their keys. With `fresh` a new
+    class can be typed, and comes back as `new:NAME`; `known` are those that it may not be. `images` are shown large,
+    `coming` are fetched for the next question. `done` of `of` are answered; `left` says how long the rest takes; `said`
+    what was stored last; `notice` what to know before answering, such as that somebody else has just answered.
     `strip`: the images are frames of a video, small and in order. `sides`: examples of the given and of the suggested
     class, left and right of a single image; `print`: its loss print, below.
     """
@@ -59,6 +60,8 @@ class Question:
     choices: tuple[Choice, ...]
     labels: tuple[str, ...] = ()
     codes: tuple[tuple[str, str], ...] = ()
+    fresh: bool = False
+    known: tuple[str, ...] = ()
     given: str = ""
     suggested: str = ""
     about: str = ""

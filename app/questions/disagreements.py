@@ -8,6 +8,7 @@ from lossprint.app.questions import questions
 from lossprint.app.shared import decide, parts
 from lossprint.audit.review import queues, resolve
 from lossprint.audit.types import KIND_WORDS
+from lossprint.audit.words import some
 
 FEW = 9  # outcomes with a key of their own
 
@@ -55,9 +56,9 @@ def offers(loaded: data.Loaded, sample: int, suggested: str | None, votes: pd.Da
     names = votes.groupby("outcome", sort=False)["reviewer"].agg(list)
     names = names.loc[sorted(names.index, key=lambda outcome: (outcome == "unsure", -len(names[outcome])))]
     texts = {"keep": f"Keep {given}", "exclude": "Exclude", "unsure": "Cannot be told"}
-    answers = []
+    known, answers = set(decide.labels(loaded)), []
     for at, (outcome, who) in enumerate(names.items()):
-        by = ", ".join(map(str, who[:4])) + (f" and {len(who) - 4} more" if len(who) > 4 else "")
+        by = some(who, 4)
         keys = (str(at + 1),) if at < FEW else ()
         if outcome.startswith("label:"):
             label = short(outcome)
@@ -65,7 +66,7 @@ def offers(loaded: data.Loaded, sample: int, suggested: str | None, votes: pd.Da
         else:
             text, decisions = texts[outcome], [(sample, outcome, None)]
             keys += (KEYS[outcome],) if outcome != "keep" else ()
-        if decisions[0][2] is not None and decisions[0][2] not in loaded.classes:
+        if decisions[0][2] is not None and decisions[0][2] not in known:
             continue  # a class of an earlier labelling, which cannot be stored any more
         answers.append(questions.Offer(f"said-{at}", f"{text} ({by})", decisions, keys, "wide"))
     for decision, text in texts.items():

@@ -60,7 +60,8 @@ class Offer:
 
 @dataclass(frozen=True)
 class Draft:
-    """A question without its progress. `labels`: those that can be searched for; `codes`: the keys of the classes."""
+    """A question without its progress. `labels`: those that can be searched for; `codes`: the keys of the classes;
+    `fresh`: whether the answer may be a new class."""
 
     title: str
     offers: tuple[Offer, ...]
@@ -69,9 +70,13 @@ class Draft:
     suggested: str = ""
     hint: str = ""
     codes: tuple[tuple[str, str], ...] = ()
+    fresh: bool = False
 
     def decisions(self, choice: str, name: Callable[[str], Decisions] | None = None) -> Decisions | None:
         """What a choice stores; `name(label)` says it for a label that was searched for. None for an unknown choice."""
+        new = new_class(choice)
+        if new:
+            return name(new) if name is not None and self.fresh else None
         label = choice.removeprefix("label:")
         if label != choice:
             return name(label) if name is not None and label in self.labels else None
@@ -134,6 +139,11 @@ def likely(loaded: data.Loaded) -> dict[int, list[str]]:
     return queues.likely(loaded.run, flagged.to_numpy())
 
 
+def new_class(choice: str) -> str:
+    """The name of the new class that is the answer; empty for any other answer."""
+    return choice.removeprefix("new:").strip() if choice.startswith("new:") else ""
+
+
 def decide_label(sample: int, label: str, given: str, suggested: str | None) -> Decisions:
     """Naming a label: keeping the given one, accepting the suggested one, or another."""
     if label == given:
@@ -151,10 +161,12 @@ def about_label(
     tier: str,
     kind: str,
     blind: str = "",
+    new: Sequence[str] = (),
 ) -> Draft:
     """One image: is the given label right, and if not, which is?
 
-    `likely`: labels, most likely first. `blind` leaves out the given label or the suggestion: then every label that is
+    `likely`: labels, most likely first. `new`: classes that reviewers added, without buttons.
+    `blind` leaves out the given label or the suggestion: then every label that is
     offered could be either, and none stands out.
     """
     if len(classes) == 1:
@@ -187,7 +199,8 @@ def about_label(
     return Draft(
         _title(kind, given, suggestion, tier, blind),
         (*offers, *(_plain(name, text, [(sample, name, None)]) for name, text in AWAY)),
-        labels=() if few else tuple(classes),
+        labels=() if few and not new else (*classes, *new),
+        fresh=True,
         given="" if blind == "given" else given,
         suggested="" if blind else suggestion or "",
         hint="Most likely first, as the model saw it." if way == "choose" and not blind and ranked else "",

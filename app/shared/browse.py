@@ -176,7 +176,7 @@ def _findings_gallery(
             on_open=drawer.show,
             on_act=steps.bulk(loaded, rows, seen, f"{prefix}gallery-{kind}"),
             more=True,
-            labels=loaded.classes if loaded.labelled else (),
+            labels=decide.labels(loaded) if loaded.labelled else (),
             digits=digits(loaded) if loaded.labelled else (),
         )
     what = loaded.media.worded("an image")

@@ -63,8 +63,8 @@ def choices(
         button("Exclude", "exclude", icon=":material/block:")
     with right:
         button("Unsure", "unsure", icon=":material/help:")
-    others = [label for label in loaded.classes if label not in (given, suggested)]
-    if others:
+    if loaded.labelled:
+        others = [label for label in decide.labels(loaded) if label not in (given, suggested)]
         _another(loaded, finding, sample, others, key=key, how=how)
     _comment_box(comment)
 
@@ -86,13 +86,15 @@ def warn_excluded(loaded: data.Loaded, finding: str, samples: Sequence[int], wha
 
 
 def _another(loaded: data.Loaded, finding: str, sample: int, others: list[str], *, key: str, how: dict) -> None:
-    """Choosing any other label of the dataset stores it; `how`: keywords of `decide.press`."""
+    """Choosing any other label stores it, a new class that was typed as well; `how`: keywords of `decide.press`."""
     name = f"{key}-other"
 
     def chosen() -> None:
-        label = st.session_state.get(name)
-        if label in others:
-            decide.press(loaded, [(finding, sample, "relabel", label)], **how)
+        label = (st.session_state.get(name) or "").strip()
+        if label:
+            given = loaded.samples.at[sample, "label"]
+            decision = ("keep", None) if label == given else ("relabel", label)
+            decide.press(loaded, [(finding, sample, *decision)], new_class=True, **how)
 
     st.selectbox(
         "Another label",
@@ -100,6 +102,7 @@ def _another(loaded: data.Loaded, finding: str, sample: int, others: list[str], 
         index=None,
         key=name,
         on_change=chosen,
+        accept_new_options=True,
         placeholder="It is something else …",
         label_visibility="collapsed",
     )

@@ -60,6 +60,11 @@ def decided(loaded: data.Loaded) -> dict[int, dict]:
     return {int(row["sample"]): row for row in rows}
 
 
+def labels(loaded: data.Loaded) -> list[str]:
+    """What a label may be now: the run's classes, and those that decisions added."""
+    return data.reviews(loaded).classes()
+
+
 def reviewed_groups(loaded: data.Loaded) -> set[str]:
     """The findings that a standing decision names."""
     history = data.reviews(loaded).history()
@@ -166,15 +171,25 @@ def last_seen(history: pd.DataFrame, findings: Iterable[str]) -> dict[str, int]:
     return dict.fromkeys(names, 0) | {str(name): int(number) for name, number in last.items()}
 
 
-def press(loaded: data.Loaded, decisions: Sequence[tuple], *, seen, comment_key=None, then=None, current=None) -> None:
+def press(
+    loaded: data.Loaded,
+    decisions: Sequence[tuple],
+    *,
+    seen,
+    comment_key=None,
+    then=None,
+    current=None,
+    new_class: bool = False,
+) -> None:
     """What a button or a gallery calls: store decisions, (finding, sample, decision, new label) each, and say so.
 
-    `then()` is called when they are stored; the rest as in `store`. Where a colleague has decided on one of them since
+    `then()` is called when they are stored; `new_class`: their label may be a new class; the rest as in
+    `store`. Where a colleague has decided on one of them since
     the page was drawn, nothing is stored, and the page is drawn anew with who decided what.
     """
     comment = (st.session_state.get(comment_key) or "").strip()[:LONGEST] if comment_key else ""
     names = ("finding", "sample", "decision", "new_label")
-    rows = [dict(zip(names, decision)) | {"comment": comment} for decision in decisions]
+    rows = [dict(zip(names, decision)) | {"comment": comment, "new_class": new_class} for decision in decisions]
     gone = False
 
     def still() -> bool:
@@ -185,7 +200,8 @@ def press(loaded: data.Loaded, decisions: Sequence[tuple], *, seen, comment_key=
     try:
         stored = store(loaded, rows, seen=seen, current=still, news=True)
     except identity.Nameless:
-        identity.ask(lambda: press(loaded, decisions, seen=seen, comment_key=comment_key, then=then, current=current))
+        how = {"comment_key": comment_key, "then": then, "current": current, "new_class": new_class}
+        identity.ask(lambda: press(loaded, decisions, seen=seen, **how))
         return
     except Conflict as conflict:
         st.session_state["_error"] = meanwhile(conflict)
@@ -233,6 +249,7 @@ def answer(
     blind: str = "",
     comment: str = "",
     role: str = "",
+    new_class: bool = False,
 ) -> None:
     """Store the answer to one asked question, see `store`.
 
@@ -240,7 +257,7 @@ def answer(
     `token` names the asking: the same answer sent twice is stored once. `seconds` may be whatever a browser sent.
     """
     shared = {"finding": finding, "comment": comment.strip()[:LONGEST], "blind": blind}
-    shared |= {"seconds": seconds_or_none(seconds), "role": role}
+    shared |= {"seconds": seconds_or_none(seconds), "role": role, "new_class": new_class}
     rows = [
         {**shared, "sample": int(sample), "decision": decision, "new_label": label, "token": f"{token}:{at}"}
         | ({"new_frame": place[0]} if place else {})

@@ -27,6 +27,8 @@ FORMULAS = {
     r"m=\sum_t w_t\Big(z_y-\max_{k\ne y} z_k\Big)-\frac{c}{2}\end{gathered}",
     "sequence_label": r"\sigma\Big(\tfrac{x}{3}-1\Big),\quad x=\operatorname{mean}\log\frac{p_{k}}{p_y}-\log(1+n)",
     "sequence_order": r"\sigma\Big(\tfrac{x}{5}-1\Big),\quad x=\log\frac{P(\text{exchanged})}{P(\text{given})}",
+    "response_loss": r"\frac{1}{T}\sum_{t=1}^{T} -\log p(r_t \mid q,\,r_{<t})",
+    "ifd": r"\frac{\sum_t -\log p(r_t \mid q,\,r_{<t})}{\sum_t -\log p(r_t \mid r_{<t})}",
     "outlier": r"\frac{d_k}{d_k+f},\quad d_k = 1-\cos\big(e_i,\ e_{k\text{-th nearest}}\big)",
 }
 SYMBOLS = {
@@ -40,6 +42,8 @@ SYMBOLS = {
     "suggested for the span, *y*: the given one; *n*: other videos in which the judges make the same exchange.",
     "sequence_order": "*P*: how likely the order of phases is by the other videos, times how likely it is that frames "
     "that meet are neighbours. For exchanged labels: the smaller mean log-ratio of the two, at a threshold of 0.5.",
+    "response_loss": "*q*: the prompt; *r*: its response of *T* tokens.",
+    "ifd": "*q*: the prompt; *r*: its response.",
     "outlier": "*e*: the network's embedding of an image; *f*: the upper fence of all such distances, 1.25 "
     "interquartile ranges above the third quartile on a logarithmic scale.",
 }
@@ -61,6 +65,8 @@ PAPERS = {
     "label_error": ("Lossprint's own, built on the margin of AUM; measured in docs/measured", f"{ARXIV}2001.10528"),
     "sequence_label": ("Lossprint's own, after Loss Knows Best (video, 2026); measured in docs/measured", None),
     "sequence_order": ("Lossprint's own, after Loss Knows Best (video, 2026); measured in docs/measured", None),
+    "response_loss": ("The mean cross-entropy of a language model over the tokens of a response", None),
+    "ifd": ("Li et al., From Quantity to Quality (Cherry LLM)", f"{ARXIV}2308.12032"),
     "outlier": ("Ramaswamy et al., SIGMOD 2000; Sun et al., ICML 2022, for embeddings", f"{ARXIV}2204.06507"),
 }
 SUSPECT = {

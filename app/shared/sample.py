@@ -67,8 +67,9 @@ def why(loaded: data.Loaded, sample: int) -> None:
         looks=data.derived(loaded, looks_of),
     ):
         st.markdown(sentence)
-    if said := trust.said(loaded, sample):
-        st.markdown(f"{parts.md(said)}.")
+    for told in (trust.said(loaded, sample), trust.memorized(loaded, sample)):
+        if told:
+            st.markdown(f"{parts.md(told)}.")
 
 
 def loss_chart(

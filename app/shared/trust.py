@@ -9,6 +9,7 @@ import streamlit as st
 from lossprint.app import data
 from lossprint.app.shared import parts
 from lossprint.audit.findings import doubts
+from lossprint.audit.memorized import memorization
 from lossprint.audit.review import stopping, strata, votes, wrong_labels
 from lossprint.audit.review.wrong_labels import WrongLabels
 from lossprint.audit.runs import beside
@@ -73,6 +74,23 @@ def _counted(path: str, stamp: int) -> Voted | None:
         return None
     consensus, annotators, counted_votes = tables
     return Voted(consensus.drop_duplicates("sample").set_index("sample", drop=False), annotators, counted_votes)
+
+
+def memorized(loaded: data.Loaded, sample: int) -> str:
+    """That a sample was learnt by heart, where this was measured and is sure; else empty."""
+    stamp = memorization.stamp(loaded.run)
+    try:
+        table = _memorized(str(loaded.run.path), stamp) if stamp else None
+    except LossprintError:  # `lossprint verify` says what is wrong
+        return ""
+    if table is None or sample not in table.index:
+        return ""
+    return memorization.sentence(table.loc[sample])
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _memorized(path: str, stamp: int) -> pd.DataFrame | None:
+    return memorization.kept(open_run(path))
 
 
 def said(loaded: data.Loaded, sample: int) -> str:

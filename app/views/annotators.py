@@ -10,6 +10,7 @@ from lossprint.app import data
 from lossprint.app.access import roles
 from lossprint.app.elements import gallery
 from lossprint.app.shared import drawer, parts, trust
+from lossprint.app.shared.acting import picked
 from lossprint.audit.review import votes
 from lossprint.audit.types import LossprintError
 
@@ -194,6 +195,7 @@ def _again(loaded: data.Loaded, counted: trust.Voted) -> None:
     whom = [next((name for name in able if name not in voters[sample]), "") for sample in rows["sample"]]
     st.subheader("Ask again", anchor=False)
     st.caption("Where one more vote would tell most (ActiveLab), and the ablest annotator who has not voted there.")
+    parts.link("review", "Ask in Review, the most telling first", "rule", {"queue": picked.AGAIN})
     st.dataframe(
         pd.DataFrame(
             {

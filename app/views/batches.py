@@ -17,6 +17,7 @@ from lossprint.audit.runs import beside
 from lossprint.audit.types import LossprintError
 
 SHOWN = 48
+LISTED = 200  # images to label next
 NEXT = 12  # of the images that are not named foreign the farthest
 
 
@@ -48,6 +49,7 @@ def render(loaded: data.Loaded) -> None:
     for kind, title in SECTIONS.items():
         _gallery(kind, title, samples)
     _next(samples)
+    _label_next(samples)
     _classes(result["parts"].get("class_shift") or {})
     _quality(result["parts"].get("quality_shift") or {})
     if result["unreadable"]:
@@ -95,6 +97,29 @@ def _next(samples: pd.DataFrame) -> None:
     st.subheader("Farthest of the others", anchor=False)
     st.caption("Not named foreign: the run's own images lie as far out. A reading order for whoever wants to be sure.")
     gallery(_tiles("foreign", rows), key="batch-next", label="Images farthest out that are not named foreign")
+
+
+def _label_next(samples: pd.DataFrame) -> None:
+    """Images without a label, those first of which the run's head is least sure: a label there tells most.
+
+    ActiveLab's order of samples without a vote; copies and foreign images are left out.
+    """
+    bare = samples["label"].isna() | (samples["label"] == "")
+    rows = samples[bare & ~samples["is_foreign"] & (samples["copy_of"] < 0) & (samples["repeat"] < 0)]
+    rows = rows[rows["probability"].notna()].sort_values("probability", kind="stable").head(LISTED)
+    if rows.empty:
+        return
+    st.subheader("Label next", anchor=False)
+    st.caption("Without a label, no copies and not foreign: those first of which the run's head is least sure.")
+    st.dataframe(
+        pd.DataFrame(
+            {"Image": rows["path"], "Likely": rows["suggested_label"], "Sure": 100 * rows["probability"].astype(float)}
+        ),
+        hide_index=True,
+        height="auto" if len(rows) < 8 else 290,
+        alt="Images to label, the least sure first",
+        column_config={"Sure": st.column_config.NumberColumn(format="%.0f %%")},
+    )
 
 
 def _tiles(kind: str, rows: pd.DataFrame) -> list[Tile]:

@@ -175,7 +175,8 @@ def _show(loaded: data.Loaded, row: pd.Series, votes: pd.DataFrame, queue: pd.Da
             title="Which answer holds?",
             images=questions.images(loaded, [sample]),
             choices=tuple(offer.choice for offer in offers),
-            labels=() if few else tuple(loaded.classes),
+            labels=() if few else tuple(decide.labels(loaded)),
+            fresh=not few,
             given=str(loaded.samples.at[sample, "label"]),
             suggested=suggested or "",
             about=f"Sample {sample} · {loaded.samples.at[sample, 'path']} · {finding}",
@@ -212,8 +213,9 @@ def _answer(loaded: data.Loaded, answer: dict) -> None:
         return  # a late key: it meant the question before
     sample, finding, choice = state["sample"], state["finding"], str(answer.get("choice"))
     decisions = next((offer.decisions for offer in state["offers"] if offer.id == choice), None)
-    label = choice.removeprefix("label:")
-    if label != choice and label in loaded.classes:
+    new, label = questions.new_class(choice), choice.removeprefix("label:")
+    if (label != choice and label in decide.labels(loaded)) or (new and loaded.labelled):
+        label = new or label
         given = str(loaded.samples.at[sample, "label"])
         decisions = questions.decide_label(sample, label, given, state["suggested"])
     if not decisions:
@@ -228,6 +230,7 @@ def _answer(loaded: data.Loaded, answer: dict) -> None:
             seen=state["seen"],
             seconds=answer.get("seconds"),
             comment=str(answer.get("comment") or ""),
+            new_class=bool(new),
             role="adjudication",
         )
     except identity.Nameless:

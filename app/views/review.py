@@ -206,6 +206,8 @@ def _show(
             choices=tuple(offer.choice for offer in draft.offers),
             labels=draft.labels,
             codes=draft.codes,
+            fresh=draft.fresh,
+            known=tuple(loaded.classes) if draft.fresh else (),
             given=draft.given if len(samples) == 1 else "",
             suggested=draft.suggested,
             about=_about(loaded, samples, item["kind"], blind),
@@ -275,6 +277,7 @@ def _draft(loaded: data.Loaded, item: pd.Series, history: pd.DataFrame, blind: s
         tier=item["tier"],
         kind=item["kind"],
         blind=blind,
+        new=decide.labels(loaded)[len(loaded.classes) :],
     )
 
 
@@ -363,6 +366,7 @@ def _answer(loaded: data.Loaded, answer: dict) -> None:
             seconds=answer.get("seconds"),
             blind=state["blind"],
             comment=str(answer.get("comment") or ""),
+            new_class=bool(questions.new_class(str(answer.get("choice")))),
         )
     except identity.Nameless:
         identity.ask(lambda: _answer(loaded, answer))

@@ -64,9 +64,11 @@ def known_of(run: Run) -> Known | str:
         decided = reviews.current().drop_duplicates("sample", keep="last").set_index("sample")
     table = run.samples(columns=["sample", "label", "split"])
     table = table[table["sample"].isin(ids)]
-    out = table["sample"].map(decided["decision"]).eq("exclude").to_numpy()
     new_label = table["sample"].map(decided["new_label"]).astype(object)
-    label = new_label.where(new_label.isin(run.classes), table["label"].astype(object))
+    # A class that a reviewer added has no place among those that the run's network tells apart.
+    added = new_label.notna() & ~new_label.isin(run.classes)
+    out = (table["sample"].map(decided["decision"]).isin(["exclude"]) | added).to_numpy(bool)
+    label = new_label.where(new_label.notna(), table["label"].astype(object))
     code = pd.Index(run.classes).get_indexer(label)
     place, split = pd.Index(ids).get_indexer(table["sample"]), table["split"].to_numpy(str)
     rows = {name: (split == name) & ~out & (code >= 0) for name in ("train", "val")}

@@ -195,6 +195,9 @@ def import_losses(
 @opt.option("--memory", opt.gigabytes, "GB", "of each process; default: half of what is free")
 @opt.option("--workers", opt.positive, "N", "with --engine ray; default: one a CPU")
 @opt.flag("--partial", "a recording that was cut off, to its last whole checkpoint")
+@opt.option(
+    "--responses", opt.file, "FILE", "losses of prompt/response pairs: CSV or Parquet of sample, loss, alone, tokens"
+)
 @opt.placed
 @opt.quiet
 @output.both
@@ -207,6 +210,7 @@ def score(
     memory: float | None,
     workers: int | None,
     partial: bool,
+    responses: Path | None,
     dataset: str | None,
     quiet: bool,
     as_json: bool,
@@ -222,7 +226,8 @@ def score(
         raise LossprintError("expected --out only beside --new MANIFEST: a run is scored where it is")
     from lossprint.audit.workflow import score as workflow
 
-    scored = workflow.score(run, engine, None if memory is None else memory * 1e9, workers, quiet, partial, dataset)
+    bytes_each = None if memory is None else memory * 1e9
+    scored = workflow.score(run, engine, bytes_each, workers, quiet, partial, dataset, responses)
     return output.finish(scored, summary(scored), as_json, fail_on)
 
 

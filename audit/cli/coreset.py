@@ -31,7 +31,7 @@ BUDGETS = ("fraction", "per_class", "number", "like")
 @opt.option(
     "--manifest",
     opt.file,
-    "FILE.csv",
+    "FILE.csv|FILE.parquet",
     "also the subset as a dataset, with val and test; in the dataset's folder or one above it",
 )
 @opt.for_excel

@@ -97,7 +97,7 @@ def cleanlab(run: Path, out: Path, for_excel: bool, as_json: bool, **rule) -> No
 
 @export.command("segments")
 @opt.run
-@opt.out("FILE.csv")
+@opt.out("FILE.csv|FILE.parquet")
 @_rule
 @opt.placed
 @opt.for_excel

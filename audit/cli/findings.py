@@ -1,8 +1,10 @@
 """`lossprint findings`: what was found. `lossprint more`: samples to ask about next, after a few.
 
-`lossprint check`: does a batch of new images belong to the data of a run?
+`lossprint check`: does a batch of new images belong to the data of a run? `lossprint exposure`: what a model trained on
+it gives away. `lossprint memorization`: what is known of a sample only because it was there.
 """
 
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from lossprint.audit.types import KINDS, LossprintError
 
 SHOWN = ("kind", "rank", "severity", "sample", "label", "suggested_label", "path")
 NAMES = (*LOOKED_FOR, "unmeasured")
+EXPOSED = ("exposure", "final_loss", "learnt")
 LIMITS = "exit status 3 where more images are, such as 'leak>0,foreign>2%,unmeasured>0'"
 
 
@@ -67,7 +70,7 @@ def _undecided(run, table: pd.DataFrame) -> pd.DataFrame:
 @opt.option("--like", opt.samples, "A,B,...", "more that look like these samples, by their numbers")
 @opt.option("--unlike", opt.samples, "C,D,...", "with --like: and not like these, which are fine", default=())
 @opt.option("--number", opt.positive, "N", "how many; default: 50", default=50)
-@opt.out("FILE.csv", "write them there as well: rank,sample,path,label,value", required=False)
+@opt.out("FILE.csv|FILE.parquet", "write them there as well: rank,sample,path,label,value", required=False)
 @output.as_json
 def more(run: Path, confusion, like, unlike, number: int, out: Path | None, as_json: bool) -> None:
     """More samples of one confusion, or that look like a few."""
@@ -100,7 +103,7 @@ def more(run: Path, confusion, like, unlike, number: int, out: Path | None, as_j
 @opt.option("--features", opt.file, "FILE", "of NEW, where those of RUN were made elsewhere (npy, npz, Parquet)")
 @opt.option("--name", str, "NAME", "of the result in RUN/checks; default: that of NEW")
 @opt.option("--html", opt.file, "FILE.html", "write what was found with pictures, one file")
-@opt.out("FILE.csv", "write a row an image", required=False)
+@opt.out("FILE.csv|FILE.parquet", "write a row an image", required=False)
 @opt.option("--device", Choice(opt.DEVICES), None, default="auto")
 @opt.placed
 @opt.quiet
@@ -153,3 +156,65 @@ def _refuse_new(new: str, file: Path) -> None:
     place = Path(new).expanduser().resolve()
     if place == file.resolve() or (place.is_dir() and file.resolve().is_relative_to(place)):
         raise LossprintError(f"expected a file outside the batch {new}, found {file}")
+
+
+@click.command("exposure", cls=Command)
+@opt.run
+@opt.option("--top", opt.positive, "N", "how many to show; default: 20", default=20)
+@opt.out("FILE.csv", "write every training sample there as well, the most exposed first", required=False)
+@output.as_json
+def exposure(run: Path, top: int, out: Path | None, as_json: bool) -> None:
+    """Which training samples would a model trained so give away?"""
+    from lossprint.audit.export import outfile
+    from lossprint.audit.memorized import exposure as measuring
+
+    opened = open_run(run)
+    exposed = measuring.measure(opened)
+    named = opened.samples(columns=["sample", "path", "label"])
+    table = exposed.table.merge(named, on="sample", how="left")[["rank", "sample", "path", "label", *EXPOSED]]
+    if out is not None:
+        outfile.save(opened, table, out)
+    rows = table[table["rank"] > 0].head(top)
+    lines = [*exposed.notes, *measuring.sentences(exposed)]
+    if len(rows):
+        shown = rows.assign(**{name: rows[name].map("{:.3f}".format) for name in EXPOSED[:2]})
+        lines.append(output.columns(shown.assign(learnt=rows["learnt"].map({True: "yes", False: "no"}))))
+    lines.append(f"see it: lossprint app {opened.path}, page Exposure")
+    result = {"run": opened.path.absolute(), "rows": rows, "samples": len(table), "checkpoints": exposed.checkpoints}
+    attack = None if exposed.attack is None else asdict(exposed.attack)
+    output.show("\n".join(lines), result | {"attack": attack, "out": out, "notes": exposed.notes}, as_json)
+
+
+@click.command("memorization", cls=Command)
+@opt.run
+@opt.option(
+    "--trainings", opt.positive, "T", "heads on random parts, of pretrained features; default: 102", default=102
+)
+@opt.option("--top", opt.positive, "N", "how many to show; default: 20", default=20)
+@opt.out("FILE.csv", "write every training sample there as well, the most memorized first", required=False)
+@opt.quiet
+@output.as_json
+def memorization(run: Path, trainings: int, top: int, out: Path | None, quiet: bool, as_json: bool) -> None:
+    """What is known of a sample only because it was trained on, with its error."""
+    from tqdm import tqdm
+
+    from lossprint.audit.export import outfile
+    from lossprint.audit.memorized import memorization as measuring
+    from lossprint.audit.system.progress import bar_style
+
+    opened = open_run(run)
+    style = {"unit": "round", "desc": "memorization", "disable": quiet or as_json, "delay": 1, **bar_style()}
+    with tqdm(**style) as bar:
+        memorized = measuring.measure(opened, trainings, bar.update)
+    named = opened.samples(columns=["sample", "path", "label"])
+    table = memorized.table.merge(named, on="sample", how="left")
+    table = table[["sample", "path", "label", "memorization", "error", "distance", "inside", "outside"]]
+    if out is not None:
+        outfile.save(opened, table, out)
+    rows, sure = table.head(top), int(measuring.clear(table).sum())
+    shown = rows.assign(**{name: rows[name].map("{:.3f}".format) for name in ("memorization", "error", "distance")})
+    lines = [*memorized.notes, output.columns(shown)]
+    lines.append(f"{sure:,} of {len(table):,} training samples are memorized for sure, by {measuring.CLEAR:g} or more")
+    result = {"run": opened.path.absolute(), "rows": rows, "samples": len(table), "trainings": memorized.trainings}
+    result |= {"heads": memorized.heads, "sure": sure, "out": out, "notes": memorized.notes}
+    output.show("\n".join(lines), result, as_json)

@@ -58,7 +58,8 @@ def program() -> None:
 _MAKING = (app.demo, audit.audit, audit.import_losses, record.record, audit.score)
 _READING = (
     *(app.app, findings.findings, export.export, coreset.coreset, report.report, verify.verify, sync.sync),
-    *(findings.more, findings.check, reviews.votes, reviews.reviews, reviews.tags, runs.runs),
+    *(findings.more, findings.check, findings.exposure, findings.memorization, record.repair),
+    *(reviews.votes, reviews.reviews, reviews.tags, runs.runs),
 )
 for _command in (*_MAKING, *_READING):
     program.add_command(_command)

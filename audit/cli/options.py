@@ -157,4 +157,5 @@ constraints = together(
     flag("--equal", "as many of each class, not in proportion to its size", default=None),
     option("--at-least", natural, "M", "of each class; default: 1"),
     flag("--one-of-duplicates", "never both of a duplicate pair", default=None),
+    option("--without-exposed", fraction, "F", "never one of this share, the most exposed; see lossprint exposure"),
 )

@@ -1,4 +1,7 @@
-"""`lossprint record`: an audit of a training that is over, from the checkpoints that it left."""
+"""`lossprint record`: an audit of a training that is over, from the checkpoints that it left.
+
+`lossprint repair`: a trained model and the samples that people have verified, without a training.
+"""
 
 from pathlib import Path
 
@@ -18,6 +21,15 @@ TEXT = (
 )
 
 
+_ORDER = opt.option("--classes", opt.file, "FILE", "class names as the logits have them; else sorted")
+_ONE_OF = opt.option("--weights", str, "NAME", "of several in a checkpoint, such as ema")
+_SEEN = opt.together(
+    opt.option("--size", opt.positive, "PX", "side of the images; default: their median, at most 224"),
+    opt.option("--mean", opt.means, "R,G,B", "mean of the channels, in [0, 1]; default: the training split's"),
+    opt.option("--std", opt.deviations, "R,G,B", "deviation of the channels, in [0, 1]; default: the training split's"),
+)
+
+
 @click.command("record", cls=Command, epilog=TEXT)
 @opt.option(
     "--checkpoints",
@@ -29,13 +41,11 @@ TEXT = (
 @opt.option("--model", str, "MODULE:FUNCTION", "or small, or a torchvision classifier", required=True)
 @opt.dataset
 @opt.out("RUN", "the run folder to write", type=opt.run_folder)
-@opt.option("--size", opt.positive, "PX", "side of the images; default: their median, at most 224")
-@opt.option("--mean", opt.means, "R,G,B", "mean of the channels, in [0, 1]; default: the training split's")
-@opt.option("--std", opt.deviations, "R,G,B", "deviation of the channels, in [0, 1]; default: the training split's")
+@_SEEN
 @opt.option("--batch", opt.positive, "B", "images at a time; default: 64, more on a GPU")
 @opt.device
-@opt.option("--classes", opt.file, "FILE", "class names as the logits have them; else sorted")
-@opt.option("--weights", str, "NAME", "of several in a checkpoint, such as ema")
+@_ORDER
+@_ONE_OF
 @opt.curvature_checkpoints
 @opt.val_fraction
 @opt.choices
@@ -67,3 +77,39 @@ def record(
     with shelf.replaced(out, overwrite), syncing(out, sync):
         run = from_checkpoints.record(checkpoints, model, dataset, out, say=say, **how)
     return output.finish(run, summary(run), as_json, fail_on)
+
+
+REPAIR = (
+    "MODEL is `own`, the network or head that RUN has, or a file of weights (safetensors, or what torch.save wrote of "
+    "a state_dict) for what --network builds; nothing in it is run, and it is never changed. Training samples whose "
+    "label a reviewer has confirmed or put right are trusted. Held-out samples choose the strength, others judge."
+)
+
+
+@click.command("repair", cls=Command, epilog=REPAIR)
+@click.argument("model", metavar="MODEL", help="own, or a file of weights")
+@opt.option("--run", opt.run_folder, "RUN", "the audit of what it was trained on, with decisions", required=True)
+@opt.option("--network", str, "MODULE:FUNCTION", "what MODEL has the weights of, or small, or a torchvision classifier")
+@_SEEN
+@_ORDER
+@_ONE_OF
+@opt.option("--epochs", opt.positive, "E", "of retraining beside it; default: those of RUN, or 24")
+@opt.rule
+@opt.out(
+    "FILE.safetensors", "the repaired weights, a new file; default: beside MODEL, or in RUN/exports", required=False
+)
+@opt.device
+@opt.placed
+@opt.quiet
+@output.as_json
+def repair(model: str, run: Path, apply: str, dataset: str | None, as_json: bool, **how) -> None:
+    """Repair a trained model with verified samples, beside fine-tuning and retraining."""
+    from lossprint.audit.recording import moved
+    from lossprint.audit.repair import repair as repairing
+
+    result = repairing.repair(moved.opened(run, dataset), model, rule=apply, **how)
+    lines = [*result["notes"], *result["sentences"]]
+    if result["weights"]:
+        lines.append(f"written: {result['weights']} and what it is: {result['weights']}.json")
+    lines.append(f"see it: lossprint app {result['run']}, page Before & after")
+    output.show("\n".join(lines), result, as_json)

@@ -96,13 +96,15 @@ def status(run: Path, as_json: bool) -> None:
 @opt.run
 @click.argument("file", type=opt.file, metavar="FILE", help="Label Studio JSON, or CSV with path and label")
 @opt.option("--reviewer", str, "NAME", "who decided, where the file names nobody")
+@opt.flag("--new-classes", "labels that the dataset does not have become classes, of a CSV too")
 @output.as_json
-def import_decisions(run: Path, file: Path, reviewer: str | None, as_json: bool) -> None:
+def import_decisions(run: Path, file: Path, reviewer: str | None, new_classes: bool, as_json: bool) -> None:
     """Store decisions made in another tool; all of a file, or none."""
     from lossprint.audit.export.exchange import import_file
 
-    plan = import_file(open_run(run), file, reviewer)
+    plan = import_file(open_run(run), file, reviewer, new_classes=new_classes)
     numbers = {"rows": plan.rows, "known": plan.known, "nothing": plan.nothing, "decisions": plan.counts}
+    numbers |= {"new_classes": list(plan.new_classes)}
     output.show(f"stored: {plan}", {"file": file.absolute()} | numbers | {"reviewers": plan.reviewers}, as_json)
 
 
@@ -137,7 +139,7 @@ def undo(run: Path, reviewer: str, last: int | None, finding: str | None, as_jso
 @opt.run
 @click.argument("file", type=opt.file, metavar="FILE", required=False, help=VOTES)
 @opt.flag("--skip-unknown", "leave out votes on samples and labels that RUN does not have")
-@opt.out("FILE.csv", "write a row a sample with votes: consensus, its quality, majority", required=False)
+@opt.out("FILE.csv|FILE.parquet", "write a row a sample with votes: consensus, its quality, majority", required=False)
 @output.as_json
 def votes(run: Path, file: Path | None, skip_unknown: bool, out: Path | None, as_json: bool) -> None:
     """Count annotators' votes, and the reviewers': consensus, and how good each is."""

@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow as pa
 
 from lossprint.audit.export.outfile import PARQUET, read_record
+from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs.run import Run
 from lossprint.audit.system.csvrows import csv_rows
 from lossprint.audit.system.parquet import read_table
@@ -17,7 +18,10 @@ from lossprint.audit.types import LossprintError, one_line
 
 @dataclass(frozen=True, eq=False)
 class Cleaned:
-    """The run's samples, ordered by id, before and after: class indices (N,) int64, -1 in `decided` for excluded."""
+    """The run's samples, ordered by id, before and after: class indices (N,) int64, -1 in `decided` for excluded.
+
+    classes: the run's, and after them those that its reviewers added.
+    """
 
     samples: pd.DataFrame
     given: np.ndarray
@@ -75,7 +79,8 @@ def read_cleaned(run: Run, out: str | Path) -> Cleaned:
         raise LossprintError(
             f"expected the splits of {run.path}, found {table['path'][moved].iloc[0]!r} in another ({out})"
         )
-    classes = pd.Index(run.classes)
+    with open_reviews(run) as reviews:
+        classes = pd.Index(reviews.classes())
     labels = classes.get_indexer(table["label"])
     if (labels < 0).any():
         raise LossprintError(f"expected labels of {run.path}, found {table['label'][labels < 0].iloc[0]!r} ({out})")
@@ -86,7 +91,7 @@ def read_cleaned(run: Run, out: str | Path) -> Cleaned:
         )
     decided = np.full(len(samples), -1, np.int64)
     decided[at] = labels
-    found = Cleaned(samples, classes.get_indexer(samples["label"].astype(str)), decided, split, run.classes, record)
+    found = Cleaned(samples, classes.get_indexer(samples["label"].astype(str)), decided, split, list(classes), record)
     if found.changed("train") == (0, 0):
         raise LossprintError(
             f"expected changed training samples, found none in {out}: decide on some, and export them anew"

@@ -108,7 +108,7 @@ class _Table:
 
     def _key(self, arm: str, training: Training) -> str:
         data, held_out, rows = self.data, self.plan.held_out, training.rows
-        settings = {**self.settings, "size": self.plan.inputs.size, "classes": self.run.classes}
+        settings = {**self.settings, "size": self.plan.inputs.size, "classes": self.data.classes}
         ids = data.samples["sample"].to_numpy(np.int64)
         parts = (ids[rows], training.labels[rows], ids[held_out], data.given[held_out], data.decided[held_out])
         return digest({**settings, "arm": arm, "seed": training.seed}, *parts)

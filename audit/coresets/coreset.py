@@ -4,7 +4,6 @@ A sample that the experts excluded is never chosen, and one that they relabelled
 named by a record of all that it depends on, so that the same one can be made again.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from lossprint.audit.coresets.ask import LATER, OPTIONS, Ask, ask_of
 from lossprint.audit.coresets.evaluated import cells, ranked
 from lossprint.audit.coresets.files import Fit, apply, digest, part, read, untouched
 from lossprint.audit.coresets.shortfall import short
@@ -19,6 +19,7 @@ from lossprint.audit.datasets.kinds import OF_FILES
 from lossprint.audit.export import outfile
 from lossprint.audit.export.applied import Applied, applied, run_in_record
 from lossprint.audit.export.tree import dataset_root
+from lossprint.audit.memorized.exposure import most_exposed
 from lossprint.audit.review.resolve import resolve
 from lossprint.audit.review.strata import relevant
 from lossprint.audit.runs.open import version
@@ -30,42 +31,11 @@ from lossprint.scoring.coresets.gradients import LastLayer
 from lossprint.scoring.coresets.methods import METHODS, Method, recommended
 from lossprint.scoring.duplicates import components
 
-__all__ = ["Fit", "apply", "read"]  # of coreset_files
+__all__ = ["Ask", "Fit", "apply", "ask_of", "read"]
 
 COLUMNS = ("sample", "path", "label", "score", "rank")
-BUDGETS = ("fraction", "number", "per_class")
 MEASURED = "measured"  # no method of its own: what did best in an evaluation of the run, see `measured`
 WRONG_LABEL = ("label_error", "sequence_label")  # findings that say so, and the scores that say how likely
-
-
-@dataclass(frozen=True)
-class Ask:
-    """What subset is wanted: a method, one budget of fraction, number and per_class, and what must hold of it.
-
-    equal: the same number of each class instead of its share. at_least: of each class. one_of_duplicates: never both of
-    a pair of exact or near duplicates.
-    """
-
-    method: str
-    fraction: float | None = None
-    number: int | None = None
-    per_class: int | None = None
-    equal: bool = False
-    at_least: int = 1
-    one_of_duplicates: bool = False
-    seed: int = 0
-
-    @property
-    def budget(self) -> dict:
-        given = {name: getattr(self, name) for name in BUDGETS}
-        return {name: value for name, value in given.items() if value is not None}
-
-    @property
-    def options(self) -> str:
-        """Those of equal, at_least and one_of_duplicates that are not the default, as JSON; empty for none."""
-        given = {name: getattr(self, name) for name in ("equal", "at_least", "one_of_duplicates")}
-        changed = {name: value for name, value in given.items() if value != getattr(type(self), name)}
-        return json.dumps(changed) if changed else ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,6 +96,9 @@ def choose(source: Source, ask: Ask) -> pd.DataFrame:
     Raises LossprintError for an unknown method, one whose needs the run does not meet, or an impossible budget.
     """
     pool = source.pool if ask.one_of_duplicates else replace(source.pool, group=None)
+    if ask.without_exposed:
+        exposed = most_exposed(source.decisions.run, ask.without_exposed)
+        pool = replace(pool, excluded=pool.excluded | source.table["sample"].isin(exposed).to_numpy())
     try:
         chosen = select(
             ask.method,
@@ -171,9 +144,7 @@ def measured(run: Run, ask: Ask) -> tuple[Ask, str]:
     ways = [(ranked(one, ask.fraction), one["model"].iloc[0], one["steps"].iloc[0]) for one in ways]
     first, model, steps = max(ways, key=lambda one: (len(one[0]), one[2]), default=(pd.Series(), "", 0))
     if first.empty:
-        given = {"--equal": ask.equal, f"--at-least {ask.at_least}": ask.at_least != 1}
-        given["--one-of-duplicates"] = ask.one_of_duplicates
-        words = ["--methods all", f"--fractions {ask.fraction:.6g}", *(name for name, yes in given.items() if yes)]
+        words = ["--methods all", f"--fractions {ask.fraction:.6g}", *ask.flags]
         raise LossprintError(
             f"expected methods measured on validation samples at the fraction {ask.fraction:.6g} with these options, "
             f"found {shares}: lossprint coreset evaluate {run.path} {' '.join(words)}"
@@ -276,7 +247,7 @@ def record_of(run: Run, source: Source, ask: Ask, frame: pd.DataFrame) -> dict:
         "lossprint": version(),
         "coreset": {"method": ask.method, "title": about.title, "score": about.column, "kept_end": about.keep} | by,
         "budget": ask.budget,
-        "params": {name: value for name, value in asdict(ask).items() if name not in (*BUDGETS, "method", "seed")},
+        "params": {name: value for name, value in asdict(ask).items() if name in OPTIONS and (name != LATER or value)},
         "seed": ask.seed,
         "samples": len(frame),
         "of": len(source.table),
@@ -292,18 +263,6 @@ def record_of(run: Run, source: Source, ask: Ask, frame: pd.DataFrame) -> dict:
             "relabelled": source.relabelled,
         },
     }
-
-
-def ask_of(record: dict) -> Ask:
-    """What was asked for by the record of a coreset. Raises LossprintError where it is none."""
-    budget, params = part(record, "budget"), part(record, "params")
-    told = {"method": part(record, "coreset").get("method"), "seed": record.get("seed"), **budget, **params}
-    kinds = {"method": str, "fraction": (int, float), "equal": bool, "one_of_duplicates": bool}
-    bad = [name for name, value in told.items() if not isinstance(value, kinds.get(name, int))]
-    bad += [name for name in told if name not in Ask.__dataclass_fields__]
-    if bad:
-        raise LossprintError(f"expected the record of a coreset, found {told[bad[0]]!r} as its {bad[0]}")
-    return Ask(**told)
 
 
 def write(
@@ -352,7 +311,8 @@ def manifest(source: Source, chosen: pd.DataFrame) -> pd.DataFrame:
 
 
 def write_manifest(source: Source, chosen: pd.DataFrame, out: str | Path, record: dict) -> None:
-    """Write `manifest` to FILE.csv, paths relative to it, as `lossprint audit` reads it; the subset's record beside it.
+    """Write `manifest` to FILE.csv or FILE.parquet, paths relative to it, as `lossprint audit` reads it, and the
+    subset's record beside it.
 
     Raises LossprintError where it cannot or must not be written, see `reached`.
     """
@@ -360,7 +320,8 @@ def write_manifest(source: Source, chosen: pd.DataFrame, out: str | Path, record
     before = reached(source.decisions.run, out)
     table = manifest(source, chosen)
     table["path"] = before + table["path"]
-    outfile.write(out, outfile.encoded(csv_text(table), str(out)))
+    parquet = out.suffix.lower() in outfile.PARQUET
+    outfile.write(out, outfile.parquet_bytes(table) if parquet else outfile.encoded(csv_text(table), str(out)))
     told = {name: value for name, value in record.items() if name != "sha256"} | {"manifest": out.name}
     outfile.write(outfile.record_path(out), outfile.record_text(told).encode())
 
@@ -374,7 +335,7 @@ def reached(run: Run, out: str | Path) -> str:
     out, root, about = Path(out), dataset_root(run), run.manifest["dataset"]
     if about.get("kind") != "remote" and (root is None or about.get("kind") not in OF_FILES):
         raise LossprintError(f"expected a run of image files for a manifest, found none in {run.path}")
-    outfile.refuse(run, out, (".csv",), lambda file: outfile.read_record(file) is not None)
+    outfile.refuse(run, out, (".csv", *outfile.PARQUET), lambda file: outfile.read_record(file) is not None)
     outfile.refuse_record(out)
     if out.exists() and outfile.read_record(out) is None:
         raise LossprintError(f"expected a new file or an earlier export for the manifest, found another file at {out}")

@@ -8,7 +8,7 @@ training, split and class into evaluation.parquet:
     method, fraction, seed      of the subset and of the training; methods without chance have one subset for all seeds
     model, steps, batch, device, precision      how it was trained
     epochs                      of the whole training split, as many steps
-    options                     equal, at_least, one_of_duplicates where they are not the default, as JSON
+    options                     equal, at_least, one_of_duplicates, without_exposed, where not the default, as JSON
     train_samples, noisy        size of the subset, and its share of wrong labels where a truth file was given
     split, label, right, of     held-out images of a class, and how many the network got right
     seconds, key                of the training; a digest of all that it depends on: none is repeated
@@ -25,7 +25,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from lossprint.audit.coresets import coreset as coresets
 from lossprint.audit.coresets.coreset import Ask
@@ -34,7 +33,7 @@ from lossprint.audit.export.applied import Applied, applied
 from lossprint.audit.runs.open import open_run
 from lossprint.audit.runs.run import Run
 from lossprint.audit.system.csvrows import csv_rows
-from lossprint.audit.system.progress import bar_style
+from lossprint.audit.system.progress import Bar, bar_style
 from lossprint.audit.training import loading, side_by_side
 from lossprint.audit.training.side_by_side import HELD_OUT, Training, digest, measured_once
 from lossprint.audit.types import LossprintError
@@ -69,6 +68,7 @@ def evaluate(
     equal: bool = False,
     at_least: int = 1,
     one_of_duplicates: bool = False,
+    without_exposed: float = 0.0,
     jobs: int | None = None,
     device: str = "auto",
     precision: str | None = None,
@@ -95,6 +95,7 @@ def evaluate(
     samples, data = _decided(decisions)
     wrong = None if truth is None else _wrong(samples, run.classes, truth)
     options = {"equal": equal, "at_least": at_least, "one_of_duplicates": one_of_duplicates}
+    options |= {"without_exposed": without_exposed}
     seeds_of = [asked["seed"] + k for k in range(seeds)]
     subsets = _subsets(decisions, methods, fractions, seeds_of, options, samples, wrong, quiet)
     labels = samples["label"].map({name: at for at, name in enumerate(run.classes)}).to_numpy(np.int64)
@@ -183,7 +184,7 @@ def _subsets(decisions, methods, fractions, seeds, options, samples, wrong, quie
     known, found, fixed = samples["sample"].to_numpy(np.int64), [], {}
     choices = [(f, m, s) for f in fractions for m in methods for s in (seeds if METHODS[m].chance else seeds[:1])]
     style = {"unit": "subset", "desc": "choose", "disable": quiet, **bar_style()}
-    for fraction, method, seed in tqdm(choices, **style):
+    for fraction, method, seed in Bar(choices, **style):
         ask = Ask(method, fraction=fraction, seed=seed if METHODS[method].chance else 0, **options)
         ids = fixed.get((fraction, method))
         if fraction == 1.0 and not (ask.equal or ask.one_of_duplicates):

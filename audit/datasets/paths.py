@@ -7,6 +7,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+from urllib.parse import unquote
 
 from lossprint.audit.system.csvfile import unguard
 
@@ -14,8 +15,14 @@ ABSOLUTE = re.compile(r"/|[A-Za-z]:[\\/]|\\\\")  # of this machine, with a drive
 TRIED = 100  # paths that are looked for, to tell whether a folder is the one that another machine calls otherwise
 
 
+def of_file_url(path: str) -> str:
+    """The path that a file URL of this machine names; another text as it is."""
+    return unquote(path[len("file://") :]) if path.startswith("file:///") else path
+
+
 def relative(root: Path, path: str) -> str:
     """A path with the dataset's folder before it, without; else as it is. Nothing is read but where the folder is."""
+    path = of_file_url(path)
     if not path.startswith("/"):
         return path
     plain = os.path.normpath(path)
@@ -112,7 +119,7 @@ class Tree:
 
 def settled(root: Path, paths: list[str]) -> tuple[list[str], list[str]]:
     """The paths (N,) as they are below `root`, and a note for each way in which some were written otherwise."""
-    tree, settled, counts = Tree(root), [], {}
+    tree, settled, counts, paths = Tree(root), [], {}, list(map(of_file_url, paths))
     abroad = _abroad(tree, [path for path in paths if ABSOLUTE.match(path) and relative(root, path) == path])
     for path in paths:
         own = relative(root, path)

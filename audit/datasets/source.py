@@ -159,15 +159,15 @@ def of_files(
 ) -> Source:
     """A source of files under `root`; `places` says where each row stands, for messages.
 
-    Paths are made those of the files that they mean, see `paths`; of rows that mean one file and say the same of it the
-    first counts. Raises LossprintError for a path that leads outside, and where rows of one file say different things.
+    Paths are made those of the files that they mean, see `paths`, and each file is listed once, see `once`. Raises
+    LossprintError for a path that leads outside.
     """
     paths, written = rows["path"].tolist(), []
     if kind != "folder":  # whose paths were just listed
         paths, written = settled(root, paths)
     if written:
         rows = rows.assign(path=paths)
-        rows, places, again = _once(rows, places)
+        rows, places, again = once(rows, places, " in another spelling")
         paths, written = rows["path"].tolist(), [*written, *again]
     sizes, faults, links = _measure(root, paths, places, follow)
     ids = rows["sample"].tolist()
@@ -189,26 +189,56 @@ def of_files(
     )
 
 
-def _once(rows: pd.DataFrame, places: list[str]) -> tuple[pd.DataFrame, list[str], list[str]]:
-    """The rows without those that say again what an earlier row says of the same file, their places, and a note."""
-    files = rows["path"].map(os.path.normpath)
-    first = dict(zip(reversed(files.tolist()), range(len(files) - 1, -1, -1)))
-    says = list(zip(*(rows[name].astype(object).where(rows[name].notna(), None) for name in COLUMNS[1:])))
-    kept, again = [], []
-    for row, path in enumerate(files):
-        if first[path] == row:
-            kept.append(row)
-        elif says[row] == says[first[path]]:
-            again.append(row)
-        else:
-            raise LossprintError(
-                f"expected each path once, found {path!r}{places[first[path]]} and, with another label or split, again"
-                f"{places[row]}"
-            )
-    if not again:
+def once(rows: pd.DataFrame, places: list[str], spelling: str = "") -> tuple[pd.DataFrame, list[str], list[str]]:
+    """The rows with each file once, their places, and notes on those that name a file again.
+
+    The first row of a file counts, or the first that has a label. A file whose rows name two labels has none, as nobody
+    can tell which is meant, and can be labelled in review. Raises LossprintError where more than a tenth of the
+    files are so, as in a table of several labels an image, and where rows differ in their place in a sequence.
+    """
+    files = [os.path.normpath(path) for path in rows["path"]]
+    first: dict[str, int] = {}
+    for row, label in enumerate(rows["label"]):
+        start = first.setdefault(files[row], row)
+        if start != row and label.strip() and not rows["label"].iat[start].strip():
+            first[files[row]] = row
+    if len(first) == len(rows):
         return rows, places, []
-    note = f"left out, because listed before in another spelling: {len(again):,} rows, such as {rows['path'][again[0]]}"
-    return rows.iloc[kept].reset_index(drop=True), [places[row] for row in kept], [note]
+    cells = {name: rows[name].astype(object).where(rows[name].notna(), None).tolist() for name in COLUMNS}
+    same, unlike = [], {"label": {}, "split": {}}  # by column: the row that counts -> one that contradicts it
+    for row, file in enumerate(files):
+        start = first[file]
+        if row == start:
+            continue
+        names = [name for name in COLUMNS[1:] if cells[name][row] != cells[name][start]]
+        if "label" in names and not cells["label"][row].strip():
+            names.remove("label")
+        if not names:
+            same.append(row)
+        for name in names:
+            if name not in unlike or (start not in unlike[name] and 10 * (len(unlike[name]) + 1) > len(first)):
+                raise LossprintError(
+                    f"expected each path once, found {rows['path'].iat[row]!r}{places[start]}, and again, with another "
+                    f"{name},{places[row][1:]}"
+                )
+            unlike[name].setdefault(start, row)
+    notes = []
+    if same:
+        notes.append(
+            f"left out, because listed before{spelling}: {len(same):,} rows, such as the one{places[same[0]][1:]}"
+        )
+    for name, end in (("label", "taken as images without a label"), ("split", "the first split counts")):
+        for start, row in list(unlike[name].items())[:1]:
+            notes.append(
+                f"rows that say two {name}s of one image: {len(unlike[name]):,} of {len(first):,} images, such as "
+                f"{rows['path'].iat[start]!r} ({cells[name][start]!r}{places[start]}, and {cells[name][row]!r}"
+                f"{places[row]}): {end}"
+            )
+    for start in unlike["label"]:
+        cells["label"][start] = ""
+    kept = sorted(first.values())
+    rows = rows.assign(label=cells["label"]).iloc[kept].reset_index(drop=True)
+    return rows, [places[row] for row in kept], notes
 
 
 def _measure(

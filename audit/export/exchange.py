@@ -4,7 +4,6 @@ A file is read and checked as a whole (`plan`) before anything is stored, and is
 """
 
 import hashlib
-import json
 import re
 from collections import Counter
 from dataclasses import dataclass, field
@@ -17,14 +16,17 @@ from lossprint.audit.export import labelstudio
 from lossprint.audit.export.decisions_csv import SHOWN, is_whole, read_csv
 from lossprint.audit.export.labelstudio import Said
 from lossprint.audit.export.sample_paths import Finder
+from lossprint.audit.review.classes import check_label
 from lossprint.audit.review.queues import AUDIT
 from lossprint.audit.review.resolve import LABELLED, adjudications, outcome, votes
 from lossprint.audit.review.reviews import CHOICES, Reviews, open_reviews, run_key
 from lossprint.audit.runs.run import Run
 from lossprint.audit.system.csvrows import text_of
+from lossprint.audit.system.jsontext import parsed
 from lossprint.audit.types import KINDS, LossprintError, Review
 from lossprint.audit.words import plural
 
+UNKNOWN = "an unknown label"
 DECIDED = re.compile(r" ?\[decided [^\]]*\]$")
 
 
@@ -33,7 +35,8 @@ class Plan:
     """What importing a file would store: `decisions`, the keywords of `Reviews.add`.
 
     `rows` counts what the file says; `nothing` rows say nothing (no label, skipped, not reviewed), `known` ones are
-    stored already. `counts` splits `decisions`: accept, relabel, keep, exclude, unsure.
+    stored already. `counts` splits `decisions`: accept, relabel, keep, exclude, unsure. `new_classes`: labels that
+    these decisions give and that were no class before.
     """
 
     name: str
@@ -41,6 +44,7 @@ class Plan:
     nothing: int
     known: int
     decisions: list[dict] = field(repr=False)
+    new_classes: tuple[str, ...] = ()
 
     @property
     def counts(self) -> dict[str, int]:
@@ -55,10 +59,18 @@ class Plan:
         counts = ", ".join(f"{count:,} {choice}" for choice, count in self.counts.items()) or "none"
         passed = [(self.known, "stored already"), (self.nothing, "that say nothing")]
         others = "".join(f"; {count:,} rows {what}" for count, what in passed if count)
-        return f"{len(self.decisions):,} decisions from {self.name}: {counts}{others}"
+        new = ", ".join(repr(one[:SHOWN]) for one in self.new_classes[:3]) + ", ..." * (len(self.new_classes) > 3)
+        new = f"; {plural(len(self.new_classes), 'new class', 'new classes')}: {new}" if self.new_classes else ""
+        return f"{len(self.decisions):,} decisions from {self.name}: {counts}{new}{others}"
 
 
-def import_file(run: Run, path: str | Path, reviewer: str | None = None, reviews: Reviews | None = None) -> Plan:
+def import_file(
+    run: Run,
+    path: str | Path,
+    reviewer: str | None = None,
+    reviews: Reviews | None = None,
+    new_classes: bool = False,
+) -> Plan:
     """Store the decisions of a file; `reviewer` decided where the file names nobody. Returns what was stored.
 
     Storing the same file again stores nothing twice. Raises LossprintError as `plan` does, and nothing is stored then.
@@ -69,7 +81,7 @@ def import_file(run: Run, path: str | Path, reviewer: str | None = None, reviews
     except OSError as error:
         raise LossprintError(f"expected a readable file at {path}, found: {error.strerror or error}") from None
     reviews = reviews or open_reviews(run)
-    made = plan(run, content, path.name, reviewer, reviews)
+    made = plan(run, content, path.name, reviewer, reviews, new_classes)
     reviews.add_all(made.decisions)
     return made
 
@@ -87,7 +99,14 @@ def take_back(reviews: Reviews, ids: list[int]) -> list[Review]:
     return taken
 
 
-def plan(run: Run, content: bytes, name: str, reviewer: str | None = None, reviews: Reviews | None = None) -> Plan:
+def plan(
+    run: Run,
+    content: bytes,
+    name: str,
+    reviewer: str | None = None,
+    reviews: Reviews | None = None,
+    new_classes: bool = False,
+) -> Plan:
     """What a file says about the run's samples; nothing is stored.
 
     content: Label Studio's JSON or JSON-MIN, or CSV text (comma, semicolon or tab) with a column `path` or `sample` and
@@ -96,16 +115,21 @@ def plan(run: Run, content: bytes, name: str, reviewer: str | None = None, revie
     `accept`, another one `relabel`. A row without a label says nothing; nor does one that nobody has edited: with
     the given label still in it in a list of ours or a copy of the whole manifest, or of no review in our exports of
     decisions. So does a cleanlab row that is flagged as no issue and keeps its label. The time of the decision is kept
-    in the comment.
+    in the comment. A label that is no class of the run becomes one where `new_classes` says so, and in Label Studio's
+    JSON of a control `label` or `choice`, or of one that gives classes of the run as well: there labels are chosen, in
+    a CSV they are typed.
 
     Raises LossprintError, in one line with counts and the first example, for unknown or ambiguous images, unknown
     labels, two decisions of one reviewer on a sample that differ and have no times, and where nobody is named as the
     reviewer. Of several with times the latest counts.
     """
+    reviews = reviews or open_reviews(run)
+    classes = reviews.classes()
     said, nothing = _read(run, content, name)
-    decisions, silent = _decisions(run, said, name, reviewer)
-    fresh = _fresh(run, decisions, content, reviews or open_reviews(run))
-    return Plan(name, len(said) + nothing, nothing + silent, len(decisions) - len(fresh), fresh)
+    decisions, silent = _decisions(run, said, name, reviewer, classes, new_classes)
+    fresh = _fresh(run, decisions, content, reviews)
+    new = sorted({one["new_label"] for one in fresh if one.get("new_class")})
+    return Plan(name, len(said) + nothing, nothing + silent, len(decisions) - len(fresh), fresh, tuple(new))
 
 
 # ------------------------------------------------------------------------------------------------------ reading a file
@@ -119,7 +143,7 @@ def _read(run: Run, content: bytes, name: str) -> tuple[list[Said], int]:
     if text.lstrip()[0] not in "[{":
         return read_csv(text, name, file.mark, len(run.samples(columns=["sample"])))
     try:
-        return labelstudio.read(json.loads(text), run.classes)
+        return labelstudio.read(parsed(text), run.classes)
     except (ValueError, RecursionError) as error:
         raise LossprintError(f"expected JSON in {name}, found: {' '.join(str(error).split())[:200]}") from None
     except LossprintError as error:
@@ -129,7 +153,9 @@ def _read(run: Run, content: bytes, name: str) -> tuple[list[Said], int]:
 # --------------------------------------------------------------------------------------------------- about the samples
 
 
-def _decisions(run: Run, said: list[Said], name: str, reviewer: str | None) -> tuple[list[dict], int]:
+def _decisions(
+    run: Run, said: list[Said], name: str, reviewer: str | None, known: list[str], new_classes: bool
+) -> tuple[list[dict], int]:
     """What is said as the keywords of `Reviews.add`, in the order in which it was said; how many repeat our label."""
     samples = run.samples()
     given = dict(zip(samples["sample"], samples["label"]))
@@ -137,23 +163,18 @@ def _decisions(run: Run, said: list[Said], name: str, reviewer: str | None) -> t
     suggested, findings = _suggested(run), _findings(run)
     faults: dict[str, list[str]] = {}
     made, silent = [], 0
-    classes = Spelled(run.classes)
+    classes = Spelled(known)
+    labels = _Labels(classes, {one.control for one in said if one.label and classes.like(one.label)}, new_classes)
     for one in said:
         sample, fault = found(one.data)
-        label = one.label if one.label is None else classes(one.label) or classes(one.label.strip()) or one.label
+        label, new, wrong = labels(one)
         who = one.reviewer or (reviewer or "").strip()
         meta = dict(one.meta or {})
         if not is_whole(meta.get("new_frame")):
             meta.pop("new_frame", None)
         role = "adjudication" if one.truth or meta.get("role") == "adjudication" else "import"
-        if (
-            fault is None
-            and label is not None
-            and one.verdict not in labelstudio.VERDICTS
-            and label not in classes.known
-        ):
-            several = len(classes.like(label)) > 1
-            fault = "a label that is several in Unicode form" if several else "an unknown label", one.label
+        if fault is None and wrong and one.verdict not in labelstudio.VERDICTS:
+            fault = wrong, one.label
         if fault is None and one.verdict == "keep" and label not in (None, given[sample]):
             fault = "keep and yet another label than the given one", label
         if fault is None and one.copied and label == given[sample]:
@@ -173,6 +194,7 @@ def _decisions(run: Run, said: list[Said], name: str, reviewer: str | None) -> t
                 "sample": sample,
                 "decision": decision,
                 "new_label": label if decision in LABELLED else None,
+                **({"new_class": True} if new and decision in LABELLED else {}),
                 "reviewer": who,
                 "comment": _comment(one),
                 "role": role,
@@ -191,10 +213,39 @@ def _decisions(run: Run, said: list[Said], name: str, reviewer: str | None) -> t
     if faults:
         told = "; ".join(f"{len(rows):,} with {what} (the first: {rows[0]})" for what, rows in faults.items())
         many = plural(len(said), "decision")
+        told += "; labels that are new classes are taken with --new-classes" if UNKNOWN in faults else ""
         raise LossprintError(f"expected {many} on samples of {run.name} in {name}, found {told}")
     if all(one["_order"][0] for one in made):
         made.sort(key=lambda one: one["_order"])
     return [{key: value for key, value in one.items() if not key.startswith("_")} for one in made], silent
+
+
+class _Labels:
+    """What is meant by the labels that a file gives; `controls`: those of Label Studio that give known classes."""
+
+    def __init__(self, classes: Spelled, controls: set[str | None], new_classes: bool):
+        self.classes, self.controls, self.new_classes = classes, {*controls, *labelstudio.CONTROLS}, new_classes
+        self.new: list[str] = []
+
+    def __call__(self, one: Said) -> tuple[str | None, bool, str | None]:
+        """The label, whether it is a new class, and in words why it is none at all."""
+        if one.label is None:
+            return None, False, None
+        label = self.classes(one.label) or self.classes(one.label.strip())
+        if label is not None:
+            return label, False, None
+        label = one.label.strip()
+        if len(self.classes.like(one.label)) > 1:
+            return label, False, "a label that is several in Unicode form"
+        if not (self.new_classes or (one.control is not None and one.control in self.controls)):
+            return label, False, UNKNOWN
+        if label not in self.new:
+            try:
+                check_label("relabel", label, [*self.classes.known, *self.new], new=True)
+            except LossprintError as error:
+                return label, False, f"a label that can be no class ({error})"
+            self.new.append(label)
+        return label, True, None
 
 
 def _last(made: list[dict]) -> list[dict]:

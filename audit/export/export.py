@@ -17,7 +17,7 @@ from lossprint.audit.export.applied import Applied, elsewhere, need_whole, row_s
 from lossprint.audit.export.outfile import PARQUET, save
 from lossprint.audit.export.tree import write_tree
 from lossprint.audit.review.marks import open_marks
-from lossprint.audit.runs import places
+from lossprint.audit.runs import beside, places
 from lossprint.audit.runs.aside import finding_rows
 from lossprint.audit.runs.run import Run
 from lossprint.audit.runs.tables import FINDINGS
@@ -28,6 +28,7 @@ __all__ = ["changes", "cleaned", "cleanlab", "csv_text", "findings", "save", "wr
 
 TRACE = ("reason", "reviewer", "at", "comment", "review")
 CHANGES = ("path", "split", "old", "new", "decision", "finding", *TRACE, "blind", "role", "old_frame", "new_frame")
+VOTED = {"votes": "votes", "for_given": "for_given", "consensus": "consensus", "consensus_quality": "quality"}
 CLEANLAB = (
     "sample",
     "path",
@@ -72,7 +73,8 @@ class Cleaned:
 
 def findings(run: Run, tags: bool = False) -> pd.DataFrame:
     """All findings, and copies of samples among images without a label: kind, sample, path, label, suggested_label,
-    severity in [0, 1], rank within the kind, group; with `tags` also those of the sample, with `; ` between them.
+    severity in [0, 1], rank within the kind, group; with `tags` also those of the sample, with `; ` between them. Where
+    annotators' votes were counted: votes on the sample, those for the given label, consensus and its probability.
     """
     need_whole(run)
     table, more = run.findings()[list(FINDINGS)], finding_rows(run)
@@ -81,6 +83,11 @@ def findings(run: Run, tags: bool = False) -> pd.DataFrame:
         with open_marks(run) as marks:
             texts = marks.table().groupby("sample")["tag"].agg("; ".join)
         table = table.assign(tags=table["sample"].map(texts).astype(object).fillna(""))
+    if (counted := beside.consensus(run)) is not None:
+        about = counted[0].drop_duplicates("sample").set_index("sample")
+        for name, column in VOTED.items():
+            table[name] = table["sample"].map(about[column])
+        table = table.astype({"votes": "Int64", "for_given": "Int64"})
     return table
 
 
@@ -149,23 +156,27 @@ def of_video_files(run: Run) -> bool:
 
 
 def write_segments(decisions: Applied, out: str | Path, for_excel: bool = False) -> tuple[int, Path | None]:
-    """Write `segments` as FILE.csv with its record, and how many there are.
+    """Write `segments` as FILE.csv or FILE.parquet with its record, and how many there are.
 
-    A video file is not cut anew: frames that are to stand elsewhere are listed in FILE.order.csv (sequence, frame,
-    new_frame), which is returned, None without any. Raises LossprintError as `segments` and `save` do.
+    A video file is not cut anew: frames that are to stand elsewhere are listed in FILE.order.csv or .parquet
+    (sequence, frame, new_frame), which is returned, None without any. Raises LossprintError as `segments` and `save`
+    do.
     """
     out, run, table = Path(out), decisions.run, decisions.table
     frame = segments(decisions)
-    outfile.refuse_table(run, frame, out, (".csv",))
+    endings = (".csv", *PARQUET)
+    outfile.refuse_table(run, frame, out, endings)
+    if for_excel and out.suffix.lower() != ".csv":
+        raise LossprintError(f"expected a file name that ends in .csv with --for-excel, found {out}")
     outfile.refuse_record(out)
     moved = table[elsewhere(table)] if of_video_files(run) else table.head(0)
     order = None
     if len(moved):
-        order = out.with_name(f"{out.stem}.order.csv")
+        order = out.with_name(f"{out.stem}.order{out.suffix}")
         listed = moved.assign(new_frame=moved["frame"], frame=moved["given_frame"])[["sequence", "frame", "new_frame"]]
-        outfile.refuse_table(run, listed, order, (".csv",))
-        write_csv(listed.sort_values(["sequence", "frame"]), order, for_excel)
-    write_csv(frame, out, for_excel)
+        listed = listed.sort_values(["sequence", "frame"])
+        outfile.save_table(run, listed, order, endings, for_excel)
+    outfile.save_table(run, frame, out, endings, for_excel)
     _write_record(decisions, out)
     return len(frame), order
 

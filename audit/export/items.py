@@ -15,13 +15,19 @@ from lossprint.audit.types import LossprintError
 class Items:
     """A map-style dataset, as torch's DataLoader takes it: item i is (image or text, class index) of row i of `table`.
 
-    `transform` gets the upright RGB image at full size (PIL), or the text. `classes` are the names of the indices. Each
-    process opens the source for itself.
+    `transform` gets the upright RGB image at full size (PIL), or the text. `classes` are the names of the indices,
+    those of `classes_of` the table if not given. Each process opens the source for itself.
     """
 
-    def __init__(self, run: Run, table: pd.DataFrame, transform: Callable[[Any], Any] | None = None) -> None:
+    def __init__(
+        self,
+        run: Run,
+        table: pd.DataFrame,
+        transform: Callable[[Any], Any] | None = None,
+        classes: list[str] | None = None,
+    ) -> None:
         self.table = table.reset_index(drop=True)
-        self.classes = classes_of(run, table)
+        self.classes = classes_of(run, table) if classes is None else classes
         self.transform = transform
         self.targets = pd.Index(self.classes).get_indexer(self.table["label"]).tolist()
         self._paths = self.table["path"].tolist()

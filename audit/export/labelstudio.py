@@ -8,7 +8,7 @@ Controls: `label` (one of the classes), `verdict` (`exclude` or `unsure`, which 
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 from xml.sax.saxutils import quoteattr
@@ -29,6 +29,7 @@ from lossprint.audit.types import LossprintError
 
 LOCAL = "/data/local-files/?d="  # where Label Studio serves files of its own machine, followed by a path
 VERDICTS = ("exclude", "unsure")
+CONTROLS = ("label", "choice")  # whose choices are labels: ours, and the one of Label Studio's own template
 STARTS = {
     ".json": (b'[\n{"data": {',),
     ".xml": (b"<View>\n  <Image name=", b"<View>\n  <Text name="),
@@ -52,7 +53,8 @@ NOT_A_CHOICE |= {"sample", "split", "given_label", "suggested_label", "finding",
 class Said:
     """What one annotation says. `label`: the choice, None without one; `verdict`: exclude, unsure or None.
 
-    copied: whether the label may be a copy of the given one, in a list of ours, that nobody has edited.
+    copied: whether the label may be a copy of the given one, in a list of ours, that nobody has edited. control:
+    that of Label Studio which has the label, None in a CSV.
     """
 
     place: str
@@ -65,6 +67,7 @@ class Said:
     meta: dict | None = None  # of an annotation that we wrote and nobody has edited since
     truth: bool = False  # marked as ground truth
     copied: bool = False
+    control: str | None = None
 
 
 # ------------------------------------------------------------------------------------------------------------ writing
@@ -136,7 +139,10 @@ def write_tasks(run: Run, out: str | Path, reviews: Reviews | None = None, *, pr
         outfile.refuse(run, file, (".json",) if file is out else (".xml",), earlier)
     made = tasks(run, reviews, prefix=prefix)
     outfile.write(out, _json(made))
-    outfile.write(beside, outfile.encoded(config(run.classes, media_of(run.manifest["dataset"]).noun), str(beside)))
+    reviews = reviews or open_reviews(run)
+    outfile.write(
+        beside, outfile.encoded(config(reviews.classes(), media_of(run.manifest["dataset"]).noun), str(beside))
+    )
     return len(made), beside
 
 
@@ -260,10 +266,11 @@ def _said(one: object, data: dict, place: str) -> Said | None:
         raise LossprintError(
             f"expected one control with choices, or one named label, found {', '.join(map(str, values))} in {place}"
         )
-    label = values.get("label", next(iter(values.values()), None))
+    control = "label" if "label" in values else next(iter(values), None)
+    label = values.get(control)
     at = one.get("updated_at") or one.get("created_at") or ""
     said = Said(place, data, label, verdict, _user(one.get("completed_by")), "\n".join(texts), str(at))
-    return _with_meta(said, meta, bool(one.get("ground_truth")))
+    return _with_meta(replace(said, control=control), meta, bool(one.get("ground_truth")))
 
 
 def _with_meta(said: Said, meta: dict | None, truth: bool) -> Said:
@@ -302,7 +309,8 @@ def _flat(content: list[dict], classes: list[str]) -> list[Said | None]:
         when = str(record.get("updated_at") or record.get("created_at") or "")
         verdict = verdict if verdict in VERDICTS else None
         comment = comment if isinstance(comment, str) else ""
-        said.append(Said(place, record, label, verdict, _user(record.get("annotator")), comment, when))
+        who = _user(record.get("annotator"))
+        said.append(Said(place, record, label, verdict, who, comment, when, control=control))
     return said
 
 
@@ -313,7 +321,7 @@ def _listed(value: object) -> list:
 def _control(content: list[dict], classes: Spelled) -> str:
     """The key of flat records that holds the choice: ours, or the only one with labels of the run."""
     keys = [key for key in dict.fromkeys(key for record in content for key in record) if key not in NOT_A_CHOICE]
-    for name in ("label", "choice"):
+    for name in CONTROLS:
         if name in keys:
             return name
 

@@ -16,6 +16,7 @@ from lossprint.audit.export.tree import dataset_root
 from lossprint.audit.runs.run import Run
 from lossprint.audit.system.atomic import write_bytes
 from lossprint.audit.system.csvfile import BOM, csv_text, write_csv
+from lossprint.audit.system.jsontext import parsed
 from lossprint.audit.types import LossprintError
 
 PARQUET = (".parquet", ".pq")
@@ -164,7 +165,7 @@ def read_record(out: str | Path) -> dict | None:
         if not content.startswith(MARK):
             continue
         try:
-            return json.loads(content)
+            return parsed(content)
         except ValueError as error:
             raise LossprintError(f"expected the record of an export at {path}, found: {error}") from None
     return None

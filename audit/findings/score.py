@@ -11,14 +11,15 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from tqdm import tqdm
 
 from lossprint.audit.findings import doubts, engines, frozen, planning, sharding, views
 from lossprint.audit.findings.sharding import Job, Shard
 from lossprint.audit.findings.task_scores import mend_scores
+from lossprint.audit.recording.responses import scores_of
 from lossprint.audit.runs import checksums
 from lossprint.audit.runs.run import Run
 from lossprint.audit.runs.tables import LOOKUP_ROWS, rows_writer
+from lossprint.audit.system.progress import Bar
 from lossprint.audit.video import frames
 from lossprint.scoring import labels as label_scores
 from lossprint.scoring import outliers, ranks
@@ -37,12 +38,14 @@ FEW = 10  # validation samples a class under which CLD is called noisy
 @dataclass(frozen=True)
 class Beside:
     """What comes from all samples at once, not from a shard: outlier severity (N,), confidence of the rank (N,), what
-    holds of each class's findings, and the ranking of heads on frozen features, if there is one, a row a sample."""
+    holds of each class's findings, and the ranking of heads on frozen features, if there is one, a row a sample; and of
+    prompt/response pairs their two scores by sample."""
 
     outlier: np.ndarray
     confidence: np.ndarray
     strength: Strength
     head: pd.DataFrame | None = None
+    responses: pd.DataFrame | None = None
 
 
 def score_run(run: Run, engine=None, memory: float | None = None, quiet: bool = True) -> Run:
@@ -63,9 +66,10 @@ def score_run(run: Run, engine=None, memory: float | None = None, quiet: bool = 
         quiet |= len(shards) == 1
         if not quiet:
             print(_plan(basis, shards, needed, engine.workers), file=sys.stderr, flush=True)
+        responses = scores_of(run)
         outlier = _outlier_severity(run, basis.ids) if head is None else frozen.foreign(head)
         total = len(shards) * (2 if job.limited else 1)
-        with tqdm(total=total, unit="shard", desc="score", disable=quiet, mininterval=1) as bar:
+        with Bar(total=total, unit="shard", desc="score", disable=quiet, mininterval=1) as bar:
             measured = list(_each(engine.map(sharding.measure, shards, job), bar))
             confusions = sum((part.confusions for part in measured[1:]), measured[0].confusions)
             excess, both = label_scores.excess(confusions, basis.seen), bool(run.members("view")) and head is not None
@@ -81,7 +85,7 @@ def score_run(run: Run, engine=None, memory: float | None = None, quiet: bool = 
         run = run.reopen("score")  # all that may be damaged is read: what cannot be scored anew stays as it is
         verdict = strengths.strength(basis.learnt, confusions.sizes, flagged)
         wrong = _wrong(job, shards, usual, basis.newness, verdict, head)
-        seen = _write_scores(run, job, shards, Beside(outlier, confidence, verdict, head))
+        seen = _write_scores(run, job, shards, Beside(outlier, confidence, verdict, head, responses))
         _write_pairs(run, job, shards)
     if run.task != "classes":
         mend_scores(run)
@@ -106,7 +110,7 @@ def _plan(basis: planning.Basis, shards: list[Shard], needed: float, workers: in
     return f"lossprint: scoring {size} in {len(shards):,} shards, about {needed / 1e9:.1f} GB{each}"
 
 
-def _each(results: Iterator, bar: tqdm) -> Iterator:
+def _each(results: Iterator, bar: Bar) -> Iterator:
     for result in results:
         bar.update()
         yield result
@@ -208,8 +212,9 @@ def _write_scores(run: Run, job: Job, shards: list[Shard], beside: Beside) -> di
                         frame["suggested_label"] = pd.array(names[errors.suggested], dtype="string")
                 if beside.head is not None and CURVATURE in beside.head:
                     frame[CURVATURE] = beside.head[CURVATURE].to_numpy()[shard.start :][: shard.count][part]
-                if over_time is not None:
-                    frame = frame.join(over_time, on="sample")
+                for more in (over_time, beside.responses):
+                    if more is not None:
+                        frame = frame.join(more, on="sample")
                 append(pa.Table.from_pandas(frame, preserve_index=False))
     return seen
 

@@ -26,6 +26,18 @@ def token_losses(
     return torch.stack(losses) if losses else logits.new_zeros(0, dtype=torch.float32)
 
 
+def response_sums(
+    logits: torch.Tensor, labels: torch.Tensor, *, shift: bool = True, ignore_index: int = -100
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Sums (B,) float32 of the losses of each text's counted tokens, and how many (B,); arguments as `token_losses`.
+
+    For `Recorder.responses`: once with the prompts before the responses, once with the responses alone.
+    """
+    means = token_losses(logits, labels, shift=shift, ignore_index=ignore_index)
+    counts = ((labels[:, 1:] if shift else labels) != ignore_index).sum(1).to(means.device)
+    return means.nan_to_num() * counts, counts
+
+
 def label_losses(logits: torch.Tensor, given: torch.Tensor) -> torch.Tensor:
     """Binary cross-entropy of each label: logits (B, L), given labels (B, L), 0 or 1 -> (B, L) float32.
 

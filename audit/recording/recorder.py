@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from lossprint.audit.datasets import tasks
 from lossprint.audit.recording import gpu_copies
 from lossprint.audit.recording.agreement import Check
 from lossprint.audit.recording.batch import Batch, Columns, checked
+from lossprint.audit.recording.responses import responses, write_responses
 from lossprint.audit.recording.samples import Samples, described
 from lossprint.audit.recording.session import Session
 from lossprint.audit.runs.run import Run
@@ -81,6 +83,7 @@ class Recorder:
         options = {"recording": recording, "asked": asked or {}, "seed": seed, "resume": resume}
         self._session = Session.begin(self.world, out, table, unreadable, description, **options)
         self._doubt: str | None = None
+        self._responses: pd.DataFrame | None = None
         self._clear()
 
     @property
@@ -143,6 +146,30 @@ class Recorder:
             self._settle()
             self._put(checked(ids, losses, logits, labels, self._samples))
 
+    def responses(self, ids, losses, tokens, alone=None) -> None:
+        """Of prompt/response pairs, ids (B,): sums (B,) of the losses of the response's tokens after the prompt, and
+        without it (`alone`), in nats, and counts of tokens (B,); `per_sample.response_sums` gives both.
+
+        Once, by the model that is to judge, such as the last; of a pair that comes twice the later numbers count.
+        The scores `response_loss` and `ifd` come of them.
+        """
+        if self.world.size > 1:
+            raise LossprintError(
+                "expected one process to hand over responses, found several: write a table, and lossprint score "
+                "RUN --responses FILE"
+            )
+        rows = self._samples.rows(ids)
+        arrays = [None if one is None else _array(one) for one in (losses, alone, tokens)]
+        if any(one is not None and one.shape != rows.shape for one in arrays):
+            raise LossprintError(
+                f"expected a loss and a count of tokens for each of {len(rows)} ids, found other shapes"
+            )
+        frame = responses(self._samples.ids[rows], *arrays)
+        before = [] if self._responses is None else [self._responses]
+        both = pd.concat([*before, frame], ignore_index=True).drop_duplicates("sample", keep="last")
+        self._responses = both.sort_values("sample", ignore_index=True)
+        write_responses(self.run, self._responses)
+
     def _settle(self, left: int = 0) -> None:
         """Take the batches that are on their way, oldest first, but for the last few."""
         for batch in self._copies.arrived(left):
@@ -203,3 +230,8 @@ class Recorder:
     def _clear(self) -> None:
         self._columns, self._copies = Columns(self._samples), gpu_copies.Queue()
         self._check = Check()
+
+
+def _array(values) -> np.ndarray:
+    """Numbers (B,) of a list, an array or a tensor."""
+    return np.asarray(values.detach().float().cpu() if hasattr(values, "detach") else values, float)

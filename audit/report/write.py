@@ -14,7 +14,8 @@ from lossprint.audit.comparison import summary
 from lossprint.audit.export import outfile
 from lossprint.audit.export.tree import dataset_root
 from lossprint.audit.findings import doubts, unjudged, views
-from lossprint.audit.report import svg, tables, words
+from lossprint.audit.memorized import exposure
+from lossprint.audit.report import svg, tables, voted, words
 from lossprint.audit.report.facts import MEMBERS, ROWS, Facts, gather
 from lossprint.audit.report.pictures import Pictures
 from lossprint.audit.review import span_counts, wrong_labels
@@ -36,6 +37,8 @@ CONTENTS = {
     "agreement": "Reviewer agreement",
     "left": "Errors found, and errors left",
     "comparison": "Before and after",
+    "votes": "What annotators said",
+    "exposure": "What a trained model gives away",
     "limits": "What this audit cannot tell",
     "again": "How to do it again",
     "changes": "Every change",
@@ -118,12 +121,15 @@ def _context(facts: Facts) -> dict:
     run, manifest, noun, data = facts.run, facts.run.manifest, facts.noun, facts.comparison
     agreement, about = facts.agreement, wrong_labels.wrong_labels(run, facts.stop)
     summaries = summary.summaries(data) if data is not None else []
+    votes, exposed = voted.voted(facts), exposure.kept(run)
+    absent = [key for key, about in (("votes", votes), ("exposure", exposed)) if about is None]
     programs = {"lossprint": manifest.get("lossprint") or "?", **(manifest.get("versions") or {})}
     kinds = {"folder": "folders, one a class", "manifest": f"a list of {noun}s with labels", "coco": "a COCO file"}
     return {
         **{"facts": facts, "run": run, "manifest": manifest, "asked": manifest["asked"], "stop": facts.stop},
         **{"noun": noun, "media": facts.media, "worded": facts.media.worded, "tables": tables, "svg": svg},
-        **{"contents": CONTENTS, "kind_words": KIND_WORDS, "meanings": words.MEANINGS, "splits": words.SPLITS},
+        "contents": {key: title for key, title in CONTENTS.items() if key not in absent},
+        **{"kind_words": KIND_WORDS, "meanings": words.MEANINGS, "splits": words.SPLITS},
         **{"recorded": RECORDED, "triage": TRIAGE, "reasons": REASONS, "single_kinds": ALONE, "span_kinds": SPANS},
         **{"members_shown": MEMBERS, "most": ROWS, "enough": ENOUGH, "version": version()},
         "pictures": _pictures(facts),
@@ -139,6 +145,9 @@ def _context(facts: Facts) -> dict:
         "doubts": doubts.sentences(run) if "label_error" in facts.kinds else [],
         "views": views.sentences(run),
         "expected": [wrong_labels.sentence(about)] if about is not None else [],
+        "voted": votes,
+        "exposed": exposed,
+        "exposure_sentences": [] if exposed is None else exposure.sentences(exposed),
         "summaries": summaries,
         "comparison_sentences": summary.sentences(data) if summaries else [],
     }

@@ -15,11 +15,23 @@ def write(ids) -> str:
     )
 
 
+def count(text: str) -> int:
+    """How many ids a text of `write` stands for, without making them; ValueError for any other text."""
+    sizes = [int(end or one) - int(one) + 1 for one, _, end in _spans(text)]
+    if min(sizes, default=1) < 1:
+        raise ValueError(f"a range of ids that ends before it begins: {text[:80]}")
+    return sum(sizes)
+
+
+def _spans(text: str) -> list[tuple[str, str, str]]:
+    return [span.partition("-") for span in text.split(".")] if text else []
+
+
 def read(text: str) -> np.ndarray:
     """The ids (N,) int64 of a text of `write`; ValueError for any other text."""
     if not text:
         return np.empty(0, np.int64)
-    spans = [span.partition("-") for span in text.split(".")]
+    spans = _spans(text)
     first = np.array([int(one) for one, _, _ in spans], np.int64)
     last = np.array([int(end or one) for one, _, end in spans], np.int64)
     sizes = last - first + 1

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,9 @@ from sqlalchemy.engine import Connection
 from lossprint.audit.review import ids as texts
 from lossprint.audit.review.database import MARKS, Database, read_back
 from lossprint.audit.review.reviews import run_key
+from lossprint.audit.review.rows import refuse_content, refuse_odd
 from lossprint.audit.runs.run import Run
+from lossprint.audit.system.jsontext import parsed
 from lossprint.audit.types import LossprintError
 
 KINDS = ("tag", "queue", "view")
@@ -65,7 +68,7 @@ class Kept:
     @property
     def asked(self) -> dict:
         """What a view shows."""
-        return json.loads(self.content)
+        return parsed(self.content)
 
 
 @dataclass(frozen=True)
@@ -154,10 +157,17 @@ class Marks:
 
     def _rows(self, connection: Connection) -> list[Mark]:
         mine = select(MARKS).where(MARKS.c.run == self.key).order_by(MARKS.c.id)
-        return [
-            Mark(**{name: row[name] for name in Mark.__dataclass_fields__})
-            for row in connection.execute(mine).mappings()
-        ]
+        names = tuple(Mark.__dataclass_fields__)
+        found = [tuple(row[name] for name in names) for row in connection.execute(mine).mappings()]
+        refuse_odd(names, found, self.run.path)
+        marks = [Mark(**dict(zip(names, row))) for row in found]
+        for mark in marks:
+            refuse_content(mark.kind, mark.action, mark.content, self._number, self.run.path)
+        return marks
+
+    @cached_property
+    def _number(self) -> int:
+        return len(self.run.samples(columns=["sample"]))
 
     # Writing --------------------------------------------------------------------------------------------------
 

@@ -5,7 +5,6 @@ Rows are only ever inserted; taking a decision back appends a row as well. Plain
 
 from dataclasses import asdict, fields, replace
 from datetime import UTC, datetime
-from difflib import get_close_matches
 from functools import cache, cached_property
 from numbers import Real
 from time import time
@@ -16,8 +15,10 @@ from sqlalchemy import delete, exists, func, insert, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
+from lossprint.audit.review.classes import check_label, new_classes
 from lossprint.audit.review.database import ADDED, ASSIGNMENTS, CLAIMS, REVIEWS, Database, read_back
 from lossprint.audit.review.resolve import LABELLED, resolve
+from lossprint.audit.review.rows import refuse_odd
 from lossprint.audit.runs.run import Run
 from lossprint.audit.types import DECISIONS, KINDS, LossprintError, Review
 
@@ -83,7 +84,8 @@ class Reviews:
         comment: str = "",
         **how,
     ) -> Review:
-        """Append a decision; it is on the disk when this returns. `how`: blind, seconds, role, token, new_frame.
+        """Append a decision; it is on the disk when this returns. `how`: blind, seconds, role, token, new_frame,
+        new_class (the label may be one that the run does not have yet, see `classes`).
 
         Raises LossprintError for a decision not in CHOICES, a sample or label that the run does not have, a label
         missing (accept, relabel) or given where none belongs, the same of a new frame (reorder), or an empty finding or
@@ -155,12 +157,13 @@ class Reviews:
             mine = select(*(REVIEWS.c[name] for name in here)).where(REVIEWS.c.run == self.key).order_by(REVIEWS.c.id)
             known = self._known["history"][1] if "history" in self._known else _none()
             if len(known):
-                more = _typed(_read(connection, mine.where(REVIEWS.c.id >= int(known["id"].iloc[-1])), here))
+                fresh = mine.where(REVIEWS.c.id >= int(known["id"].iloc[-1]))
+                more = _typed(self._read(connection, fresh, here))
                 both = _typed(pd.concat([known.iloc[:-1], more], ignore_index=True))
                 # All of it is read where the last known row is another one: the database was put back from a copy.
                 if (int(both["id"].max()), len(both)) == mark and more["at"].iloc[0] == known["at"].iloc[-1]:
                     return both
-            return _typed(_read(connection, mine, here))
+            return _typed(self._read(connection, mine, here))
 
         # A row written between the two reads is in the table; the next mark then differs, and there is another look.
         return self._memoised("history", REVIEWS, read, _none()).copy()
@@ -176,6 +179,10 @@ class Reviews:
             if known is None or known[0] != mark:
                 self._known[name] = known = mark, read(connection, version, mark)
             return known[1]
+
+    def classes(self) -> list[str]:
+        """The run's classes, and after them by name those that a standing decision gives beside them."""
+        return [*self.run.classes, *new_classes(self.history(), self.run.classes)]
 
     def current(self, rule: str = "latest", reviewer: str | None = None) -> pd.DataFrame:
         """The decision that holds for each decided sample by a rule of resolve.RULES: the columns of Review."""
@@ -235,7 +242,7 @@ class Reviews:
             last = select(func.max(ASSIGNMENTS.c.batch)).where(mine).scalar_subquery()
             rows = select(*(ASSIGNMENTS.c[name] for name in columns)).order_by(ASSIGNMENTS.c.id)
             rows = rows.where(mine, ASSIGNMENTS.c.batch == last, ASSIGNMENTS.c.finding != "")
-            return _read(connection, rows, columns).astype("string")
+            return self._read(connection, rows, columns).astype("string")
 
         return self._memoised("assignments", ASSIGNMENTS, read, pd.DataFrame(columns=columns).astype("string")).copy()
 
@@ -274,7 +281,7 @@ class Reviews:
                 return pd.DataFrame(columns=columns)
             rows = select(*(CLAIMS.c[name] for name in columns))
             rows = rows.where(CLAIMS.c.run == self.key, CLAIMS.c.until >= time()).order_by(CLAIMS.c.finding)
-            return _read(reading[0], rows, columns)
+            return self._read(reading[0], rows, columns)
 
     def release(self, session: str) -> None:
         """Let go all that a session holds."""
@@ -311,6 +318,7 @@ class Reviews:
         role: str = "",
         token: str | None = None,
         new_frame: int | None = None,
+        new_class: bool = False,
     ) -> Review:
         if decision not in CHOICES:
             raise LossprintError(f"expected a decision of {', '.join(CHOICES)}, found {decision!r}")
@@ -322,7 +330,8 @@ class Reviews:
         if token is not None and not (isinstance(token, str) and 0 < len(token) <= LONGEST_TOKEN and _is_plain(token)):
             raise LossprintError(f"expected a token of 1 to {LONGEST_TOKEN} characters, found {token!r}")
         if decision in LABELLED:
-            self._check_label(decision, new_label)
+            classes = self.run.classes
+            check_label(decision, new_label, classes if new_label in classes else self.classes(), new_class)
         elif new_label is not None:
             raise LossprintError(f"expected no new label with {decision!r}, found {new_label!r}")
         if not self._has_sample(sample):
@@ -337,15 +346,6 @@ class Reviews:
         how = {"blind": blind, "seconds": None if seconds is None else float(seconds), "role": role, "token": token}
         how["new_frame"] = None if new_frame is None else int(new_frame)
         return Review(sample=int(sample), decision=decision, new_label=new_label, at=at, **texts, **how)
-
-    def _check_label(self, decision: str, label: str | None) -> None:
-        if label is None:
-            raise LossprintError(f"expected a new label with {decision!r}, found none")
-        if label not in self.run.classes:
-            near = get_close_matches(str(label), self.run.classes, n=3) or self.run.classes[:5]
-            raise LossprintError(
-                f"expected one of the run's {len(self.run.classes)} labels, found {label!r}; near it: {', '.join(near)}"
-            )
 
     def _check_frame(self, decision: str, number: int | None, sample: int) -> None:
         if number is None and decision != "reorder":
@@ -363,6 +363,11 @@ class Reviews:
         return set(samples.loc[samples["frame"].notna(), "sample"].tolist())
 
     # The database ---------------------------------------------------------------------------------------------
+
+    def _read(self, connection: Connection, statement, columns: list[str]) -> pd.DataFrame:
+        found = [tuple(row) for row in connection.execute(statement)]
+        refuse_odd(columns, found, self.run.path)
+        return pd.DataFrame(found, columns=columns)
 
     def _standing(self, *where):
         undo = REVIEWS.alias()  # looked up by `undoes`, which has an index as it is unique
@@ -443,7 +448,3 @@ def _is_plain(text: str) -> bool:
 
 def _parts(values: list) -> list[list]:
     return [values[at : at + AT_ONCE] for at in range(0, len(values), AT_ONCE)]
-
-
-def _read(connection: Connection, statement, columns: list[str]) -> pd.DataFrame:
-    return pd.DataFrame([tuple(row) for row in connection.execute(statement)], columns=columns)

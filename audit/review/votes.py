@@ -218,7 +218,7 @@ def _samples(run: Run, votes: Votes, together: Together, ids: np.ndarray) -> pd.
             "crowdlab": classes[together.crowdlab.label],
             "crowdlab_quality": together.crowdlab.quality,
             "dawid_skene": classes[together.dawid_skene.posterior.argmax(axis=1)],
-            "again": active.activelab(votes, together.crowdlab),
+            "again": active.activelab(votes, together.crowdlab, together.quality),
         }
     )
 

@@ -16,15 +16,19 @@ from lossprint.audit.runs.tables import (
     CHECKED,
     CONSENSUS,
     COUNTED,
+    EXPOSURE,
     FINDINGS,
     FRAMES,
     HEAD,
+    MEMORIZATION,
     PAIRS,
     QUALITY,
+    RESPONSES,
     SPANS,
     VOTES,
 )
 from lossprint.audit.scores import SCORES
+from lossprint.audit.system.jsontext import parsed
 
 DAMAGED = (pa.ArrowException, OSError, ValueError, LookupError, TypeError, OverflowError)  # what damaged Parquet raises
 NUMBER, WHOLE, LIST = (int, float), int, list
@@ -54,7 +58,7 @@ WORDS = {str: "text", WHOLE: "a whole number", NUMBER: "a number", LIST: "a list
 
 def read_manifest(content: bytes) -> dict:
     """The object in run.json. Raises ValueError, RecursionError or KeyError for anything else or wrong kinds in it."""
-    manifest = json.loads(content.decode("utf-8"))
+    manifest = parsed(content.decode("utf-8"))
     if not isinstance(manifest, dict):
         raise ValueError("no object")
     json.dumps(manifest, ensure_ascii=False).encode()  # half of a character could neither be shown nor written again
@@ -121,6 +125,37 @@ def check_result(result: object) -> dict:
     for name, part in result["parts"].items():
         _check_fields(part, {"found": WHOLE, "unjudged": WHOLE, "why": str}, f"parts.{name}.")
     return result
+
+
+def repair_result(result: object) -> dict:
+    """What `lossprint repair` kept; ValueError where a field that pages read is of another kind."""
+    _check_fields(result, {"model": str, "arms": LIST, "sentences": LIST, "notes": LIST}, "")
+    for row in result["arms"]:
+        _check_fields(row, {"arm": str, **dict.fromkeys(("accuracy", "low", "high"), NUMBER)}, "arms.")
+        if None in [row.get(name) for name in ("arm", "accuracy", "low", "high")]:
+            raise ValueError("an arm without its accuracy")
+    if not all(isinstance(one, str) for one in [*result["sentences"], *result["notes"]]):
+        raise ValueError("something else than text in sentences or notes")
+    return result
+
+
+def exposure_facts(facts: object) -> dict:
+    """What stands beside the table of exposure; ValueError where a field is of another kind. NaN for what is null."""
+    whole = dict.fromkeys(("checkpoints", "warm_up", "copies"), WHOLE)
+    _check_fields(facts, whole | {"learnt": NUMBER, "notes": LIST, "attack": {"members": WHOLE, "others": WHOLE}}, "")
+    if set(facts) != {*whole, "learnt", "notes", "attack"} or not all(isinstance(one, str) for one in facts["notes"]):
+        raise ValueError("other fields than those of an exposure")
+    if facts["attack"] is not None:
+        numbers = [facts["attack"]["auroc"], facts["attack"]["error"]]
+        for name in ("found", "spared"):
+            rates = [
+                {key: float("nan") if one[key] is None else one[key] for key in one} for one in facts["attack"][name]
+            ]
+            numbers += [value for one in rates for value in one.values()]
+            facts["attack"][name] = rates
+        if not all(isinstance(one, int | float) and not isinstance(one, bool) for one in numbers):
+            raise ValueError("something else than numbers in attack")
+    return facts
 
 
 # ------------------------------------------------------------------------------------------------ tables
@@ -193,6 +228,9 @@ TABLES = {
     "annotators.parquet": _typed(ANNOTATORS),
     "votes.parquet": _typed(VOTES),
     "counted.parquet": _typed(COUNTED),
+    "responses.parquet": _typed(RESPONSES),
+    "exposure.parquet": _typed(EXPOSURE),
+    "memorization.parquet": _typed(MEMORIZATION),
     "head.parquet": {field.name: _truth if kinds.is_boolean(field.type) else _number for field in HEAD},
 }
 FREE = {"scores.parquet": {"suggested_label"}, "samples.parquet": {"sequence", "frame"}, "frames.parquet": set()}
@@ -205,6 +243,8 @@ ONCE = (
     "frames.parquet",
     "head.parquet",
     "quality.parquet",
+    "exposure.parquet",
+    "memorization.parquet",
 )  # a row a sample
 MISSING = (_maybe_text, _number, _bytes)  # kinds whose values may be missing
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from lossprint.audit.system.atomic import WATCHERS, write_text
+from lossprint.audit.system.jsontext import parsed
 from lossprint.audit.types import LossprintError, one_line
 
 LIST, RUN = "checksums.json", "run.json"
@@ -67,7 +68,7 @@ def present(run: Path) -> list[str]:
 def listed(run: Path) -> Listed:
     """The files of a run whose size and digest are known. Raises LossprintError where the list cannot be read."""
     try:
-        files = json.loads((run / LIST).read_text(encoding="utf-8"))["files"]
+        files = parsed((run / LIST).read_text(encoding="utf-8"))["files"]
         if all(isinstance(one, list) and [*map(type, one)] == [int, str] for one in files.values()):
             return files
         error = "other values"

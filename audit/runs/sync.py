@@ -21,6 +21,7 @@ from pathlib import Path
 from lossprint.audit.runs import checksums
 from lossprint.audit.runs.run import FINISHED, Run
 from lossprint.audit.system.atomic import atomic, remove, write_text
+from lossprint.audit.system.jsontext import parsed
 from lossprint.audit.system.locks import writing
 from lossprint.audit.system.sqlite import SUFFIXES, guard, refuse_odd
 from lossprint.audit.system.sqlite import refuse_links as refuse_database_links
@@ -337,7 +338,7 @@ def _last(folder: Path, url: str) -> Files:
 def _read_list(content: bytes | None, url: str | None = None) -> Files:
     """A list that cannot be read is as none: all is copied, or refused where there is a run already."""
     try:
-        fields = json.loads(content or b"{}")
+        fields = parsed(content or b"{}")
         files = fields["files"] if url is None or fields["url"] == url.rstrip("/") else {}
         return {name: [int(size), str(digest)] for name, (size, digest) in files.items()}
     except (ValueError, KeyError, TypeError, AttributeError):

@@ -61,6 +61,14 @@ FRAMES = pa.schema(  # one row a frame of a sequence, of all splits, in the orde
         ("sequence_order", pa.float32()),  # severity, 0 to 1, that the frame stands in the wrong place
     ]
 )
+RESPONSES = pa.schema(  # one row a prompt/response pair
+    [
+        ("sample", pa.int64()),
+        ("tokens", pa.float64()),  # of the response, missing where nobody said
+        ("loss", pa.float64()),  # nats, mean over these tokens, after the prompt
+        ("alone", pa.float64()),  # the same without the prompt, missing where it was not measured
+    ]
+)
 VOTES = pa.schema(  # one row an annotator's vote; a missing label is an abstention
     [("sample", pa.int64()), ("annotator", pa.string()), ("label", pa.string())]
 )
@@ -94,6 +102,28 @@ ANNOTATORS = pa.schema(
         ("quality", pa.float64()),  # CROWDLAB's
         ("ability", pa.float64()),  # estimated share of right votes, Dawid and Skene's
         ("few", pa.bool_()),  # fewer than 30 shared votes
+    ]
+)
+EXPOSURE = pa.schema(  # one row a training sample, the most exposed first, see `scoring.memorized.exposure`
+    [
+        ("sample", pa.int64()),
+        ("rank", pa.int64()),  # from 1, 0 for samples that were not ranked
+        ("exposure", pa.float64()),  # LT-IQR, nats, high is exposed where the sample was learnt
+        ("final_loss", pa.float64()),  # nats, at the last checkpoint
+        ("learnt", pa.bool_()),  # whether the model knows it at the end; those that it does not come last
+    ]
+)
+MEMORIZATION = pa.schema(  # one row a training sample, the most memorized first
+    [
+        ("sample", pa.int64()),
+        (
+            "memorization",
+            pa.float64(),
+        ),  # probability of the label by models with the sample, minus without
+        ("error", pa.float64()),  # its standard error; of folds the most that it may be
+        ("distance", pa.float64()),  # of log-odds with and without it, in deviations, high is exposed; NaN of folds
+        ("inside", pa.int64()),  # models that were trained with the sample
+        ("outside", pa.int64()),
     ]
 )
 CHECKED = pa.schema(  # one row an image of a batch that `lossprint check` looked at

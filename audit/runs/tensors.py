@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from lossprint.audit.system.atomic import refuse_pipe, write_bytes
+from lossprint.audit.system.jsontext import parsed
 from lossprint.audit.types import LossprintError, one_line
 
 SEAL = "blake2b"  # in the metadata: the digest of the header without it, and of all that follows
@@ -71,7 +72,7 @@ def read_arrays(path: Path, what: str) -> dict[str, np.ndarray] | None:
 def sealed(data: bytes) -> bytes:
     """A safetensors file's bytes with their digest added to the metadata."""
     length = int.from_bytes(data[:8], "little")
-    header, body = json.loads(data[8 : 8 + length]), memoryview(data)[8 + length :]
+    header, body = parsed(data[8 : 8 + length]), memoryview(data)[8 + length :]
     digest = _digest(header)
     digest.update(body)
     header["__metadata__"] = header.get("__metadata__", {}) | {SEAL: digest.hexdigest()}
@@ -86,7 +87,7 @@ def check_seal(path: Path) -> bool:
     with open(path, "rb") as file:
         length = int.from_bytes(file.read(8), "little")
         try:
-            header = json.loads(file.read(length)) if length <= LONGEST else None
+            header = parsed(file.read(length)) if length <= LONGEST else None
             about = header.get("__metadata__", {})
             expected = about.pop(SEAL, None)
         except (ValueError, AttributeError, TypeError, RecursionError):

@@ -31,6 +31,7 @@ HEAD = "head.parquet"  # only of runs on frozen features
 AFTER = (
     *("evaluation.parquet", "overlap.parquet", "comparison.parquet"),
     *("votes.parquet", "consensus.parquet", "annotators.parquet", "counted.parquet"),
+    *("responses.parquet", "exposure.parquet", "memorization.parquet", "description.txt"),
 )
 
 
@@ -108,7 +109,7 @@ def verify(path: str | Path, quick: bool = False, progress: Callable[[int], None
 
 def _files(run: Path) -> list[str]:
     """What is looked at: the files of stages, the training state, and what came after."""
-    more = [*AFTER, "resume.safetensors", "reviews.db"]
+    more = [*AFTER, "repair.json", "resume.safetensors", "reviews.db"]
     more += [one.relative_to(run).as_posix() for one in run.glob("members/*/resume.safetensors")]
     for folder in ("exports", "selections", "checks"):
         more += [one.relative_to(run).as_posix() for one in sorted((run / folder).glob("*"))]

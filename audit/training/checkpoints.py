@@ -15,6 +15,7 @@ from pathlib import Path
 
 from lossprint.audit.training.harmless import harmless
 from lossprint.audit.types import LossprintError, one_line
+from lossprint.audit.words import some
 
 ENDINGS = (".safetensors", ".pt", ".pth", ".pth.tar", ".ckpt", ".bin")
 IN_FOLDER = ("model.safetensors", "pytorch_model.bin")
@@ -64,8 +65,7 @@ def find_checkpoints(folder: str | Path) -> tuple[list[Saved], list[str]]:
     first, last = (f"{one.name} as {one.number}" for one in (saved[0], saved[-1]))
     notes = [f"{len(saved)} checkpoints, {first} to {last}{said}"]
     if passed:
-        more = f" and {len(passed) - 5} more" if len(passed) > 5 else ""
-        notes.append(f"not taken as checkpoints: {', '.join(sorted(passed)[:5])}{more}")
+        notes.append(f"not taken as checkpoints: {some(sorted(passed))}")
     if saved[0].number == 0:
         notes.append(f"{saved[0].name} counts as the initial weights, which no score rests on")
     return saved, notes

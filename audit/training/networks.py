@@ -55,27 +55,27 @@ def is_own(name: str) -> bool:
     return ":" in name
 
 
-def find_builder(name: str) -> Callable[[int, int], Network]:
+def find_builder(name: str, option: str = "--model") -> Callable[[int, int], Network]:
     """What builds the network `name`, called with the numbers of classes and of pixels a side.
 
     `name` is MODULE:FUNCTION, `small` or a classifier of torchvision, the last two as `audit` builds them. The function
     is called with the number of classes if it takes it, and returns a module or a pair (module, transform). Raises
-    LossprintError where there is no such function; so does the builder for what goes wrong in it.
+    LossprintError where there is no such function, naming the `option`; so does the builder for what goes wrong in it.
     """
     if not is_own(name):
         check_model(name)
         return lambda classes, size: Network(build_model(name, classes, size))
-    function = _find(name)
+    function = _find(name, option)
     return lambda classes, _: _build(function, name, classes)
 
 
-def _find(name: str) -> Callable:
+def _find(name: str, option: str) -> Callable:
     module, _, attribute = name.partition(":")
     parts = module.split(".")
     script = module.endswith(".py")
     if script or not attribute or not all(part.isidentifier() for part in [*parts, *attribute.split(".")]):
         hint = f", as import names it: {Path(module).stem}:{attribute}" if script else ""
-        raise LossprintError(f"expected --model MODULE:FUNCTION{hint}, found {name!r}")
+        raise LossprintError(f"expected {option} MODULE:FUNCTION{hint}, found {name!r}")
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:

@@ -12,6 +12,7 @@ estimated anew and alike in all. Each records its share of the batches, which ar
 import copy
 import time
 import warnings
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
@@ -19,12 +20,12 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
-from tqdm import tqdm
+from torch.optim.sgd import sgd
 
 from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.system import processes
 from lossprint.audit.system.processes import ALONE, World
-from lossprint.audit.system.progress import bar_style
+from lossprint.audit.system.progress import Bar, bar_style
 from lossprint.audit.training.folds import fold_of
 from lossprint.audit.training.inputs import Inputs, counted, drawn_shifts
 from lossprint.audit.training.inputs import channel_statistics as channel_statistics
@@ -92,14 +93,14 @@ def train(
     with world.agreed(name):
         if world.rank == 0:
             run.drop_parts_after(done)
-    world.spread([*network.state_dict().values(), *_momenta(network, optimizer).values()])
+    world.spread([*network.state_dict().values(), *optimizer.momenta.values()])
     if world.size > 1 and torch.device(device).type == "cuda":
         network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
     if compiled:
         _compile(network, inputs, device, recipe.half)
     record_rows = np.concatenate([inputs.rows("val"), rows]) if recorded is None else recorded
     total = epochs * len(rows)
-    with tqdm(total=total, initial=done * len(rows), unit="img", desc=name, disable=quiet, **bar_style()) as bar:
+    with Bar(total=total, initial=done * len(rows), unit="img", desc=name, disable=quiet, **bar_style()) as bar:
         for epoch in range(done + 1, epochs + 1):
             loss, speed = _epoch(network, optimizer, recipe, inputs, rows, seed, epoch, device, bar, world=world)
             _estimate_statistics(network, inputs, rows, recipe.statistics, device, half)
@@ -127,26 +128,62 @@ def fit(
     steps: int,
     seed: int,
     device: str,
-    bar: tqdm,
+    bar: Bar,
     precision: str = "float32",
+    each: Callable[[int, nn.Module], None] | None = None,
 ) -> nn.Module:
     """A network trained on `rows` for exactly `steps` steps of the optimizer; nothing is recorded.
 
     With the steps of `train`, its precision, and its recipe made for the size, it is the network that `train` returns.
-    `bar` counts steps. Raises LossprintError where training diverges.
+    `bar` counts steps. `each` is given every epoch, from 1, and the network after it, in eval mode. Raises
+    LossprintError where training diverges.
     """
     half, inputs = precision == "bfloat16", inputs.on(device)
     recipe = replace(recipe, half=recipe.half or half)
     network, optimizer = _start(inputs, model, recipe, seed, device)
     for epoch in range(1, -(-steps // recipe.steps(len(rows))) + 1):
         _epoch(network, optimizer, recipe, inputs, rows, seed, epoch, device, _Steps(bar), steps)
+        if each is not None:
+            _estimate_statistics(network, inputs, rows, recipe.statistics, device, half)
+            each(epoch, network)
     _estimate_statistics(network, inputs, rows, recipe.statistics, device, half)
     return network
 
 
 @dataclass(frozen=True)
+class Optimizer:
+    """SGD with Nesterov momentum; `momenta` by the parameters' names, none before the first step.
+
+    The function of torch.optim and not its class, which at its first step imports torch's compiler: over a second and
+    150 MB of every process that trains.
+    """
+
+    network: nn.Module
+    recipe: Recipe
+    momenta: dict[str, torch.Tensor]
+
+    @torch.no_grad()
+    def step(self, rate: float) -> None:
+        """Move every parameter that has a gradient."""
+        named = {name: parameter for name, parameter in self.network.named_parameters() if parameter.grad is not None}
+        momenta = [self.momenta.get(name) for name in named]
+        sgd(
+            list(named.values()),
+            [parameter.grad for parameter in named.values()],
+            momenta,
+            lr=rate,
+            momentum=self.recipe.momentum,
+            weight_decay=self.recipe.weight_decay,
+            dampening=0,
+            nesterov=True,
+            maximize=False,
+        )
+        self.momenta.update(zip(named, momenta))
+
+
+@dataclass(frozen=True)
 class _Steps:
-    bar: tqdm
+    bar: Bar
 
     def update(self, _: int) -> None:
         self.bar.update()
@@ -208,19 +245,12 @@ def train_members(
             member.run.drop_state()
 
 
-def _start(inputs: Inputs, model: str, recipe: Recipe, seed: int, device: str) -> tuple[nn.Module, torch.optim.SGD]:
+def _start(inputs: Inputs, model: str, recipe: Recipe, seed: int, device: str) -> tuple[nn.Module, Optimizer]:
     torch.manual_seed(seed)
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False
     network = build_model(model, inputs.classes, inputs.size).to(device)
-    optimizer = torch.optim.SGD(
-        network.parameters(),
-        lr=recipe.rate,
-        momentum=recipe.momentum,
-        weight_decay=recipe.weight_decay,
-        nesterov=True,
-    )
-    return network, optimizer
+    return network, Optimizer(network, recipe, {})
 
 
 def _compile(network: nn.Module, inputs: Inputs, device: str, half: bool) -> None:
@@ -269,9 +299,7 @@ def _epoch(
     total, seen, began = torch.zeros((), dtype=torch.float64, device=device), 0, time.perf_counter()
     for step, (_, images) in enumerate(inputs.raw(mine, device, shifts)):
         rate, count = recipe.rate_at(first + step, steps), len(parts[step])
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        optimizer.zero_grad(set_to_none=True)
+        network.zero_grad(set_to_none=True)
         loss = torch.zeros((), device=device)
         if len(images) or synced:
             with _precision(device, recipe.half):
@@ -281,7 +309,7 @@ def _epoch(
             loss = losses.detach().sum()
         if world.size > 1:
             _share_gradients(network, loss, world)
-        optimizer.step()
+        optimizer.step(rate)
         total += loss
         seen += count
         if (step % CHECK_EVERY == 0 or step == len(parts) - 1 or total.device.type == "cpu") and not total.isfinite():
@@ -336,7 +364,7 @@ def record(
     device: str,
     half: bool = False,
     world: World = ALONE,
-    bar: tqdm | None = None,
+    bar: Bar | None = None,
 ) -> float:
     """Hand the eval-mode losses of the rows to the recorder; the accuracy on the validation samples among them.
 
@@ -360,7 +388,7 @@ def record(
 
 
 @torch.inference_mode()
-def embed(network: nn.Module, inputs: Inputs, device: str, bar: tqdm | None = None) -> np.ndarray:
+def embed(network: nn.Module, inputs: Inputs, device: str, bar: Bar | None = None) -> np.ndarray:
     """What goes into the last linear layer: (N, D) float32 for all samples, in eval mode. `bar` counts images."""
     caught: list[torch.Tensor] = []
     hook = last_linear(network).register_forward_pre_hook(lambda _, args: caught.append(args[0].flatten(1)))
@@ -376,19 +404,13 @@ def embed(network: nn.Module, inputs: Inputs, device: str, bar: tqdm | None = No
     return np.concatenate(vectors)
 
 
-def _state(network: nn.Module, optimizer: torch.optim.SGD) -> dict[str, torch.Tensor]:
+def _state(network: nn.Module, optimizer: Optimizer) -> dict[str, torch.Tensor]:
     """Weights, statistics and momentum, by name."""
     state = {f"model.{name}": tensor.cpu() for name, tensor in network.state_dict().items()}
-    return state | {f"momentum.{name}": tensor.cpu() for name, tensor in _momenta(network, optimizer).items()}
+    return state | {f"momentum.{name}": tensor.cpu() for name, tensor in optimizer.momenta.items()}
 
 
-def _momenta(network: nn.Module, optimizer: torch.optim.SGD) -> dict[str, torch.Tensor]:
-    """The optimizer's momentum by the names of the parameters; none before the first step."""
-    states = [(name, optimizer.state[parameter]) for name, parameter in network.named_parameters()]
-    return {name: state["momentum_buffer"] for name, state in states if "momentum_buffer" in state}
-
-
-def _restore(run, network: nn.Module, optimizer: torch.optim.SGD) -> int:
+def _restore(run, network: nn.Module, optimizer: Optimizer) -> int:
     """Load the state of a run that was cut off; the number of epochs that are done."""
     saved = run.read_state()
     if saved is None:
@@ -398,7 +420,7 @@ def _restore(run, network: nn.Module, optimizer: torch.optim.SGD) -> int:
     for name, parameter in network.named_parameters():
         # empty_like keeps the parameter's memory layout, on which the bits of a later sum can depend.
         buffer = torch.empty_like(parameter, requires_grad=False).copy_(state[f"momentum.{name}"])
-        optimizer.state[parameter]["momentum_buffer"] = buffer
+        optimizer.momenta[name] = buffer
     return done
 
 

@@ -16,7 +16,9 @@ from lossprint.scoring.videos import evidence, order
 LABEL, SWAP, MOVE = 3.0, 0.5, 4.0
 # Of what a label's being stated is worth, frame by frame, so much counts against a stretch, which is wrong or right as
 # a whole, and so much against an exchange, which explains two phases at once.
-WHOLE, BOTH = 0.4, 0.27
+WHOLE, BOTH = 0.5, 0.3
+WEAKER = 0.5  # of an exchange's evidence: the side that says less, where all judges are heard; the rest is both sides
+CLEAR = 0.5  # nats above LABEL from which a wrong label in the frames is why their order is strange
 FAINT = 0.05  # of the severity of moved blocks that are no finding: most videos have some order that others lack
 NONE = 20.0  # nats against an exchange of a label that no other phase of the video has
 WIDTH = 9  # frames of the moving mean of what single frames say of a label
@@ -57,7 +59,7 @@ def find(labels: np.ndarray, bounds: np.ndarray, line: Timeline) -> Found:
     An exchange of blocks of frames goes before an exchange of labels, and that before wrong labels in the same frames,
     unless a wrong label explains the frames better: then a rare order is only what the wrong label makes of it.
     """
-    log, habit = line.log, 1.0
+    log, habit, clear = line.log, 1.0, MOVE
     pictures = sequences.styleless(line.thumbs, bounds)
     moves = order.exchanges(labels, bounds, pictures, log.shape[1])
     if line.stated is None:
@@ -65,8 +67,10 @@ def find(labels: np.ndarray, bounds: np.ndarray, line: Timeline) -> Found:
         path = sequences.best_path(log, bounds)
     else:
         path = sequences.best_path(_against(log, labels, line.stated * WHOLE), bounds)
+        clear = LABEL + CLEAR
         habit = max(float(line.stated.mean()) * WHOLE / LABEL, 0.0)  # of nats that weigh so much more
-        swaps = sequences.swaps(_against(log, labels, line.stated * BOTH - SWAP), labels, bounds, habit=habit)
+        against = _against(log, labels, line.stated * BOTH - SWAP)
+        swaps = sequences.swaps(against, labels, bounds, habit=habit, weaker=WEAKER)
         log = _against(log, labels, line.stated * WHOLE - LABEL)
     spans = sequences.label_spans(log, labels, bounds, path, habit=habit)
     best = np.full(len(labels), -np.inf)
@@ -84,7 +88,7 @@ def find(labels: np.ndarray, bounds: np.ndarray, line: Timeline) -> Found:
             break
         # A wrong label makes an order that no other video has, too. The frames then speak for another label, or, where
         # it is short, the pictures deny the exchange.
-        if moves.joins[at] >= 0 and best[start:stop].max() < MOVE and not taken[start:stop].any():
+        if moves.joins[at] >= 0 and best[start:stop].max() < clear and not taken[start:stop].any():
             taken[start:stop] = True
             found.append(("move", start, middle, stop, -1, float(sequences.severity(value, MOVE))))
     for at in np.argsort(-swaps.evidence, kind="stable"):
@@ -239,7 +243,7 @@ def _frame_csl(run: Run, seen: dict[str, np.ndarray], labels: np.ndarray) -> np.
 
     Of frozen features there are no checkpoints of folds: the loss by the heads that did not see the video.
     """
-    if "within.single.trial" in seen:
+    if "within.single.trial" in seen and "plain.heads" not in seen:
         return -seen["looks"][np.arange(len(labels)), labels]
     folds = [fold.trajectory("train", losses_only=True) for fold in run.members("fold")]
     found = {}

@@ -11,6 +11,11 @@ import numpy as np
 from lossprint.scoring import sequences
 from lossprint.scoring.videos import evidence
 
+# Judges beside the model over time, as far as a run has them. One that trained on the videos but not on the trial, as
+# in runs of earlier versions, is left out: what it learned by heart shows nowhere.
+LOOKS = ("looks", "looks.plain")
+WITHIN = ("within.log", "within.single", "within.network")
+
 
 @dataclass(frozen=True)
 class Judged:
@@ -42,12 +47,10 @@ def judged(seen: dict[str, np.ndarray], labels: np.ndarray, bounds: np.ndarray) 
     trained = seen["trained"].astype(bool)
     inner = sequences.bounds_of(np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))[trained])
     width = evidence.window(labels[trained], inner)
-    looks = [sequences.logs(seen["probabilities"]), seen["looks"]]
-    if "looks.plain" in seen:
-        looks.append(seen["looks.plain"])
+    looks = [sequences.logs(seen["probabilities"]), *(seen[name] for name in LOOKS if name in seen)]
     held = [evidence.averaged(one, bounds, width) for one in looks]
     outside = [one[trained] for one in held]
-    names = ["within.log"] + ["within.single"] * ("within.single.trial" in seen)
+    names = [name for name in WITHIN if f"{name}.trial" in seen]
     within, of_trial = (
         [evidence.averaged(seen[f"{name}{end}"], inner, width) for name in names] for end in ("", ".trial")
     )
@@ -61,11 +64,5 @@ def judged(seen: dict[str, np.ndarray], labels: np.ndarray, bounds: np.ndarray) 
     worth = np.array([evidence.auroc(evidence.doubt(one, trial.labels), trial.kind) for one in shown])
     loud = (weights.near + weights.far) * [evidence.doubt(one, trial.labels).std() for one in judges]
     share = float(loud[: len(outside)].sum() / max(loud.sum(), 1e-9))
-    if "within.single" in seen and "within.single.trial" not in seen:
-        # The network of single frames is not trained on the trial, which would take as long as all the rest: it weighs
-        # what the model over time that learnt the same labels does.
-        single = evidence.averaged(seen["within.single"], inner, width)
-        within.append(evidence.scaled(single, within[0], given))
-        weights = evidence.Weights(*(np.r_[one, one[-1]] for one in (weights.near, weights.far)), weights.stated)
     log[trained] = weights([*outside, *within], given, inner)
     return Judged(log, np.where(trained, weights.stated, alone.stated), worth, width, share, trained, trial, tried)

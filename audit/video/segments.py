@@ -9,7 +9,6 @@ file mostly share their boundary, too. Other columns are kept as they are.
 decoded frames: segments.csv (the file as it was), segments.json (how it was sampled) and images/SEQUENCE/video.json.
 """
 
-import json
 import math
 import re
 from bisect import bisect_right
@@ -25,6 +24,7 @@ from lossprint.audit.datasets.source import split_of
 from lossprint.audit.runs.places import dataset_of
 from lossprint.audit.runs.run import Run
 from lossprint.audit.system.csvrows import csv_rows
+from lossprint.audit.system.jsontext import parsed
 from lossprint.audit.types import LossprintError
 
 COPY = "segments.csv"
@@ -318,7 +318,7 @@ def read_video(folder: Path) -> dict:
 
 def _json(path: Path) -> dict:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = parsed(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise LossprintError(f"expected a run of segments of videos, found no {path.name} in {path.parent}") from None
     except (OSError, ValueError) as error:

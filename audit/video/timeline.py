@@ -5,22 +5,22 @@ in `temporal/`) is all that `find` needs for the tables of frames and spans, and
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from PIL import Image
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from lossprint.audit.runs.run import Run
-from lossprint.audit.system.progress import bar_style
+from lossprint.audit.system.progress import Bar, bar_style
 from lossprint.audit.training import models, train
+from lossprint.audit.training.recipe import Recipe
 from lossprint.audit.video import features, temporal, within
 from lossprint.scoring import sequences
 
 FOLDS = 4  # of whole videos, where none were asked for
-THUMB_AXES, FEATURE_AXES = 24, 64  # principal components of thumbnails, and of features, that a model over time sees
+AXES = 64  # principal components of features that a model over time sees
 OWN = 6  # checkpoints of the run's own network that are looked at
 
 
@@ -108,62 +108,109 @@ def write(
     """Train the models over time of a run, and store their weights and what they and others say of every frame.
 
     frame (N,) numbers within the sequences; thumbs (N, S, S, 3) uint8, rows as in `inputs`. vectors (N, d): features of
-    a frozen backbone, in place of the networks of single frames. See `within` for the judges that know a video.
+    a frozen backbone. Without, plain statistics of the images take their place, which learn from few videos what a
+    network does not; the networks of the folds are heard in place of their heads where they are right more often, and
+    the run's own network beside them. See `within` for the judges that know a video.
     """
     videos = len(np.unique(inputs.sequence[(inputs.split == "train") & (inputs.sequence != "")]))
     fold = train.fold_of(inputs, asked["folds"] or min(FOLDS, videos), asked["seed"])
     where = rows_of(inputs.sequence, frame, inputs.split, fold)
-    small, labels = shrunk(thumbs[where.rows]), inputs.labels[where.rows]
+    labels, rows, classes, seed = inputs.labels[where.rows], where.rows, inputs.classes, asked["seed"]
     trained = np.repeat(where.fold >= 0, np.diff(where.bounds))
-    if vectors is None:
-        flat, most = sequences.styleless(small, where.bounds), THUMB_AXES
-        looks = frame_looks(run, inputs, fold, asked["model"], device)[:, where.rows]
-    else:
-        flat, most = features.centred(vectors, where.rows, where.bounds, trained), FEATURE_AXES
-        looks = features.held_out(flat, labels, where, inputs.classes)
-    axes = temporal.axes_of(flat[trained], most)
+    networks = vectors is None
+    if networks:
+        images = inputs.pixels if isinstance(inputs.pixels, np.ndarray) else thumbs
+        vectors, rows = features.statistics(images, rows), np.arange(len(rows))
+    main = features.projection(vectors, rows, where.bounds, trained)
+    flat = features.centred(vectors, rows, where.bounds, main)
+    heads = features.heads(flat, labels, where, classes)
+    looks, own = features.held_out(flat, heads, where), False
+    if networks:
+        # Of two judges of single frames that never saw a video, the one that is right more often is heard: where videos
+        # are few and unlike that is not the network, and its noise would count as much as what the other knows.
+        other = frame_looks(run, inputs, fold, asked["model"], device)[:, where.rows]
+        right = [(one.mean(0).argmax(1) == labels)[trained].mean() for one in (looks, other)]
+        looks, own = (other, True) if right[1] > right[0] else (looks, False)
+    axes = temporal.axes_of(flat[trained], AXES)
     total = temporal.EPOCHS * len(looks) + 2 * within.EPOCHS
-    with tqdm(total=total, unit="epoch", desc="over time", disable=quiet, **bar_style()) as bar:
-        options = {"seed": asked["seed"], "progress": bar.update, "keep": run.write_temporal}
-        seen = held_out(flat, axes, looks, labels, where, inputs.classes, **options)
+    with Bar(total=total, unit="epoch", desc="over time", disable=quiet, **bar_style()) as bar:
+        options = {"seed": seed, "progress": bar.update, "keep": run.write_temporal}
+        seen = held_out(flat, axes, looks, labels, where, classes, **options)
         known = temporal.frame_features(flat, axes, looks[0])[trained], labels[trained]
         bounds = np.r_[0, np.cumsum(np.diff(where.bounds)[where.fold >= 0])]
-        inner = within.learn(*known, bounds, inputs.classes, seed=asked["seed"], progress=bar.update)
-    more = {}
-    if vectors is None:
-        single = {"single": own_looks(run, inputs, where.rows[trained], asked["model"], device)}
-        plain = features.statistics(thumbs[where.rows])
-        plain = features.centred(plain, np.arange(len(plain)), where.bounds, trained)
-        more["looks.plain"] = features.held_out(plain, labels, where, inputs.classes).mean(0)
-    else:
-        single = features.known(flat[trained], labels[trained], inner.trial.labels, inputs.classes, asked["seed"])
+        inner = within.learn(*known, bounds, classes, seed=seed, progress=bar.update)
+    of_trial = inner.trial.labels
+    arrays = {
+        "looks": looks.mean(0),
+        "within.single": features.known(flat[trained], labels[trained], classes, seed),
+        "within.single.trial": features.known(flat[trained], of_trial, classes, seed),
+    }
+    if networks:
+        arrays |= {
+            "within.network": own_looks(run, inputs, where.rows[trained], asked["model"], device),
+            "within.network.trial": trial_looks(run, inputs, where.rows[trained], of_trial, asked, device, quiet),
+            "plain.axes": main,
+            "plain.heads": heads,
+            "plain.side": np.array([images.shape[1]]),
+            "plain.network": np.array([own]),  # whether the model over time sees what networks say of single frames
+        }
     run.write_timeline(
         samples=inputs.samples[where.rows],
         losses=seen.losses,
         probabilities=seen.probabilities,
-        thumbs=small,
-        looks=looks.mean(0),
+        thumbs=shrunk(thumbs[where.rows]),
         trained=trained,
-        **more,
         **inner.arrays(),
-        **{f"within.{name}": values.astype(np.float32) for name, values in single.items()},
+        **{name: values.astype(np.float32) for name, values in arrays.items()},
         **{f"axes.{name}": value.astype(np.float32) for name, value in vars(axes).items()},
     )
 
 
-@torch.inference_mode()
 def own_looks(run: Run, inputs: train.Inputs, rows: np.ndarray, model: str, device: str) -> np.ndarray:
     """Log-probabilities (R, C) float32 of rows by the run's own network, which trained on them, over its epochs."""
-    saved = run.saved_checkpoints()
-    chosen = sorted({saved[at] for at in np.linspace(0, len(saved) - 1, min(OWN, len(saved))).astype(int)})
-    found = np.zeros((len(inputs.samples), inputs.classes), np.float32)
+    chosen, total = _epochs(run), 0
     network = models.build_model(model, inputs.classes, inputs.size).to(device).eval()
     for checkpoint in chosen:
         train.load_weights(network, run.read_checkpoint(checkpoint))
-        for ids, images, _ in inputs.batches(np.sort(rows), device):
-            log = F.log_softmax(network(images).float(), 1).cpu().numpy()
-            found[np.searchsorted(inputs.samples, ids)] += log / len(chosen)
-    return found[rows]
+        total = total + _says(network, inputs, rows, device) / len(chosen)
+    return total
+
+
+def trial_looks(
+    run: Run, inputs: train.Inputs, rows: np.ndarray, labels: np.ndarray, asked: dict, device: str, quiet: bool
+) -> np.ndarray:
+    """The same as `own_looks` by a network that is trained once more as the run's own was, on the labels (R,) of a
+    trial: what it learns by heart, and so what its doubts are worth, shows on errors made on purpose."""
+    given = inputs.labels.copy()
+    given[rows] = labels
+    train_rows, epochs, total = inputs.rows("train"), asked["epochs"], np.zeros((len(rows), inputs.classes), np.float32)
+    chosen = _epochs(run)
+    recipe = replace(Recipe(), epochs=epochs).for_size(len(train_rows))
+    steps = epochs * recipe.steps(len(train_rows))
+
+    def look(epoch: int, network: torch.nn.Module) -> None:
+        if epoch in chosen:
+            total[:] += _says(network, inputs, rows, device) / len(chosen)
+
+    more = {"model": asked["model"], "seed": asked["seed"], "device": device, "precision": asked["precision"]}
+    with Bar(total=steps, unit="step", desc="trial", disable=quiet, **bar_style()) as bar:
+        train.fit(replace(inputs, labels=given), train_rows, recipe=recipe, steps=steps, bar=bar, each=look, **more)
+    return total
+
+
+def _epochs(run: Run) -> list[int]:
+    """Checkpoints, `OWN` of them where there are more, spread over the training."""
+    saved = run.saved_checkpoints()
+    return sorted({saved[at] for at in np.linspace(0, len(saved) - 1, min(OWN, len(saved))).astype(int)})
+
+
+@torch.inference_mode()
+def _says(network: torch.nn.Module, inputs: train.Inputs, rows: np.ndarray, device: str) -> np.ndarray:
+    """Log-probabilities (R, C) float32 of rows, in their order, by a network in eval mode."""
+    log = np.empty((len(inputs.samples), inputs.classes), np.float32)
+    for ids, images, _ in inputs.batches(np.sort(rows), device):
+        log[np.searchsorted(inputs.samples, ids)] = F.log_softmax(network(images).float(), 1).cpu().numpy()
+    return log[rows]
 
 
 def shrunk(thumbs: np.ndarray, side: int = temporal.SIDE) -> np.ndarray:

@@ -122,7 +122,7 @@ def audit(dataset: str, out: str | Path, *, resume=False, quiet=False, consent=N
     asked = _settled(asked, loaded.dataset.samples)
     refuse_inside(out, loaded.dataset)
     if fresh:
-        asked = auto.settled(asked, loaded.dataset)
+        asked = auto.settled(asked, asdict(options), loaded.dataset)
         trained, backbone = parts(asked["model"])
     # A network or a backbone that does not fit leaves no run behind.
     if trained:
@@ -139,7 +139,7 @@ def audit(dataset: str, out: str | Path, *, resume=False, quiet=False, consent=N
             asked["model"], trained = SMALL, SMALL
     inputs = inputs_of(loaded, size)
     work = stages.Work(asked, inputs, loaded, device, quiet)
-    if fresh and look and auto.to_try(asdict(options), loaded.dataset):
+    if fresh and trained and look and auto.to_try(asdict(options), loaded.dataset):
         asked = auto.tried(asked, asdict(options), work, look)
         trained, look = parts(asked["model"])[0], look if parts(asked["model"])[1] else None
     recorder = Recorder(out, loaded.dataset, asked=asked, seed=asked["seed"], resume=resume)

@@ -3,7 +3,8 @@
 At hand: in the cache of torch.hub, in a file named by `--weights` or `--features`, or to be fetched by `--download` or
 after a yes at the terminal. Of many photos that are larger than the small network sees a trial on some of them says
 whether both views are worth their time or one of them is so much better that it is the only one. Of fewer both are
-taken, and a backbone that turns out not to fit these images is left out again.
+taken, and a backbone that turns out not to fit these images is left out again. Of
+frames of videos the backbone's view alone.
 """
 
 import sys
@@ -12,9 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from lossprint.audit.datasets import dataset as datasets
+from lossprint.audit.system.progress import Bar
 from lossprint.audit.training import backbones
 from lossprint.audit.training.loading import DEFAULTS, FROZEN_DEFAULTS
 from lossprint.audit.training.models import SMALL_IMAGE
@@ -61,21 +62,33 @@ def hint(backbone: str | None, dataset: datasets.Dataset) -> None:
         )
 
 
-def settled(asked: dict, dataset: datasets.Dataset) -> dict:
-    """What is asked, once the samples are known: of videos `small`."""
+def settled(asked: dict, by_user: dict, dataset: datasets.Dataset) -> dict:
+    """What is asked, once the samples are known: of videos the backbone's view alone.
+
+    by_user: the options as they were given, None where they were not. What only a training has, such as further seeds,
+    keeps the training: of videos alone, since a run of theirs has one view.
+    """
     trained, backbone = parts(asked["model"])
-    if backbone is not None and dataset.samples["sequence"].notna().any():
+    if backbone is None or dataset.samples["sequence"].isna().all():
+        return asked
+    if _wants_training(by_user):
         return {**asked, "model": trained}
-    return asked
+    return {**asked, "model": backbone, **_frozen_defaults(by_user)}
+
+
+def _wants_training(by_user: dict) -> bool:
+    folds, curvature = by_user["folds"], by_user["curvature_checkpoints"]
+    return bool((by_user["seeds"] or 1) > 1 or folds or curvature or by_user["compiled"])
+
+
+def _frozen_defaults(by_user: dict) -> dict:
+    return {name: value for name, value in FROZEN_DEFAULTS.items() if by_user[name] is None}
 
 
 def to_try(by_user: dict, dataset: datasets.Dataset) -> bool:
-    """Whether the images are many and larger than the small network sees, so that a trial pays.
-
-    by_user: the options as they were given, None where they were not. What only a training has, such as further seeds,
-    keeps the training.
-    """
-    if (by_user["seeds"] or 1) > 1 or by_user["folds"] or by_user["curvature_checkpoints"] or by_user["compiled"]:
+    """Whether the images are many and larger than the small network sees, so that a trial pays. by_user as in
+    `settled`."""
+    if _wants_training(by_user):
         return False
     sides = datasets.image_sizes(dataset, at_most=1000)
     large = len(sides) > 0 and np.median(sides.max(axis=1)) > SMALL_IMAGE
@@ -100,7 +113,7 @@ def tried(asked: dict, by_user: dict, work, source) -> dict:
     recipe = replace(Recipe(), epochs=asked["epochs"] or DEFAULTS["epochs"]).for_size(len(rows))
     steps = recipe.epochs * recipe.steps(len(rows))
     options = {"model": trained, "recipe": recipe, "seed": asked["seed"], "device": work.device}
-    with tqdm(total=steps, unit="step", desc="trial", disable=work.quiet) as bar:
+    with Bar(total=steps, unit="step", desc="trial", disable=work.quiet) as bar:
         network = train.fit(inputs, rows, steps=steps, precision=asked["precision"], bar=bar, **options)
     named = train.predict(network, inputs.on(work.device), others, work.device, asked["precision"])
     right[0] = int((named == inputs.labels[others]).sum())
@@ -110,8 +123,7 @@ def tried(asked: dict, by_user: dict, work, source) -> dict:
     if weights[1] < combine.SLIGHT:
         return {**asked, "model": trained}
     if weights[0] < combine.SLIGHT:
-        defaults = {name: value for name, value in FROZEN_DEFAULTS.items() if by_user[name] is None}
-        return {**asked, "model": backbone, **defaults}
+        return {**asked, "model": backbone, **_frozen_defaults(by_user)}
     return asked
 
 

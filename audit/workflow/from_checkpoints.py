@@ -5,7 +5,6 @@ Recorder would have done in the training; then a run goes on as an audit does. T
 folder holds no copy of them. A run that was cut off goes on after its last whole checkpoint, to the same bytes.
 """
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from lossprint.audit.datasets.choices import Choices
 from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.runs.open import open_run, refuse_changed, refuse_others, refuse_run
 from lossprint.audit.runs.run import STAGES, Run
+from lossprint.audit.system.jsontext import parsed
 from lossprint.audit.system.locks import writes
 from lossprint.audit.training import checkpoints as files
 from lossprint.audit.training import loading
@@ -89,13 +89,13 @@ def record(
         return run
     if run is None:
         refuse_others(out)
-    images = _opened(asked, out)
-    order = _order(asked["classes"], images.classes)
-    network, side = _built(build, model, images, asked)
+    images = opened(asked, out)
+    order = order_of(asked["classes"], images.classes)
+    network, side = built(build, model, images, asked)
     own = SavedNetworks(saved, network.module, asked["weights"])
     for one in todo:
         own.read(one)  # a damaged file, or one of another network, is found now
-    loaded, inputs = _inputs(images, network, model, side, order, asked, device, quiet)
+    loaded, inputs = inputs_for(images, network, model, side, order, asked, device, quiet)
     work = stages.Work(asked, inputs, loaded, device, quiet)
     own, accuracy, more = _tried_out(replace(own, module=network.module.to(device)), model, work)
     notes = [*notes, *_notes(images, network, inputs, asked), *more]
@@ -155,7 +155,7 @@ def read_classes(path: str | Path) -> list[str]:
     """The names of classes in a file, in their order: one a line, or a JSON list."""
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
-        names = json.loads(text) if text.lstrip().startswith("[") else text.splitlines()
+        names = parsed(text) if text.lstrip().startswith("[") else text.splitlines()
     except (OSError, ValueError) as error:
         raise LossprintError(f"expected names of classes in {path}, found: {one_line(error)}") from None
     if not all(isinstance(name, str) for name in names):
@@ -187,7 +187,7 @@ def _asked(out: Path, options: dict, saved: list[files.Saved], resume: bool) -> 
 # ------------------------------------------------------------------------- what is looked at, and by what
 
 
-def _opened(asked: dict, out: Path) -> datasets.Dataset:
+def opened(asked: dict, out: Path) -> datasets.Dataset:
     """The dataset, which must be one of images, and lie elsewhere than the run."""
     name, share, seed = asked["dataset"], asked["val_fraction"], asked["seed"]
     dataset = datasets.open_dataset(name, share, seed, check=False, choices=Choices.of(asked))
@@ -200,7 +200,7 @@ def _opened(asked: dict, out: Path) -> datasets.Dataset:
     return dataset
 
 
-def _order(names: list[str] | None, classes: list[str]) -> list[str]:
+def order_of(names: list[str] | None, classes: list[str]) -> list[str]:
     """The classes as the logits have them."""
     if names is None:
         return list(classes)
@@ -213,7 +213,7 @@ def _order(names: list[str] | None, classes: list[str]) -> list[str]:
     return list(names)
 
 
-def _built(build: Callable, model: str, dataset: datasets.Dataset, asked: dict):
+def built(build: Callable, model: str, dataset: datasets.Dataset, asked: dict):
     """The network and the side in pixels of its images, None where it has a transform of its own."""
     from lossprint.audit.training import networks
     from lossprint.audit.training.models import proxy_size
@@ -230,7 +230,7 @@ def _built(build: Callable, model: str, dataset: datasets.Dataset, asked: dict):
     return network, None
 
 
-def _inputs(
+def inputs_for(
     dataset: datasets.Dataset, network, model: str, size: int | None, order: list[str], asked: dict, device, quiet: bool
 ):
     """The dataset without what cannot be read, and its images as the network takes them."""

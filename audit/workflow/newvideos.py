@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from tqdm import tqdm
 
 from lossprint.audit.datasets import dataset as datasets
 from lossprint.audit.datasets.readers.manifests import read_manifest
@@ -20,11 +19,11 @@ from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.runs.open import open_run, refuse_run
 from lossprint.audit.runs.run import Run
 from lossprint.audit.runs.tables import PART
-from lossprint.audit.system.progress import bar_style
+from lossprint.audit.system.progress import Bar, bar_style
 from lossprint.audit.training import models, train
 from lossprint.audit.training.names import trained_of
 from lossprint.audit.types import LossprintError
-from lossprint.audit.video import decode, temporal, timeline
+from lossprint.audit.video import decode, features, temporal, timeline
 from lossprint.scoring import sequences
 
 
@@ -42,8 +41,9 @@ def score_new(path: str | Path, manifest: str, out: str | Path, device: str = "a
         raise LossprintError(
             f"expected a run of videos that were looked at over time, found none in {path}: audit them"
         )
-    if "within.single.trial" in seen:  # its models over time saw a backbone's features
-        raise LossprintError(f"expected a run whose own networks looked at its videos, found frozen features in {path}")
+    if "plain.heads" not in seen:  # its models over time saw a backbone's features, or are of an earlier version
+        what = "frozen features" if not folds else "models over time of an earlier version"
+        raise LossprintError(f"expected a run whose own networks looked at its videos, found {what} in {path}")
     refuse_run(out)
     dataset = _opened(decode.prepared(manifest, out, run.manifest["asked"].get("rate"), quiet), run.classes)
     device, facts = train.pick_device(device), run.manifest["facts"]["record"]
@@ -64,23 +64,25 @@ def score_new(path: str | Path, manifest: str, out: str | Path, device: str = "a
     made = _record(recorder, run, inputs, device, quiet)
     frame = samples["frame"].to_numpy(np.int64)
     where = timeline.rows_of(inputs.sequence, frame, inputs.split, np.zeros(len(samples), np.int64))
-    looks = timeline.frame_looks(
-        run, inputs, np.zeros(len(samples), np.int64), trained_of(run.manifest["asked"]["model"]), device
-    )
-    small = timeline.shrunk(pixels[where.rows])
-    flat = sequences.styleless(small, where.bounds)
+    plain = features.statistics(_sided(pixels, int(seen["plain.side"][0])), where.rows)
+    flat = features.centred(plain, np.arange(len(plain)), where.bounds, seen["plain.axes"])
+    if seen["plain.network"][0]:
+        trained = trained_of(run.manifest["asked"]["model"])
+        looks = timeline.frame_looks(run, inputs, np.zeros(len(samples), np.int64), trained, device)[:, where.rows]
+    else:
+        looks = features.held_out(flat, seen["plain.heads"], where)
     axes = temporal.Axes(*(seen[f"axes.{name}"] for name in ("mean", "axes", "scale")))
     labels, told = inputs.labels[where.rows], []
     for k in range(len(folds)):
-        features = temporal.frame_features(flat, axes, looks[k, where.rows])
-        told.append(temporal.look(weights[k], features, labels, where.bounds))
+        inner = temporal.frame_features(flat, axes, looks[k])
+        told.append(temporal.look(weights[k], inner, labels, where.bounds))
     known = run.samples().set_index("sample").loc[seen["samples"]]
     index = {label: at for at, label in enumerate(run.classes)}
     made.write_timeline(
         samples=inputs.samples[where.rows],
         losses=np.mean([one.losses for one in told], 0),
         probabilities=np.mean([one.probabilities for one in told], 0),
-        thumbs=small,
+        thumbs=timeline.shrunk(pixels[where.rows]),
         **{
             "reference.labels": known["label"].map(index).to_numpy(np.int64),
             "reference.bounds": sequences.bounds_of(known["sequence"].to_numpy(str)),
@@ -113,6 +115,11 @@ def _opened(manifest: str, classes: list[str]) -> datasets.Dataset:
     return datasets.Dataset(samples=samples, classes=list(classes), **fields, **more)
 
 
+def _sided(pixels: np.ndarray, side: int) -> np.ndarray:
+    """Images (N, S, S, 3) at `side` px, as the run's statistics were taken."""
+    return pixels if pixels.shape[1] == side else timeline.shrunk(pixels, side)
+
+
 def _read(dataset: datasets.Dataset, path: str):
     try:
         return dataset.image(path)
@@ -127,7 +134,7 @@ def _record(recorder: Recorder, run: Run, inputs: train.Inputs, device: str, qui
     network = models.build_model(trained_of(asked["model"]), inputs.classes, inputs.size).to(device)
     empty = pa.table({name: pa.array([], kind) for name, kind in zip(PART.names, PART.types)})
     checkpoints = run.saved_checkpoints()
-    for checkpoint in tqdm(checkpoints, unit="checkpoint", desc="look", disable=quiet, **bar_style()):
+    for checkpoint in Bar(checkpoints, unit="checkpoint", desc="look", disable=quiet, **bar_style()):
         train.load_weights(network, run.read_checkpoint(checkpoint))
         train.record(recorder, network, inputs, rows, device)
         recorder.end_checkpoint(checkpoint)

@@ -9,6 +9,7 @@ from lossprint.audit.findings.find import find_run
 from lossprint.audit.findings.quality import write_quality
 from lossprint.audit.findings.score import score_run
 from lossprint.audit.recording.moved import at
+from lossprint.audit.recording.responses import read_responses, write_responses
 from lossprint.audit.recording.session import end_partial
 from lossprint.audit.runs.open import how_far, needs_audit, open_run
 from lossprint.audit.runs.places import dataset_of
@@ -27,12 +28,14 @@ def score(
     quiet: bool = False,
     partial: bool = False,
     dataset: str | None = None,
+    responses: str | Path | None = None,
 ) -> Run:
     """Score and find again from what is recorded. In a Recorder's run, look for duplicates the first time.
 
     With `partial` a Recorder's run that was cut off is scored as far as it got, to its last whole checkpoint.
 
-    `dataset` is where the images are, see `moved.at`.
+    `dataset` is where the images are, see `moved.at`; `responses` a table of prompt/response pairs, see
+    `recording.responses`, which is kept.
 
     `engine` is local or ray, `memory` the bytes that each process may take for scoring, `workers` the processes that
     Ray starts on this machine. See `engines` and `score_run`.
@@ -44,6 +47,8 @@ def score(
     run = open_run(path, need="record")
     if needs_audit(run):
         raise LossprintError(f"expected a whole run, found one half written at {path}: {how_far(run)}")
+    if responses is not None:
+        write_responses(run, read_responses(run, responses))
     if not run.has_duplicates() and run.manifest["dataset"].get("source"):
         _look_for_duplicates(run, run if dataset is None else at(run, dataset))
     with engines.start(engine, workers) as started:

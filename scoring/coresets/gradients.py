@@ -18,7 +18,8 @@ STEPS = 500  # of matching pursuit: more than so many samples are chosen several
 @dataclass(frozen=True)
 class LastLayer:
     """What the last layer sees and says: vectors (N, D) float32 embeddings and labels (N,) int64 class indices of the
-    training samples, val_vectors (M, D) and val_labels (M,) of the validation samples, weight (C, D) and bias (C,).
+    training samples, val_vectors (M, D) and val_labels (M,) of the validation samples, weight (C, D) and bias (C,). A
+    label of -1 is a class that the layer does not know.
     """
 
     vectors: np.ndarray
@@ -34,12 +35,13 @@ class LastLayer:
 
 
 def errors(vectors: np.ndarray, labels: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
-    """p - y: softmax of the logits minus the one-hot label, (N, C) float32."""
+    """p - y: softmax of the logits minus the one-hot label, (N, C) float32; p alone where the label is -1."""
     logits = vectors @ weight.T + bias
     logits -= logits.max(1, keepdims=True)
     p = np.exp(logits, out=logits)
     p /= p.sum(1, keepdims=True)
-    p[np.arange(len(labels)), labels] -= 1
+    known = np.flatnonzero(labels >= 0)
+    p[known, labels[known]] -= 1
     return p.astype(np.float32)
 
 

@@ -26,6 +26,7 @@ SHORT = 8  # frames: a phase of fewer is left alone by a trial
 KINDS = ("window", "phase", "exchange")  # of errors in a trial, 1 and up
 FEW = 20  # frames of a kind of error in a trial, below which its figure says nothing
 ALIKE = 60.0  # frames that so many of a trial count as: neighbours say much the same, and the prior holds against them
+PULL = 5.0  # of each judge's weight to an equal share: a trial has a few dozen errors, from which little is certain
 ROWS = 6000  # frames of a trial that weights are fitted on, at most
 DROP = 12.0  # nats below the likeliest class at which a judge says no more
 
@@ -120,7 +121,7 @@ def fitted(judges: list[np.ndarray], trial: Trial, labels: np.ndarray, bounds: n
     design, true = np.stack([one[::step] for one in parts], 2), labels[::step]
     design = design - design[np.arange(len(true)), true][:, None]
     count, many = 2 * len(judges), len(true) / ALIKE
-    prior, pull = np.r_[np.full(count, 1 / count), 0.0], np.r_[np.ones(count), 0.01]
+    prior, pull = np.r_[np.full(count, 1 / count), 0.0], np.r_[np.full(count, PULL), 0.01]
 
     def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
         score = design @ weights
@@ -151,12 +152,6 @@ def auroc(doubt: np.ndarray, kind: np.ndarray) -> np.ndarray:
         if min(len(wrong), len(clean)) >= FEW:
             figures[one - 1] = share_below(wrong, clean).mean()
     return figures
-
-
-def scaled(log: np.ndarray, like: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """A judge's log-probabilities (N, C), its doubts spread as far as those of another judge that is `like` it."""
-    spread = float(doubt(like, labels).std()) / max(float(doubt(log, labels).std()), 1e-9)
-    return log * spread
 
 
 def whole(log: np.ndarray, labels: np.ndarray, bounds: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import pytest
 from browser import flag_many, serving
-from helpers import free_port, make_run
+from helpers import make_run
 from oidc import Cookies, Raw
 
 from lossprint.app.main import PAGES
@@ -17,7 +17,7 @@ def server(tmp_path_factory):
     flag_many(run)
     (folder / "runs").mkdir()
     run.path.rename(folder / "runs" / "plain")
-    with serving(folder / "runs", free_port()) as url:
+    with serving(folder / "runs") as url:
         yield url
 
 

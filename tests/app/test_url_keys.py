@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 from browser import flag_many, serving
-from helpers import free_port, in_a_thread, make_run
+from helpers import in_a_thread, make_run
 
 from lossprint.app.main import PAGES
 from lossprint.audit.review.reviews import open_reviews
@@ -50,7 +50,7 @@ def test_no_control_of_a_page_is_one_of_another_page(tmp_path, monkeypatch):
         return after
 
     monkeypatch.setattr(tabs.Tab, "take", noted)
-    with serving(run.path, free_port()) as url:
+    with serving(run.path) as url:
         after = in_a_thread(asyncio.run, walk(url))
     assert {name for name, pages in found.items() if len(pages) > 1} <= SHARED, found
     assert len(found) > 40 and {"least", "p_sort", "m_page", "d_kind", "dstate"} <= set(found)

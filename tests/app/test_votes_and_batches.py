@@ -11,6 +11,10 @@ from helpers import make_run
 from PIL import Image
 from planted_votes import planted_votes
 
+from lossprint.app import data
+from lossprint.app.questions import questions
+from lossprint.app.shared import trust
+from lossprint.app.shared.acting import picked
 from lossprint.audit.check.check import check
 from lossprint.audit.review import votes
 from lossprint.audit.review.reviews import open_reviews
@@ -77,6 +81,20 @@ def test_votes_stand_beside_the_label_and_decisions_count_when_asked(runs, monke
     assert "zoe (reviewer)" in app.dataframe[0].value["annotator"].tolist()
 
 
+def test_review_asks_again_where_one_more_vote_tells_most(runs, monkeypatch):
+    app = open_page("review", runs, monkeypatch, queue="Ask again")
+    assert_whole(app)
+    loaded = data.load(runs)
+    rows = picked.again(loaded)
+    again = trust.voted(loaded).consensus["again"]
+    assert len(rows) == 30 and again[rows[0]] == again.min() and again[rows].is_monotonic_increasing
+    items = questions.queue_of(loaded, "Ask again", "", False)
+    assert [one[0] for one in items["samples"]] == rows.tolist()
+    assert items["group"].iloc[0] in app.query_params["finding"]
+    Path(runs, "consensus.parquet").write_bytes(b"odd")
+    assert "Ask again" not in picked.queues(loaded)
+
+
 def test_without_votes_or_batches_the_pages_say_how(tmp_path, monkeypatch):
     run = make_run(tmp_path)
     for page, command in (("annotators", "lossprint votes"), ("batches", "lossprint check NEW")):
@@ -94,6 +112,23 @@ def test_batches(runs, monkeypatch):
     assert table.loc["Foreign images", "Not judged"] == 5 and "Copies of images of the run" in table.index
 
 
+def test_a_batch_says_what_to_label_next(runs, monkeypatch):
+    run = open_run(runs)
+    result, frame = beside.check(run, "new")
+    frame = frame.assign(probability=np.linspace(0.9, 0.3, len(frame)), suggested_label="coat", label="")
+    frame.loc[frame["path"] == "red.png", "label"] = "bag"
+    beside.write_check(run, "new", result, frame)
+    free = frame[(frame["copy_of"] < 0) & (frame["repeat"] < 0) & (frame["label"] == "") & ~frame["is_foreign"]]
+    app = open_page("batches", runs, monkeypatch)
+    assert_whole(app)
+    assert ("Label next" in said(app)) == bool(len(free))
+    frame["copy_of"], frame["repeat"] = -1, -1
+    beside.write_check(run, "new", result, frame)
+    app = open_page("batches", runs, monkeypatch)
+    table = next(one.value for one in app.dataframe if "Likely" in one.value)
+    assert table["Sure"].is_monotonic_increasing and "red.png" not in table["Image"].tolist() and len(table) == 4
+
+
 def test_a_damaged_result_is_said_and_no_page_breaks(runs, monkeypatch):
     for name in ("checks/new.json", "consensus.parquet"):
         Path(runs, name).write_bytes(b"odd")
@@ -103,3 +138,26 @@ def test_a_damaged_result_is_said_and_no_page_breaks(runs, monkeypatch):
     assert not app.exception and "consensus" in app.error[0].value
     app = open_page("sample", runs, monkeypatch, sample="1")
     assert_whole(app)
+
+
+def test_a_repair_stands_on_before_and_after(tmp_path, monkeypatch):
+    run = make_run(tmp_path)
+    app = open_page("loop", run.path, monkeypatch)
+    assert_whole(app)
+    assert any("lossprint repair own" in code.value for code in app.code)
+    arms = [{"arm": name, "accuracy": 0.5, "low": 0.4, "high": 0.6} for name in ("original", "repaired", "odd")]
+    result = {
+        "model": "a *small* network",
+        "original_kept": True,
+        "arms": arms,
+        "notes": ["<b>"],
+        "sentences": ["kept."],
+    }
+    beside.write_repair(run, result)
+    app = open_page("loop", run.path, monkeypatch)
+    assert_whole(app)
+    assert any("kept" in one.value for one in app.markdown) and "a \\*small\\* network" in said(app)
+    assert app.dataframe[0].value["arm"].tolist() == ["The original", "Repaired (SAP)", "Odd"]
+    (run.path / "repair.json").write_text('{"arms": [{"arm": 1}]}')
+    app = open_page("loop", run.path, monkeypatch)
+    assert not app.exception and "expected a readable repair" in app.error[0].value

@@ -9,7 +9,6 @@ from browser import (
     address,
     eventually,
     flag_many,
-    free_port,
     idle,
     serving,
     visit,
@@ -34,7 +33,7 @@ def base(tmp_path_factory):
         run = make_run(place / name, seed=seed, classes=classes, train=30, held_out=6)
         flag_many(run)
         run.path.rename(runs / name)
-    with serving(runs, free_port()) as url:
+    with serving(runs) as url:
         yield url
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import text_runs
 from browser import MARKS, come_into_view, eventually, flag_many, follow, idle, serving, visit, watched
-from helpers import free_port, make_run
+from helpers import make_run
 
 from lossprint.app.main import PAGES
 from lossprint.audit.coresets import coreset as coresets
@@ -93,7 +93,7 @@ def runs(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def base(runs):
-    with serving(runs, free_port()) as url:
+    with serving(runs) as url:
         yield url
 
 

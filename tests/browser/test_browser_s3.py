@@ -2,7 +2,6 @@
 
 from browser import MARKS, eventually, idle, serving, visit, watched
 from conftest import cut_demo
-from helpers import free_port
 
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs.open import open_run
@@ -32,7 +31,7 @@ def test_a_run_from_a_bucket_is_shown_and_decided_on(s3, machine, chromium, tmp_
     machine("viewer")  # has neither the run nor an image
     sync(URL, here)
     s3.asked.clear()
-    with serving(here, free_port()) as base, watched(chromium) as page:
+    with serving(here) as base, watched(chromium) as page:
         visit(page, f"{base}/labels?per=60", "Wrong labels")
         eventually(lambda: seen(page) == min(60, len(flagged)))
         first = s3.reads()

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from browser import MARKS, check_access, eventually, idle, serving, visit, watched
-from helpers import free_port
 from videos import make_video_run
 
 from lossprint.audit.review.reviews import open_reviews
@@ -22,7 +21,7 @@ def made(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def base(made):
-    with serving(made[0].path, free_port()) as address:
+    with serving(made[0].path) as address:
         yield address
 
 

@@ -6,7 +6,6 @@ import re
 import pytest
 import text_runs
 from browser import MARKS, address, caption, check_access, download, eventually, idle, serving, visit, watched
-from helpers import free_port
 
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs.open import open_run
@@ -30,7 +29,7 @@ def runs(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def base(runs):
-    with serving(runs, free_port()) as url:
+    with serving(runs) as url:
         yield url
 
 

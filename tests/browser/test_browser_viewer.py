@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import MARKS, address, caption, check_access, eventually, flag_many, free_port, idle, serving, visit
+from browser import MARKS, address, caption, check_access, eventually, flag_many, idle, serving, visit
 from helpers import make_run
 from PIL import Image
 
@@ -20,7 +20,7 @@ def base(tmp_path_factory):
     ramp = np.tile(np.linspace(1000, 3000, 41).astype(np.uint16), (41, 1))
     for path in run.samples()["path"]:
         Image.fromarray(ramp).save(Path(run.manifest["dataset"]["root"]) / path, "PNG")
-    with serving(run.path, free_port()) as url:
+    with serving(run.path) as url:
         yield url
 
 

@@ -97,6 +97,7 @@ def test_cleanlabs_order_puts_a_plain_error_first(monkeypatch):
         assert order[0] == 17 and sorted(order) == list(range(60))
 
 
+@pytest.mark.proof
 def test_experts_and_coverage_run_small(audited, tmp_path, monkeypatch):
     """The figures of so small a run mean nothing; cleanlab's probabilities are kept."""
     kept = tmp_path / "kept.npz"

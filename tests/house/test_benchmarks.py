@@ -66,11 +66,13 @@ def test_memorization_runs_small_and_estimates(small_dataset):
     assert "curvature_last" in told and "6 models of 2 epochs" in told
 
 
+@pytest.mark.proof
 def test_curvature_fidelity_runs_small(small_dataset):
     options = ["--images", 20, "--epochs", 2, "--reference", 3]
     assert "times cheaper" in as_script(BENCHMARKS / "curvature.py", small_dataset, *options)
 
 
+@pytest.mark.proof
 def test_duplicates_runs_small(small_dataset):
     """Ours alone, since the peers are an extra: copies of the demo's images, by a few of each change."""
     options = ["--fresh", small_dataset.parent, "--limit", 120, "--tools", "ours"]

@@ -61,6 +61,7 @@ def test_the_readme_of_the_examples_names_each():
         assert f"python examples/{file} --out" in first and "from lossprint.audit" in first, file
 
 
+@pytest.mark.proof
 def test_the_notebook_of_the_tutorial_runs_to_its_end(tmp_path, monkeypatch):
     """On few images and epochs: every cell, in order, in a kernel of its own."""
     import nbclient

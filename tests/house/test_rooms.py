@@ -27,10 +27,10 @@ FLOORS = {
         "recording review",
         "training",
         "video",
-        "findings export",
+        "findings export memorized",
         "coresets comparison workflow",
         "report",
-        "check",
+        "check repair",
         "cli",
         "lightning_callback transformers_callback per_sample",  # names of before 0.2
     ),

@@ -327,7 +327,6 @@ def test_missing_values_are_counted_alike_in_all_means():
     nowhere = [False, True, True, False]
     for call in (trajectory.csl, trajectory.aum, trajectory.el2n, lambda v: trajectory.data_map(v)[1]):
         assert np.isnan(call(values)).tolist() == nowhere
-    assert trajectory.missing_reasons(values) == Undefined(missing=2)
     events = trajectory.forgetting(values > 0.7, ~np.isfinite(values))
     np.testing.assert_array_equal(events, [0, np.nan, np.nan, 0])
     assert trajectory.forgetting(np.array([[True, False]])).tolist() == [0, 1]  # one checkpoint

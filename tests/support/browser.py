@@ -4,9 +4,11 @@ import io
 import os
 import re
 import shutil
+import socket
 import tempfile
 import time
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -33,7 +35,11 @@ FLAGS = [
         "no-first-run",
         # A page lives for seconds: what compiles it better or draws it elsewhere costs more than it gives.
         "in-process-gpu",
-        "js-flags=--no-opt --max-lazy",
+        "enable-features=NetworkServiceInProcess",
+        "js-flags=--no-opt --max-lazy --no-flush-bytecode",
+        # One process for all pages, which keeps what it has compiled: a quarter of all that Chromium computes.
+        "process-per-site",
+        "renderer-process-limit=1",
     )
 ]
 # A page in motion is drawn 60 times a second: a tenth of all that a browser's test computes.
@@ -77,9 +83,22 @@ def flag_many(run: Run) -> None:
     run.write_scores(scores)
 
 
+def usual_port() -> int:
+    """The same for one server after another, unless something else has it: what Chromium has compiled goes by URL."""
+    with socket.socket() as probe, suppress(OSError):
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", first_port()))
+        return first_port()
+    return free_port()
+
+
+first_port = cache(free_port)
+
+
 @contextmanager
-def serving(path: Path, port: int):
+def serving(path: Path, port: int | None = None):
     """The URL of the app on a run or a folder of runs; the program as it stands, in a process that is warm."""
+    port = port or usual_port()
     url = f"http://127.0.0.1:{port}"
     options = [str(path), "--port", str(port), "--no-browser"]
     with tempfile.NamedTemporaryFile("w+") as log, warm_server(options, url, log):
@@ -103,7 +122,7 @@ def runs(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def base(runs):
-    with serving(runs, free_port()) as url:
+    with serving(runs) as url:
         yield url
 
 
@@ -122,23 +141,27 @@ def chromium():
                 "`playwright install chromium`), name it in LOSSPRINT_CHROMIUM, or set LOSSPRINT_NO_BROWSER=1"
             )
         yield browser
+        AT_REST.clear()
         browser.close()
 
 
 VIEWPORT = {"width": 1440, "height": 900}
+AT_REST = []  # contexts without a page but the empty one that keeps the process, with what was downloaded and compiled
 
 
 @contextmanager
-def watched(chromium, context=None, *, named=True, **options):
+def watched(chromium, *, named=True, viewport=None, color_scheme="light"):
     """A page whose console errors, page errors, Streamlit exception boxes and requests elsewhere fail the test.
 
-    In a new context with these options, or in one that is there, in which nothing of the page is left but what it
-    has downloaded. `named`: the browser knows who decides.
+    In a context of its own, of which nothing is left for the next one but what the page has downloaded. `named`: the
+    browser knows who decides.
     """
-    place = context or chromium.new_context(**{"viewport": VIEWPORT, **options})
+    place = AT_REST.pop() if AT_REST else _context(chromium)
     if named:
         place.add_cookies([{"name": identity.COOKIE, "value": "tester", "url": "http://127.0.0.1"}])
     page = place.new_page()
+    page.set_viewport_size(viewport or VIEWPORT)
+    page.emulate_media(color_scheme=color_scheme)
     page.add_init_script(STILL)
     page.set_default_timeout(WAIT)
     wrong, elsewhere = [], []
@@ -163,26 +186,22 @@ def watched(chromium, context=None, *, named=True, **options):
         assert not elsewhere, f"asked another machine: {elsewhere}"
         assert not wrong, wrong
     finally:
-        if context is None:
-            place.close()
-        else:
-            if page.url.startswith("http"):
-                page.evaluate("localStorage.clear()")
-            page.close()
-            place.clear_cookies()
+        if page.url.startswith("http"):
+            page.evaluate("localStorage.clear()")
+        page.close()
+        place.clear_cookies()
+        AT_REST.append(place)
 
 
-@pytest.fixture(scope="module")
-def context(chromium):
-    """For the pages of a file: the app's own scripts are downloaded and compiled once."""
-    context = chromium.new_context(viewport=VIEWPORT)
-    yield context
-    context.close()
+def _context(chromium):
+    place = chromium.new_context(viewport=VIEWPORT)
+    place.new_page()
+    return place
 
 
 @pytest.fixture
-def page(chromium, context):
-    with watched(chromium, context) as page:
+def page(chromium):
+    with watched(chromium) as page:
         yield page
 
 
@@ -201,7 +220,10 @@ def visit(page, url: str, title: str) -> None:
 
 
 def follow(page, title: str) -> None:
-    """Go to a page by the links of the app, also where a narrow screen hides the navigation: its door, then its tab."""
+    """Go to a page by the links of the app, also where a narrow screen hides the navigation: its door, then its tab.
+
+    Where a page of the same door is open, by its tabs alone.
+    """
     name = PAGES.get(title, doors.HOME)
     if (
         name in ("disagreements", "annotators")
@@ -212,8 +234,11 @@ def follow(page, title: str) -> None:
         return
     team = page.get_by_test_id("stSidebarNavLink").filter(has_text=re.compile("Team$")).count() > 0
     door, tab = doors.door_of(name, team), doors.TABS[name]
-    _open(page, page.get_by_test_id("stSidebarNavLink").filter(has_text=re.compile(f"{door.title}$")), door.tabs[0])
-    for step in [doors.TABS[one] for one in (tab.within, name) if one and one != door.tabs[0].name]:
+    here = doors.TABS.get(urlsplit(address(page)).path.rpartition("/")[2], doors.TABS[doors.HOME])
+    if doors.door_of(here.name, team) != door:
+        here = door.tabs[0]
+        _open(page, page.get_by_test_id("stSidebarNavLink").filter(has_text=re.compile(f"{door.title}$")), here)
+    for step in [doors.TABS[one] for one in (tab.within, name) if one and one != here.name]:
         word = next(one.word or one.title for one in door.tabs if one.name == step.name)
         _open(page, page.locator("[class*=st-key-tabs]").get_by_role("link", name=word, exact=True).last, step)
 
@@ -267,7 +292,12 @@ def check_access(page, where: str) -> None:
     """Fail on what axe-core calls a serious or critical hindrance. Streamlit's own list of pages is left out."""
     from axe_playwright_python.sync_playwright import Axe
 
-    found = Axe().run(page, context={"exclude": [["[data-testid=stSidebarNav]"]]}).response["violations"]
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(Axe().axe_script)
+    found = page.evaluate(
+        "() => axe.run({exclude: ['[data-testid=stSidebarNav]']}, {resultTypes: ['violations']})"
+        ".then(one => one.violations)"
+    )
     bad = [
         f"{one['id']}: {node['html'][:160]} {[check['message'] for check in node['any']][:1]}"
         for one in found

@@ -1,19 +1,24 @@
 """What many tests share: a small whole run folder with planted faults, without training; refusals; servers; files."""
 
+import atexit
 import csv
 import hashlib
 import importlib.util
 import io
 import os
 import runpy
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, redirect_stdout
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import IO
 
@@ -52,10 +57,26 @@ def make_run(
 
     Planted, all in train: samples 1 and 4 are wrong labels (suggested: the class after theirs), 0 and 3 are the same
     pixels under different labels if there are several classes, 6 is nearly 2, and 5 is an outlier.
+
+    Each kind is made once a process and copied: its run.json is written anew, and is as if it had been made here.
     """
+    made = _made(kind, tuple(sorted(classes)), train, held_out, checkpoints, frames, seed, done)
     folder = Path(folder)
+    for name in ("data", "run"):
+        shutil.copytree(made.path.parent / name, folder / name, dirs_exist_ok=name == "data")
+    root = folder.absolute() / "data"
+    source = str(root / "labels.csv" if kind == "manifest" else root)
+    manifest = deepcopy(made.manifest)
+    manifest["asked"]["dataset"] = source
+    manifest["dataset"] |= {"source": source, "root": str(root)}
+    return Run(folder / "run", manifest).rewrite(made.stages)
+
+
+@cache
+def _made(kind, classes, train, held_out, checkpoints, frames, seed, done) -> Run:
+    folder = Path(tempfile.mkdtemp(prefix="lossprint-made-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     rng = np.random.default_rng(seed)
-    classes = tuple(sorted(classes))
     samples = _samples(kind, classes, {"train": train, "val": held_out, "test": held_out}, frames)
     root = folder / "data"
     _draw(root, samples, classes, rng)
@@ -67,14 +88,14 @@ def make_run(
 
     fingerprint = hashlib.sha256("\n".join(samples["path"] + samples["label"]).encode()).hexdigest()
     dataset = {
-        "source": str(source.absolute()),
-        "root": str(root.absolute()),
+        "source": str(source),
+        "root": str(root),
         "kind": kind,
         "fingerprint": fingerprint,
         "classes": list(classes),
         "counts": {split: int(n) for split, n in samples["split"].value_counts().items()} | {"unreadable": 0},
     }
-    asked = {"dataset": str(source.absolute()), "model": "small", "epochs": checkpoints, "seed": seed}
+    asked = {"dataset": str(source), "model": "small", "epochs": checkpoints, "seed": seed}
     run = create_run(folder / "run", asked, dataset, seed)
     run.write_samples(samples, pd.DataFrame({"path": [], "reason": []}, dtype="string"))
     wrong = {1: _other(samples, 1, classes), 4: _other(samples, 4, classes)}

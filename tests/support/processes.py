@@ -18,7 +18,7 @@ CONTEXT = multiprocessing.get_context("forkserver")
 # What the app imports beside its own modules: those make caches, and look at the environment, as they are imported.
 OF_THE_APP = ["plotly.graph_objects", "pyarrow.parquet", "scipy.stats", "streamlit.testing.v1", "uvicorn"]
 CONTEXT.set_forkserver_preload(
-    ["lossprint.audit.review.reviews", "alembic.command", "psycopg", "helpers", "postgres", *OF_THE_APP]
+    ["lossprint.audit.review.reviews", "alembic.command", "psycopg", "helpers", "postgres", *OF_THE_APP, "quick"]
 )
 
 

@@ -46,7 +46,8 @@ def decide_all(
         else (row.group, int(row.sample), word, label if word == "relabel" else None)
         for row, old in zip(rows.itertuples(), given)
     ]
-    decide.press(loaded, decisions, seen=decide.last_seen(history, rows["group"]), comment_key=comment_key)
+    seen, new = decide.last_seen(history, rows["group"]), word == "relabel"
+    decide.press(loaded, decisions, seen=seen, comment_key=comment_key, new_class=new)
 
 
 def of_tiles(loaded: data.Loaded, ids, key: str, history: pd.DataFrame) -> Callable:

@@ -11,6 +11,7 @@ from lossprint.app.shared.acting import acts, picked, steps
 from lossprint.app.shared.acting.acts import MOST, Selection
 from lossprint.audit.export import export
 
+NEW_CLASS = "One of the classes; or type the name of a new one."
 WORDS = {"keep": "Keep the label", "relabel": "Relabel", "exclude": "Exclude", "unsure": "Unsure"}
 
 
@@ -77,7 +78,10 @@ def _decide(loaded: data.Loaded, chosen: Selection, history: pd.DataFrame) -> No
         return
     able = [name for name in WORDS if loaded.labelled or name != "relabel"]
     word = st.radio("Decision", able, format_func=WORDS.get, key=f"{key}_word", horizontal=True)
-    label = st.selectbox("As", loaded.classes, key=f"{key}_new") if word == "relabel" else None
+    label = None
+    if word == "relabel":
+        label = st.selectbox("As", decide.labels(loaded), key=f"{key}_new", accept_new_options=True, help=NEW_CLASS)
+        label = (label or "").strip() or None
     comment = f"{key}_comment"
     st.text_input("Comment", key=comment, max_chars=decide.LONGEST, placeholder="Why, stored with each decision")
     splits = loaded.samples.loc[chosen.ids, "split"].value_counts()
@@ -89,6 +93,7 @@ def _decide(loaded: data.Loaded, chosen: Selection, history: pd.DataFrame) -> No
         type="primary",
         on_click=acts.decide_all,
         args=(loaded, chosen.ids, word, label, history, comment),
+        disabled=word == "relabel" and label is None,
     )
 
 

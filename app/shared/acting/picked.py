@@ -5,11 +5,13 @@ import pandas as pd
 import streamlit as st
 
 from lossprint.app import data
+from lossprint.app.shared import trust
 from lossprint.app.shared.sample import PICKED
 from lossprint.audit.review import ids as texts
-from lossprint.audit.types import ALONE
+from lossprint.audit.types import ALONE, LossprintError
 
 QUEUE = "Picked"
+AGAIN = "Ask again"  # samples on which one more vote would tell most
 SENT = "Sent: "  # before the name of a queue that somebody sent
 MOST = 500  # samples of a queue whose ids stand in the link
 KEPT, LONGEST = "_picked", 10_000  # characters of a link
@@ -58,15 +60,30 @@ def of_link(loaded: data.Loaded) -> list[int]:
 
 
 def queues(loaded: data.Loaded) -> list[str]:
-    """The queues that were sent to Review, the latest first, as Review names them."""
+    """The queues that were sent to Review, the latest first, as Review names them; `AGAIN` where there are votes."""
     kept = sorted(data.marks(loaded).state().queues.values(), key=lambda one: one.at, reverse=True)
-    return [SENT + one.name for one in kept]
+    return [SENT + one.name for one in kept] + [AGAIN] * bool(len(again(loaded)))
+
+
+def again(loaded: data.Loaded) -> np.ndarray:
+    """The samples with counted votes that one more vote tells most about first (ActiveLab), at most `MOST`."""
+    try:
+        counted = trust.voted(loaded)
+    except LossprintError:  # the page of votes says what is wrong
+        return np.empty(0, np.int64)
+    if counted is None:
+        return np.empty(0, np.int64)
+    table = counted.consensus.sort_values("again", kind="stable")
+    ids = table["sample"].to_numpy(np.int64)
+    return ids[np.isin(ids, loaded.samples.index.to_numpy())][:MOST]
 
 
 def asked(loaded: data.Loaded, which: str) -> list[int]:
     """The samples of a queue, of `QUEUE` or of one that was sent, in the order in which they are asked about."""
     if which == QUEUE:
         return of_link(loaded)
+    if which == AGAIN:
+        return again(loaded).tolist()
     kept = data.marks(loaded).state().queues.values()
     ids = next((one.samples for one in kept if SENT + one.name == which), np.empty(0, np.int64))
     return ids[np.isin(ids, loaded.samples.index.to_numpy())].tolist()

@@ -118,7 +118,8 @@ def redo(loaded: data.Loaded) -> None:
             note(loaded, data.marks(loaded).again(rows, reviewer=decide.reviewer()))
         else:
             seen = decide.last_seen(data.reviews(loaded).history(), rows["finding"])
-            decide.say_stored(decide.store(loaded, rows.to_dict("records"), seen=seen))
+            again = [row | {"new_class": True} for row in rows.to_dict("records")]  # taking it back took its class away
+            decide.say_stored(decide.store(loaded, again, seen=seen))
     except LossprintError as error:
         st.session_state["_error"] = f"It was not stored: {parts.md(error)}"
         return
@@ -178,14 +179,14 @@ def bulk(loaded: data.Loaded, rows: pd.DataFrame, seen: Mapping[str, int], ticks
             st.session_state[TICKED] = (loaded.run.path, ticks, samples)
             return
         selected = rows[rows["sample"].isin(samples)].drop_duplicates("sample")
-        decisions, without = [], 0
+        decisions, without, labels = [], 0, decide.labels(loaded)
         for row in selected.itertuples():
             new = {"accept": row.suggested_label, "relabel": label}.get(action)
             if action == "accept" and not isinstance(new, str):
                 without += 1
             elif action == "relabel" and new == row.label:
                 decisions.append((row.group, int(row.sample), "keep", None))
-            elif action in decide.DONE and (new is None or new in loaded.classes):
+            elif action in decide.DONE and (new is None or new in labels):
                 decisions.append((row.group, int(row.sample), action, new))
         if decisions:
             decide.press(loaded, decisions, seen=seen)

@@ -64,6 +64,7 @@ def render(loaded: data.Loaded) -> None:
     parts.dead_link(CLASS, loaded.classes, "class")
     found = data.derived(loaded, _health)
     _headline(loaded, found)
+    _added(loaded)
     # The worst first: it is what the page is for, and what is shown where nobody chose.
     table = found.table.sort_values(["noise", "csl"], ascending=False, kind="stable", na_position="last")
     names = list(table.index)
@@ -87,6 +88,16 @@ def render(loaded: data.Loaded) -> None:
         help="The class shown below. It is in the URL: copy it to show a colleague.",
     )
     _detail(loaded, found, label)
+
+
+def _added(loaded: data.Loaded) -> None:
+    """The classes that reviewers added, and how many samples each has as decided."""
+    names = decide.labels(loaded)[len(loaded.classes) :]
+    if names:
+        labels = data.reviews(loaded).current()["new_label"].value_counts().reindex(names, fill_value=0)
+        told = [f"**{parts.md(name)}** ({parts.plural(int(labels[name]), 'sample')})" for name in names[:20]]
+        more = f" and {len(names) - 20:,} more" if len(names) > 20 else ""
+        st.info(f"Added by reviewers, not in the dataset: {', '.join(told)}{more}.", icon=":material/new_label:")
 
 
 def _health(loaded: data.Loaded) -> Health:

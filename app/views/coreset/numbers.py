@@ -4,7 +4,6 @@ Knows no Streamlit.
 """
 
 import json
-import shlex
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +15,7 @@ from lossprint.audit.coresets.evaluated import CELL, by_seed, cells, ranked
 from lossprint.audit.coresets.files import untouched
 from lossprint.audit.export import outfile
 from lossprint.audit.scores import SCORES
+from lossprint.audit.system.jsontext import parsed
 from lossprint.audit.types import LossprintError
 from lossprint.scoring.coresets import methods
 from lossprint.scoring.coresets.methods import METHODS
@@ -30,7 +30,7 @@ KINDS = (
 )
 PER_CENT = {"accuracy": "Accuracy", "worst": "Accuracy of the worst class", "noisy": "Wrong labels kept"}
 SPREADS = {"accuracy": "spread", "worst": "worst_spread", "noisy": "noisy_spread"}
-SEEDS, LEAST = 9999, 100_000  # the largest that the page's controls take
+SEEDS, LEAST, EXPOSED = 9999, 100_000, 50  # the largest that the page's controls take
 MOST = 5  # other methods that are drawn where nobody chose any
 
 
@@ -90,6 +90,7 @@ def suggested_name(ask: Ask, percent: int) -> str:
     """What to save a subset as: other options give another name."""
     parts = [ask.method, f"{percent}pct", f"seed{ask.seed}"]
     parts += ["equal"] * ask.equal + [f"min{ask.at_least}"] * (ask.at_least != 1) + ["notwins"] * ask.one_of_duplicates
+    parts += [f"unexposed{100 * ask.without_exposed:g}"] * bool(ask.without_exposed)
     return "-".join(parts)
 
 
@@ -146,11 +147,13 @@ def ways(found: pd.DataFrame) -> list[tuple[str, int, str]]:
 
 def options_in_words(options: str) -> str:
     """`equal` and the like as an evaluation notes them (JSON), in words; empty for none."""
-    given = json.loads(options) if options else {}
+    given = parsed(options) if options else {}
     least = given.get("at_least", 1)
     words = ["the same number of each class"] * bool(given.get("equal"))
     words += [f"at least {least} of each class"] * (least != 1)
     words += ["never both of a duplicate pair"] * bool(given.get("one_of_duplicates"))
+    if exposed := given.get("without_exposed"):
+        words.append(f"without the {100 * exposed:g} % most exposed")
     return ", ".join(words)
 
 
@@ -305,18 +308,17 @@ def shared(overlap: pd.DataFrame | None, method: str, at: float | None, options:
 
 def command(
     loaded: Loaded, ask: Ask, fractions: list[float], seeds: int = 3, way: tuple[str, int, str] | None = None
-) -> str:
-    """What to type to measure a method beside chance and the recommended one."""
+) -> list[str]:
+    """What measures a method beside chance and the recommended one: the words after `lossprint`."""
     names = ["random", ask.method, "recommended"]
-    words = ["lossprint", "coreset", "evaluate", str(loaded.run.path.resolve())]
+    words = ["coreset", "evaluate", str(loaded.run.path.resolve())]
     words += ["--methods", *dict.fromkeys(names)]
     words += ["--fractions", *(f"{one:.6g}" for one in sorted(set(fractions)))]
     words += ["--seeds", str(seeds)]
     if way is not None:
         words += ["--model", way[0]] * (way[0] != loaded.run.manifest["asked"].get("model"))
         words += ["--steps", str(way[1])]
-    words += ["--equal"] * ask.equal + ["--at-least", str(ask.at_least)] * (ask.at_least != 1)
-    return shlex.join(words + ["--one-of-duplicates"] * ask.one_of_duplicates)
+    return words + ask.flags
 
 
 # ------------------------------------------------------------------------------------------------- in code

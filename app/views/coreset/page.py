@@ -9,8 +9,10 @@ from lossprint.app.charts import base as charts
 from lossprint.app.elements import gallery
 from lossprint.app.shared import decide, drawer, parts
 from lossprint.app.views.coreset import measured, numbers, save
+from lossprint.audit import words
 from lossprint.audit.coresets.coreset import Ask
 from lossprint.audit.coresets.shortfall import short_words
+from lossprint.audit.memorized import exposure
 from lossprint.audit.types import LossprintError
 from lossprint.scoring.coresets.methods import METHODS
 
@@ -23,7 +25,7 @@ def render(loaded: data.Loaded) -> None:
         parts.empty("No training samples", "There is nothing to choose from in this run.", "search_off")
         return
     lacks = {name: numbers.lacking(loaded, name) for name in numbers.ordered()}
-    ask, percent = _controls([name for name, lack in lacks.items() if not lack], lacks)
+    ask, percent = _controls(loaded, [name for name, lack in lacks.items() if not lack], lacks)
     _note(ask.method, lacks)
     measured.measured(loaded, ask, lacks)
     try:
@@ -52,7 +54,7 @@ def render(loaded: data.Loaded) -> None:
 # ---------------------------------------------------------------------------------------------- controls
 
 
-def _controls(names: list[str], lacks: dict[str, str]) -> tuple[Ask, int]:
+def _controls(loaded: data.Loaded, names: list[str], lacks: dict[str, str]) -> tuple[Ask, int]:
     asked = st.query_params.get("method")
     for name, lack in lacks.items():
         if lack and METHODS[name].title == asked:
@@ -108,7 +110,19 @@ def _controls(names: list[str], lacks: dict[str, str]) -> tuple[Ask, int]:
             bind="query-params",
             help="Of samples that are the same or almost, at most one is chosen.",
         )
-    return Ask(method, percent / 100, None, None, equal, int(least), twins, int(seed) if chance else 0), percent
+        exposed = st.number_input(
+            "Leave out the most exposed (%)",
+            0,
+            numbers.EXPOSED,
+            0,
+            key="exposed",
+            bind="query-params",
+            width=210,
+            disabled=not exposure.stamp(loaded.run),
+            help="Of the training samples, those that a model would give away the most: see the page Exposure.",
+        )
+    seed = int(seed) if chance else 0
+    return Ask(method, percent / 100, None, None, equal, int(least), twins, seed, exposed / 100), percent
 
 
 def _note(method: str, lacks: dict[str, str]) -> None:
@@ -176,9 +190,7 @@ def _balance(chosen: data.Coreset) -> None:
         st.caption(f"The 30 largest of {len(whole):,} classes.")
     missing = whole.index.difference(part.index, sort=False)
     if len(missing):
-        more = f" and {len(missing) - 10:,} more" if len(missing) > 10 else ""
-        names = ", ".join(parts.md(label) for label in missing[:10])
-        st.warning(f"Left without any sample: {names}{more}.", icon=":material/warning:")
+        st.warning(f"Left without any sample: {parts.md(words.some(missing, 10))}.", icon=":material/warning:")
 
 
 def _examples(

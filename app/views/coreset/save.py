@@ -142,6 +142,9 @@ def _on_the_page(ask: Ask) -> int | None:
     percent = None if ask.fraction is None else round(100 * ask.fraction)
     if percent is None or not 1 <= percent <= 100 or abs(100 * ask.fraction - percent) > 1e-9:
         return None
+    exposed = round(100 * ask.without_exposed)
+    if not 0 <= exposed <= numbers.EXPOSED or abs(100 * ask.without_exposed - exposed) > 1e-9:
+        return None
     return percent if 0 <= ask.seed <= numbers.SEEDS and 0 <= ask.at_least <= numbers.LEAST else None
 
 
@@ -156,6 +159,7 @@ def _budget(ask: Ask) -> str:
 def _open(ask: Ask, percent: int) -> None:
     state = {"method": ask.method, "keep": percent, "seed": ask.seed}
     state |= {"equal": ask.equal, "least": ask.at_least, "twins": ask.one_of_duplicates}
+    state |= {"exposed": round(100 * ask.without_exposed)}
     for key, value in state.items():
         st.session_state[key] = value
 

@@ -10,6 +10,7 @@ from lossprint.app.questions import copies, groups
 from lossprint.app.questions.copies import Standing
 from lossprint.app.questions.groups import Edges, Table
 from lossprint.app.shared import decide, drawer, parts, proof, story
+from lossprint.audit import words
 from lossprint.audit.datasets.media import Media
 
 MEMBERS = 24  # tiles a group
@@ -257,8 +258,7 @@ def actions(
     out = [one for one in samples if one in now and now[one]["decision"] == "exclude" and now[one]["finding"] != group]
     if out:
         names = " and ".join(dict.fromkeys(parts.md(now[one]["finding"]) for one in out[:3]))
-        some = ", ".join(f"{int(one)}" for one in out[:5]) + (f" and {len(out) - 5:,} more" if len(out) > 5 else "")
-        what = f"Sample {some} is" if len(out) == 1 else f"Samples {some} are"
+        what = f"Sample{'s' * (len(out) > 1)} {parts.md(words.some(out))} {'is' if len(out) == 1 else 'are'}"
         it = "it" if len(out) == 1 else "them"
         st.warning(f"{what} excluded in {names}; **Keep all** leaves {it} out.", icon=":material/block:")
     if len(labels) > 1:

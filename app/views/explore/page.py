@@ -141,7 +141,7 @@ def _grid(loaded: data.Loaded, page, ids: list[int], by: str, decided: dict, his
         on_open=drawer.show,
         on_act=on_act,
         more=True,
-        labels=loaded.classes if loaded.labelled else (),
+        labels=decide.labels(loaded) if loaded.labelled else (),
         digits=browse.digits(loaded) if loaded.labelled else (),
     )
 

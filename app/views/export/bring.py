@@ -10,6 +10,7 @@ from lossprint.audit.export import exchange
 from lossprint.audit.types import LossprintError
 
 SHOWN = 50
+NEW = "Label Studio's files may always bring new classes: there labels are chosen. In a table they are typed."
 PLAN = "_plan"  # what the file at hand says: (what it was worked out for, the plan or what is wrong)
 DONE = "_brought"  # what was stored last: (run, ids, sentence)
 
@@ -41,7 +42,8 @@ def render(loaded: data.Loaded) -> None:
     if file is None:
         st.session_state.pop(PLAN, None)
         return
-    made = _plan(loaded, file, who)
+    new = st.checkbox("Labels that the dataset does not have become new classes", key="bring-new", help=NEW)
+    made = _plan(loaded, file, who, new)
     if isinstance(made, str):
         st.error(f"Nothing was stored. {parts.md(made)}", icon=":material/error:")
         return
@@ -53,18 +55,18 @@ def _forget() -> None:
     st.session_state.pop(DONE, None)
 
 
-def _plan(loaded: data.Loaded, file, who: str) -> exchange.Plan | str:
+def _plan(loaded: data.Loaded, file, who: str, new: bool) -> exchange.Plan | str:
     """What the file says, worked out again only when it, the reviewer or the decisions have changed."""
     roles.require("owner", "to bring in decisions")
     reviews = data.reviews(loaded)
     history = reviews.history()
-    mark = (loaded.run.path, file.file_id, who, len(history))
+    mark = (loaded.run.path, file.file_id, who, new, len(history))
     known = st.session_state.get(PLAN)
     if known is not None and known[0] == mark:
         return known[1]
     try:
         with st.spinner("Reading the file …"):
-            made = exchange.plan(loaded.run, file.getvalue(), file.name, who, reviews)
+            made = exchange.plan(loaded.run, file.getvalue(), file.name, who, reviews, new)
     except LossprintError as error:
         made = str(error)
     st.session_state[PLAN] = (mark, made)
@@ -91,6 +93,10 @@ def _preview(loaded: data.Loaded, made: exchange.Plan) -> None:
     people = ", ".join(parts.md(one) for one in made.reviewers[:5]) + (" and others" if len(made.reviewers) > 5 else "")
     number = parts.plural(len(made.decisions), "decision")
     st.markdown(f"**{parts.md(made.name)}: {number} by {people}.** {counts}." + (f" {others}." if others else ""))
+    if made.new_classes:
+        names = ", ".join(parts.md(one) for one in made.new_classes[:10])
+        more = f" and {len(made.new_classes) - 10:,} more" if len(made.new_classes) > 10 else ""
+        st.warning(f"New classes, which the dataset does not have: {names}{more}.", icon=":material/new_label:")
     frame = pd.DataFrame(made.decisions[:SHOWN])
     about = loaded.samples.loc[frame["sample"]]
     frame = frame.assign(path=about["path"].to_numpy(), given=about["label"].astype(object).to_numpy())
@@ -123,7 +129,7 @@ def _store(loaded: data.Loaded, made: exchange.Plan) -> None:
         st.session_state["_error"] = f"Nothing was stored: {parts.md(error)}"
         return
     st.session_state.setdefault(decide.STACK, []).append(
-        (loaded.run.path, decide.reviewer(), ids, st.session_state.get(decide.PAGE))
+        (loaded.run.path, decide.reviewer(), ids, decide.page(), decide.DECISIONS)
     )
     text = f"{parts.plural(len(ids), 'decision')} from {made.name} stored."
     st.session_state[DONE] = (loaded.run.path, ids, text)

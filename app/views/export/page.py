@@ -226,7 +226,7 @@ def _label_studio(loaded: data.Loaded, reviews) -> None:
     with st.container(horizontal=True, gap="small"):
         tasks = partial(labelstudio.tasks_bytes, loaded.run, reviews)
         _download("Label Studio tasks (JSON)", "label-studio.json", tasks)
-        interface = partial(labelstudio.config, loaded.classes, loaded.noun)
+        interface = partial(labelstudio.config, reviews.classes(), loaded.noun)
         _download("Labeling interface (XML)", "label-studio.xml", lambda: interface().encode())
 
 

@@ -1,1 +1,1 @@
-"""The page Before & after: page.py draws it, with figures from charts.py."""
+"""The page Before & after: page.py draws it, with figures from charts.py; repaired.py: a model repaired."""

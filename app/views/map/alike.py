@@ -216,5 +216,5 @@ def _selection(loaded: data.Loaded, ids: np.ndarray) -> None:
             on_open=drawer.show,
             on_act=on_act,
             more=True,
-            labels=loaded.classes if loaded.labelled else (),
+            labels=decide.labels(loaded) if loaded.labelled else (),
         )

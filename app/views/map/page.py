@@ -384,7 +384,7 @@ def _gallery(loaded: data.Loaded, rows: np.ndarray, per_page: int) -> None:
             on_open=drawer.show,
             on_act=on_act,
             more=True,
-            labels=loaded.classes if loaded.labelled else (),
+            labels=decide.labels(loaded) if loaded.labelled else (),
         )
         st.caption(
             "Most suspicious label first, then highest CSL. The bar is the label error. "

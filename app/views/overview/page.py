@@ -67,7 +67,8 @@ def _facts(loaded: data.Loaded) -> None:
     if "sequence" in loaded.samples and (videos := loaded.samples["sequence"].nunique()):
         facts.append(("Videos", f"{videos:,}"))
     if loaded.labelled:
-        facts.append(("Classes", f"{len(loaded.classes):,}"))
+        added = len(decide.labels(loaded)) - len(loaded.classes)
+        facts.append(("Classes", f"{len(loaded.classes):,}" + (f" + {added:,} new" if added else "")))
     facts.append(("Checkpoints", f"{curve['checkpoint'].nunique():,}"))
     if len(val):
         facts.append(("Validation accuracy", f"{100 * val['accuracy'].iloc[-1]:.1f} %"))

@@ -11,7 +11,7 @@ from lossprint.app import data
 from lossprint.app.questions import questions
 from lossprint.app.shared import parts, trust
 from lossprint.app.views.stop import charts
-from lossprint.audit.review import queues, span_counts, stopping, wrong_labels
+from lossprint.audit.review import costs, queues, span_counts, stopping, wrong_labels
 from lossprint.audit.review.strata import ENOUGH
 from lossprint.audit.types import KIND_WORDS
 
@@ -68,9 +68,45 @@ def render(loaded: data.Loaded) -> None:
             "rule",
         )
         parts.link("review", "Review the suggested labels", "rule", {"queue": KIND_WORDS["label_error"][0]})
+    _costs(loaded, found, history)
     _audit(found)
     if found.answered:
         _classes(found)
+
+
+def _costs(loaded: data.Loaded, found: stopping.Stopping, history: pd.DataFrame) -> None:
+    """How many minutes the open questions take, by two times that a person can change."""
+    items = data.derived(loaded, questions.items)
+    cost = costs.measured(history, items.set_index("group")["tier"])
+    answered = set(history.loc[history["stands"], "finding"].astype(object))
+    still = items[~items["group"].isin(answered)]
+    labels = still["kind"] == "label_error"
+    if still.empty and not found.to_halve:
+        return
+    st.subheader("Time", anchor=False)
+    with st.container(horizontal=True, gap="small", vertical_alignment="bottom", key="stop-costs"):
+        verify, correct = (
+            st.number_input(
+                f"Seconds to {word}",
+                0.1,
+                3600.0,
+                min(max(round(seconds, 1), 0.1), 3600.0),
+                step=0.5,
+                format="%.1f",
+                key=f"{word}_seconds",
+                bind="query-params",
+                width=190,
+                help=text,
+            )
+            for word, seconds, text in (
+                ("verify", cost.verify, "A yes or no to one suggestion."),
+                ("correct", cost.correct, "To choose among several labels, or to look closer."),
+            )
+        )
+    chosen = costs.Costs(verify, correct)
+    for sentence in costs.sentences(chosen, found, still.loc[labels, "tier"], still.loc[~labels, "tier"]):
+        st.markdown(parts.md(sentence))
+    st.caption(f"{parts.md(costs.basis(cost))} Of one person; pauses are not counted.")
 
 
 def _rule(history: pd.DataFrame) -> str:

@@ -10,7 +10,6 @@ one folder a split. Splits are said by the images (train without), or by the nam
 instances_train2017.json or train/_annotations.coco.json, the files are read as well that say val or test there.
 """
 
-import json
 import os
 import re
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 
 from lossprint.audit.datasets.choices import USUAL, Choices
 from lossprint.audit.datasets.source import SPLIT_NAMES, Source, locate, of_files, split_of, tabulate
+from lossprint.audit.system.jsontext import parsed
 from lossprint.audit.types import SPLITS, LossprintError, one_line
 
 TRAIN = re.compile(r"(?<![a-z])train(ing)?(?![a-z])", re.IGNORECASE)
@@ -133,7 +133,7 @@ def _listed(path: Path) -> tuple[list[tuple[str, str, str, str]], list[str]]:
 
 def _read(path: Path) -> dict:
     try:
-        about = json.loads(path.read_bytes().decode("utf-8-sig"))
+        about = parsed(path.read_bytes().decode("utf-8-sig"))
     except OSError as error:
         raise LossprintError(f"expected a readable file, found {str(error.strerror).lower()} at {path}") from None
     except (ValueError, RecursionError) as error:

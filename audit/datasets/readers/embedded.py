@@ -5,7 +5,6 @@ look like. No image is written to a disk, and the `path` beside the bytes is onl
 """
 
 import io
-import json
 import os
 from pathlib import Path
 from threading import Lock
@@ -19,6 +18,7 @@ from PIL import Image
 from lossprint.audit.datasets.choices import USUAL, Choices
 from lossprint.audit.datasets.images import read_size, read_values
 from lossprint.audit.datasets.source import Source, fingerprint, locate, split_of, tabulate
+from lossprint.audit.system.jsontext import parsed
 from lossprint.audit.system.memory import free_memory
 from lossprint.audit.system.parquet import lengths, opened, read_table
 from lossprint.audit.types import LossprintError, one_line
@@ -125,7 +125,7 @@ def _labels(column: pa.ChunkedArray, schema: pa.Schema, name: str) -> list[str]:
 def _class_names(schema: pa.Schema, name: str) -> list[str]:
     """The names that `datasets` wrote of the classes of a column; none where it did not."""
     try:
-        said = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+        said = parsed((schema.metadata or {}).get(b"huggingface", b"{}"))
         names = said["info"]["features"][name]["names"]
     except (ValueError, KeyError, TypeError, RecursionError):
         return []

@@ -4,7 +4,6 @@ The paths of a manifest's images are files relative to it, or, all of them, URLs
 """
 
 import hashlib
-import json
 import os
 import re
 import tempfile
@@ -16,6 +15,7 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from lossprint.audit.datasets.choices import USUAL, Choices
+from lossprint.audit.datasets.paths import of_file_url
 from lossprint.audit.datasets.readers.remote import Images, file_name, listed
 from lossprint.audit.datasets.source import (
     COLUMNS,
@@ -23,6 +23,7 @@ from lossprint.audit.datasets.source import (
     Source,
     locate,
     of_files,
+    once,
     read_file_inside,
     split_of,
     tabulate,
@@ -30,6 +31,7 @@ from lossprint.audit.datasets.source import (
 from lossprint.audit.system import urls
 from lossprint.audit.system.atomic import write_bytes
 from lossprint.audit.system.csvrows import noted_rows
+from lossprint.audit.system.jsontext import parsed
 from lossprint.audit.system.memory import free_memory
 from lossprint.audit.system.parquet import read_table
 from lossprint.audit.system.urls import Place
@@ -48,7 +50,7 @@ def read_manifest(name: str | Path, choices: Choices = USUAL) -> Source:
     """
     path = locate(name)
     rows, places, notes = manifest_rows(path, choices)
-    if not rows["path"].str.contains("://", regex=False).any():
+    if not rows["path"].map(of_file_url).str.contains("://", regex=False).any():
         root = choices.root_beside(path) or path.parent
         return of_files("manifest", path, root, rows, places, notes, choices.follow_links, written=True)
     for url, line in zip(rows["path"], places):
@@ -129,15 +131,15 @@ def manifest_rows(path: Path, choices: Choices = USUAL) -> tuple[pd.DataFrame, l
     """The rows of a manifest, where each stands in words, for messages, and the notes.
 
     Sample ids are row positions. Labels are text, whatever they look like, and empty where a row has none. Rows without
-    a path, and those that say the same again, are left out. A missing split column means train. Frames of a sequence
-    are ordered by their numbers; see `_check_sequences` for what is refused and what is noted.
+    a path are left out, and each path is listed once, see `source.once`. A missing split column means train. Frames of
+    a sequence are ordered by their numbers; see `_check_sequences` for what is refused and what is noted.
     """
     own = {"path": choices.path_column or "path", "label": choices.label_column or "label"}
     names = {name: own.get(name, name) for name in COLUMNS}
     columns, lines, doubts = (_csv_columns if path.suffix.lower() in CSV else _parquet_columns)(path, names)
     if not lines:
         raise LossprintError(f"expected images in the manifest {path}, found no rows")
-    ids, notes = _kept(columns, lines, path)
+    ids, notes = _kept(columns["path"], lines, path)
     lines = [lines[row] for row in ids]
     columns = {name: [cells[row] for row in ids] for name, cells in columns.items()}
     splits = ["train"] * len(lines)
@@ -145,60 +147,40 @@ def manifest_rows(path: Path, choices: Choices = USUAL) -> tuple[pd.DataFrame, l
         splits = [split_of(cell, line, path) for cell, line in zip(columns["split"], lines)]
     sequences = [cell or None for cell in columns["sequence"]] if "sequence" in columns else None
     frames = [_frame(cell, line, path) for cell, line in zip(columns["frame"], lines)] if "frame" in columns else None
-    if sequences and any(sequences):
-        notes += _check_sequences(path, lines, splits, sequences, frames or [None] * len(lines))
-    notes += doubts + _decoding_notes(path.parent)
     rows = tabulate(columns["path"], columns["label"], splits, sequences, frames).assign(sample=ids)
-    return rows, [f", in {line} of {path.name}" for line in lines], notes
+    rows, places, again = once(rows, [f", in {line} of {path.name}" for line in lines])
+    notes += again
+    if rows["sequence"].notna().any():
+        notes += _check_sequences(path, rows.assign(line=rows["sample"].map(dict(zip(ids, lines)))))
+    return rows, places, notes + doubts + _decoding_notes(path.parent)
 
 
-def _kept(columns: dict[str, list[str]], lines: list[str], path: Path) -> tuple[list[int], list[str]]:
-    """The positions of the rows that count, and notes on the others: without a path, or the same again.
-
-    Raises LossprintError where rows of one path say different things.
-    """
-    cells = list(zip(*columns.values()))
-    kept, bare, again = [], [], []
-    seen: dict[str, int] = {}
-    for row, name in enumerate(columns["path"]):
-        if not name.strip():
-            bare.append(row)
-            continue
-        first = seen.setdefault(os.path.normpath(name), row)
-        if first == row:
-            kept.append(row)
-        elif cells[first][1:] == cells[row][1:]:  # after the path
-            again.append(row)
-        else:
-            raise LossprintError(
-                f"expected each path once in {path}, found {name!r} in {lines[first]} and, with another label or "
-                f"split, in {lines[row]}"
-            )
+def _kept(paths: list[str], lines: list[str], path: Path) -> tuple[list[int], list[str]]:
+    """The positions of the rows that have a path, and a note on the others."""
+    kept = [row for row, name in enumerate(paths) if name.strip()]
     if not kept:
         raise LossprintError(f"expected a path in the rows of {path}, found an empty cell in {lines[0]} and all others")
-    return kept, [
-        f"left out, because {why}: {len(rows):,} of {len(lines):,} rows, such as {lines[rows[0]]}"
-        for why, rows in (("without a path", bare), ("listed before", again))
-        if rows
-    ]
+    bare = len(paths) - len(kept)
+    first = next((line for name, line in zip(paths, lines) if not name.strip()), "")
+    return kept, [f"left out, because without a path: {bare:,} of {len(paths):,} rows, such as {first}"] if bare else []
 
 
 def _decoding_notes(folder: Path) -> list[str]:
     """What `video` noted when it decoded the frames of a manifest in this folder; nothing where it did not."""
     try:
-        about = json.loads((folder / DECODED).read_text(encoding="utf-8"))
+        about = parsed((folder / DECODED).read_text(encoding="utf-8"))
         return [str(note) for note in about["notes"]] if "lossprint" in about else []
     except (OSError, ValueError, KeyError, TypeError):
         return []
 
 
-def _check_sequences(path: Path, lines: list[str], splits: list[str], sequences: list, frames: list) -> list[str]:
+def _check_sequences(path: Path, table: pd.DataFrame) -> list[str]:
     """Notes on the frames of sequences. Raises LossprintError where one is in two splits or has a frame twice.
 
-    Neighbouring frames are nearly the same image: a sequence in two splits would be validated on what was trained on.
+    table: sequence, frame, split and `line`, what to call a row. Neighbouring frames are nearly the same image: a
+    sequence in two splits would be validated on what was trained on.
     """
-    table = pd.DataFrame({"sequence": sequences, "frame": frames, "split": splits, "line": lines})
-    table = table[table["sequence"].notna()]
+    table = table.loc[table["sequence"].notna(), ["sequence", "frame", "split", "line"]]
     first = table.drop_duplicates("sequence").set_index("sequence")
     other = table[table["split"].to_numpy() != first["split"].reindex(table["sequence"]).to_numpy()]
     if len(other):

@@ -1,7 +1,6 @@
 """Where the tar files of a DATASET are, on this machine or where fsspec reaches, their splits and names of classes."""
 
 import itertools
-import json
 import os
 import re
 from collections import Counter
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from lossprint.audit.datasets.source import SPLIT_NAMES
+from lossprint.audit.system.jsontext import parsed
 from lossprint.audit.system.urls import Place
 from lossprint.audit.types import LossprintError, one_line
 
@@ -187,7 +187,7 @@ def class_names(shards: Shards) -> list[str]:
             if content is None:
                 continue
             text = content.decode("utf-8-sig")
-            names = _listed(json.loads(text)) if file.endswith(".json") else text.splitlines()
+            names = _listed(parsed(text)) if file.endswith(".json") else text.splitlines()
         except (OSError, ValueError, RecursionError) as error:
             raise LossprintError(
                 f"expected names of classes, found in {file} of {shards.name}: {one_line(error)}"

@@ -28,6 +28,7 @@ from lossprint.audit.datasets.source import Source, fingerprint, locate, split_o
 from lossprint.audit.datasets.tasks import ALL
 from lossprint.audit.datasets.turns import joined
 from lossprint.audit.system.csvfile import BOM, as_meant
+from lossprint.audit.system.jsontext import parsed
 from lossprint.audit.system.parquet import batches, opened
 from lossprint.audit.types import LossprintError, one_line
 
@@ -132,7 +133,7 @@ class _Index:
         with open(self.path, "rb") as file:
             file.seek(start)
             raw = file.read(stop - start).decode("utf-8-sig")
-        record = json.loads(raw) if self.header is None else _cells(raw, self.header)
+        record = parsed(raw) if self.header is None else _cells(raw, self.header)
         return text_of(record, self.form, f"row {row + 1}", self.path)
 
     def _row(self, path: str) -> int:
@@ -194,7 +195,7 @@ def _of_json(path: Path) -> Iterator[tuple[str, tuple[int, ...], dict]]:
             if not line.strip():
                 continue
             try:
-                record = json.loads(line)
+                record = parsed(line)
             except (ValueError, RecursionError) as error:
                 detail = error.msg if isinstance(error, json.JSONDecodeError) else type(error).__name__
                 raise LossprintError(f"expected a JSON object in line {number} of {path}, found: {detail}") from None

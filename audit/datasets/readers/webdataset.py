@@ -14,7 +14,6 @@ the word train, val or test in the shard's file name, or else in its folder's, o
 """
 
 import io
-import json
 import os
 import re
 import tarfile
@@ -27,6 +26,7 @@ from PIL import Image
 from lossprint.audit.datasets.images import EXTENSIONS, read_size, read_values
 from lossprint.audit.datasets.readers.shards import Shards, class_names, find, splits_of
 from lossprint.audit.datasets.source import Reader, Source, fingerprint, tabulate
+from lossprint.audit.system.jsontext import parsed
 from lossprint.audit.system.urls import WORKERS, is_url
 from lossprint.audit.types import LossprintError, one_line
 
@@ -242,7 +242,7 @@ def _label(opened, member: tarfile.TarInfo, kind: str, where: str) -> str | None
     try:
         text = opened.read(member.size).decode("utf-8-sig").strip()
         if kind == "json":
-            about = json.loads(text)
+            about = parsed(text)
             values = [about[key] for key in CLASS_KEYS if key in about] if isinstance(about, dict) else []
             if not values or values[0] is None:
                 return None

@@ -68,6 +68,9 @@ def test_the_manifest_opens_as_a_dataset_where_it_reaches_the_images(tmp_path, c
     assert before + known["path"][30] not in label
     again = digests(tmp_path)
     assert lossprint(capsys, *asked)[0] == 0 and digests(tmp_path) == again
+    parquet = place.with_name("more-labels.parquet")
+    assert lossprint(capsys, *asked[:-1], parquet)[0] == 0
+    pd.testing.assert_frame_equal(open_dataset(parquet).samples, opened.samples)
 
 
 def test_a_coreset_and_its_manifest_are_of_the_same_decisions(run, tmp_path, capsys, monkeypatch):
@@ -108,7 +111,7 @@ def test_a_manifest_replaces_no_other_file_and_not_the_coreset(run, tmp_path, ca
         (above, "expected a new file or an earlier export for the manifest"),
         (mine.with_name("labels.csv"), "expected another file than the dataset's own manifest"),
         (out, "expected another file for --manifest than for --out"),
-        (run.path.parent / "x.parquet", "ends in .csv"),
+        (run.path.parent / "x.json", "ends in .csv"),
     ):
         asked = ["--method", "cld", "--number", "5", "--out", out, "--manifest", place]
         status, _, error = lossprint(capsys, "export", "coreset", run.path, *asked)

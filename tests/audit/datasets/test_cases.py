@@ -176,7 +176,7 @@ def test_empty_rows_and_rows_listed_twice_are_left_out_and_counted(tmp_path):
     assert dataset.samples["sample"].tolist() == [0, 1, 2, *range(5, 12)]
     assert dataset.notes[:2] == [
         "left out, because without a path: 3 of 14 rows, such as line 5",
-        "left out, because listed before: 1 of 14 rows, such as line 6",
+        "left out, because listed before: 1 rows, such as the one in line 6 of labels.csv",
     ]
     missing = text.replace("dog/04.png", "dog/gone.png")
     (tmp_path / "labels.csv").write_text(missing)
@@ -228,6 +228,25 @@ def test_several_labels_in_one_cell_are_said(tmp_path):
     assert not any("several" in one for one in open_dataset(path, check=False).notes)
 
 
+def test_rows_that_contradict_each_other_cost_only_their_images(tmp_path):
+    """Nobody can tell which label is meant; the first split counts; a label that stands in one row is the file's."""
+    text = "split,path,label\n" + "".join(
+        f"train,{name}/{at:02d}.png,{name}\n" for name in ("cat", "dog") for at in range(20)
+    )
+    folder(tmp_path, 20, ("cat", "dog"))
+    again = "train,cat/03.png,dog\nval,./cat/04.png,cat\ntrain,dog/05.png,\ntrain,cat/03.png,cat\n"
+    path = table(tmp_path, text.replace("train,cat/06.png,cat", "train,cat/06.png,") + again + "train,cat/06.png,cat\n")
+    dataset = open_dataset(path)
+    samples = dataset.samples.set_index("path")
+    assert "cat/03.png" not in samples.index and len(samples) == 39
+    assert samples.loc["cat/04.png", "split"] == "train" and samples.loc["cat/06.png", "label"] == "cat"
+    assert samples.loc["dog/05.png", "label"] == "dog"
+    notes = "\n".join(dataset.notes)
+    both = "'cat/03.png' ('cat', in line 5 of labels.csv, and 'dog', in line 42 of labels.csv)"
+    assert f"two labels of one image: 1 of 40 images, such as {both}: taken as images without a label" in notes
+    assert "rows that say two splits of one image: 1 of 40 images, such as 'cat/04.png'" in notes
+
+
 def test_unicode_forms_of_one_class_folder_are_said(tmp_path):
     folder(tmp_path / "train", 3, ("cat", COMPOSED))
     folder(tmp_path / "val", 3, ("cat", APART))
@@ -248,9 +267,14 @@ def test_absolute_paths_inside_the_dataset_are_made_relative(tmp_path):
         assert dataset.notes[0].startswith("10 paths with the dataset's own folder before them: made relative")
     text = path.read_text()
     path.write_text(text + "cat/00.png,cat\n")
-    assert "left out, because listed before in another spelling: 1 rows, such as cat/00.png" in open_dataset(path).notes
+    again = "left out, because listed before in another spelling: 1 rows, such as the one in line 12 of labels.csv"
+    assert again in open_dataset(path).notes
     path.write_text(text + "cat/00.png,dog\n")
-    assert "expected each path once, found 'cat/00.png', in line 2" in message(path)
+    assert any(note.startswith("rows that say two labels of one image: 1 of 10") for note in open_dataset(path).notes)
+    path.write_text(text + "cat/00.png,dog\ncat/01.png,dog\n")
+    assert "expected each path once, found 'cat/01.png', in line 3" in message(path)
+    path.write_text(text.replace("\n/", "\nfile:///"))
+    assert open_dataset(path).samples["path"][0] == "cat/00.png"
     path.write_text(rows(["cat", "dog"], path=lambda name, at: f"{tmp_path}/elsewhere/{name}/{at:02d}.png"))
     assert open_dataset(path).notes[0].startswith(f"10 paths with {tmp_path}/elsewhere/ before them")
     folder(tmp_path / "elsewhere", 5)  # there are others of these names: which are meant?

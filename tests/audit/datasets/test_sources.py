@@ -147,7 +147,7 @@ BAD_MANIFESTS = {
     'path,label\na.png,"x\nb.png,y\n': ["CSV", "line"],
     "path,label\na.png,x\nb.png, \n": ["two classes", "only 'x'"],
     "path,label\n,x\n,y\n": ["a path in the rows", "empty cell in line 2"],
-    "path,label\na.png,x\nb.png,y\n./a.png,y\n": ["each path once", "'./a.png'", "line 2 and", "in line 4"],
+    "path,label\na.png,x\nb.png,y\n./a.png,y\n": ["each path once", "'./a.png'", "line 2 of", "in line 4"],
     "path,label,split\na.png,x,train\nb.png,x,dev\n": ["train, val, test", "validation", "'dev' in line 3"],
     "path,label,frame\na.png,x,1\nb.png,x,1.5\n": ["whole number", "'1.5' in line 3"],
     "path,label,frame\na.png,x,one\n": ["whole number", "'one' in line 2"],

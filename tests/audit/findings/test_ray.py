@@ -100,13 +100,14 @@ def test_a_fault_of_a_worker_is_one_line(cluster, tmp_path, monkeypatch):
 
 
 SLOW = """
-import sys, time
+import os, pathlib, sys, threading
 from lossprint.audit.cli import main as cli
 from lossprint.audit.findings import planning, sharding
 from lossprint.audit.findings.sharding import Shard
 
 def measure(job, shard):
-    time.sleep(60)
+    pathlib.Path(os.environ["LOSSPRINT_TEST"], f"task-{os.getpid()}").touch()
+    threading.Event().wait()
 
 def cut(basis, memory, workers):
     print("begun", flush=True)
@@ -134,7 +135,10 @@ def test_a_stopped_command_leaves_the_run_as_it_was_and_no_process_behind(tmp_pa
     assert stopped.stderr.readline().startswith(
         "lossprint: scoring 150 samples x 6 checkpoints in 9 shards, about 0.0 GB"
     )
-    time.sleep(1)  # until tasks run
+    until = time.monotonic() + 60
+    while not list(tmp_path.glob("task-*")):
+        assert time.monotonic() < until, "no task began"
+        time.sleep(0.05)
     stopped.send_signal(signal.SIGINT)
     _, err = stopped.communicate(timeout=60)
     assert stopped.returncode == 1 and err.endswith("lossprint: stopped; what is recorded is kept\n")

@@ -26,17 +26,23 @@ def nasty(request, tmp_path_factory) -> Run:
     return nasty_run(tmp_path_factory.mktemp(request.param), request.param)
 
 
+@pytest.fixture(scope="module")
+def in_seven(nasty) -> dict:
+    with pytest.MonkeyPatch.context() as patch:
+        return scored(nasty, 7, patch)
+
+
 # ---------------------------------------------------------------------------------------------- the same tables
 
 
-def test_any_number_of_shards_gives_the_same_tables(nasty, monkeypatch):
+def test_any_number_of_shards_gives_the_same_tables(nasty, in_seven, monkeypatch):
     whole = scored(nasty, 1, monkeypatch)
     assert len(whole["scores"]) == 150 and len(whole["pairs"]) > 2500 and len(whole["findings"]) >= 3
-    for count in (2, 7):
-        assert set(differences(scored(nasty, count, monkeypatch), whole).values()) == {0.0}
+    for tables in (in_seven, scored(nasty, 2, monkeypatch)):
+        assert set(differences(tables, whole).values()) == {0.0}
 
 
-@pytest.mark.parametrize("kind", ["plain", "folds"])
+@pytest.mark.parametrize("kind", ["plain", pytest.param("folds", marks=pytest.mark.proof)])
 def test_a_shard_may_be_one_sample(kind, tmp_path, monkeypatch):
     run = nasty_run(tmp_path, kind, train=24, checkpoints=4)
     whole, each = (scored(run, count, monkeypatch) for count in (1, 24))
@@ -44,8 +50,8 @@ def test_a_shard_may_be_one_sample(kind, tmp_path, monkeypatch):
     assert max(differences(each, whole).values()) < 1e-14
 
 
-def test_the_tables_are_those_of_plain_calls_on_whole_arrays(nasty, monkeypatch):
-    tables = scored(nasty, 7, monkeypatch)
+def test_the_tables_are_those_of_plain_calls_on_whole_arrays(nasty, in_seven):
+    tables = in_seven
     scores = tables["scores"].set_index("sample")
     train, val = (nasty.trajectory(split).trained() for split in ("train", "val"))
     assert scores.index.tolist() == train.samples.tolist() == sorted(train.samples)

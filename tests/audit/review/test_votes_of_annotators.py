@@ -8,10 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from helpers import make_run, one_line
+from html_page import Page
 from planted_votes import planted_votes
 
 from lossprint.audit.cli import output
 from lossprint.audit.cli.main import main
+from lossprint.audit.report.write import report_bytes
 from lossprint.audit.review import votes
 from lossprint.audit.review.reviews import open_reviews
 from lossprint.audit.runs import beside
@@ -166,3 +168,34 @@ def test_votes_come_with_imported_losses(run, tmp_path, monkeypatch):
     arguments = ["import", "losses.npz", "--dataset", "data/labels.csv", "--out", "mine", "--quiet"]
     assert main([*arguments, "--votes", str(file)]) == 0
     assert len(beside.consensus(open_run("mine"))[0]) == 300
+
+
+def test_the_report_and_the_exported_findings_have_what_the_votes_come_to(run, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", "findings", "run", "--out", "before.csv"]) == 0
+    assert "What annotators said" not in Page(report_bytes(run).decode()).text
+    file, _, _ = written(run, tmp_path)
+    beside.write_votes(run, votes.read_votes(run, file).votes)
+    counted = votes.count(run).consensus.set_index("sample")
+    against = counted[counted["consensus"] != counted["label"]]
+    sample = int(against["quality"].idxmax())
+    open_reviews(run).add(
+        finding=f"pick:{sample}",
+        sample=sample,
+        decision="relabel",
+        new_label=against["consensus"][sample],
+        reviewer="z",
+    )
+    page = Page(report_bytes(run).decode())
+    assert f"another label than the given one for {len(against)} images" in page.text
+    assert f"{len(against) - 1} of these have no decision" in page.text
+    names = run.samples().set_index("sample")["path"]
+    rows = {row[0]: row for row in page.rows if len(row) == 6}
+    assert rows[names[sample]][1:3] == [against["label"][sample], against["consensus"][sample]]
+    assert rows[names[sample]][5] == against["consensus"][sample] and "eva" in rows
+    assert main(["export", "findings", "run", "--out", "after.csv"]) == 0
+    before, after = pd.read_csv("before.csv"), pd.read_csv("after.csv")
+    pd.testing.assert_frame_equal(before, after[before.columns])
+    first = after.iloc[0]
+    assert first["consensus"] == counted["consensus"][first["sample"]] and first["votes"] == 3
+    assert after["votes"].isna().sum() == (~after["sample"].isin(counted.index)).sum()

@@ -11,7 +11,8 @@ from lossprint.app.views.pairs.partners import strongest
 from lossprint.audit.datasets.readers.manifests import read_manifest
 from lossprint.audit.findings.unjudged import count_unjudged
 from lossprint.audit.recording.imported import read_losses
-from lossprint.audit.runs.tables import read_part
+from lossprint.audit.runs import beside
+from lossprint.audit.runs.tables import CHECKED, read_part
 from lossprint.audit.runs.verify import verify
 from lossprint.audit.system import bounds
 from lossprint.audit.system.memory import peak
@@ -109,6 +110,18 @@ def test_one_long_text_in_every_row_is_refused(name, column, packed, run, change
     with pytest.raises(LossprintError, match=r"texts that (repeat and )?take"):
         run.table(name, columns=[column])
     assert peak() - read < 300 << 20
+
+
+def test_a_check_of_a_batch_is_no_way_round(run, monkeypatch):
+    """Red before: what `check` keeps was read without the bound on texts that repeat."""
+    monkeypatch.setattr(bounds, "ROOM", 4 << 20)
+    row = {field.name: pa.nulls(2000, field.type) for field in CHECKED}
+    row["path"] = pa.DictionaryArray.from_arrays(pa.array(np.zeros(2000, np.int32)), pa.array(["x" * 100_000]))
+    (run.path / "checks").mkdir()
+    pq.write_table(pa.table(row), run.path / "checks" / "new.parquet", compression="zstd")
+    (run.path / "checks" / "new.json").write_text("{}")
+    with pytest.raises(LossprintError, match="texts that repeat"):
+        beside.check(run, "new")
 
 
 def test_texts_come_as_they_were_written(run, tmp_path):

@@ -32,15 +32,13 @@ def contents(run: Path) -> dict[str, bytes]:
     return {str(file.relative_to(run)): file.read_bytes() for file in sorted(files)}
 
 
-def kill_when(condition, process: subprocess.Popen, delay: float) -> None:
-    """SIGKILL the process `delay` seconds after the condition first holds."""
+def kill_when(condition, process: subprocess.Popen) -> None:
+    """SIGKILL the process as soon as the condition holds."""
     deadline = time.monotonic() + 120
     while not condition():
         assert process.poll() is None, "the audit ended before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.002)
-    time.sleep(delay)
-    assert process.poll() is None, "the audit ended before it could be killed"
     process.send_signal(signal.SIGKILL)
     process.wait()
 
@@ -49,14 +47,12 @@ def kill_when(condition, process: subprocess.Popen, delay: float) -> None:
 def test_killed_twice_and_resumed_is_the_same_to_the_byte(small_dataset, audited, tmp_path, capsys):
     broken = tmp_path / "broken"
 
-    def written(checkpoint):
-        return lambda: (broken / f"trajectories/split=train/checkpoint={checkpoint:05d}/rank-0.parquet").exists()
-
-    # Once as soon as a trajectory is written, most likely before its weights are; once in the middle of an epoch.
-    for checkpoint, delay, more in ((2, 0.0, ()), (4, 0.1, ("--resume",))):
+    # Once as soon as a trajectory is written, most likely before its weights are; once after, when the next has begun.
+    trajectory, weights = "trajectories/split=train/checkpoint=00002/rank-0.parquet", "checkpoints/00004.safetensors"
+    for file, more in ((trajectory, ()), (weights, ("--resume",))):
         command = [sys.executable, "-m", "lossprint.audit.cli", *arguments(small_dataset, broken, *more)]
         process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        kill_when(written(checkpoint), process, delay)
+        kill_when((broken / file).exists, process)
         assert "half written" in refused(capsys, "score", broken)
     assert cli.main(arguments(small_dataset, broken, "--resume")) == 0
     expected, found = contents(audited), contents(broken)
@@ -155,8 +151,8 @@ def test_half_precision_steps_train_and_leave_float32():
     data = inputs()
     torch.manual_seed(0)
     network = build_model("small", 3, 28)
-    optimizer = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9)
     recipe = train.Recipe(epochs=4, half=True).for_size(32)
+    optimizer = train.Optimizer(network, recipe, {})
     losses = [
         train._epoch(network, optimizer, recipe, data, data.rows("train"), 0, epoch, "cpu", Bar())[0]
         for epoch in range(1, 5)
@@ -240,8 +236,8 @@ def test_no_batch_is_left_with_a_few_images():
 
     sizes = []
     data, network = inputs(n=83), build_model("small", 3, 28)
-    optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
-    train._epoch(network, optimizer, train.Recipe(batch=8), data, np.arange(73), 0, 1, "cpu", Seen())
+    recipe = train.Recipe(batch=8)
+    train._epoch(network, train.Optimizer(network, recipe, {}), recipe, data, np.arange(73), 0, 1, "cpu", Seen())
     assert sum(sizes) == 73 and len(sizes) == 9 and max(sizes) - min(sizes) == 1
 
 
@@ -252,3 +248,27 @@ def test_a_network_without_an_embedding_is_refused_before_training(tmp_path):
     with pytest.raises(LossprintError, match="linear layer"):
         audit(str(dataset), tmp_path / "run", model="squeezenet1_0", epochs=1, quiet=True)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_step_is_that_of_torch_s_own_class():
+    """Three steps at changing rates, to the bit, also where a parameter has no gradient."""
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Flatten(), torch.nn.Linear(144, 3))
+    network[0].bias.requires_grad_(False)
+    oracle = copy.deepcopy(network)
+    recipe = train.Recipe()
+    ours = train.Optimizer(network, recipe, {})
+    theirs = torch.optim.SGD(
+        oracle.parameters(), lr=1, momentum=recipe.momentum, weight_decay=recipe.weight_decay, nesterov=True
+    )
+    for rate in (0.1, 0.02, 0.5):
+        images = torch.randn(5, 3, 8, 8)
+        for each in (network, oracle):
+            each.zero_grad(set_to_none=True)
+            each(images).square().mean().backward()
+        theirs.param_groups[0]["lr"] = rate
+        ours.step(rate)
+        theirs.step()
+    assert list(ours.momenta) == ["0.weight", "2.weight", "2.bias"]
+    for parameter, expected in zip(network.parameters(), oracle.parameters()):
+        assert torch.equal(parameter, expected)

@@ -174,6 +174,11 @@ def test_segments_are_the_stretches_of_one_label_as_decided(made, run, tmp_path)
     out = tmp_path / "segments.csv"
     assert main(["export", "segments", str(run.path), "--out", str(out)]) == 0
     pd.testing.assert_frame_equal(pd.read_csv(out), export.segments(applied(run)), check_dtype=False)
+    out = tmp_path / "segments.parquet"
+    assert main(["export", "segments", str(run.path), "--out", str(out), "--for-excel"]) == 2 and not out.exists()
+    assert main(["export", "segments", str(run.path), "--out", str(out)]) == 0
+    pd.testing.assert_frame_equal(pd.read_parquet(out), export.segments(applied(run)), check_dtype=False)
+    assert out.with_name("segments.parquet.json").is_file()
 
 
 def test_a_dataset_without_videos_has_no_segments(tmp_path):

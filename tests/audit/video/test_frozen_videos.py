@@ -78,10 +78,10 @@ def test_heads_of_folds_never_see_the_labels_of_a_video_that_they_judge():
     labels = np.tile(np.repeat([0, 1], 10), 4)
     flat = random.normal(size=(80, 6)).astype(np.float32)
     where = timeline.Rows(np.arange(80), np.arange(5) * 20, np.array([0, 1, 2, -1]))
-    looks = features.held_out(flat, labels, where, 2)
+    looks = features.held_out(flat, features.heads(flat, labels, where, 2), where)
     changed = labels.copy()
     changed[20:40], changed[60:] = 1 - labels[20:40], 1 - labels[60:]
-    other = features.held_out(flat, changed, where, 2)
+    other = features.held_out(flat, features.heads(flat, changed, where, 2), where)
     np.testing.assert_array_equal(looks[:, 20:40], other[:, 20:40])
     assert not np.array_equal(looks[:, :20], other[:, :20])
     np.testing.assert_array_equal(looks[0, :60], looks[2, :60])
@@ -93,7 +93,11 @@ def test_features_are_freed_of_a_videos_own_mean_and_of_constants():
     vectors = np.concatenate([random.normal(size=(40, 5)), np.full((40, 1), 3.0)], 1)
     style = np.repeat([0.0, 50.0], 20)[:, None]
     trained, bounds = np.ones(40, bool), bounds_of(np.repeat([0, 1], 20))
-    one, other = (features.centred(one, np.arange(40), bounds, trained) for one in (vectors, vectors + style))
+    where = (np.arange(40), bounds)
+    one, other = (
+        features.centred(each, *where, features.projection(each, *where, trained))
+        for each in (vectors, vectors + style)
+    )
     np.testing.assert_allclose(np.abs(one), np.abs(other), atol=1e-4)
     assert np.isfinite(one).all()
     assert one.shape == (40, 6)

@@ -241,6 +241,7 @@ def test_a_segments_place_lies_in_its_drawing():
 # ------------------------------------------------------------------------------------------------- the demo
 
 
+@pytest.mark.proof
 def test_the_video_demo_makes_its_videos_beside_the_run_and_goes_on(tmp_path):
     out = tmp_path / "a run"
     made = demo.audit_video_demo(out, quiet=True, sequences=5, length=40, epochs=1)

@@ -96,7 +96,7 @@ def test_of_many_large_photos_some_are_tried(tmp_path, monkeypatch, side, quick,
     assert auto.to_try(BY_USER | by_user, dataset) is pays
 
 
-def test_frames_of_videos_are_trained_on(labels, tmp_path):
+def test_frames_of_videos_are_seen_by_the_backbone_alone_unless_a_training_is_asked_for(labels, tmp_path):
     table = pd.read_csv(labels)
     table["sequence"] = np.where(np.arange(len(table)) % 2, "one", "two")
     table["frame"] = np.arange(len(table))
@@ -104,7 +104,12 @@ def test_frames_of_videos_are_trained_on(labels, tmp_path):
     table["split"] = np.where(table["sequence"] == "one", "train", "val")
     table.to_csv(tmp_path / "data" / "labels.csv", index=False)
     dataset = open_dataset(str(tmp_path / "data" / "labels.csv"), 0.2, 0, check=False)
-    assert auto.settled({"model": "small+frozen:resnet18"}, dataset)["model"] == "small"
+    both = {"model": "small+frozen:resnet18", "epochs": 12, "folds": 4}
+    settled = auto.settled(both, BY_USER, dataset)
+    assert (settled["model"], settled["epochs"], settled["folds"]) == ("frozen:resnet18", 30, 0)
+    assert auto.settled(both, BY_USER | {"folds": 4}, dataset)["model"] == "small"
+    assert auto.settled(both, BY_USER | {"epochs": 3}, dataset)["epochs"] == 12
+    assert auto.settled({"model": "small"}, BY_USER, dataset)["model"] == "small"
 
 
 def test_the_default_is_small_where_nothing_is_at_hand_and_both_views_where_something_is(hub, labels, tmp_path, capsys):
@@ -139,11 +144,15 @@ def test_what_a_download_is_said_to_be_is_what_torchvision_says():
     assert f"{auto.FETCHED}, {published.meta['_file_size']:.0f} MB from {published.url}" == auto.PUBLISHED
 
 
-def test_an_audit_without_weights_does_not_wait_for_torchvision(tmp_path):
+def test_an_audit_without_weights_does_not_wait_for_torchvision_or_the_compiler(tmp_path):
     program = (
         "import os, sys; os.environ['TORCH_HOME'] = sys.argv[1]\n"
-        "from lossprint.audit.training import models; from lossprint.audit.workflow import auto\n"
-        "assert auto.proposed({}, False, None) == 'small' and models.build_model('small', 2, 32)\n"
-        "sys.exit('torchvision' in sys.modules)"
+        "import torch\n"
+        "from lossprint.audit.training import models, recipe, train; from lossprint.audit.workflow import auto\n"
+        "assert auto.proposed({}, False, None) == 'small'\n"
+        "network = models.build_model('small', 2, 32)\n"
+        "network(torch.zeros(2, 3, 32, 32)).sum().backward()\n"
+        "train.Optimizer(network, recipe.Recipe(), {}).step(0.1)\n"
+        "sys.exit(bool({'torchvision', 'torch._dynamo'} & set(sys.modules)))"
     )
     subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True)

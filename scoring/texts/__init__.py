@@ -1,0 +1,1 @@
+"""Scores of texts by the losses that a language model gives them: pairs of a prompt and its response."""
