@@ -5,9 +5,9 @@
 The pairs are real text that every machine with this program has: the name of a function in words and the first
 sentence of its docstring, from numpy, pandas, scipy and torch. One response in twenty is exchanged for another's. The
 model gives each word of a response from the two before it and from the prompt's words, with one embedding for all; a
-third of the time it is trained without the prompt, so that it knows a response alone. `lossprint.audit.recording.recorder.Recorder` takes the
-loss of each response at every epoch, and in the end what IFD needs: the losses with and without the prompt. Yours may be any
-causal language model, whose sums `per_sample.response_sums` gives:
+third of the time it is trained without the prompt, so that it knows a response alone. The recorder takes the loss of
+each response at every epoch, and in the end what IFD needs: the losses with and without the prompt. Yours may be any
+causal language model, whose sums these give:
 
     from lossprint.audit.recording.per_sample import response_sums
 """
