@@ -159,9 +159,11 @@ def main() -> None:
         given, alone = both
     recorder.responses(range(len(rows)), given, tokens, alone)
     scores = score(recorder.finish().path).scores().sort_values("ifd", ascending=False)
-    top = scores.head(20)
-    print(f"of the 20 with the highest IFD {sum(one in wrong for one in top['sample'])} were exchanged:")
-    for one in top.head(5).itertuples():
+    there = scores["sample"].isin(wrong)
+    found, chance = int(there.head(len(wrong)).sum()), there.mean() * len(wrong)
+    print(f"{found} of the {len(wrong)} exchanged responses are among the {len(wrong)} with the highest IFD, ", end="")
+    print(f"{chance:.1f} would be by chance. The first:")
+    for one in scores.head(5).itertuples():
         print(f"  IFD {one.ifd:.2f}  {rows[one.sample][1]}: {rows[one.sample][2]}")
 
 

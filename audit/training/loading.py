@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from lossprint.audit.datasets import dataset as datasets
 from lossprint.audit.datasets.choices import Choices
@@ -12,6 +11,7 @@ from lossprint.audit.datasets.further import together
 from lossprint.audit.datasets.media import Media
 from lossprint.audit.runs.places import dataset_of
 from lossprint.audit.runs.run import Run
+from lossprint.audit.system.progress import Bar
 from lossprint.audit.training.names import SMALL, parts, trained_of
 from lossprint.audit.types import LossprintError
 
@@ -77,7 +77,7 @@ def decoded(dataset: datasets.Dataset, side: int, quiet: bool) -> datasets.Loade
     """The dataset without what cannot be read; its images at `side` pixels, if they fit into memory."""
     count = len(dataset.samples)
     fits = datasets.fits_in_memory(count, side)
-    with tqdm(total=count, unit="img", desc="decode", disable=quiet or count < 20_000) as bar:
+    with Bar(total=count, unit="img", desc="decode", disable=quiet or count < 20_000) as bar:
         return datasets.load(dataset, side if fits else None, progress=lambda done, _: bar.update(done - bar.n))
 
 

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from tqdm import tqdm
 
 from lossprint.audit.datasets import dataset as datasets
 from lossprint.audit.findings.duplicates import write_duplicates
@@ -19,6 +18,7 @@ from lossprint.audit.findings.score import score_run
 from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.runs.run import Run
 from lossprint.audit.system import processes
+from lossprint.audit.system.progress import Bar
 from lossprint.audit.training import backbones, heads, sentences
 from lossprint.audit.training.feature_files import read_features
 from lossprint.audit.training.loading import FROZEN_DEFAULTS
@@ -122,7 +122,7 @@ def _recorded(recorder: Recorder, run: Run, work: Work, source: Source, epochs: 
     options = {"epochs": epochs, "device": work.device, "members": members}
     options |= {name: work.asked[name] or usual for name, usual in (("seed", 0), ("seeds", 1), ("folds", 0))}
     total = epochs * (options["seeds"] + bool(options["folds"]))
-    with tqdm(total=total, unit="epoch", desc="head", disable=work.quiet) as bar:
+    with Bar(total=total, unit="epoch", desc="head", disable=work.quiet) as bar:
         ranking, facts = heads.train(recorder, vectors, inputs, _groups(run, work), bar=bar, **options)
     run.write_head(ranking)
     videos.look(run, work, vectors.astype(np.float32, copy=False) if inputs.sequence is not None else vectors)

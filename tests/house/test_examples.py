@@ -54,8 +54,8 @@ def test_an_example_finds_what_was_planted(
 @pytest.mark.proof
 def test_exchanged_responses_have_a_high_ifd(tmp_path):
     printed = as_script(EXAMPLES / "prompt_responses.py", "--out", tmp_path / "run", "--pairs", 2000, "--epochs", 6)
-    found = int(re.search(r"of the 20 with the highest IFD (\d+) were exchanged", printed)[1])
-    assert found >= 8  # of 20, by chance 1
+    found, chance = map(float, re.search(r"^(\d+) of the .*, ([\d.]+) would be by chance", printed, re.M).groups())
+    assert found > 1.5 * chance
     assert open_run(tmp_path / "run").scores()["ifd"].notna().all()
 
 

@@ -220,7 +220,10 @@ def visit(page, url: str, title: str) -> None:
 
 
 def follow(page, title: str) -> None:
-    """Go to a page by the links of the app, also where a narrow screen hides the navigation: its door, then its tab."""
+    """Go to a page by the links of the app, also where a narrow screen hides the navigation: its door, then its tab.
+
+    Where a page of the same door is open, by its tabs alone.
+    """
     name = PAGES.get(title, doors.HOME)
     if (
         name in ("disagreements", "annotators")
@@ -231,8 +234,11 @@ def follow(page, title: str) -> None:
         return
     team = page.get_by_test_id("stSidebarNavLink").filter(has_text=re.compile("Team$")).count() > 0
     door, tab = doors.door_of(name, team), doors.TABS[name]
-    _open(page, page.get_by_test_id("stSidebarNavLink").filter(has_text=re.compile(f"{door.title}$")), door.tabs[0])
-    for step in [doors.TABS[one] for one in (tab.within, name) if one and one != door.tabs[0].name]:
+    here = doors.TABS.get(urlsplit(address(page)).path.rpartition("/")[2], doors.TABS[doors.HOME])
+    if doors.door_of(here.name, team) != door:
+        here = door.tabs[0]
+        _open(page, page.get_by_test_id("stSidebarNavLink").filter(has_text=re.compile(f"{door.title}$")), here)
+    for step in [doors.TABS[one] for one in (tab.within, name) if one and one != here.name]:
         word = next(one.word or one.title for one in door.tabs if one.name == step.name)
         _open(page, page.locator("[class*=st-key-tabs]").get_by_role("link", name=word, exact=True).last, step)
 
@@ -286,7 +292,12 @@ def check_access(page, where: str) -> None:
     """Fail on what axe-core calls a serious or critical hindrance. Streamlit's own list of pages is left out."""
     from axe_playwright_python.sync_playwright import Axe
 
-    found = Axe().run(page, context={"exclude": [["[data-testid=stSidebarNav]"]]}).response["violations"]
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(Axe().axe_script)
+    found = page.evaluate(
+        "() => axe.run({exclude: ['[data-testid=stSidebarNav]']}, {resultTypes: ['violations']})"
+        ".then(one => one.violations)"
+    )
     bad = [
         f"{one['id']}: {node['html'][:160]} {[check['message'] for check in node['any']][:1]}"
         for one in found
