@@ -19,13 +19,13 @@ from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.runs.run import Run
 from lossprint.audit.system import processes
 from lossprint.audit.system.progress import Bar
-from lossprint.audit.training import backbones, heads, sentences
+from lossprint.audit.training import backbones, heads
 from lossprint.audit.training.feature_files import read_features
 from lossprint.audit.training.loading import FROZEN_DEFAULTS
 from lossprint.audit.training.names import FEATURES, SENTENCES, VIEW, parts
 from lossprint.audit.types import LossprintError
 from lossprint.audit.video import videos
-from lossprint.audit.workflow import feature_cache
+from lossprint.audit.workflow import feature_cache, sentences
 from lossprint.audit.workflow.stages import Work
 from lossprint.scoring.duplicates import components
 from lossprint.scoring.heads import folds
