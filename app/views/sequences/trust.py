@@ -65,7 +65,10 @@ def quiet(loaded: data.Loaded, videos: data.Videos, names: list[str]) -> None:
     named = ", ".join(f"{parts.md(name)} {worst[name]:.2f}" for name in top)
     more = f"; {len(worst) - NAMED} more below them" if len(worst) > NAMED else ""
     sure = " How much that says, the errors made on purpose tell, above." if chances(loaded) else ""
-    st.caption(f"No finding, which begins at a severity of {SUSPECT:.2f}; highest of a frame: {named}{more}.{sure}")
+    st.caption(
+        f"Videos without a finding, which is a span that stays above a severity of {SUSPECT:.2f}, with that of their "
+        f"most suspicious frame: {named}{more}.{sure}"
+    )
 
 
 def nothing(loaded: data.Loaded) -> None:
