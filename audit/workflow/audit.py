@@ -17,7 +17,7 @@ from lossprint.audit.system import processes
 from lossprint.audit.system.locks import writes
 from lossprint.audit.system.urls import local
 from lossprint.audit.training.loading import DEFAULTS, FROZEN_DEFAULTS, inputs_of, load, refuse_texts
-from lossprint.audit.training.names import AUTO, FEATURES, FROZEN, SMALL, parts, trained_of
+from lossprint.audit.training.names import AUTO, FEATURES, FROZEN, SENTENCES, SMALL, parts, trained_of
 from lossprint.audit.types import LossprintError
 from lossprint.audit.video import decode
 
@@ -99,7 +99,7 @@ def audit(dataset: str, out: str | Path, *, resume=False, quiet=False, consent=N
     asked = _asked(out, options.of(dataset), resume)
     by_itself = asked["model"] == AUTO or asked.get("auto") is not None
     _refuse_mixed({**asked, "model": AUTO} if by_itself else asked, options.download)
-    refuse_texts(dataset, kinds.kind_of(dataset).media)
+    _refuse_media(dataset, kinds.kind_of(dataset).media, asked["model"])
     from lossprint.audit.training import models, train  # torch only once the cheap checks have passed
     from lossprint.audit.workflow import auto, frozen, stages
 
@@ -118,7 +118,12 @@ def audit(dataset: str, out: str | Path, *, resume=False, quiet=False, consent=N
         return run
     source = world.in_turn("videos", lambda: decode.prepared(asked["dataset"], out, asked.get("rate"), quiet))
     loaded, size = load({**asked, "dataset": source}, quiet)
-    refuse_texts(dataset, loaded.dataset.media)
+    _refuse_media(dataset, loaded.dataset.media, asked["model"])
+    if not loaded.dataset.media.trained and len(loaded.dataset.classes) < 2:
+        raise LossprintError(
+            f"expected texts with a column label of at least two classes in {dataset}, found "
+            f"{len(loaded.dataset.classes)}: a head on frozen features needs them"
+        )
     asked = _settled(asked, loaded.dataset.samples)
     refuse_inside(out, loaded.dataset)
     if fresh:
@@ -133,7 +138,7 @@ def audit(dataset: str, out: str | Path, *, resume=False, quiet=False, consent=N
         try:
             look = frozen.open_source(asked, loaded.dataset, options.download, quiet)
         except LossprintError as error:
-            if not by_itself or options.weights or options.features or options.download:
+            if not fresh or options.weights or options.features or options.download:
                 raise
             print(f"lossprint: trains small alone, since of {backbone}: {error}", file=sys.stderr)
             asked["model"], trained = SMALL, SMALL
@@ -206,6 +211,13 @@ def _asked(out: Path, options: dict, resume: bool) -> dict:
     before = {**DEFAULTS, **before}  # what a run of an earlier version could not be asked
     refuse_changed(out, before, options, {"dataset": "the dataset"})
     return before
+
+
+def _refuse_media(dataset: str, media, model: str) -> None:
+    """Raise LossprintError for texts that would be trained on, or seen by a backbone of images."""
+    trained, backbone = parts(model)
+    if trained or not (backbone == FEATURES or backbone.startswith(SENTENCES)):
+        refuse_texts(dataset, media)
 
 
 def _refuse_mixed(asked: dict, download: bool) -> None:
