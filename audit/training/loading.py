@@ -66,9 +66,10 @@ def refuse_texts(dataset: str, media: Media) -> None:
     """Raise LossprintError where a DATASET is one of texts, for which there is no training built in."""
     if not media.trained:
         raise LossprintError(
-            f"expected images to train on, found texts in {dataset}, for which there is no training built in: record "
-            "the losses in your own loop with Recorder(RUN, DATASET) and `lossprint score RUN`, or `lossprint import` "
-            "them; see docs/howto/datasets.md"
+            f"expected images to train on, found texts in {dataset}, for which there is no training built in: give "
+            "vectors of labelled ones with --features FILE or --model frozen:sentences:NAME, or record the losses in "
+            "your own loop with Recorder(RUN, DATASET) and `lossprint score RUN`, or `lossprint import` them; see "
+            "docs/howto/texts.md"
         )
 
 
@@ -94,6 +95,8 @@ def _inputs(loaded: datasets.Loaded, size: int, labels: np.ndarray, split: np.nd
     from lossprint.audit.training import train
 
     ids = loaded.dataset.samples["sample"].to_numpy(np.int64)
+    if not loaded.dataset.media.trained:
+        return train.Inputs(ids, labels, split, None, size, np.zeros(3), np.ones(3), len(classes), sequence)
     pixels = loaded.pixels if loaded.pixels is not None else datasets.ImageStream(loaded.dataset, size)
     mean, std = train.channel_statistics(pixels, np.flatnonzero(split == "train"))
     return train.Inputs(ids, labels, split, pixels, size, mean, std, len(classes), sequence)

@@ -144,7 +144,7 @@ def _sentence(job: jobs.Job, state: str) -> str:
     elif status is not None and status < 0:
         text = f"The system ended it{took} (signal {abs(status)}); signal 9 is mostly too little memory. "
     else:
-        text = f"It failed{took}: {parts.md(last.removeprefix('lossprint: '))} "
+        text = f"It failed{took}: {parts.md(last.removeprefix('lossprint: '))}. "
     return text + _left(job)
 
 

@@ -40,7 +40,8 @@ def render(root: Path) -> None:
     try:
         work = make()
     except LossprintError as error:
-        st.caption(f":material/info: {parts.md(error)}")
+        start = "Go into the folder that holds the dataset, or pick a file of this one."
+        st.caption(f":material/info: {parts.md(error) if dataset else start}")
         return
     st.code(working.typed(work), language=None, wrap_lines=True)
     st.button(
