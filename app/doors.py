@@ -113,6 +113,7 @@ DOORS = (
             Tab("exposure", "Exposure", "visibility", "Which training samples a model trained so would give away."),
             Tab("loop", "Before & after", "published_with_changes", "Whether the cleaned data trains a better model."),
             Tab("compare", "Compare runs", "difference", "Two seeds or two models: where they agree."),
+            Tab("runs", "Runs & jobs", "inventory_2", "The runs of this folder, what is at work, and a new audit."),
         ),
     ),
     Door("Help", "help", (Tab("help", "Help", "help", "What each score means, and when not to trust it."),)),

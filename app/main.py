@@ -7,9 +7,10 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from lossprint.app import data, doors, search, signin
-from lossprint.app.access import roles
+from lossprint.app.access import owned, roles
 from lossprint.app.shared import decide, drawer, guard, identity, parts, place
 from lossprint.audit.types import LossprintError
+from lossprint.audit.workflow import jobs
 
 TEAM = "_team"  # whether the navigation shows the door of the team
 NO_RUN = "_no_run"  # a run that a link asked for and that is not there
@@ -76,6 +77,10 @@ def main(start: str = "overview") -> None:
         decide.tell()
         loaded = _pick_run()
         st.session_state["_loaded"] = loaded
+        if loaded is None:  # nothing to show yet: the page that makes something
+            st.navigation(list(pages.values()), position="hidden")
+            _page("runs")
+            return
         team = doors.has_team(loaded)
         if team != st.session_state.get(TEAM, False):  # the door appears with the second reviewer
             st.session_state[TEAM] = team
@@ -106,20 +111,21 @@ def _asset(name: str) -> str:
 # ---------------------------------------------------------------------------------------------- sidebar
 
 
-def _pick_run() -> data.Loaded:
+def _pick_run() -> data.Loaded | None:
+    """The run to show; None where the served folder holds none that can be opened."""
     path = data.runs_path()
     if not path:
         raise LossprintError("expected a run folder, found none: start the app with `lossprint app RUN_OR_FOLDER`")
     listed = data.list_runs(path)
     whole = {run.name: run for run in listed if run.problem is None}
     broken = [run for run in listed if run.problem]
-    if not listed:
-        raise LossprintError(
-            f"expected a run in {path}, found none: make one with `lossprint demo` or `lossprint audit`"
-        )
     if not whole:
         _list_broken(broken)
-        raise LossprintError(broken[0].problem)
+        if owned.single(path):
+            raise LossprintError(broken[0].problem)
+        if broken:
+            st.error(parts.md(broken[0].problem), icon=":material/error:")
+        return None
     name = _choose_run(list(whole))
     _list_broken(broken)
     return data.load(whole[name].path)
@@ -142,6 +148,8 @@ def _choose_run(names: list[str]) -> str:
             name = st.selectbox("Run", names, key="run", persist_state="session", on_change=_found)
         else:
             st.caption(f"Run **{parts.md(name)}**")
+        at_work = sum(jobs.state(job) == jobs.WORKING for job in owned.jobs_of(data.runs_path()))
+        parts.link("runs", f"Runs and jobs ({at_work} at work)" if at_work else "Runs and jobs", "inventory_2")
     if st.session_state.get(NO_RUN):
         st.warning(
             f"There is no run **{parts.md(st.session_state[NO_RUN])}** here, or it cannot be opened: "

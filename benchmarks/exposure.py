@@ -43,6 +43,7 @@ class Plan:
     batch: int = 64
     rate: float = 0.05
     decay: float = 5e-4
+    draws: int = 3  # of a curvature
 
 
 def load(source: Path, images: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -91,9 +92,9 @@ def losses_of(net, inputs, labels) -> np.ndarray:
     return torch.cat(parts).numpy()
 
 
-def curvature(net, inputs, labels) -> np.ndarray:
+def curvature(net, inputs, labels, draws: int) -> np.ndarray:
     batches = ((np.arange(at, at + len(some)), inputs[at : at + len(some)], some) for at, some in blocks(labels))
-    return curvature_of(net, batches, draws=3)[1]
+    return curvature_of(net, batches, draws=draws)[1]
 
 
 def blocks(labels, size: int = 1000):
@@ -128,7 +129,7 @@ def measure(inputs, labels, shadows: int, seeds: int, plan: Plan) -> dict[str, n
         loss = losses_of(net, inputs, labels)
         with torch.inference_mode():
             right = torch.cat([net(part).argmax(1) for part in inputs.split(1000)]) == labels
-        for name, value in zip(names, (member, loss, curvature(net, inputs, labels), right.numpy())):
+        for name, value in zip(names, (member, loss, curvature(net, inputs, labels, plan.draws), right.numpy())):
             kept[name].append(value)
         if target:
             kept["trace"].append(trace)
@@ -214,6 +215,7 @@ def report(kept: dict[str, np.ndarray], shadows: int) -> None:
         f"{member.shape[1]} images, {shadows} shadows, {len(kept['trace'])} targets; accuracy on members {inside:.3f}, "
         f"on others {outside:.3f}; at risk {', '.join(f'{one:.1%}' for one in at_risk)} of the members"
     )
+    print(f"memorization by the shadows: mean {np.nanmean(memorized):.3f}, over .25 {np.nanmean(memorized > 0.25):.1%}")
     table("precision among the first", [*(f"{share:.0%}" for share in SHARES), "Spearman"], ranks)
     table("attacks on all images", ["AUROC", *(f"at {rate:.1%}" for rate in exposure.RATES)], attacks)
 
@@ -225,11 +227,12 @@ def main() -> None:
     parser.add_argument("--shadows", type=int, default=64)
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--shift", type=int, default=0, help="pixels by which training images are moved at random")
+    parser.add_argument("--draws", type=int, default=3, help="of a curvature")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--cache", type=Path, help="what the models answered: read if it is there, else written")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    plan, began = Plan(epochs=options.epochs, shift=options.shift), time.perf_counter()
+    plan, began = Plan(epochs=options.epochs, shift=options.shift, draws=options.draws), time.perf_counter()
     inputs, labels = load(options.source, options.images)
     if options.cache and options.cache.exists():
         with np.load(options.cache) as file:

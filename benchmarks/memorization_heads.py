@@ -47,7 +47,7 @@ def main() -> None:
     how = {"epochs": options.epochs, "seed": 0}
     decay = options.decay or linear.chosen_decay(values, labels, len(names), deal(labels, seed=0), **how)
     parts = heads_on_parts(values, labels, len(names), options.rounds, decay=decay, progress=lambda: None, **how)
-    member, p = parts
+    member, p = parts[0], np.exp(-parts[1])
     estimate, error = memorization(member, p)
     right = p > 0.5
     hard, hard_error = memorization(member, right)

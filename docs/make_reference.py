@@ -104,6 +104,7 @@ RUN/
   comparison.parquet   predictions after training on given, cleaned and thinned data (audit --from)
   exports/
   checks/              of `lossprint check`, a batch each: NAME.json, and NAME.parquet with a row an image
+  description.txt      what the run is about, in the words of its owner
   repair.json          of `lossprint repair`: accuracies, intervals and what follows
   responses.parquet    of prompt/response pairs: sample, tokens, loss, alone (without the prompt)
   votes.parquet        annotators' votes: sample, annotator, label; what counting them gives:

@@ -12,6 +12,7 @@ from lossprint.app.shared import decide, drawer, guard, parts, trust
 from lossprint.app.shared.acting import acts, bar, steps
 from lossprint.audit.datasets.tasks import ALL as ALL_SAMPLES
 from lossprint.audit.export import export
+from lossprint.audit.findings import quality
 from lossprint.audit.runs.tables import FINDINGS
 from lossprint.audit.types import KIND_WORDS
 
@@ -184,9 +185,20 @@ def _findings_gallery(
 
 
 def _note(loaded: data.Loaded, row, kind: str) -> str:
-    """The place of a finding and its severity, and what annotators said of its label."""
+    """The place of a finding and its severity; what annotators said of its label, or what stands out of an image."""
     said = trust.said(loaded, int(row.sample)) if kind == "label_error" else ""
+    if kind == "quality":
+        said = data.derived(loaded, _issues).get(int(row.sample), "")
     return f"{row.place:,}. · {row.severity:.2f}" + (f" · {said}" if said else "")
+
+
+def _issues(loaded: data.Loaded) -> dict[int, str]:
+    """What stands out most of each image that is flagged for its quality, by its id."""
+    table = loaded.run.quality()
+    if table is None:
+        return {}
+    flagged = quality.flagged(table)
+    return {int(sample): quality.WORDS[name][0].lower() for sample, name in zip(flagged["sample"], flagged["issue"])}
 
 
 def _layout(found: pd.DataFrame, prefix: str) -> tuple[str, int, str]:

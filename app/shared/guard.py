@@ -31,15 +31,15 @@ def still_in() -> None:
         st.rerun()
 
 
-def fragment(draw: Callable) -> Callable:
-    """st.fragment for whoever is still let in."""
+def fragment(draw: Callable, every: float | None = None) -> Callable:
+    """st.fragment for whoever is still let in; drawn anew `every` so many seconds, if given."""
 
     @wraps(draw)
     def inside(*args, **options) -> None:
         still_in()
         draw(*args, **options)
 
-    return st.fragment(inside)
+    return st.fragment(inside, run_every=every)
 
 
 @contextmanager

@@ -77,10 +77,12 @@ VIDEOS = (
     ),
     (
         "How.",
-        "The videos are dealt into folds. For each fold a network of single frames, or a head on frozen features, then "
-        "a model over time learn from the other videos and look at those of the fold. Other judges train on the videos "
-        "themselves, and their losses over training tell which labels they were slow to believe. Errors made on "
-        "purpose in a copy of the labels show what each judge is worth on this dataset, and it weighs as much. A "
+        "The videos are dealt into folds. For each fold a model of single frames, on features of a frozen backbone or "
+        "on light, colours and texture, then a model over time learn from the other videos and look at those of the "
+        "fold; where networks of single frames are right more often, they are heard instead. A model of single frames "
+        "alone cannot see disorder: two phases that look alike may have each other's labels. Other judges train on the "
+        "videos themselves, and their losses over training tell which labels they were slow to believe. Errors made "
+        "on purpose in a copy of the labels show what each judge is worth on this dataset, and it weighs as much. A "
         "*wrong label*: another label is ahead for a whole stretch. *Exchanged labels*: each of two neighbouring "
         "phases looks like the other one. *Moved blocks*: putting two blocks in each other's place makes the order of "
         "phases one that other videos have, and the pictures go on smoothly at the seams.",

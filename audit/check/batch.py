@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from lossprint.audit.check import quality
 from lossprint.audit.datasets import dataset as datasets
@@ -25,7 +24,7 @@ from lossprint.audit.datasets.shown import View, rendered
 from lossprint.audit.datasets.source import SPLIT_NAMES, Source, of_files, tabulate
 from lossprint.audit.runs.run import Run
 from lossprint.audit.system.memory import free_memory
-from lossprint.audit.system.progress import bar_style
+from lossprint.audit.system.progress import Bar, bar_style
 from lossprint.audit.system.urls import Unreachable
 from lossprint.audit.types import LossprintError
 from lossprint.audit.words import some
@@ -80,7 +79,7 @@ def read_batch(name: str, run: Run, choices: Choices, side: int, quiet: bool = T
         except Exception as error:  # a decoder may raise anything at all on a damaged file
             faults[ids[row]] = reason(error)
 
-    with tqdm(total=len(rows), unit="img", desc="batch", disable=quiet, **bar_style()) as bar:
+    with Bar(total=len(rows), unit="img", desc="batch", disable=quiet, **bar_style()) as bar:
         datasets.each(one, len(rows), origin.workers, lambda done, _: bar.update(done - bar.n))
     bad = rows["sample"].isin(list(faults)).to_numpy()
     unreadable = rows.loc[bad, ["path"]].assign(reason=[faults[sample] for sample in rows.loc[bad, "sample"]])

@@ -12,7 +12,6 @@ from lossprint.audit.cli import output
 from lossprint.audit.cli.audit import summary
 from lossprint.audit.cli.command import Command
 from lossprint.audit.runs.open import list_runs, open_run
-from lossprint.audit.types import LossprintError
 
 _server = opt.together(
     opt.option("--host", str, "H", "default: 127.0.0.1, this machine only", default="127.0.0.1"),
@@ -55,7 +54,7 @@ def app(run: Path, **server) -> int:
     if (run / "run.json").is_file():
         open_run(run)  # one that cannot be shown is refused here, not in the browser
     elif not list_runs(run):
-        raise LossprintError(f"expected a run folder or a folder of runs, found no run.json in {run}")
+        output.tell(f"no run in {run} yet: the page audits a dataset that lies in it")
     return _serve(run, **server)
 
 

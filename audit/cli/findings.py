@@ -177,7 +177,8 @@ def exposure(run: Path, top: int, out: Path | None, as_json: bool) -> None:
     rows = table[table["rank"] > 0].head(top)
     lines = [*exposed.notes, *measuring.sentences(exposed)]
     if len(rows):
-        lines.append(output.columns(rows.assign(**{name: rows[name].map("{:.3f}".format) for name in EXPOSED[:2]})))
+        shown = rows.assign(**{name: rows[name].map("{:.3f}".format) for name in EXPOSED[:2]})
+        lines.append(output.columns(shown.assign(learnt=rows["learnt"].map({True: "yes", False: "no"}))))
     lines.append(f"see it: lossprint app {opened.path}, page Exposure")
     result = {"run": opened.path.absolute(), "rows": rows, "samples": len(table), "checkpoints": exposed.checkpoints}
     attack = None if exposed.attack is None else asdict(exposed.attack)
@@ -207,11 +208,11 @@ def memorization(run: Path, trainings: int, top: int, out: Path | None, quiet: b
         memorized = measuring.measure(opened, trainings, bar.update)
     named = opened.samples(columns=["sample", "path", "label"])
     table = memorized.table.merge(named, on="sample", how="left")
-    table = table[["sample", "path", "label", "memorization", "error", "inside", "outside"]]
+    table = table[["sample", "path", "label", "memorization", "error", "distance", "inside", "outside"]]
     if out is not None:
         outfile.save(opened, table, out)
     rows, sure = table.head(top), int(measuring.clear(table).sum())
-    shown = rows.assign(**{name: rows[name].map("{:.3f}".format) for name in ("memorization", "error")})
+    shown = rows.assign(**{name: rows[name].map("{:.3f}".format) for name in ("memorization", "error", "distance")})
     lines = [*memorized.notes, output.columns(shown)]
     lines.append(f"{sure:,} of {len(table):,} training samples are memorized for sure, by {measuring.CLEAR:g} or more")
     result = {"run": opened.path.absolute(), "rows": rows, "samples": len(table), "trainings": memorized.trainings}

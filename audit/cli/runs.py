@@ -1,4 +1,4 @@
-"""`lossprint runs`: the run folders of a folder listed, renamed, put away, deleted."""
+"""`lossprint runs`: the run folders of a folder listed, renamed, described, put away, deleted."""
 
 import sys
 from pathlib import Path
@@ -13,7 +13,7 @@ from lossprint.audit.types import LossprintError
 
 @click.group("runs", cls=Group)
 def runs() -> None:
-    """List, rename, put away and delete run folders."""
+    """List, rename, describe, put away and delete run folders."""
 
 
 @runs.command("list")
@@ -25,7 +25,8 @@ def list_them(folder: Path, archived: bool, as_json: bool) -> None:
     from lossprint.audit.workflow import shelf
 
     table = shelf.listed(folder, archived)
-    shown = table.drop(columns="path").astype(object)
+    told = [" ".join(text.split())[:60] for text in table["description"]]
+    shown = table.drop(columns=["path", "description"]).assign(description=told).astype(object)
     shown = shown.where(shown.notna(), "")
     text = output.columns(shown) if len(table) else f"no runs in {folder}"
     output.show(text, {"folder": folder.absolute(), "rows": table}, as_json)
@@ -40,6 +41,19 @@ def rename(run: Path, name: str, as_json: bool) -> None:
     from lossprint.audit.workflow import shelf
 
     _moved(shelf.rename(run, name), as_json)
+
+
+@runs.command("describe")
+@opt.run
+@click.argument("text", metavar="TEXT", help="a line or a few; an empty text takes it away")
+@output.as_json
+def describe(run: Path, text: str, as_json: bool) -> None:
+    """Say what a run is about, in the run list and on its first page."""
+    from lossprint.audit.runs import beside
+    from lossprint.audit.runs.open import open_run
+
+    beside.describe(open_run(run, need=None), text)
+    output.show(f"described: {run}", {"run": run.absolute(), "description": text.strip()}, as_json)
 
 
 @runs.command("archive")

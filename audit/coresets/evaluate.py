@@ -25,7 +25,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from lossprint.audit.coresets import coreset as coresets
 from lossprint.audit.coresets.coreset import Ask
@@ -34,7 +33,7 @@ from lossprint.audit.export.applied import Applied, applied
 from lossprint.audit.runs.open import open_run
 from lossprint.audit.runs.run import Run
 from lossprint.audit.system.csvrows import csv_rows
-from lossprint.audit.system.progress import bar_style
+from lossprint.audit.system.progress import Bar, bar_style
 from lossprint.audit.training import loading, side_by_side
 from lossprint.audit.training.side_by_side import HELD_OUT, Training, digest, measured_once
 from lossprint.audit.types import LossprintError
@@ -185,7 +184,7 @@ def _subsets(decisions, methods, fractions, seeds, options, samples, wrong, quie
     known, found, fixed = samples["sample"].to_numpy(np.int64), [], {}
     choices = [(f, m, s) for f in fractions for m in methods for s in (seeds if METHODS[m].chance else seeds[:1])]
     style = {"unit": "subset", "desc": "choose", "disable": quiet, **bar_style()}
-    for fraction, method, seed in tqdm(choices, **style):
+    for fraction, method, seed in Bar(choices, **style):
         ask = Ask(method, fraction=fraction, seed=seed if METHODS[method].chance else 0, **options)
         ids = fixed.get((fraction, method))
         if fraction == 1.0 and not (ask.equal or ask.one_of_duplicates):

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from tqdm import tqdm
 
 from lossprint.audit.findings import doubts, engines, frozen, planning, sharding, views
 from lossprint.audit.findings.sharding import Job, Shard
@@ -20,6 +19,7 @@ from lossprint.audit.recording.responses import scores_of
 from lossprint.audit.runs import checksums
 from lossprint.audit.runs.run import Run
 from lossprint.audit.runs.tables import LOOKUP_ROWS, rows_writer
+from lossprint.audit.system.progress import Bar
 from lossprint.audit.video import frames
 from lossprint.scoring import labels as label_scores
 from lossprint.scoring import outliers, ranks
@@ -69,7 +69,7 @@ def score_run(run: Run, engine=None, memory: float | None = None, quiet: bool = 
         responses = scores_of(run)
         outlier = _outlier_severity(run, basis.ids) if head is None else frozen.foreign(head)
         total = len(shards) * (2 if job.limited else 1)
-        with tqdm(total=total, unit="shard", desc="score", disable=quiet, mininterval=1) as bar:
+        with Bar(total=total, unit="shard", desc="score", disable=quiet, mininterval=1) as bar:
             measured = list(_each(engine.map(sharding.measure, shards, job), bar))
             confusions = sum((part.confusions for part in measured[1:]), measured[0].confusions)
             excess, both = label_scores.excess(confusions, basis.seen), bool(run.members("view")) and head is not None
@@ -110,7 +110,7 @@ def _plan(basis: planning.Basis, shards: list[Shard], needed: float, workers: in
     return f"lossprint: scoring {size} in {len(shards):,} shards, about {needed / 1e9:.1f} GB{each}"
 
 
-def _each(results: Iterator, bar: tqdm) -> Iterator:
+def _each(results: Iterator, bar: Bar) -> Iterator:
     for result in results:
         bar.update()
         yield result

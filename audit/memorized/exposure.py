@@ -22,6 +22,7 @@ from lossprint.scoring.memorized import exposure
 from lossprint.scoring.memorized.exposure import Attack, Rate
 
 FILE = "exposure.parquet"
+Z = 1.645  # deviations of a 90 % interval
 FACTS = b"lossprint.exposure"  # in its metadata: the attack, checkpoints and notes, JSON
 
 
@@ -112,11 +113,16 @@ def _notes(run: Run, count: int, skipped: int, attack: Attack | None, copies: in
         notes.append(f"the first {plural(skipped, 'checkpoint')} at chance level left out")
     if unranked and count >= exposure.LEAST:
         notes.append(f"{plural(unranked, 'sample')} not ranked: a loss is missing")
-    if run.head() is not None:
+    if run.head() is not None and not run.members("view"):
         notes.append("a linear head on frozen features: it is the head that is asked, which keeps little of a sample")
     if attack is None:
         notes.append("no losses of validation samples at the last checkpoint: members cannot be told from others")
     else:
+        if attack.auroc + Z * attack.error < 0.5:
+            notes.append(
+                "members have higher losses than the others, as where more of their labels are wrong: the attack by "
+                "loss says nothing here"
+            )
         lacking = [one.rate for one in attack.found if not one.measured]
         if lacking:
             need = f"{round(1 / min(lacking)):,}"
@@ -184,7 +190,7 @@ def sentences(exposed: Exposed) -> list[str]:
     said = []
     if exposed.attack is not None:
         attack = exposed.attack
-        low, high = attack.auroc - 1.645 * attack.error, attack.auroc + 1.645 * attack.error
+        low, high = attack.auroc - Z * attack.error, attack.auroc + Z * attack.error
         said.append(
             f"By its loss alone a member is told from another in {attack.auroc:.3f} of all pairs, .5 being chance "
             f"(AUROC; 90 % interval {max(low, 0):.3f} to {min(high, 1):.3f}; {attack.members:,} members, "

@@ -2,7 +2,8 @@
 
 On pretrained features from linear heads trained on random parts, minutes of them; it is the head's memorization. Else
 from the further trainings that were recorded with `--folds`: of each sample the models with it and the one without.
-The answers are probabilities of the given label. See `scoring.memorized.memorization`.
+The answers are probabilities of the given label. The heads are shadow models, too: `distance` is how far apart the
+log-odds lie that heads with and without a sample give its label. See `scoring.memorized.memorization`.
 """
 
 from collections import deque
@@ -17,6 +18,7 @@ from lossprint.audit.runs.tables import MEMORIZATION
 from lossprint.audit.system.atomic import write_table
 from lossprint.audit.types import LossprintError, Trajectory
 from lossprint.audit.words import plural
+from lossprint.scoring.memorized import membership
 from lossprint.scoring.memorized.memorization import memorization
 
 FILE = "memorization.parquet"
@@ -67,9 +69,11 @@ def _of_heads(run: Run, trainings: int, progress) -> Memorized:
     decay = record.get("decay") or (record.get("frozen") or {}).get("decay") or 3e-4
     epochs = len(run.recorded("train")) if not run.members("view") else 30
     how = {"decay": decay, "epochs": max(epochs, 1), "seed": int(run.manifest.get("seed") or 0), "progress": progress}
-    member, answers = heads_on_parts(values, labels, len(run.classes), max(-(-trainings // PARTS), 2), **how)
-    estimate, error = memorization(member, answers)
+    member, losses = heads_on_parts(values, labels, len(run.classes), max(-(-trainings // PARTS), 2), **how)
+    estimate, error = memorization(member, np.exp(-losses))
     table = _table(train["sample"], estimate, error, member.sum(axis=0), (~member).sum(axis=0))
+    apart = pd.Series(membership.distance(membership.log_odds(losses), member), train["sample"].to_numpy())
+    table["distance"] = table["sample"].map(apart)
     notes = ("it is the linear head's memorization, which keeps little of most samples; not that of a network",)
     return Memorized(table, len(member), True, notes)
 
@@ -78,20 +82,20 @@ def heads_on_parts(
     values: np.ndarray, labels: np.ndarray, classes: int, rounds: int, *, decay: float, epochs: int, seed: int, progress
 ) -> tuple[np.ndarray, np.ndarray]:
     """Three heads a round on features (N, d), each without another random third: which samples each was trained on,
-    (3 rounds, N) bool, and the probability of the given label by each, the same shape."""
+    (3 rounds, N) bool, and the loss by each, the same shape, float32."""
     from lossprint.scoring.heads import linear
 
     shape, preparation = (rounds * PARTS, len(labels)), linear.prepare(values)
-    member, answers = np.empty(shape, bool), np.empty(shape, np.float32)
+    member, losses = np.empty(shape, bool), np.empty(shape, np.float32)
     for number in range(rounds):
         part = np.random.default_rng((seed, number)).permutation(len(labels)) % PARTS
         how = {"fold": part, "epochs": epochs, "seed": seed + number, "preparation": preparation}
         last = deque(linear.train_stack(values, labels, classes, [decay] * PARTS, **how), maxlen=1)
         for one, head in enumerate(last.pop()):
             member[number * PARTS + one] = part != one
-            answers[number * PARTS + one] = np.exp(-linear.measure(head, values, labels).loss.cpu().numpy())
+            losses[number * PARTS + one] = linear.measure(head, values, labels).loss.cpu().numpy()
         progress()
-    return member, answers
+    return member, losses
 
 
 def _of_folds(run: Run) -> Memorized:
@@ -123,7 +127,8 @@ def _last(recorded: Trajectory, ids: np.ndarray) -> np.ndarray:
 
 def _table(ids, estimate: np.ndarray, error: np.ndarray, inside: np.ndarray, outside: np.ndarray) -> pd.DataFrame:
     columns = {"sample": np.asarray(ids, np.int64), "memorization": estimate, "error": error}
-    frame = pd.DataFrame(columns | {"inside": inside.astype(np.int64), "outside": outside.astype(np.int64)})
+    counts = {"inside": inside.astype(np.int64), "outside": outside.astype(np.int64)}
+    frame = pd.DataFrame(columns | {"distance": np.nan} | counts)
     return frame.sort_values("memorization", ascending=False, kind="stable", ignore_index=True)
 
 

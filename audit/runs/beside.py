@@ -1,7 +1,8 @@
-"""What a run folder keeps beside its audit: results of `lossprint check`, and annotators' votes.
+"""What a run folder keeps beside its audit: results of `lossprint check`, annotators' votes, what it is about.
 
-RUN/checks/NAME.json and .parquet; repair.json, what `lossprint repair` came to; votes.parquet, and what counting these
-gives: consensus.parquet, annotators.parquet and counted.parquet. Like decisions they come and go after a run is whole.
+RUN/checks/NAME.json and .parquet; description.txt; repair.json, what `lossprint repair` came to; votes.parquet, and
+what counting these gives: consensus.parquet, annotators.parquet and counted.parquet. Like decisions they come and go
+after a run is whole.
 """
 
 import json
@@ -12,10 +13,13 @@ import pyarrow as pa
 from lossprint.audit.runs import checked
 from lossprint.audit.runs.run import Run
 from lossprint.audit.runs.tables import ANNOTATORS, CHECKED, CONSENSUS, COUNTED, SURE, VOTES
-from lossprint.audit.system.atomic import refuse_pipe, write_table, write_text
+from lossprint.audit.system.atomic import refuse_pipe, remove, write_table, write_text
 from lossprint.audit.system.jsontext import parsed
 from lossprint.audit.system.parquet import read_table
 from lossprint.audit.types import LossprintError, one_line
+
+DESCRIPTION = "description.txt"
+LONGEST = 2000  # characters of a description
 
 
 def write_check(run: Run, name: str, result: dict, frame: pd.DataFrame) -> None:
@@ -94,3 +98,25 @@ def consensus_stamp(run: Run) -> int:
     """When votes were counted last, in nanoseconds; 0 without."""
     file = run.path / "consensus.parquet"
     return file.stat().st_mtime_ns if file.exists() else 0
+
+
+def describe(run: Run, text: str) -> None:
+    """Keep what a run is about, in the words of its owner; an empty text is none. LossprintError where it is long."""
+    text = text.strip()
+    if len(text) > LONGEST:
+        raise LossprintError(f"expected a description of at most {LONGEST:,} characters, found {len(text):,}")
+    if text:
+        write_text(run.path / DESCRIPTION, text + "\n")
+    else:
+        remove(run.path / DESCRIPTION)
+
+
+def description(run: Run) -> str:
+    """What a run is about; empty where nobody said, or it cannot be read."""
+    file = run.path / DESCRIPTION
+    try:
+        refuse_pipe(file)
+        with open(file, encoding="utf-8", errors="replace") as opened:
+            return opened.read(LONGEST).strip()
+    except OSError:
+        return ""

@@ -121,6 +121,7 @@ MEMORIZATION = pa.schema(  # one row a training sample, the most memorized first
             pa.float64(),
         ),  # probability of the label by models with the sample, minus without
         ("error", pa.float64()),  # its standard error; of folds the most that it may be
+        ("distance", pa.float64()),  # of log-odds with and without it, in deviations, high is exposed; NaN of folds
         ("inside", pa.int64()),  # models that were trained with the sample
         ("outside", pa.int64()),
     ]

@@ -31,7 +31,7 @@ HEAD = "head.parquet"  # only of runs on frozen features
 AFTER = (
     *("evaluation.parquet", "overlap.parquet", "comparison.parquet"),
     *("votes.parquet", "consensus.parquet", "annotators.parquet", "counted.parquet"),
-    *("responses.parquet", "exposure.parquet", "memorization.parquet"),
+    *("responses.parquet", "exposure.parquet", "memorization.parquet", "description.txt"),
 )
 
 

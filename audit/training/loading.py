@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from lossprint.audit.datasets import dataset as datasets
 from lossprint.audit.datasets.choices import Choices
@@ -12,6 +11,7 @@ from lossprint.audit.datasets.further import together
 from lossprint.audit.datasets.media import Media
 from lossprint.audit.runs.places import dataset_of
 from lossprint.audit.runs.run import Run
+from lossprint.audit.system.progress import Bar
 from lossprint.audit.training.names import SMALL, parts, trained_of
 from lossprint.audit.types import LossprintError
 
@@ -66,9 +66,10 @@ def refuse_texts(dataset: str, media: Media) -> None:
     """Raise LossprintError where a DATASET is one of texts, for which there is no training built in."""
     if not media.trained:
         raise LossprintError(
-            f"expected images to train on, found texts in {dataset}, for which there is no training built in: record "
-            "the losses in your own loop with Recorder(RUN, DATASET) and `lossprint score RUN`, or `lossprint import` "
-            "them; see docs/howto/datasets.md"
+            f"expected images to train on, found texts in {dataset}, for which there is no training built in: give "
+            "vectors of labelled ones with --features FILE or --model frozen:sentences:NAME, or record the losses in "
+            "your own loop with Recorder(RUN, DATASET) and `lossprint score RUN`, or `lossprint import` them; see "
+            "docs/howto/texts.md"
         )
 
 
@@ -76,7 +77,7 @@ def decoded(dataset: datasets.Dataset, side: int, quiet: bool) -> datasets.Loade
     """The dataset without what cannot be read; its images at `side` pixels, if they fit into memory."""
     count = len(dataset.samples)
     fits = datasets.fits_in_memory(count, side)
-    with tqdm(total=count, unit="img", desc="decode", disable=quiet or count < 20_000) as bar:
+    with Bar(total=count, unit="img", desc="decode", disable=quiet or count < 20_000) as bar:
         return datasets.load(dataset, side if fits else None, progress=lambda done, _: bar.update(done - bar.n))
 
 
@@ -94,6 +95,8 @@ def _inputs(loaded: datasets.Loaded, size: int, labels: np.ndarray, split: np.nd
     from lossprint.audit.training import train
 
     ids = loaded.dataset.samples["sample"].to_numpy(np.int64)
+    if not loaded.dataset.media.trained:
+        return train.Inputs(ids, labels, split, None, size, np.zeros(3), np.ones(3), len(classes), sequence)
     pixels = loaded.pixels if loaded.pixels is not None else datasets.ImageStream(loaded.dataset, size)
     mean, std = train.channel_statistics(pixels, np.flatnonzero(split == "train"))
     return train.Inputs(ids, labels, split, pixels, size, mean, std, len(classes), sequence)

@@ -2,6 +2,7 @@
 
 FROZEN = "frozen:"  # before the name of a pretrained backbone, as --model
 FEATURES = f"{FROZEN}features"  # the backbone of a run whose features were made elsewhere
+SENTENCES = f"{FROZEN}sentences:"  # before the name of an encoder of texts
 SMALL = "small"
 AUTO = "auto"  # chooses by what is at hand, see `workflow.auto`
 VIEW = "view=frozen"  # the member of a run that holds its second view

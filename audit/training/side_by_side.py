@@ -21,9 +21,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
-from lossprint.audit.system.progress import bar_style
+from lossprint.audit.system.progress import Bar, bar_style
 from lossprint.audit.types import LossprintError
 
 HELD_OUT = ("val", "test")
@@ -93,7 +92,7 @@ def measured_once(
     if missing:
         style = {"unit": "step", "desc": name, "disable": quiet, **bar_style()}
         with (
-            tqdm(total=len(missing) * plan.steps, **style) as bar,
+            Bar(total=len(missing) * plan.steps, **style) as bar,
             closing(trained(plan, missing, jobs, bar)) as judgements,
         ):
             for at, (key, judgement) in enumerate(judgements):
@@ -108,7 +107,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def trained(plan: Plan, todo: dict[str, Training], jobs: int, bar: tqdm) -> Iterator[tuple[str, Judgement]]:
+def trained(plan: Plan, todo: dict[str, Training], jobs: int, bar: Bar) -> Iterator[tuple[str, Judgement]]:
     """(key, what came of it) of each training, as they are done; `jobs` at once. `bar` counts steps.
 
     Each uses a `jobs`-th of the threads, also the last ones: how many are left to do changes no bit of a result. Close
@@ -147,7 +146,7 @@ _MINE: dict = {}  # what a process trains with, set once
 
 
 def _in_processes(
-    plan: Plan, todo: dict[str, Training], jobs: int, threads: int, bar: tqdm
+    plan: Plan, todo: dict[str, Training], jobs: int, threads: int, bar: Bar
 ) -> Iterator[tuple[str, Judgement]]:
     context = multiprocessing.get_context("spawn")
     count, others = context.Value("q", 0), set(multiprocessing.active_children())
@@ -225,7 +224,7 @@ def _next(training: Training) -> Judgement:
 
 
 class _Counted:
-    """As much of a tqdm as `train.fit` needs: steps counted over all processes."""
+    """As much of a Bar as `train.fit` needs: steps counted over all processes."""
 
     def update(self, steps: int = 1) -> None:
         with _MINE["count"].get_lock():

@@ -21,12 +21,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 from torch.optim.sgd import sgd
-from tqdm import tqdm
 
 from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.system import processes
 from lossprint.audit.system.processes import ALONE, World
-from lossprint.audit.system.progress import bar_style
+from lossprint.audit.system.progress import Bar, bar_style
 from lossprint.audit.training.folds import fold_of
 from lossprint.audit.training.inputs import Inputs, counted, drawn_shifts
 from lossprint.audit.training.inputs import channel_statistics as channel_statistics
@@ -101,7 +100,7 @@ def train(
         _compile(network, inputs, device, recipe.half)
     record_rows = np.concatenate([inputs.rows("val"), rows]) if recorded is None else recorded
     total = epochs * len(rows)
-    with tqdm(total=total, initial=done * len(rows), unit="img", desc=name, disable=quiet, **bar_style()) as bar:
+    with Bar(total=total, initial=done * len(rows), unit="img", desc=name, disable=quiet, **bar_style()) as bar:
         for epoch in range(done + 1, epochs + 1):
             loss, speed = _epoch(network, optimizer, recipe, inputs, rows, seed, epoch, device, bar, world=world)
             _estimate_statistics(network, inputs, rows, recipe.statistics, device, half)
@@ -129,7 +128,7 @@ def fit(
     steps: int,
     seed: int,
     device: str,
-    bar: tqdm,
+    bar: Bar,
     precision: str = "float32",
     each: Callable[[int, nn.Module], None] | None = None,
 ) -> nn.Module:
@@ -184,7 +183,7 @@ class Optimizer:
 
 @dataclass(frozen=True)
 class _Steps:
-    bar: tqdm
+    bar: Bar
 
     def update(self, _: int) -> None:
         self.bar.update()
@@ -365,7 +364,7 @@ def record(
     device: str,
     half: bool = False,
     world: World = ALONE,
-    bar: tqdm | None = None,
+    bar: Bar | None = None,
 ) -> float:
     """Hand the eval-mode losses of the rows to the recorder; the accuracy on the validation samples among them.
 
@@ -389,7 +388,7 @@ def record(
 
 
 @torch.inference_mode()
-def embed(network: nn.Module, inputs: Inputs, device: str, bar: tqdm | None = None) -> np.ndarray:
+def embed(network: nn.Module, inputs: Inputs, device: str, bar: Bar | None = None) -> np.ndarray:
     """What goes into the last linear layer: (N, D) float32 for all samples, in eval mode. `bar` counts images."""
     caught: list[torch.Tensor] = []
     hook = last_linear(network).register_forward_pre_hook(lambda _, args: caught.append(args[0].flatten(1)))

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from lossprint.audit.datasets import dataset as datasets
 from lossprint.audit.system.processes import ALONE, World
+from lossprint.audit.system.progress import Bar
 from lossprint.audit.training.inputs import Inputs
 from lossprint.audit.types import LossprintError, one_line
 
@@ -84,7 +84,7 @@ class Made:
         held = torch.empty(count, *self.shape)
         rows = np.arange(count)
         parts = [rows[start : start + 64] for start in range(0, count, 64)]
-        with tqdm(total=count, unit="img", desc="transform", disable=quiet or count < 20_000) as bar:
+        with Bar(total=count, unit="img", desc="transform", disable=quiet or count < 20_000) as bar:
             for at, images in self.batches(parts):
                 held[at[0] : at[-1] + 1] = images
                 bar.update(len(at))

@@ -24,7 +24,6 @@ from pathlib import Path
 
 import pandas as pd
 from PIL import Image
-from tqdm import tqdm
 
 from lossprint.audit.datasets.kinds import kind_of
 from lossprint.audit.datasets.readers.manifests import DECODED
@@ -32,7 +31,7 @@ from lossprint.audit.runs.open import refuse_others, version
 from lossprint.audit.runs.run import VIDEO_FRAMES
 from lossprint.audit.system.atomic import write_bytes, write_text
 from lossprint.audit.system.csvfile import write_csv
-from lossprint.audit.system.progress import bar_style
+from lossprint.audit.system.progress import Bar, bar_style
 from lossprint.audit.types import LossprintError, one_line
 from lossprint.audit.video.segments import COPY, Segments, ranges, read_segments, read_video
 
@@ -225,7 +224,7 @@ def _decode_all(found: Segments, videos: list[Video], folder: Path, rate: Fracti
     todo = [video for video in videos if not _is_decoded(images / video.sequence, _key(found, video, rate))]
     todo.sort(key=lambda video: not _seems_short(found, video, rate))  # a fault is found early
     total = sum(video.frames or 0 for video in todo)
-    with tqdm(total=total or None, unit="frame", desc="videos", disable=quiet or not todo, **bar_style()) as bar:
+    with Bar(total=total or None, unit="frame", desc="videos", disable=quiet or not todo, **bar_style()) as bar:
         for video in todo:
             _decode(found, video, images, rate, bar.update)
     records = {video.sequence: read_video(images / video.sequence) for video in videos}

@@ -11,10 +11,9 @@ import numpy as np
 import torch
 from PIL import Image
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from lossprint.audit.runs.run import Run
-from lossprint.audit.system.progress import bar_style
+from lossprint.audit.system.progress import Bar, bar_style
 from lossprint.audit.training import models, train
 from lossprint.audit.training.recipe import Recipe
 from lossprint.audit.video import features, temporal, within
@@ -134,7 +133,7 @@ def write(
         looks, own = (other, True) if right[1] > right[0] else (looks, False)
     axes = temporal.axes_of(flat[trained], AXES)
     total = temporal.EPOCHS * len(looks) + 2 * within.EPOCHS
-    with tqdm(total=total, unit="epoch", desc="over time", disable=quiet, **bar_style()) as bar:
+    with Bar(total=total, unit="epoch", desc="over time", disable=quiet, **bar_style()) as bar:
         options = {"seed": seed, "progress": bar.update, "keep": run.write_temporal}
         seen = held_out(flat, axes, looks, labels, where, classes, **options)
         known = temporal.frame_features(flat, axes, looks[0])[trained], labels[trained]
@@ -194,7 +193,7 @@ def trial_looks(
             total[:] += _says(network, inputs, rows, device) / len(chosen)
 
     more = {"model": asked["model"], "seed": asked["seed"], "device": device, "precision": asked["precision"]}
-    with tqdm(total=steps, unit="step", desc="trial", disable=quiet, **bar_style()) as bar:
+    with Bar(total=steps, unit="step", desc="trial", disable=quiet, **bar_style()) as bar:
         train.fit(replace(inputs, labels=given), train_rows, recipe=recipe, steps=steps, bar=bar, each=look, **more)
     return total
 

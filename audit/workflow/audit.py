@@ -17,7 +17,7 @@ from lossprint.audit.system import processes
 from lossprint.audit.system.locks import writes
 from lossprint.audit.system.urls import local
 from lossprint.audit.training.loading import DEFAULTS, FROZEN_DEFAULTS, inputs_of, load, refuse_texts
-from lossprint.audit.training.names import AUTO, FEATURES, FROZEN, SMALL, parts, trained_of
+from lossprint.audit.training.names import AUTO, FEATURES, FROZEN, SENTENCES, SMALL, parts, trained_of
 from lossprint.audit.types import LossprintError
 from lossprint.audit.video import decode
 
@@ -98,7 +98,7 @@ def audit(dataset: str, out: str | Path, *, resume=False, quiet=False, consent=N
     quiet = quiet or world.rank > 0
     asked = _asked(out, options.of(dataset), resume)
     _refuse_mixed(asked, options.download)
-    refuse_texts(dataset, kinds.kind_of(dataset).media)
+    _refuse_media(dataset, kinds.kind_of(dataset).media, asked["model"])
     from lossprint.audit.training import models, train  # torch only once the cheap checks have passed
     from lossprint.audit.workflow import auto, frozen, stages
 
@@ -116,7 +116,12 @@ def audit(dataset: str, out: str | Path, *, resume=False, quiet=False, consent=N
         return run
     source = world.in_turn("videos", lambda: decode.prepared(asked["dataset"], out, asked.get("rate"), quiet))
     loaded, size = load({**asked, "dataset": source}, quiet)
-    refuse_texts(dataset, loaded.dataset.media)
+    _refuse_media(dataset, loaded.dataset.media, asked["model"])
+    if not loaded.dataset.media.trained and len(loaded.dataset.classes) < 2:
+        raise LossprintError(
+            f"expected texts with a column label of at least two classes in {dataset}, found "
+            f"{len(loaded.dataset.classes)}: a head on frozen features needs them"
+        )
     asked = _settled(asked, loaded.dataset.samples)
     refuse_inside(out, loaded.dataset)
     if by_itself:
@@ -200,6 +205,13 @@ def _asked(out: Path, options: dict, resume: bool) -> dict:
     before = {**DEFAULTS, **before}  # what a run of an earlier version could not be asked
     refuse_changed(out, before, options, {"dataset": "the dataset"})
     return before
+
+
+def _refuse_media(dataset: str, media, model: str) -> None:
+    """Raise LossprintError for texts that would be trained on, or seen by a backbone of images."""
+    trained, backbone = parts(model)
+    if trained or not (backbone == FEATURES or backbone.startswith(SENTENCES)):
+        refuse_texts(dataset, media)
 
 
 def _refuse_mixed(asked: dict, download: bool) -> None:

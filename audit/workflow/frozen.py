@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from tqdm import tqdm
 
 from lossprint.audit.datasets import dataset as datasets
 from lossprint.audit.findings.duplicates import write_duplicates
@@ -19,13 +18,14 @@ from lossprint.audit.findings.score import score_run
 from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.runs.run import Run
 from lossprint.audit.system import processes
+from lossprint.audit.system.progress import Bar
 from lossprint.audit.training import backbones, heads
 from lossprint.audit.training.feature_files import read_features
 from lossprint.audit.training.loading import FROZEN_DEFAULTS
-from lossprint.audit.training.names import FEATURES, VIEW, parts
+from lossprint.audit.training.names import FEATURES, SENTENCES, VIEW, parts
 from lossprint.audit.types import LossprintError
 from lossprint.audit.video import videos
-from lossprint.audit.workflow import feature_cache
+from lossprint.audit.workflow import feature_cache, sentences
 from lossprint.audit.workflow.stages import Work
 from lossprint.scoring.duplicates import components
 from lossprint.scoring.heads import folds
@@ -53,7 +53,10 @@ def refuse_more(asked: dict, compiled: bool) -> None:
         raise LossprintError(f"expected no --compile with {model}, found one: nothing is trained but a linear head")
     if (world := processes.world()).size > 1:
         raise LossprintError(f"expected one process for {model}, found {world.size}: start it without torchrun")
-    if backbone != FEATURES:
+    if backbone.startswith(SENTENCES):
+        if asked.get("weights") is not None:
+            raise LossprintError(f"expected no --weights with {model}, which has its own, found {asked['weights']}")
+    elif backbone != FEATURES:
         backbones.check_backbone(backbone, asked.get("weights"))
 
 
@@ -63,6 +66,8 @@ def open_source(asked: dict, dataset: datasets.Dataset, download: bool, quiet: b
     if name == FEATURES:
         vectors = read_features(asked["features"], dataset)
         return Source(lambda _: vectors, {"backbone": FEATURES, "features": asked["features"]})
+    if name.startswith(SENTENCES):
+        return _of_sentences(name, dataset, download)
     backbone = backbones.open_backbone(name, len(dataset.classes), asked.get("weights"), download, quiet)
     made = backbones.made_for(backbone, dataset)
 
@@ -79,6 +84,19 @@ def open_source(asked: dict, dataset: datasets.Dataset, download: bool, quiet: b
             return store.fill(work.loaded.digests.tolist(), first, make, bar)
 
     return Source(look, {"backbone": backbone.name, **backbone.facts})
+
+
+def _of_sentences(name: str, dataset: datasets.Dataset, download: bool) -> Source:
+    if dataset.media.trained:
+        raise LossprintError(f"expected texts for {name}, found images in {dataset.source}")
+    encoder = sentences.open_encoder(name, download=download)
+
+    def look(work: Work) -> np.ndarray:
+        texts = [dataset.origin.read(path) for path in dataset.samples["path"]]
+        with work.bar(len(texts), "encode") as bar:
+            return sentences.encoded(encoder, texts, bar)
+
+    return Source(look, {"backbone": name})
 
 
 def record(recorder: Recorder, work: Work, source: Source) -> Run:
@@ -104,7 +122,7 @@ def _recorded(recorder: Recorder, run: Run, work: Work, source: Source, epochs: 
     options = {"epochs": epochs, "device": work.device, "members": members}
     options |= {name: work.asked[name] or usual for name, usual in (("seed", 0), ("seeds", 1), ("folds", 0))}
     total = epochs * (options["seeds"] + bool(options["folds"]))
-    with tqdm(total=total, unit="epoch", desc="head", disable=work.quiet) as bar:
+    with Bar(total=total, unit="epoch", desc="head", disable=work.quiet) as bar:
         ranking, facts = heads.train(recorder, vectors, inputs, _groups(run, work), bar=bar, **options)
     run.write_head(ranking)
     videos.look(run, work, vectors.astype(np.float32, copy=False) if inputs.sequence is not None else vectors)

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from tqdm import tqdm
 
 from lossprint.audit.datasets import dataset as datasets
 from lossprint.audit.datasets.readers.manifests import read_manifest
@@ -20,7 +19,7 @@ from lossprint.audit.recording.recorder import Recorder
 from lossprint.audit.runs.open import open_run, refuse_run
 from lossprint.audit.runs.run import Run
 from lossprint.audit.runs.tables import PART
-from lossprint.audit.system.progress import bar_style
+from lossprint.audit.system.progress import Bar, bar_style
 from lossprint.audit.training import models, train
 from lossprint.audit.training.names import trained_of
 from lossprint.audit.types import LossprintError
@@ -135,7 +134,7 @@ def _record(recorder: Recorder, run: Run, inputs: train.Inputs, device: str, qui
     network = models.build_model(trained_of(asked["model"]), inputs.classes, inputs.size).to(device)
     empty = pa.table({name: pa.array([], kind) for name, kind in zip(PART.names, PART.types)})
     checkpoints = run.saved_checkpoints()
-    for checkpoint in tqdm(checkpoints, unit="checkpoint", desc="look", disable=quiet, **bar_style()):
+    for checkpoint in Bar(checkpoints, unit="checkpoint", desc="look", disable=quiet, **bar_style()):
         train.load_weights(network, run.read_checkpoint(checkpoint))
         train.record(recorder, network, inputs, rows, device)
         recorder.end_checkpoint(checkpoint)

@@ -13,13 +13,14 @@ from pathlib import Path
 import pandas as pd
 
 from lossprint.audit.review.reviews import open_reviews
+from lossprint.audit.runs import beside
 from lossprint.audit.runs.open import how_far, list_runs, open_run
 from lossprint.audit.runs.run import VIDEO_FRAMES, Run
 from lossprint.audit.system.locks import writing
 from lossprint.audit.types import LossprintError
 
 AWAY = "archive"  # the folder on the shelf that the dashboard does not list
-COLUMNS = ("name", "created", "samples", "classes", "state", "findings", "path")
+COLUMNS = ("name", "created", "samples", "classes", "state", "findings", "description", "path")
 
 
 def listed(folder: str | Path, away: bool = False) -> pd.DataFrame:
@@ -37,7 +38,7 @@ def _row(path: Path) -> tuple:
     try:
         run = open_run(path, need=None)
     except LossprintError as error:
-        return path.name, None, None, None, f"damaged: {error}", None, str(path.absolute())
+        return path.name, None, None, None, f"damaged: {error}", None, "", str(path.absolute())
     dataset, whole = run.manifest["dataset"], "find" in run.stages
     found = run.manifest["facts"].get("find", {}).get("findings")
     return (
@@ -47,6 +48,7 @@ def _row(path: Path) -> tuple:
         len(run.classes),
         "whole" if whole else how_far(run),
         sum(found.values()) if whole and found is not None else None,
+        beside.description(run),
         str(path.absolute()),
     )
 

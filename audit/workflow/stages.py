@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from torch import nn
-from tqdm import tqdm
 
 from lossprint.audit.datasets import dataset as datasets
 from lossprint.audit.findings.duplicates import write_duplicates
@@ -17,7 +16,7 @@ from lossprint.audit.findings.quality import write_quality
 from lossprint.audit.findings.score import score_run
 from lossprint.audit.runs.run import Run
 from lossprint.audit.system import processes
-from lossprint.audit.system.progress import bar_style
+from lossprint.audit.system.progress import Bar, bar_style
 from lossprint.audit.training import curvature, models, train
 from lossprint.audit.training.inputs import counted
 from lossprint.audit.video import videos
@@ -46,9 +45,9 @@ class Work:
     device: str
     quiet: bool
 
-    def bar(self, total: int, name: str) -> tqdm:
+    def bar(self, total: int, name: str) -> Bar:
         """A progress bar of images."""
-        return tqdm(total=total, unit="img", desc=name, disable=self.quiet, **bar_style())
+        return Bar(total=total, unit="img", desc=name, disable=self.quiet, **bar_style())
 
 
 @dataclass(frozen=True, eq=False)

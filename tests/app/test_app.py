@@ -119,7 +119,7 @@ def test_half_written_and_damaged_runs_are_listed_with_the_reason(tmp_path, monk
     assert "found in" in said(app)
 
 
-@pytest.mark.parametrize("state", ["nothing", "empty", "damaged", "half"])
+@pytest.mark.parametrize("state", ["nothing", "damaged", "half"])
 def test_no_run_at_all_is_one_line(state, tmp_path, monkeypatch):
     folder = tmp_path / "runs"
     if state != "nothing":

@@ -11,6 +11,7 @@ from lossprint.app import data
 from lossprint.app.shared import browse, decide, parts, story
 from lossprint.app.shared.acting import steps
 from lossprint.audit.review.reviews import open_reviews
+from lossprint.audit.runs.tables import QUALITY
 
 
 @pytest.fixture(autouse=True)
@@ -125,3 +126,14 @@ def test_percentiles_are_within_the_class_and_the_unusual_ones_are_told():
     assert story.percentiles(scores, 7_000).empty
     assert story.compared(99.2) == "higher than 99.2\N{NO-BREAK SPACE}% of"
     assert story.compared(0.8) == "lower than 99.2\N{NO-BREAK SPACE}% of"
+
+
+def test_a_tile_of_image_quality_names_what_stands_out(run):
+    looks = pd.DataFrame(0.0, index=range(3), columns=QUALITY.names).assign(sample=[2, 5, 7])
+    looks.loc[1, ["is_dark", "is_low_information"]] = 0.9
+    looks.loc[2, "is_odd_size"] = 0.7
+    run.write_quality(looks)
+    loaded = data.load(run.path)
+    row = SimpleNamespace(sample=5, place=3, severity=0.9)
+    assert browse._note(loaded, row, "quality") == "3. · 0.90 · dark"
+    assert browse._note(loaded, SimpleNamespace(sample=7, place=4, severity=0.7), "quality") == "4. · 0.70 · odd size"

@@ -51,11 +51,19 @@ def test_an_example_finds_what_was_planted(
     assert sum(truth == "planted" for _, truth in worst) >= 4
 
 
+@pytest.mark.proof
+def test_exchanged_responses_have_a_high_ifd(tmp_path):
+    printed = as_script(EXAMPLES / "prompt_responses.py", "--out", tmp_path / "run", "--pairs", 2000, "--epochs", 6)
+    found, chance = map(float, re.search(r"^(\d+) of the .*, ([\d.]+) would be by chance", printed, re.M).groups())
+    assert found > 1.5 * chance
+    assert open_run(tmp_path / "run").scores()["ifd"].notna().all()
+
+
 def test_the_readme_of_the_examples_names_each():
     assert "`tutorial.ipynb`" in TEXT
     files = {file.name for file in EXAMPLES.glob("*.py")}
     assert files == set(re.findall(r"`(\w+\.py)`", TEXT))
-    assert files == {f"{one[0]}.py" for one in RUNS} | {"suspects.py"}
+    assert files == {f"{one[0]}.py" for one in RUNS} | {"suspects.py", "prompt_responses.py"}
     for file in files - {"suspects.py"}:
         first = (EXAMPLES / file).read_text().split('"""')[1]
         assert f"python examples/{file} --out" in first and "from lossprint.audit" in first, file

@@ -7,7 +7,7 @@ import streamlit as st
 from lossprint.app import data
 from lossprint.app.elements import gallery
 from lossprint.app.shared import decide, drawer, parts, trust
-from lossprint.app.views.classes import charts, health
+from lossprint.app.views.classes import charts, health, subgroups
 from lossprint.app.views.classes.health import Health
 from lossprint.audit.datasets.media import IMAGES, TEXTS
 from lossprint.audit.review import wrong_labels
@@ -88,6 +88,7 @@ def render(loaded: data.Loaded) -> None:
         help="The class shown below. It is in the URL: copy it to show a colleague.",
     )
     _detail(loaded, found, label)
+    subgroups.render(loaded)
 
 
 def _added(loaded: data.Loaded) -> None:

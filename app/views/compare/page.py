@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,16 @@ import pandas as pd
 import streamlit as st
 
 from lossprint.app import data
+from lossprint.app.access import owned
 from lossprint.app.elements import gallery
 from lossprint.app.shared import decide, drawer, parts
 from lossprint.app.shared.help import about
+from lossprint.app.shared.owners import working
 from lossprint.app.views.compare import agreement, charts
 from lossprint.app.views.compare.agreement import Agreement
 from lossprint.audit.scores import SCORES
 from lossprint.audit.types import LossprintError
+from lossprint.audit.workflow import offered
 from lossprint.scoring.labels import SUSPECT
 
 PER_PAGE = 24
@@ -129,24 +133,13 @@ def _alone(loaded: data.Loaded) -> None:
     parts.empty(
         "Only one run here",
         "A second training with another seed shows which findings stand and which were chance. Make one beside this "
-        "run, then open the folder that holds both:",
+        "run:",
         "difference",
     )
-    asked = loaded.run.manifest["asked"]
-    dataset = asked.get("dataset") or loaded.run.manifest["dataset"].get("source") or "DATASET"
-    seed = loaded.run.manifest.get("seed")
-    seed = seed + 1 if isinstance(seed, int) else 1
-    folder = loaded.run.path.absolute().parent
-    st.code(
-        f"lossprint audit {_quoted(dataset)} --seed {seed} --out {_quoted(folder / f'{loaded.run.name}-seed{seed}')}\n"
-        f"lossprint app {_quoted(folder)}",
-        language=None,
-        wrap_lines=True,
-    )
-
-
-def _quoted(value: object) -> str:
-    return shlex.quote(str(value))
+    root = owned.place(data.runs_path())
+    working.offer(loaded.run.path, "Train it with another seed", partial(offered.second, root, loaded.run), "compare")
+    if owned.single(data.runs_path()):
+        st.code(f"lossprint app {shlex.quote(str(root))}", language=None, wrap_lines=True)
 
 
 # ---------------------------------------------------------------------------------------------- the two

@@ -2,6 +2,7 @@
 
 import html
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -9,8 +10,10 @@ import streamlit as st
 
 from lossprint.app import data
 from lossprint.app.shared import parts
+from lossprint.app.shared.owners import working
 from lossprint.app.views.coreset import charts, numbers
 from lossprint.audit.coresets.coreset import Ask
+from lossprint.audit.workflow import offered
 from lossprint.scoring.coresets.methods import METHODS
 
 BEFORE = (
@@ -78,7 +81,7 @@ def measured(loaded: data.Loaded, ask: Ask, lacks: dict[str, str]) -> None:
         with st.expander(f"Measure {METHODS[ask.method].title} at {numbers.per_cent(ask.fraction)}"):
             more = [ask.fraction] + [1.0] * (numbers.whole(view.cells) is None)
             seeds = int(view.cells["seeds"].max())
-            _command(numbers.command(loaded, ask, more, seeds, view.way))
+            _command(loaded, numbers.command(loaded, ask, more, seeds, view.way))
 
 
 def _unmeasured(loaded: data.Loaded, ask: Ask) -> None:
@@ -101,7 +104,7 @@ def _unmeasured(loaded: data.Loaded, ask: Ask) -> None:
         "compares them on held-out images. What it finds is shown here.",
         "model_training",
     )
-    _command(numbers.command(loaded, ask, fractions))
+    _command(loaded, numbers.command(loaded, ask, fractions))
     seconds = loaded.run.manifest["facts"].get("record", {}).get("seconds")
     took = f" That one took {_duration(seconds)} on this run's machine." if seconds else ""
     st.caption(f"Each training has as many steps as that of the audit itself.{took} {BEFORE} {ALL}")
@@ -111,8 +114,8 @@ def _duration(seconds: float) -> str:
     return f"{seconds:,.0f} seconds" if seconds < 120 else f"{seconds / 60:,.0f} minutes"
 
 
-def _command(line: str) -> None:
-    st.code(line, language=None, wrap_lines=True)
+def _command(loaded: data.Loaded, words: list[str]) -> None:
+    working.offer(loaded.run.path, "Measure it here", partial(offered.measured, loaded.run, words), "coreset")
 
 
 def _view(measurements: numbers.Measured, ask: Ask) -> View:

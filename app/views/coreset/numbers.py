@@ -4,7 +4,6 @@ Knows no Streamlit.
 """
 
 import json
-import shlex
 from dataclasses import dataclass
 
 import numpy as np
@@ -309,17 +308,17 @@ def shared(overlap: pd.DataFrame | None, method: str, at: float | None, options:
 
 def command(
     loaded: Loaded, ask: Ask, fractions: list[float], seeds: int = 3, way: tuple[str, int, str] | None = None
-) -> str:
-    """What to type to measure a method beside chance and the recommended one."""
+) -> list[str]:
+    """What measures a method beside chance and the recommended one: the words after `lossprint`."""
     names = ["random", ask.method, "recommended"]
-    words = ["lossprint", "coreset", "evaluate", str(loaded.run.path.resolve())]
+    words = ["coreset", "evaluate", str(loaded.run.path.resolve())]
     words += ["--methods", *dict.fromkeys(names)]
     words += ["--fractions", *(f"{one:.6g}" for one in sorted(set(fractions)))]
     words += ["--seeds", str(seeds)]
     if way is not None:
         words += ["--model", way[0]] * (way[0] != loaded.run.manifest["asked"].get("model"))
         words += ["--steps", str(way[1])]
-    return shlex.join(words + ask.flags)
+    return words + ask.flags
 
 
 # ------------------------------------------------------------------------------------------------- in code

@@ -190,7 +190,7 @@ def _balance(chosen: data.Coreset) -> None:
         st.caption(f"The 30 largest of {len(whole):,} classes.")
     missing = whole.index.difference(part.index, sort=False)
     if len(missing):
-        st.warning(f"Left without any sample: {words.some(map(parts.md, missing), 10)}.", icon=":material/warning:")
+        st.warning(f"Left without any sample: {parts.md(words.some(missing, 10))}.", icon=":material/warning:")
 
 
 def _examples(

@@ -258,7 +258,7 @@ def actions(
     out = [one for one in samples if one in now and now[one]["decision"] == "exclude" and now[one]["finding"] != group]
     if out:
         names = " and ".join(dict.fromkeys(parts.md(now[one]["finding"]) for one in out[:3]))
-        what = f"Sample{'s' * (len(out) > 1)} {words.some(map(int, out))} {'is' if len(out) == 1 else 'are'}"
+        what = f"Sample{'s' * (len(out) > 1)} {parts.md(words.some(out))} {'is' if len(out) == 1 else 'are'}"
         it = "it" if len(out) == 1 else "them"
         st.warning(f"{what} excluded in {names}; **Keep all** leaves {it} out.", icon=":material/block:")
     if len(labels) > 1:

@@ -1,15 +1,17 @@
 """Before & after: does the cleaned data train a better model than the given data?"""
 
 import html
-import shlex
+from functools import partial
 
 import pandas as pd
 import streamlit as st
 
 from lossprint.app import data
 from lossprint.app.shared import decide, parts
+from lossprint.app.shared.owners import working
 from lossprint.app.views.loop import charts, repaired
 from lossprint.audit.comparison import summary
+from lossprint.audit.workflow import offered
 
 HOW = """
 **Three versions of the training split** train the same network: the labels as *given*, as *cleaned* by the decisions,
@@ -73,18 +75,15 @@ def _empty(loaded: data.Loaded, table: pd.DataFrame | None) -> None:
         parts.empty("Not compared here", text, "model_training")
         parts.link("export", "Export the cleaned labels", "download")
         return
-    text = "Run these two commands; the second trains a few networks and says how long it will take."
+    text = "These two commands train a few networks: start them here, or run them yourself."
     if table is not None:
         text = "The comparison has begun. Its first figures come when each version was trained once."
     parts.empty("Not compared yet", text, "model_training")
     _commands(loaded)
 
 
-def _commands(loaded: data.Loaded) -> None:
-    run = str(loaded.run.path.resolve())
-    cleaned = loaded.run.exports.resolve() / "cleaned.csv"
-    words = [["export", "cleaned", run, "--out", cleaned], ["audit", "--from", cleaned, "--out", run]]
-    st.code("\n".join(shlex.join(["lossprint", *map(str, line)]) for line in words), language=None, wrap_lines=True)
+def _commands(loaded: data.Loaded, label: str = "Compare before and after") -> None:
+    working.offer(loaded.run.path, label, partial(offered.compared, loaded.run), "loop")
 
 
 def _notes(loaded: data.Loaded, table: pd.DataFrame) -> None:
@@ -94,7 +93,7 @@ def _notes(loaded: data.Loaded, table: pd.DataFrame) -> None:
     done = len(table[["arm", "seed"]].drop_duplicates())
     if done < planned:
         st.warning(
-            f"{done} of {planned} trainings are done: run the second command to go on.",
+            f"{done} of {planned} trainings are done: start it again to go on.",
             icon=":material/hourglass_top:",
         )
         _commands(loaded)

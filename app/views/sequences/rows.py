@@ -6,6 +6,7 @@ from lossprint.app.charts import base as charts
 from lossprint.app.elements.timeline import timeline
 from lossprint.app.shared import guard, parts
 from lossprint.app.shared import spans as view
+from lossprint.app.views.sequences import trust
 
 CHOSEN, ENDS, LOOKED, AGAIN, REVEAL = "seq-span", "seq-ends", "seq-looked", "_seq-again", "seq-reveal"
 
@@ -30,6 +31,7 @@ def all_videos(loaded, videos, shown, said, only_found: bool, query: str) -> Non
             number = min(st.pagination(pages, key="s_page", bind="query-params"), pages)
     here = names[(number - 1) * per : number * per]
     with slot:
+        trust.quiet(loaded, videos, here)
         rows_of(loaded, videos, here, said, st.session_state.get(CHOSEN), None, None, key="seq-all")
 
 

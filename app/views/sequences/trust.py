@@ -7,6 +7,7 @@ from lossprint.app.shared import parts
 from lossprint.scoring.labels import SUSPECT
 
 WORDS = {"window": "windows", "phase": "whole phases", "exchange": "exchanged phases"}
+NAMED = 5  # videos that a caption names
 LITTLE = 0.2  # of the evidence: a share below it is a step back
 
 
@@ -51,6 +52,23 @@ def clean(loaded: data.Loaded, videos: data.Videos) -> None:
     text = f"No span of frames in {parts.plural(len(videos.rows), 'video')} is suspicious: {near}."
     chance = chances(loaded)
     parts.empty("Nothing found", f"{text} {chance}" if chance else text)
+
+
+def quiet(loaded: data.Loaded, videos: data.Videos, names: list[str]) -> None:
+    """How near to a finding those of the videos `names` came that have none, and how much that says."""
+    with_some = set(videos.spans["sequence"])
+    frames = videos.frames[["sequence_label", "sequence_order"]].max(axis=1)
+    worst = {name: float(frames.iloc[videos.rows[name]].max()) for name in names if name not in with_some}
+    if not worst or not with_some:
+        return
+    top = sorted(worst, key=worst.get, reverse=True)[:NAMED]
+    named = ", ".join(f"{parts.md(name)} {worst[name]:.2f}" for name in top)
+    more = f"; {len(worst) - NAMED} more below them" if len(worst) > NAMED else ""
+    sure = " How much that says, the errors made on purpose tell, above." if chances(loaded) else ""
+    st.caption(
+        f"Videos without a finding, which is a span that stays above a severity of {SUSPECT:.2f}, with that of their "
+        f"most suspicious frame: {named}{more}.{sure}"
+    )
 
 
 def nothing(loaded: data.Loaded) -> None:

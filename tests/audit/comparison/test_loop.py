@@ -75,11 +75,11 @@ def test_cleaned_labels_win_on_the_same_budget_and_a_cut_off_comparison_goes_on(
             raise KeyboardInterrupt
         return counted(*arguments, **more)
 
-    class Bar(side_by_side.tqdm):  # a disabled one does not count
+    class Bar(side_by_side.Bar):  # a disabled one does not count
         def __init__(self, *_, disable, **more):
             super().__init__(disable=False, file=io.StringIO(), **{**more, "mininterval": 0})
 
-    monkeypatch.setattr(side_by_side, "tqdm", Bar)
+    monkeypatch.setattr(side_by_side, "Bar", Bar)
     monkeypatch.setattr(train, "fit", cut)
     with pytest.raises(KeyboardInterrupt):
         compare.compare(run, cleaned, seeds=2, epochs=5, device="cpu", quiet=True)

@@ -258,7 +258,7 @@ def test_in_processes_it_comes_to_the_same_and_survives_a_lost_one_and_a_stop(ru
         expected = evaluate.evaluate(alone, ["random", "cld"], [0.5], **options)
     bars = []
 
-    class Bar(side_by_side.tqdm):
+    class Bar(side_by_side.Bar):
         def __init__(self, *arguments, **how):
             super().__init__(*arguments, **how | {"disable": False, "file": io.StringIO(), "mininterval": 0})
             bars.append(self)
@@ -268,7 +268,7 @@ def test_in_processes_it_comes_to_the_same_and_survives_a_lost_one_and_a_stop(ru
             if act := acts and acts.pop(0):
                 act()
 
-    monkeypatch.setattr(side_by_side, "tqdm", Bar)
+    monkeypatch.setattr(side_by_side, "Bar", Bar)
     others = set(multiprocessing.active_children())
 
     def kill() -> None:
@@ -302,11 +302,11 @@ def _by_one(plan, todo, bar):
 def test_the_bar_counts_all_steps(run, monkeypatch):
     written = io.StringIO()
 
-    class Bar(side_by_side.tqdm):
+    class Bar(side_by_side.Bar):
         def __init__(self, *arguments, **how):
             super().__init__(*arguments, **how | {"disable": False, "file": written, "mininterval": 0, "ncols": 100})
 
-    monkeypatch.setattr(side_by_side, "tqdm", Bar)
+    monkeypatch.setattr(side_by_side, "Bar", Bar)
     evaluate.evaluate(run, ["random"], [0.5, 0.25], seeds=1, **QUICK)
     last = [line for line in written.getvalue().split("\r") if line.startswith("evaluate:")][-1]
     assert "12.0/12.0" in last and "1 of 2 trainings" in written.getvalue() and "<" in last

@@ -108,6 +108,18 @@ def exported(out: str, *options: str) -> int:
     return main(["export", "coreset", "run", "--method", "random", "--out", out, *options])
 
 
+def test_members_that_look_worse_than_others_are_said_to(run):
+    for at in range(1, 25):
+        for split, loss in (("train", 0.5), ("val", 0.1)):
+            ids = run.sample_ids(split)
+            losses = loss * np.random.default_rng(at).random(len(ids))
+            run.write_part(split, at, pd.DataFrame({"sample": ids, "loss": losses, "margin": 1.0, "predicted": 0}))
+    exposed = exposure.measure(run)
+    assert exposed.attack.auroc < 0.3 and any("says nothing here" in note for note in exposed.notes)
+    run.member("view=frozen").write_part("train", 1, run.part("train", 1))
+    assert not any("linear head" in note for note in exposure.measure(run).notes)
+
+
 def test_a_coreset_leaves_the_most_exposed_out(run, capsys):
     assert exported("some.csv", "--fraction", "0.9", "--without-exposed", "0.02") == 2
     assert "lossprint exposure" in only_line(capsys)

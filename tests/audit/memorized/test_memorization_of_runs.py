@@ -52,6 +52,7 @@ def test_heads_on_features_know_odd_samples_only_because_they_were_there(run, ca
     assert {row["sample"] for row in told["rows"][:3]} == set(ODD) and told["trainings"] == 21 and told["heads"]
     assert all(row["inside"] == 14 and row["outside"] == 7 and row["error"] < 0.1 for row in told["rows"])
     table = pd.read_csv("all.csv").set_index("sample")
+    assert set(table["distance"].nlargest(3).index) == set(ODD)
     assert len(table) == 120 and table["memorization"].drop(list(ODD)).abs().median() < 0.1
     kept = memorization.kept(open_run("run"))
     assert kept["memorization"][7] == pytest.approx(table["memorization"][7]) and verify("run").count("damaged") == 0

@@ -1,0 +1,1 @@
+"""The page Runs & jobs and its parts."""
