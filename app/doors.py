@@ -156,7 +156,7 @@ def pages(draw, start: str, team: bool) -> dict[str, st.Page]:
             url_path=name if name != HOME else "home",  # /overview is an old address, which the server sends on
             default=name == start,
             visibility="hidden" if hidden else "visible",
-            help=tab.text,
+            help=None if name == "runs" else tab.text,  # a tooltip would cover the box of runs
         )
     return made
 

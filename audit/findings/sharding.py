@@ -303,7 +303,7 @@ def save(path: Path, **arrays: np.ndarray) -> None:
     try:
         save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, part)
     except SafetensorError as error:  # a full disk, which it does not tell from other faults but by its text
-        number = re.search(r"\(os error (\d+)\)", str(error))
+        number = re.search(r"\b(?:os error|code:) (\d+)", str(error))  # now, and in 0.4 and 0.5
         if number is None:
             raise
         raise OSError(int(number[1]), os.strerror(int(number[1])), str(part)) from None

@@ -16,6 +16,7 @@ from lossprint.audit.runs import checked
 from lossprint.audit.runs.run import Run
 from lossprint.audit.runs.tables import EXPOSURE, LOOKUP_ROWS
 from lossprint.audit.system.atomic import write_table
+from lossprint.audit.system.jsontext import parsed
 from lossprint.audit.types import LossprintError, one_line
 from lossprint.audit.words import plural
 from lossprint.scoring.memorized import exposure
@@ -160,7 +161,7 @@ def kept(run: Run) -> Exposed | None:
     table = run.table(FILE)
     try:
         text = (pq.read_schema(run.path / FILE).metadata or {})[FACTS]
-        facts = checked.exposure_facts(json.loads(text.decode("utf-8")))
+        facts = checked.exposure_facts(parsed(text.decode("utf-8")))
         attack = facts.pop("attack")
         if attack is not None:
             rates = {name: tuple(Rate(**one) for one in attack.pop(name)) for name in ("found", "spared")}

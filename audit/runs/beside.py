@@ -60,7 +60,7 @@ def repair(run: Run) -> dict | None:
         return None
     try:
         refuse_pipe(file)
-        return checked.repair_result(json.loads(file.read_text(encoding="utf-8")))
+        return checked.repair_result(parsed(file.read_text(encoding="utf-8")))
     except checked.DAMAGED as error:
         raise LossprintError(f"expected a readable repair.json in {run.path}, found: {one_line(error)}") from None
 

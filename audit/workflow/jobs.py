@@ -224,7 +224,7 @@ def _write(job: Job) -> None:
     sign = signed(_text(job))
     if not sign:
         raise LossprintError(f"expected a key of yours at {config()}, found that none can be kept there")
-    write_text(job.folder / "job.json", json.dumps({"job": json.loads(_text(job)), "sign": sign}, indent=1))
+    write_text(job.folder / "job.json", json.dumps({"job": parsed(_text(job)), "sign": sign}, indent=1))
 
 
 def _read(folder: Path) -> Job | None:
@@ -296,4 +296,4 @@ def run(folder: Path, commands: list[list[str]]) -> int:
 
 if __name__ == "__main__":
     said = sys.stdin.buffer.read()
-    sys.exit(run(Path(sys.argv[1]), json.loads(said)) if said else 1)
+    sys.exit(run(Path(sys.argv[1]), parsed(said)) if said else 1)

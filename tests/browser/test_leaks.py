@@ -72,7 +72,8 @@ def walked(tmp_path_factory):
     run = make_run(place / "hostile", kind="folder", classes=(HOSTILE, f"coat {SECRET}"), train=30, held_out=6)
     flag_many(run)
     settled_otherwise(place / "srv")
-    with app(run.path, place / "srv", port=free_port(), roles=None, HOME=str(place / "srv" / "home")) as served:
+    home = str(place / "srv" / "home")
+    with app(run.path, place / "srv", port=free_port(), roles=None, fresh=True, HOME=home) as served:
         yield served
     assert SECRET not in served.said(), served.said()
 
@@ -235,7 +236,7 @@ def test_no_process_connects_to_or_looks_up_another_machine(small_dataset, tmp_p
     command = [sys.executable, "-c", textwrap.dedent(code)]
     made = subprocess.run(command, env={**os.environ, **around}, capture_output=True, text=True, timeout=300)
     assert made.returncode == 0, made.stderr
-    with app(run, tmp_path / "srv", port=free_port(), roles=None, **around) as served:
+    with app(run, tmp_path / "srv", port=free_port(), roles=None, fresh=True, **around) as served:
         cookies = Cookies(served.url)
         for page in ("", "labels", "export", "map"):
             with Raw(cookies, page=page) as raw:

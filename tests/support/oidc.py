@@ -4,7 +4,6 @@
 """
 
 import json
-import os
 import re
 import secrets
 import sys
@@ -12,13 +11,14 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import warnings
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, chdir, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from http.cookiejar import CookieJar
 from pathlib import Path
 
-from helpers import answering
+from helpers import answering, environment
+from processes import warm_server
 
 USERS = {
     "ann": {"email": "ann@lab.example", "email_verified": True, "name": "Ann Owner"},
@@ -95,16 +95,20 @@ def write_secrets(file: Path, url: str, port: int, client: tuple[str, str], **ch
 
 
 @contextmanager
-def app(runs: Path, place: Path, *options: str, port: int, roles: str | None = ROLES, **environment):
-    """The app as `lossprint app` runs it, with its output in a file."""
+def app(runs: Path, place: Path, *options: str, port: int, roles: str | None = ROLES, fresh=False, **around):
+    """The app as `lossprint app` runs it, with its output in a file; `fresh`: in a process that has loaded nothing."""
     place.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "lossprint.app.serve", str(runs), "--port", str(port), "--no-browser", *options]
+    command = [str(runs), "--port", str(port), "--no-browser", *options]
     if roles is not None:
         (place / "roles.toml").write_text(roles)
         command += ["--roles", str(place / "roles.toml")]
     url, log = f"http://localhost:{port}", place / "log.txt"
-    around = {**os.environ, "HOME": str(place), **environment}
-    with open(log, "w+") as out, answering(command, url, out, env=around, cwd=place):
+    with open(log, "w+") as out, ExitStack() as until:
+        with environment(**{"HOME": str(place), **around}), chdir(place):
+            if fresh:
+                until.enter_context(answering([sys.executable, "-m", "lossprint.app.serve", *command], url, out))
+            else:
+                until.enter_context(warm_server(command, url, out))
         yield Served(url, place / "roles.toml", log)
 
 
