@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 import pytest
-from browser import MARKS, VIEWPORT, check_access, eventually, idle, serving, watched
+from browser import MARKS, check_access, eventually, idle, serving, watched
 from helpers import free_port
 from PIL import Image
 
@@ -29,8 +29,7 @@ def served(tmp_path):
 
 def test_an_audit_is_started_the_page_closed_and_the_run_opened(chromium, served):
     with serving(served, free_port()) as base:
-        context = chromium.new_context(viewport=VIEWPORT)
-        with watched(chromium, context) as page:
+        with watched(chromium) as page:
             page.goto(base)
             page.get_by_role("heading", name="Runs & jobs").wait_for()
             page.get_by_role("combobox", name="Go into a folder").click()
@@ -43,7 +42,6 @@ def test_an_audit_is_started_the_page_closed_and_the_run_opened(chromium, served
             check_access(page, "a new audit")
             page.get_by_role("button", name="Start the audit").click()
             page.get_by_text("Audit of photos").first.wait_for()
-        context.close()
         (job,) = jobs.jobs(served)
         until = time.monotonic() + 180
         while jobs.state(job) == jobs.WORKING and time.monotonic() < until:

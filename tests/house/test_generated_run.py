@@ -29,7 +29,7 @@ def test_the_tables_are_those_of_a_run(made):
     samples, scores, pairs = run.samples(), run.scores(), run.pairs()
     assert samples["split"].value_counts().to_dict() == {"train": 1000, "val": 200}
     assert samples["path"].is_unique and len(scores) == 1000
-    of_images = [name for name in SCORES if not name.startswith(("sequence_", "head_"))]
+    of_images = [name for name in SCORES if not name.startswith(("sequence_", "head_", "ifd", "response_"))]
     assert set(of_images) <= set(scores) and not scores[of_images].isna().all().any()
     assert tuple(pairs) == PAIRS and pairs["sample"].is_monotonic_increasing and len(pairs) == 20 * 1000
     assert tuple(run.findings()) == FINDINGS

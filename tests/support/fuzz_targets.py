@@ -375,7 +375,7 @@ def decisions(folder: Path) -> Check:
     seeds = [json.dumps(tasks).encode(), json.dumps(flat).encode()]
     table = "\n".join([head, *body]).encode()
     with open_reviews(run) as opened:
-        kept = Kept(opened.history())
+        kept = Kept(opened.history(), opened.classes())
 
     def check(rng: Random) -> None:
         roll = rng.random()
@@ -392,12 +392,16 @@ def decisions(folder: Path) -> Check:
 
 @dataclass(frozen=True)
 class Kept:
-    """Decisions of which there are none: `plan` asks for nothing else."""
+    """Decisions of which there are none, and the run's classes: `plan` asks for nothing else."""
 
     none: pd.DataFrame
+    names: list[str]
 
     def history(self) -> pd.DataFrame:
         return self.none
+
+    def classes(self) -> list[str]:
+        return self.names
 
 
 def weights(folder: Path) -> Check:

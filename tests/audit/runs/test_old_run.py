@@ -42,10 +42,8 @@ def test_every_table_is_read(run):
     ids, vectors = run.embeddings()
     assert ids.tolist() == samples["sample"].tolist() and vectors.shape[0] == 60
     assert run.duplicates()[["sample", "partner", "kind"]].to_numpy().tolist() == [[7, 33, "exact"]]
-    assert (
-        set(SCORES) - set(run.scores()) == {"sequence_label", "sequence_order", "head_curvature"}
-        and len(run.scores()) == 48
-    )
+    later = {"sequence_label", "sequence_order", "head_curvature", "ifd", "response_loss"}
+    assert set(SCORES) - set(run.scores()) == later and len(run.scores()) == 48
     assert list(run.findings()) == list(FINDINGS) and len(run.findings()) == 6
     assert list(run.pairs()) == list(PAIRS) and set(run.pairs(23)["sample"]) == {23}
     assert run.frames() is None and run.spans().empty and run.comparison() is None and run.evaluation() is None
