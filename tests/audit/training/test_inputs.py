@@ -175,7 +175,8 @@ def test_a_network_that_cannot_be_compiled_is_trained_as_it_is(tmp_path, monkeyp
     plain = trained(tmp_path, "plain").read_checkpoint(1)
     with pytest.warns(UserWarning, match="the network is not compiled: .*no compiler") as caught:
         weights = trained(tmp_path, "compiled", compiled=True).read_checkpoint(1)
-    assert len(caught) == 1 and "\n" not in str(caught[0].message)
+    ours = [str(warning.message) for warning in caught if "not compiled" in str(warning.message)]  # torch has its own
+    assert len(ours) == 1 and "\n" not in ours[0]
     assert all(torch.equal(weights[name], tensor) for name, tensor in plain.items())
 
 
